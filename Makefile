@@ -1,0 +1,60 @@
+# Needs python3 with pip, make and git; everything else is installed into .venv by the first target that runs.
+PY ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PYPROJECTS := $(wildcard pyproject.toml packages/*/pyproject.toml apps/*/pyproject.toml)
+MEMBERS := -e packages/core -e packages/vision -e "apps/track[metrics,plots,tensorboard]"
+INSTALL := $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt $(MEMBERS) --group dev
+# One wheel of uv is kept here, because pip cannot install from its own cache without a network.
+WHEELS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mnemic
+PIP := $(PY) -m pip --python $(BIN)/python
+# glibc gives big buffers back to the kernel at every free; keeping them makes CPU inference up to 2.6 times faster.
+MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456
+
+.DEFAULT_GOAL := help
+.PHONY: help install format check test test-slow bench docs demo train-demo
+
+help:
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+
+install: $(READY)  ## make .venv with the pinned versions (the other targets do it when needed)
+
+# The offline attempt comes first: it is the faster one when the cache is warm, and needs no network.
+$(READY): constraints.txt $(PYPROJECTS)
+	@test -x $(BIN)/python || $(PY) -m venv --without-pip .venv
+	@test -x $(BIN)/uv || $(PIP) install -qq --no-index --find-links $(WHEELS) -c constraints.txt uv 2>/dev/null \
+	|| { $(PIP) download -qq --no-deps -d $(WHEELS) -c constraints.txt uv \
+	&& $(PIP) install -qq --no-index --find-links $(WHEELS) -c constraints.txt uv; }
+	@echo "installing into .venv (several GB on the first machine-wide install)"
+	@$(INSTALL) --offline 2>/dev/null || $(INSTALL)
+	@touch $@
+
+format: $(READY)  ## format the code and repair what the linter can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+check: $(READY)  ## format, lint, strict types, import contracts, architecture tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+test: $(READY)  ## fast tests, with every docstring and code block (minutes)
+	$(BIN)/python -m pytest -q -n 2
+
+test-slow: $(READY)  ## the proofs that take longer: learning, gradients, resume after a kill
+	$(BIN)/python -m pytest -q -m slow
+
+bench: $(READY)  ## speed and memory against references; results in benchmarks/results
+	@set -e; for script in benchmarks/*.py; do echo "$$script"; $(MALLOC) $(BIN)/python $$script; done
+
+docs: $(READY)  ## write the generated pages and run every code block of the documentation
+	$(BIN)/python docs/build.py
+	$(BIN)/python -m pytest -q tests/test_docs.py
+
+demo: $(READY)  ## track a generated video, or your own with VIDEO=my.mp4; results in runs/demo
+	$(MALLOC) $(BIN)/mnemic-track $(if $(VIDEO),run "$(VIDEO)",demo) --out runs/demo
+
+train-demo: $(READY)  ## train the checkpoint that the demo uses
+	$(MALLOC) $(BIN)/python -m mnemic_track.train_demo

@@ -1,0 +1,169 @@
+"""HOTA, CLEAR and identity scores: a thin adapter that hands boxes to TrackEval without files in between.
+
+TrackEval (``pip install mnemic-track[metrics]``) is imported at the first evaluation. Its metrics need neither OpenCV
+nor matplotlib at run time, although the package lists both, so nothing beyond pip is needed on a bare machine.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mnemic_track.results import MotRows
+
+_TrackEvalResult = dict[str, Any]  # field name -> number, or one number for each localisation threshold
+
+
+@dataclass(frozen=True)
+class SequenceResult:
+    """What was there and what was tracked in one sequence.
+
+    Attributes:
+        name: name of the sequence.
+        ground_truth: annotated boxes; ids may be any integers.
+        predictions: tracked boxes; ids may be any integers and need not resemble those of the ground truth.
+    """
+
+    name: str
+    ground_truth: MotRows
+    predictions: MotRows
+
+
+@dataclass(frozen=True)
+class TrackingScores:
+    """Scores of one sequence or of several together, 1 is perfect.
+
+    Attributes:
+        hota: higher order tracking accuracy, mean over the localisation thresholds 0.05, 0.10, ... 0.95.
+        deta: detection part of HOTA.
+        assa: association part of HOTA.
+        mota: multi-object tracking accuracy at IoU 0.5; below 0 with more errors than objects.
+        idf1: F1 score of the identities at IoU 0.5.
+        id_switches: how often an object changed its id.
+        sequences: the scores of each sequence by name; empty for a single sequence.
+    """
+
+    hota: float
+    deta: float
+    assa: float
+    mota: float
+    idf1: float
+    id_switches: int
+    sequences: dict[str, "TrackingScores"] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Return the six numbers by name, without the single sequences."""
+        names = ("hota", "deta", "assa", "mota", "idf1", "id_switches")
+        return {name: getattr(self, name) for name in names}
+
+
+def evaluate_sequences(sequences: Sequence[SequenceResult]) -> TrackingScores:
+    """Score tracked sequences against their ground truth.
+
+    The total is TrackEval's: counts are summed over the sequences before ratios are formed, so long sequences weigh
+    more. A sequence without ground truth adds its predictions as false positives, one without predictions its objects
+    as misses; taken alone, both score 0.
+
+    Args:
+        sequences: at least one, with different names.
+
+    Raises:
+        ValueError: no sequence, a name twice, or an id twice in one frame.
+        ModuleNotFoundError: TrackEval is not installed.
+
+    Example:
+        >>> rows = MotRows(np.array([1, 2]), np.array([5, 5]), np.array([[0.0, 0, 10, 20], [2.0, 0, 10, 20]]))
+        >>> evaluate_sequences([SequenceResult("walk", rows, rows)]).as_dict()
+        {'hota': 1.0, 'deta': 1.0, 'assa': 1.0, 'mota': 1.0, 'idf1': 1.0, 'id_switches': 0}
+    """
+    names = [sequence.name for sequence in sequences]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"expected at least one sequence and different names, got {names}")
+    inputs = {sequence.name: _trackeval_input(sequence) for sequence in sequences}
+    metrics = _trackeval_metrics()
+    results = [{name: metric.eval_sequence(data) for name, data in inputs.items()} for metric in metrics]
+    single = {name: _scores(*(result[name] for result in results)) for name in names}
+    if not any(data["num_gt_dets"] for data in inputs.values()):
+        return TrackingScores(0.0, 0.0, 0.0, 0.0, 0.0, 0, single)
+    hota, clear, identity = (m.combine_sequences(result) for m, result in zip(metrics, results, strict=True))
+    return _scores(hota, clear, identity, sequences=single)
+
+
+def _trackeval_metrics() -> tuple[Any, Any, Any]:
+    try:
+        from trackeval.metrics import CLEAR, HOTA, Identity  # an extra, and slow to import
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"tracking scores need {error.name}; install it with: pip install 'mnemic-track[metrics]'"
+        ) from error
+    quiet = {"PRINT_CONFIG": False}
+    return HOTA(), CLEAR(quiet), Identity(quiet)
+
+
+def _scores(
+    hota: _TrackEvalResult,
+    clear: _TrackEvalResult,
+    identity: _TrackEvalResult,
+    *,
+    sequences: dict[str, TrackingScores] | None = None,
+) -> TrackingScores:
+    return TrackingScores(
+        hota=float(np.mean(hota["HOTA"])),
+        deta=float(np.mean(hota["DetA"])),
+        assa=float(np.mean(hota["AssA"])),
+        mota=float(clear["MOTA"]),
+        idf1=float(identity["IDF1"]),
+        id_switches=int(clear["IDSW"]),
+        sequences=sequences or {},
+    )
+
+
+def _trackeval_input(sequence: SequenceResult) -> dict[str, Any]:
+    """Boxes grouped by frame, ids renumbered from 0, and the IoU of every pair within a frame."""
+    truth, found = sequence.ground_truth, sequence.predictions
+    _check_ids(truth, f"ground truth of {sequence.name}")
+    _check_ids(found, f"predictions of {sequence.name}")
+    truth_ids, truth_index = np.unique(truth.id, return_inverse=True)
+    found_ids, found_index = np.unique(found.id, return_inverse=True)
+    frames = np.union1d(truth.frame, found.frame)
+    truth_rows, found_rows = _rows_by_frame(truth, frames), _rows_by_frame(found, frames)
+    return {
+        "num_timesteps": len(frames),
+        "num_gt_ids": len(truth_ids),
+        "num_tracker_ids": len(found_ids),
+        "num_gt_dets": len(truth.id),
+        "num_tracker_dets": len(found.id),
+        "gt_ids": [truth_index[rows] for rows in truth_rows],
+        "tracker_ids": [found_index[rows] for rows in found_rows],
+        "similarity_scores": [
+            iou_xywh(truth.boxes_xywh[left], found.boxes_xywh[right])
+            for left, right in zip(truth_rows, found_rows, strict=True)
+        ],
+    }
+
+
+def _rows_by_frame(rows: MotRows, frames: Int[np.ndarray, " frame"]) -> list[Int[np.ndarray, " row"]]:
+    """The row numbers of each of the frames; sorting once keeps long sequences fast."""
+    order = np.argsort(rows.frame, kind="stable")
+    return np.split(order, np.searchsorted(rows.frame[order], frames[1:]))
+
+
+def _check_ids(rows: MotRows, label: str) -> None:
+    pairs, counts = np.unique(np.stack([rows.frame, rows.id], axis=1), axis=0, return_counts=True)
+    if (counts > 1).any():
+        frame, identity = pairs[counts > 1][0]
+        raise ValueError(f"{label}: id {identity} occurs twice in frame {frame}; an id may occur once a frame")
+
+
+def iou_xywh(
+    first: Float[np.ndarray, "track 4"], second: Float[np.ndarray, "detection 4"]
+) -> Float[np.ndarray, "track detection"]:
+    """Return the intersection over union of every pair of boxes (x, y, width, height); 0 for boxes without area."""
+    corner = np.maximum(first[:, None, :2], second[None, :, :2])
+    opposite = np.minimum((first[:, :2] + first[:, 2:])[:, None], (second[:, :2] + second[:, 2:])[None])
+    overlap = (opposite - corner).clip(min=0).prod(axis=-1)
+    union = first[:, 2:].prod(axis=-1)[:, None] + second[:, 2:].prod(axis=-1)[None] - overlap
+    iou: Float[np.ndarray, "track detection"] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return iou

@@ -1,0 +1,165 @@
+"""Figures: how a tracker used its memory over a video, and how memories compare.
+
+Matplotlib (``pip install mnemic-track[plots]``) is imported when a figure is drawn; no display is needed.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mnemic_track.safe_io import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+History: TypeAlias = Sequence[Mapping[str, float | int | None]]  # one mapping a frame, from name to number
+
+# Colours of Okabe and Ito, told apart by readers with any colour vision.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+_STYLE: dict[Any, Any] = {  # the stubs of matplotlib list every key as a literal
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#808080",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+}
+
+_SCORES = {"hota": "HOTA", "deta": "DetA", "assa": "AssA", "mota": "MOTA", "idf1": "IDF1"}
+
+
+@dataclass(frozen=True)
+class _Panel:
+    title: str
+    unit: str
+    lines: dict[str, str]  # key in the history -> name in the legend
+    top: float | None = None  # upper end of the axis where the unit has one
+
+
+_MEMORY_PANELS = (
+    _Panel("Memory in use", "count", {"written": "slots written", "tracks": "tracks alive", "capacity": "capacity"}),
+    _Panel(
+        "Attention on memory",
+        "share, 0 to 1",
+        {"memory_mass": "attention mass on memory", "read_entropy": "entropy of the read weights"},
+        top=1.0,
+    ),
+    _Panel("Slot diversity", "cosine distance", {"diversity": "mean of all pairs of slots"}),
+    _Panel("Age of the slots", "writes", {"age_mean": "mean", "age_max": "oldest"}),
+)
+
+
+def plot_memory(history: History, path: str | Path) -> None:
+    """Draw how a memory was used over the frames of a video.
+
+    Args:
+        history: one mapping a frame with the numbers of ``MemoryReport.as_dict()``, and optionally ``frame`` (its
+            index; counted from 0 otherwise) and ``tracks`` (objects alive). A number that is None or absent leaves a
+            gap, and a panel without any number is left out.
+        path: the picture to write (.png, .svg or .pdf); its folder must exist.
+
+    Raises:
+        ValueError: the history holds no number to draw.
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    frames = [index if (frame := entry.get("frame")) is None else frame for index, entry in enumerate(history)]
+    panels = [panel for panel in _MEMORY_PANELS if any(_has_numbers(history, name) for name in panel.lines)]
+    if not panels:
+        raise ValueError(f"the memory history of {len(history)} frames holds no number to draw")
+    with _figure(path, width=7.5, height=0.9 + 1.5 * len(panels)) as figure:
+        all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, panel in zip(all_axes, panels, strict=True):
+            _draw_panel(axes, panel, frames, history)
+        all_axes[-1].set_xlabel("frame")
+        figure.align_ylabels()
+
+
+def _has_numbers(history: History, name: str) -> bool:
+    return any(entry.get(name) is not None for entry in history)
+
+
+def _draw_panel(axes: "Axes", panel: _Panel, frames: Sequence[float | int], history: History) -> None:
+    for index, (name, label) in enumerate(panel.lines.items()):
+        if _has_numbers(history, name):
+            numbers = [math.nan if (value := entry.get(name)) is None else value for entry in history]
+            colour, dashes = ("#808080", "--") if name == "capacity" else (_COLOURS[index], "-")
+            width = 2.4 - 0.6 * index  # a line that is covered by the next shows on both sides of it
+            axes.plot(frames, numbers, label=label, color=colour, linestyle=dashes, linewidth=width)
+    axes.set_title(panel.title)
+    axes.set_ylabel(panel.unit)
+    axes.set_ylim(bottom=0, top=panel.top and 1.05 * panel.top)
+    axes.margins(x=0.01)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=3, borderaxespad=0.2)
+
+
+def plot_scores(table: Mapping[str, Sequence[Mapping[str, float | int]]], path: str | Path) -> None:
+    """Compare memories: a bar for the mean of each score and a dot for each seed.
+
+    Args:
+        table: name of the memory -> the scores of each seed, as ``TrackingScores.as_dict()`` gives them.
+        path: the picture to write (.png, .svg or .pdf); its folder must exist.
+
+    Raises:
+        ValueError: a memory has no scores.
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    if not table or not all(table.values()):
+        raise ValueError(f"expected the scores of at least one seed for each memory, got {sorted(table)}")
+    with _figure(path, width=7.5, height=3.6) as figure:
+        shares, switches = figure.subplots(1, 2, width_ratios=[5, 1.2])
+        for index, (memory, seeds) in enumerate(table.items()):
+            place = 0.8 * ((index + 0.5) / len(table) - 0.5)
+            look = {"width": 0.72 / len(table), "color": _COLOURS[index % len(_COLOURS)], "label": memory}
+            for column, score in enumerate(_SCORES):
+                _draw_bar(shares, column + place, [100 * seed[score] for seed in seeds], "{:.1f}", look)
+            _draw_bar(switches, place, [seed["id_switches"] for seed in seeds], "{:.0f}", look)
+        shares.set_xticks(range(len(_SCORES)), _SCORES.values())
+        shares.set_ylabel("score (%)")
+        shares.set_title("Tracking scores, higher is better")
+        switches.set_xticks([0], ["ID switches"])
+        switches.set_ylabel("count")
+        switches.set_title("lower is better")
+        for axes in (shares, switches):
+            axes.grid(visible=False, axis="x")
+            axes.margins(y=0.12)
+        handles, labels = switches.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(table))
+
+
+def _draw_bar(axes: "Axes", place: float, seeds: Sequence[float | int], number: str, look: Mapping[str, Any]) -> None:
+    mean = sum(seeds) / len(seeds)
+    axes.bar(place, mean, **look)
+    if len(seeds) > 1:
+        axes.scatter([place] * len(seeds), seeds, s=9, color="#303030", zorder=3)
+    above = (0, 3 if mean >= 0 else -10)
+    top = max(*seeds, mean) if mean >= 0 else min(*seeds, mean)
+    axes.annotate(number.format(mean), (place, top), above, textcoords="offset points", ha="center", fontsize=7.5)
+
+
+@contextmanager
+def _figure(path: str | Path, width: float, height: float) -> Iterator["Figure"]:
+    """An empty figure in our style (sizes in inches) that is written when the block ends."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure  # not pyplot, which would look for a display
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "plots need matplotlib; install it with: pip install 'mnemic-track[plots]'"
+        ) from error
+    kind = Path(path).suffix.lower().removeprefix(".")
+    if kind not in {"png", "svg", "pdf"}:
+        raise ValueError(f"a plot is written as .png, .svg or .pdf, got {path}")
+    with rc_context(_STYLE), atomic_write(path, "wb") as file:
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        figure.savefig(file, format=kind, dpi=160)

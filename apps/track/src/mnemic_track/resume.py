@@ -1,0 +1,148 @@
+"""Training that a kill at any moment cannot damage: checkpoints written whole or not at all, and an exact restart.
+
+Three things make a resumed run equal to an uninterrupted one, besides the states of weights, optimiser and schedule
+that Lightning stores:
+
+- which clips come next follows from (seed, epoch, number of batches already used), which `ResumableLoader` stores;
+- the content of a clip follows from (seed, epoch, index), so that no worker carries a random state;
+- the noise of a step follows from (seed, process, step): `seed_step` draws it anew instead of storing it, so that
+  nothing that runs between two steps, such as a validation, can move it.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from mnemic_track.safe_io import atomic_write
+
+
+class WholeFileIO(TorchCheckpointIO):
+    """Writes checkpoints beside their place and renames them: a kill or a full disk leaves the earlier one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint; its folder is made when absent."""
+        if storage_options is not None:
+            raise TypeError("storage_options are for remote storage; checkpoints are written to local folders")
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, "wb") as file:
+            torch.save(checkpoint, file)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """The state to resume from, ``last.ckpt``, replaced every so many steps.
+
+    Args:
+        folder: where it lies.
+        every_n_train_steps: optimiser steps between two of them; a kill costs at most so many steps.
+    """
+
+    def __init__(self, folder: str, every_n_train_steps: int = 200) -> None:
+        super().__init__(folder, "last", every_n_train_steps=every_n_train_steps, enable_version_counter=False)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """The state with the best validation, ``best.ckpt``.
+
+    Args:
+        folder: where it lies.
+        monitor: validation figure to maximise.
+    """
+
+    def __init__(self, folder: str, monitor: str = "val/hota") -> None:
+        super().__init__(folder, "best", monitor=monitor, mode="max", enable_version_counter=False)
+
+
+class ClipSampler(DistributedSampler[Any]):
+    """The clips of one epoch in an order that follows from seed and epoch, shared among the processes.
+
+    Attributes:
+        start: number of clips of this process to leave out because they were used before a restart.
+    """
+
+    start = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(super().__iter__(), self.start, None)
+
+
+class ResumableLoader(DataLoader[Any]):
+    """Batches of one epoch that can be left and taken up again in the middle.
+
+    Lightning stores ``state_dict`` with each checkpoint and gives it back before the first batch.
+
+    Args:
+        dataset: clips of this epoch; item i must follow from i alone.
+        epoch: number of the epoch, from 0.
+        batch_size: clips in a batch; a last incomplete batch is left out.
+        seed: with ``epoch`` it decides the order.
+        num_replicas: processes that share the epoch.
+        rank: number of this process.
+        collate: makes a batch of a list of items.
+        num_workers: worker processes.
+        pin_memory: for faster copies to a GPU.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        epoch: int,
+        batch_size: int,
+        seed: int,
+        collate: Callable[[list[Any]], Any],
+        num_replicas: int = 1,
+        rank: int = 0,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        sampler = ClipSampler(dataset, num_replicas, rank, shuffle=True, seed=seed, drop_last=True)
+        sampler.set_epoch(epoch)
+        super().__init__(
+            dataset,
+            batch_size,
+            sampler=sampler,
+            collate_fn=collate,
+            drop_last=True,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+        )
+        if not len(self):
+            raise ValueError(
+                f"{len(dataset)} clips are too few for one batch of {batch_size} in each of {num_replicas} processes: "  # type: ignore[arg-type]  # Dataset declares no length
+                "use more data or a smaller batch"
+            )
+        self._clips = sampler
+        self._used = 0
+
+    def __iter__(self) -> Any:
+        """Yield the batches that are left of the epoch."""
+        self._clips.start = self._used * (self.batch_size or 1)
+        for batch in super().__iter__():
+            self._used += 1  # before the batch is out: a checkpoint after its step must not see it again
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how far the epoch has come."""
+        return {"epoch": self._clips.epoch, "used": self._used}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue where another loader stopped.
+
+        Raises:
+            ValueError: if the state is of another epoch, that is, of other clips.
+        """
+        if state["epoch"] != self._clips.epoch:
+            raise ValueError(f"this loader is of epoch {self._clips.epoch}, the checkpoint of epoch {state['epoch']}")
+        self._used = state["used"]
+
+
+def seed_step(seed: int, rank: int, step: int) -> None:
+    """Seed torch's random numbers for one training step of one process."""
+    digest = hashlib.blake2b(f"{seed}/{rank}/{step}".encode(), digest_size=7).digest()
+    torch.manual_seed(int.from_bytes(digest, "big"))

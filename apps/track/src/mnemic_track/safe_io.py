@@ -1,0 +1,57 @@
+"""Writing files so that a crash, a kill or a full disk never damages an earlier result."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal
+from uuid import uuid4
+
+_OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
+    r"""Open a file that appears under its name only when it is complete.
+
+    The content goes to a temporary name in the same folder, is flushed to the disk and then renamed. When the block
+    fails, the temporary file is removed and whatever was at ``path`` stays as it was.
+
+    Args:
+        path: the file to write; its folder must exist.
+        mode: ``"w"`` for UTF-8 text with ``\n`` line ends, ``"wb"`` for bytes.
+
+    Yields:
+        The open file.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+        OSError: the disk is full; the message names the file.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "scores.txt"
+        >>> with atomic_write(target) as file:
+        ...     _ = file.write("hota 0.7")
+        >>> target.read_text()
+        'hota 0.7'
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+    encoding, newline = ("utf-8", "\n") if mode == "w" else (None, None)
+    try:
+        with temporary.open(mode, encoding=encoding, newline=newline) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        # A file name is present when the error belongs to another file that was written inside the block.
+        if error.errno not in _OUT_OF_SPACE or error.filename is not None:
+            raise
+        raise OSError(error.errno, "disk full; free some space, the earlier file is unchanged", str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,196 @@
+"""Training and validation of MeMOTR as a LightningModule."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LinearLR, MultiStepLR
+
+from mnemic_track.metrics import SequenceResult, evaluate_sequences
+from mnemic_track.provenance import provenance
+from mnemic_track.resume import seed_step
+from mnemic_track.results import bdd100k_writer, mot_writer
+from mnemic_track.sequences import as_rows, ground_truth, track_sequence
+from mnemic_track.tables import scores_table
+from mnemic_vision.backbone import load_backbone
+from mnemic_vision.draw import draw_tracks
+from mnemic_vision.loading import read_state_dict
+from mnemic_vision.memotr import ClipBatch, ClipCriterion, Memotr, MemotrConfig, Tracker, clip_loss, import_detector
+from mnemic_vision.memotr.checkpoint import FORMAT_VERSION, KIND, TrackerSettings
+from mnemic_vision.memotr.data import Sequence
+from mnemic_vision.memotr.weights import load_exactly
+
+
+class TrackingTask(pl.LightningModule):
+    """Learns to track from clips and is validated on whole sequences; the defaults are the paper's DanceTrack run.
+
+    Args:
+        config: sizes and switches of the network.
+        settings: input size, thresholds and class names of the tracker, in validation and in the checkpoint.
+        lr: learning rate.
+        lr_backbone: learning rate of the backbone.
+        lr_points: learning rate of reference points and sampling offsets.
+        weight_decay: of AdamW, on every parameter.
+        lr_drops: epochs after which the learning rates fall to a tenth.
+        warmup_steps: optimiser steps over which the learning rates rise from a hundredth.
+        backbone_weights: file with ImageNet weights of the backbone.
+        detector_checkpoint: file with a COCO-pretrained DAB-Deformable-DETR or Deformable-DETR to start from.
+        init_checkpoint: one of our checkpoints to start from, such as the detector stage for the clip stage.
+        average_classes: mean of the class loss over classes (official code) instead of the sum; matters with several.
+        supervise_passive_tracks: train the tracks that pass through the detection layer as background, as the
+            official code does.
+        seed: of the noise in training steps; the command line sets it to ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        config: MemotrConfig = MemotrConfig(),  # noqa: B008  # frozen, and jsonargparse shows its defaults in the help
+        settings: TrackerSettings = TrackerSettings(),  # noqa: B008  # likewise
+        lr: float = 2e-4,
+        lr_backbone: float = 2e-5,
+        lr_points: float = 1e-5,
+        weight_decay: float = 5e-4,
+        lr_drops: tuple[int, ...] = (12,),
+        warmup_steps: int = 0,
+        backbone_weights: Path | None = None,
+        detector_checkpoint: Path | None = None,
+        init_checkpoint: Path | None = None,
+        average_classes: bool = True,
+        supervise_passive_tracks: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = Memotr(config)
+        self.settings = settings
+        self.criterion = ClipCriterion(
+            config.merge_layer,
+            update_threshold=config.update_threshold,
+            supervise_passive_tracks=supervise_passive_tracks,
+            average_classes=average_classes,
+        )
+        self.lr, self.lr_backbone, self.lr_points = lr, lr_backbone, lr_points
+        self.weight_decay, self.lr_drops, self.warmup_steps = weight_decay, lr_drops, warmup_steps
+        self.seed = seed
+        self._results: list[SequenceResult] = []
+        if backbone_weights is not None:
+            load_backbone(self.model.backbone, backbone_weights)
+        if detector_checkpoint is not None:
+            import_detector(self.model, detector_checkpoint)
+        if init_checkpoint is not None:
+            load_weights(self.model, init_checkpoint)
+
+    def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
+        """Make the noise of the step follow from its number, see `resume`."""
+        seed_step(self.seed, self.global_rank, self.trainer.fit_loop.total_batch_idx)
+
+    def training_step(self, clip: ClipBatch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch of clips, normalised by the objects of all processes."""
+        number = sum(len(target.ids) for frame in clip.targets for target in frame)
+        num_objects = self.trainer.strategy.reduce(torch.tensor(float(number), device=self.device), reduce_op="mean")
+        loss, frames, _ = clip_loss(self.model, self.criterion, clip, num_objects)
+        scale = num_objects.clamp(min=1)
+        for part in ("label", "l1", "giou"):
+            value = torch.stack([getattr(frame.last, part) for frame in frames]).sum() / scale
+            self.log(f"train/{part}", value.detach(), batch_size=len(clip.images))
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(clip.images))
+        return loss
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return AdamW with the official parameter groups, and the schedule by epochs after a warm-up by steps."""
+        optimizer = AdamW(self._parameter_groups(), weight_decay=self.weight_decay)
+        schedules = [{"scheduler": MultiStepLR(optimizer, list(self.lr_drops)), "interval": "epoch"}]
+        if self.warmup_steps:
+            warmup = LinearLR(optimizer, 0.01, total_iters=self.warmup_steps)
+            schedules.append({"scheduler": warmup, "interval": "step"})
+        return [optimizer], schedules  # type: ignore[return-value]  # a form that Lightning documents
+
+    def validation_step(self, sequence: Sequence, batch_idx: int) -> None:
+        """Track one whole sequence."""
+        tracker = self.tracker()
+        frames = list(track_sequence(tracker, sequence))
+        self._results.append(SequenceResult(sequence.name, ground_truth(sequence), as_rows(frames)))
+        if batch_idx == 0 and self.logger is not None:
+            middle = sequence.num_frames // 2
+            picture = draw_tracks(sequence.image(middle).permute(1, 2, 0).numpy(), frames[middle])
+            for logger in self.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_image(sequence.name, picture, self.global_step, dataformats="HWC")
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the sequences of all processes together."""
+        self._score("val")
+
+    def test_step(self, sequence: Sequence, batch_idx: int) -> None:
+        """Track one whole sequence."""
+        self.validation_step(sequence, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Score the sequences of all processes together."""
+        self._score("test")
+
+    def predict_step(self, sequence: Sequence, batch_idx: int) -> str:
+        """Track one sequence and write it to ``predictions``: MOT text, or BDD100K json with several classes."""
+        folder = Path(self.trainer.default_root_dir, "predictions")
+        folder.mkdir(parents=True, exist_ok=True)
+        several = len(self.settings.classes) > 1
+        path = folder / f"{sequence.name}.{'json' if several else 'txt'}"
+        writer = bdd100k_writer(path, sequence.name, self.settings.classes) if several else mot_writer(path)
+        with writer as write:
+            for index, tracks in enumerate(track_sequence(self.tracker(), sequence)):
+                write(index, tracks)
+        return str(path)
+
+    def tracker(self) -> Tracker:
+        """Return a tracker that runs the network as the settings say."""
+        settings, use_bf16 = self.settings, str(self.trainer.precision).startswith("bf16")
+        return Tracker(self.model, settings.thresholds, settings.short_side, settings.long_side, use_bf16)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what `mnemic_vision.memotr.checkpoint.load_model` needs, as plain data."""
+        metrics = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key.startswith("val/")}
+        data = getattr(self.trainer.datamodule, "description", None)
+        checkpoint["mnemic"] = {
+            "kind": KIND,
+            "format_version": FORMAT_VERSION,
+            "config": asdict(self.model.config),
+            "settings": asdict(self.settings),
+            "provenance": provenance(
+                seed=self.seed, data=data, step=self.global_step, epoch=self.current_epoch, metrics=metrics
+            ),
+        }
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        rates = {"backbone": self.lr_backbone, "reference_points": self.lr_points, "sampling_offsets": self.lr_points}
+        groups: dict[float, list[Tensor]] = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                rate = next((rate for part, rate in rates.items() if part in name), self.lr)
+                groups.setdefault(rate, []).append(parameter)
+        return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+    def _score(self, split: str) -> None:
+        results, self._results = self._results, []
+        if self.trainer.world_size > 1:
+            gathered: list[list[SequenceResult]] = [[] for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(gathered, results)
+            results = [result for part in gathered for result in part]
+        # Processes get equally many sequences, so that one may be tracked twice.
+        scores = evaluate_sequences(list({result.name: result for result in results}.values()))
+        self.log_dict({f"{split}/{name}": float(value) for name, value in scores.as_dict().items()}, rank_zero_only=False)
+        if self.trainer.is_global_zero:
+            scores_table(scores, f"{split}, epoch {self.current_epoch}")
+
+
+def load_weights(model: Memotr, path: str | Path) -> None:
+    """Load one of our checkpoints into a network of the same sizes; its memory may be another one.
+
+    Raises:
+        ValueError: if it is of other sizes or of another model.
+    """
+    weights = {key.removeprefix("model."): value.float() for key, value in read_state_dict(path).items()}
+    load_exactly(model, weights, path)

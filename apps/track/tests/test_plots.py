@@ -1,0 +1,87 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnemic_track.plots import plot_memory, plot_scores
+
+pytest.importorskip("matplotlib", reason="needs mnemic-track[plots]")
+
+REPORT = {
+    "written": 5,
+    "capacity": 16,
+    "share_used": 5 / 16,
+    "diversity": 0.4,
+    "age_mean": 3.5,
+    "age_max": 9,
+    "bytes_per_row": 1024.0,
+    "memory_mass": 0.6,
+    "read_entropy": 0.8,
+}
+SCORES = {"hota": 0.6, "deta": 0.7, "assa": 0.5, "mota": -0.1, "idf1": 0.6, "id_switches": 4}
+
+
+def history(**changes: float | None) -> list[dict[str, float | None]]:
+    return [{**REPORT, "frame": frame, "tracks": frame % 3, **changes} for frame in range(10, 16)]
+
+
+def size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        assert len(np.unique(np.asarray(image.convert("L")))) > 20
+        return image.size
+
+
+def test_the_memory_report_becomes_a_picture(tmp_path: Path) -> None:
+    plot_memory(history(), tmp_path / "memory.png")
+    assert size(tmp_path / "memory.png") == (1200, 1104)
+
+
+def test_panels_without_any_number_are_left_out(tmp_path: Path) -> None:
+    # The numbers of one frame are missing: its panels stay, with a gap.
+    plot_memory([{"frame": 9}, *history(memory_mass=None, read_entropy=None)], tmp_path / "memory.svg")
+    drawn = (tmp_path / "memory.svg").read_text()
+    titles = ["Memory in use", "Attention on memory", "Slot diversity", "Age of the slots"]
+    assert [f"<!-- {title} -->" in drawn for title in titles] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("empty", [[], [{"frame": 3, "written": None}]])
+def test_a_history_without_numbers_is_an_error(tmp_path: Path, empty: list[dict[str, float | None]]) -> None:
+    with pytest.raises(ValueError, match="holds no number to draw"):
+        plot_memory(empty, tmp_path / "memory.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memories_are_compared_over_their_seeds(tmp_path: Path) -> None:
+    plot_scores({"none": [SCORES], "exponential": [SCORES, {**SCORES, "hota": 0.65}]}, tmp_path / "scores.png")
+    assert size(tmp_path / "scores.png") == (1200, 576)
+
+
+def test_a_memory_without_seeds_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"at least one seed for each memory, got \['none', 'window'\]"):
+        plot_scores({"none": [SCORES], "window": []}, tmp_path / "scores.png")
+
+
+def test_an_unknown_kind_of_picture_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\.png, \.svg or \.pdf, got .*memory\.bmp"):
+        plot_memory(history(), tmp_path / "memory.bmp")
+
+
+def test_a_failing_plot_leaves_the_earlier_picture(tmp_path: Path) -> None:
+    (tmp_path / "scores.png").write_text("earlier")
+    with pytest.raises(KeyError, match="hota"):
+        plot_scores({"none": [{"mota": 1.0}]}, tmp_path / "scores.png")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier"]
+
+
+def test_a_missing_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'mnemic-track\[plots\]'"):
+        plot_memory(history(), tmp_path / "memory.png")
+
+
+def test_the_library_is_not_loaded_before_it_is_needed() -> None:
+    code = "import sys, mnemic_track.plots; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

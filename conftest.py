@@ -1,0 +1,21 @@
+"""Settings that every test needs before torch is imported, and skipping of tests that need a GPU."""
+
+import os
+
+import pytest
+
+# Two test processes with two threads each spin against each other; one thread each is faster.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `gpu` on a machine without one."""
+    gpu_items = [item for item in items if item.get_closest_marker("gpu")]
+    if not gpu_items:
+        return
+    import torch  # imported here: most runs collect no such test
+
+    if not torch.cuda.is_available():
+        for item in gpu_items:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))

@@ -1,0 +1,36 @@
+"""Memory for transformers: states, mechanisms, drivers, and the contract that every memory keeps."""
+
+from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.buffers.window_memory import WindowMemory
+from mnemic_core.catalogue import Mechanism, create, list_mechanisms
+from mnemic_core.memory import ReadWriteMemory
+from mnemic_core.protocols import Detach, Memory, ParametricLayer, SegmentModule, Selector, Slotted, Store, TokenMachine
+from mnemic_core.report import MemoryReport, memory_report
+from mnemic_core.slots.exponential_memory import ExponentialMemory, ExponentialState
+from mnemic_core.slots.no_memory import NoMemory, NoMemoryState
+from mnemic_core.state import MemoryState, SlotView
+
+__all__ = [
+    "Detach",
+    "ExponentialMemory",
+    "ExponentialState",
+    "Mechanism",
+    "Memory",
+    "MemoryReport",
+    "MemoryState",
+    "NoMemory",
+    "NoMemoryState",
+    "ParametricLayer",
+    "ReadWriteMemory",
+    "RingBuffer",
+    "SegmentModule",
+    "Selector",
+    "SlotView",
+    "Slotted",
+    "Store",
+    "TokenMachine",
+    "WindowMemory",
+    "create",
+    "list_mechanisms",
+    "memory_report",
+]

@@ -1,0 +1,119 @@
+"""A fixed-size, per-row first-in-first-out tensor: the one buffer under every windowed memory."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int, Shaped
+from torch import Tensor
+
+from mnemic_core.state import MemoryState, SlotView
+
+
+@dataclass(frozen=True)
+class RingBuffer(MemoryState):
+    """The latest ``capacity`` items of every row; a new item overwrites the oldest one of its own row only.
+
+    Shapes never change and nothing depends on the data, so one compiled graph serves every step. Slots are filled
+    from index 0 upwards and then in a circle.
+
+    Attributes:
+        items: content of the slots; zeros where nothing was written.
+        cursor: the slot that the next item of the row goes to.
+        count: number of slots in use, at most the capacity.
+
+    Example:
+        >>> ring = RingBuffer.empty(1, 3).append(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+        >>> ring.ordered()
+        tensor([[2., 3., 4.]])
+    """
+
+    items: Shaped[Tensor, "batch capacity *item"]
+    cursor: Int[Tensor, " batch"]
+    count: Int[Tensor, " batch"]
+
+    @classmethod
+    def empty(
+        cls,
+        batch: int,
+        capacity: int,
+        *item_shape: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> "RingBuffer":
+        """Return a ring with nothing in it.
+
+        Args:
+            batch: number of rows.
+            capacity: items that a row can hold, at least 1.
+            item_shape: shape of one item; none for scalars.
+            device: where the tensors are.
+            dtype: type of the items.
+
+        Raises:
+            ValueError: if the capacity is below 1.
+        """
+        if capacity < 1:
+            raise ValueError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
+        return cls(
+            torch.zeros(batch, capacity, *item_shape, device=device, dtype=dtype),
+            torch.zeros(batch, device=device, dtype=torch.long),
+            torch.zeros(batch, device=device, dtype=torch.long),
+        )
+
+    @property
+    def capacity(self) -> int:
+        """Items that a row can hold."""
+        return self.items.shape[1]
+
+    def append(
+        self, items: Shaped[Tensor, "batch time *item"], padding: Bool[Tensor, "batch time"] | None = None
+    ) -> "RingBuffer":
+        """Return the ring after the items of a segment, oldest first.
+
+        Args:
+            items: any number per row, also more than the capacity: only the latest ones stay.
+            padding: True at items to leave out, anywhere in the row; their values are never touched.
+        """
+        batch, time = items.shape[:2]
+        if time == 0:
+            return self
+        added = self.count.new_full((batch,), time) if padding is None else (~padding).sum(1)
+        # Each slot asks which new item lands on it last (a gather), so no two items compete for one slot as they
+        # would in a scatter. Ranks count the kept items of the row; a negative rank means that none lands here.
+        last_slot = (self.cursor + added - 1)[:, None]
+        rank = added[:, None] - 1 - (last_slot - self._slot_index()) % self.capacity  # batch capacity
+        source = rank.clamp(min=0)
+        if padding is not None:
+            source = padding.long().argsort(dim=1, stable=True).gather(1, source)
+        incoming = _take(items.to(self.items.dtype), source)
+        written = (rank >= 0).view(batch, self.capacity, *[1] * (items.ndim - 2))
+        return RingBuffer(
+            torch.where(written, incoming, self.items),
+            (self.cursor + added) % self.capacity,
+            (self.count + added).clamp(max=self.capacity),
+        )
+
+    def valid(self) -> Bool[Tensor, "batch capacity"]:
+        """Return True at slots in use."""
+        return self._slot_index() < self.count[:, None]
+
+    def ordered(self) -> Shaped[Tensor, "batch capacity *item"]:
+        """Return the items oldest first; the first ``count`` of a row are in use, zeros follow."""
+        return _take(self.items, (self._slot_index() + (self.cursor - self.count)[:, None]) % self.capacity)
+
+    def age(self) -> Int[Tensor, "batch capacity"]:
+        """Return how many items came after that of each slot: 0 for the newest, -1 where nothing was written."""
+        return torch.where(self.valid(), (self.cursor[:, None] - 1 - self._slot_index()) % self.capacity, -1)
+
+    def slots(self) -> SlotView:
+        """Return the slots for a memory report, each item flattened to a vector."""
+        return SlotView(self.items.reshape(self.batch_size, self.capacity, -1), self.valid(), self.age())
+
+    def _slot_index(self) -> Tensor:
+        return torch.arange(self.capacity, device=self.cursor.device)
+
+
+def _take(items: Tensor, index: Tensor) -> Tensor:
+    """Return ``items[row, index[row, i]]`` for items of any shape."""
+    index = index.view(*index.shape, *[1] * (items.ndim - 2))
+    return items.gather(1, index.expand(-1, -1, *items.shape[2:]))

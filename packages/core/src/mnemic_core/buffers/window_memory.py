@@ -1,0 +1,68 @@
+"""The latest values of a row, read by attention: the plainest memory that can tell its entries apart."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.memory import ReadWriteMemory
+from mnemic_core.protocols import Detach
+
+
+class WindowMemory(ReadWriteMemory[RingBuffer]):
+    """Keeps the latest values of a row and recalls a mean of them, weighted by their likeness to the query.
+
+    Reading is scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762, equation 1) of the query over the
+    stored values without any parameters, so the memory can stand wherever :class:`ExponentialMemory` does; a first-in
+    first-out window of what earlier segments left is the memory of Transformer-XL (arXiv:1901.02860).
+
+    Args:
+        dim: width of the values.
+        capacity: values kept per row.
+        detach: ``"stored"`` gives what is stored no gradient, ``"never"`` lets it through.
+
+    Example:
+        >>> memory = WindowMemory(dim=4, capacity=2)
+        >>> state = memory.write(memory.init_state(batch=1), torch.ones(1, 3, 4))
+        >>> memory.read(torch.zeros(1, 1, 4), state)
+        tensor([[[1., 1., 1., 1.]]])
+    """
+
+    def __init__(self, dim: int, capacity: int = 8, detach: Detach = "stored") -> None:
+        super().__init__(dim, detach)
+        if capacity < 1:
+            raise ValueError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
+        self.capacity = capacity
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> RingBuffer:
+        """Return empty windows."""
+        return RingBuffer.empty(batch, self.capacity, self.dim, device=device, dtype=dtype)
+
+    def read(self, query: Float[Tensor, "batch time dim"], state: RingBuffer) -> Float[Tensor, "batch time dim"]:
+        """Return the attended mean of the stored values; zeros while the window of the row is empty."""
+        return self.read_weights(query, state) @ self._stored(state.items).to(query.dtype)
+
+    def read_weights(
+        self, query: Float[Tensor, "batch time dim"], state: RingBuffer
+    ) -> Float[Tensor, "batch time slot"]:
+        """Return the attention of each query over the slots; zero everywhere while the window is empty."""
+        stored = self._stored(state.items).to(query.dtype)
+        unused = ~state.valid()[:, None]
+        logits = query @ stored.mT / math.sqrt(self.dim)
+        # The lowest finite number, not -inf: a row without entries would become NaN. Its weights are cleared after.
+        logits = logits.masked_fill(unused, torch.finfo(logits.dtype).min)
+        return logits.softmax(-1).masked_fill(unused, 0)
+
+    def write(
+        self,
+        state: RingBuffer,
+        values: Float[Tensor, "batch time dim"],
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+    ) -> RingBuffer:
+        """Return the window after the values of a segment."""
+        return state.append(self._stored(values), padding)

@@ -1,0 +1,147 @@
+"""The memory report: is a memory used at all, and how."""
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from mnemic_core.protocols import Slotted
+from mnemic_core.state import MemoryState, SlotView
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """How a memory is used. Numbers without a meaning here, such as the diversity of one slot, are None.
+
+    Attributes:
+        written: slots in use, all rows together.
+        capacity: slots there are, all rows together.
+        share_used: written / capacity, 0 to 1.
+        diversity: mean cosine distance of two written slots of a row, 0 (all alike: dead memory) to 2.
+        age_mean: mean age of the written slots, in writes.
+        age_max: largest age of a written slot, in writes.
+        bytes_per_row: bytes of the whole state for one row of the batch.
+        memory_mass: mean share of attention that goes to memory, 0 to 1.
+        read_entropy: mean entropy of the read weights over that of equal weights on the written slots: 0 when one
+            slot is read, 1 when all are read alike.
+    """
+
+    written: int
+    capacity: int
+    share_used: float
+    diversity: float | None
+    age_mean: float | None
+    age_max: int | None
+    bytes_per_row: float
+    memory_mass: float | None
+    read_entropy: float | None
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """Return the numbers by name, for logging and plotting."""
+        return asdict(self)
+
+    def as_table(self) -> str:
+        """Return one line for each number, aligned for printing."""
+        rows = {
+            "slots written": f"{self.written} of {self.capacity} ({self.share_used:.0%})",
+            "slot diversity": _number(self.diversity),
+            "age mean, max": f"{_number(self.age_mean)}, {_number(self.age_max)} writes",
+            "bytes per row": _number(self.bytes_per_row),
+            "attention on memory": _number(self.memory_mass),
+            "read entropy": _number(self.read_entropy),
+        }
+        width = max(map(len, rows))
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+@torch.no_grad()
+def memory_report(
+    state: MemoryState,
+    read_weights: Float[Tensor, "batch query slot"] | None = None,
+    *,
+    rows_are_slots: Bool[Tensor, " row"] | None = None,
+) -> MemoryReport:
+    """Measure how a memory is used.
+
+    Args:
+        state: any state that can show its slots (:class:`~mnemic_core.protocols.Slotted`).
+        read_weights: what each query reads from each slot. A sum over slots below 1 means that the rest of the
+            attention went elsewhere.
+        rows_are_slots: for a state whose rows are the entries of one memory, as those of a tracker are tracks: True
+            at rows in use. All rows together are then reported as one memory, and ``read_weights`` has a batch of 1
+            and one slot for each slot of each row, row by row.
+
+    Returns:
+        The report; this call waits for the device.
+
+    Raises:
+        TypeError: if the state cannot show its slots.
+        ValueError: if the read weights do not fit the slots.
+
+    Example:
+        >>> from mnemic_core import WindowMemory
+        >>> memory = WindowMemory(dim=2, capacity=4)
+        >>> state = memory.write(memory.init_state(batch=1), torch.eye(2)[None])
+        >>> report = memory_report(state)
+        >>> report.written, report.capacity, report.diversity
+        (2, 4, 1.0)
+    """
+    if not isinstance(state, Slotted):
+        raise TypeError(f"a memory report needs a state with slots(), got {type(state).__name__}; give it that method")
+    view = state.slots()
+    if rows_are_slots is not None:
+        view = _one_row(view, rows_are_slots)
+    if read_weights is not None and read_weights.shape[::2] != view.valid.shape:
+        raise ValueError(
+            f"read_weights must be [batch query slot] with batch and slot {tuple(view.valid.shape)}, "
+            f"got {tuple(read_weights.shape)}"
+        )
+    written, ages = int(view.valid.sum()), view.age[view.valid]
+    return MemoryReport(
+        written=written,
+        capacity=view.valid.numel(),
+        share_used=written / max(view.valid.numel(), 1),
+        diversity=_diversity(view),
+        age_mean=float(ages.double().mean()) if written else None,
+        age_max=int(ages.max()) if written else None,
+        bytes_per_row=state.nbytes / max(state.batch_size, 1),
+        memory_mass=None if read_weights is None or not read_weights.numel() else float(read_weights.sum(-1).mean()),
+        read_entropy=None if read_weights is None else _read_entropy(read_weights, view.valid),
+    )
+
+
+def _one_row(view: SlotView, rows: Tensor) -> SlotView:
+    """Return the slots of all rows as those of one; slots of unused rows count as not written."""
+    return SlotView(
+        view.values.flatten(0, 1)[None],
+        (view.valid & rows[:, None]).flatten()[None],
+        view.age.flatten()[None],
+    )
+
+
+def _diversity(view: SlotView) -> float | None:
+    unit = F.normalize(view.values.double(), dim=-1) * view.valid[..., None]
+    number = view.valid.sum(1)
+    # The squared length of the sum holds every pair twice and every slot with itself once.
+    paired = unit.sum(1).square().sum(-1) - unit.square().sum((1, 2))
+    distance = 1 - paired / (number * (number - 1)).clamp(min=1)
+    has_pair = number > 1
+    return float(distance[has_pair].mean().clamp(min=0)) if has_pair.any() else None
+
+
+def _read_entropy(weights: Tensor, valid: Tensor) -> float | None:
+    total = weights.double().sum(-1)
+    share = weights.double() / total.clamp(min=torch.finfo(torch.float64).tiny)[..., None]
+    entropy = torch.special.entr(share).sum(-1)  # batch query
+    largest = valid.sum(1).double().log()[:, None].expand_as(entropy)
+    meaningful = (total > 0) & (largest > 0)
+    return float((entropy / largest)[meaningful].mean().clamp(0, 1)) if meaningful.any() else None
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}".rstrip("0").rstrip(".") if math.isfinite(value) else str(value)

@@ -1,0 +1,95 @@
+"""One slowly moving vector per row: the long-term memory of a track."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mnemic_core.memory import ReadWriteMemory
+from mnemic_core.protocols import Detach
+from mnemic_core.state import MemoryState, SlotView
+
+
+@dataclass(frozen=True)
+class ExponentialState(MemoryState):
+    """The moving average of every row.
+
+    Attributes:
+        long: the average; zeros before the first write.
+        count: values written so far.
+    """
+
+    long: Float[Tensor, "batch dim"]
+    count: Int[Tensor, " batch"]
+
+    def slots(self) -> SlotView:
+        """Return one slot per row, as old as the values that followed its first one."""
+        return SlotView(self.long[:, None], (self.count > 0)[:, None], (self.count - 1)[:, None])
+
+
+class ExponentialMemory(ReadWriteMemory[ExponentialState]):
+    """Exponential moving average of what is written, one vector per row; every query recalls that vector.
+
+    The first value that a row ever gets becomes its memory; each later one moves it:
+    ``long <- (1 - decay) * long + decay * value``. MeMOTR (Gao and Wang, ICCV 2023, arXiv:2307.15700), section 3.3,
+    keeps one for each track, so there a row of the batch is a track.
+
+    Args:
+        dim: width of the values.
+        decay: share of a new value, in (0, 1]; the half-life is ``log(2) / decay`` writes for a small decay.
+        detach: ``"stored"`` (the paper) gives the memory no gradient, ``"never"`` lets it through.
+
+    Example:
+        >>> memory = ExponentialMemory(dim=1, decay=0.5)
+        >>> state = memory.write(memory.init_state(batch=1), torch.tensor([[[8.0], [4.0], [2.0]]]))
+        >>> state.long
+        tensor([[4.]])
+    """
+
+    def __init__(self, dim: int, decay: float = 0.01, detach: Detach = "stored") -> None:
+        super().__init__(dim, detach)
+        if not 0 < decay <= 1:
+            raise ValueError(f"decay must be above 0 and at most 1, got {decay}")
+        self.decay = decay
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> ExponentialState:
+        """Return rows that remember nothing; keep ``dtype`` at float32, a small decay is lost in half precision."""
+        return ExponentialState(
+            torch.zeros(batch, self.dim, device=device, dtype=dtype),
+            torch.zeros(batch, device=device, dtype=torch.long),
+        )
+
+    def read(self, query: Float[Tensor, "batch time dim"], state: ExponentialState) -> Float[Tensor, "batch time dim"]:
+        """Return the vector of the row for each of its queries; zeros before the first write."""
+        return self._stored(state.long).to(query.dtype)[:, None].expand_as(query)
+
+    def read_weights(
+        self, query: Float[Tensor, "batch time dim"], state: ExponentialState
+    ) -> Float[Tensor, "batch time 1"]:
+        """Return weight 1 on the only slot, 0 before the first write."""
+        return (state.count > 0).to(query.dtype)[:, None, None].expand(-1, query.shape[1], 1)
+
+    def write(
+        self,
+        state: ExponentialState,
+        values: Float[Tensor, "batch time dim"],
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+    ) -> ExponentialState:
+        """Return the state after the values of a segment, in their order; a row without any stays bit-identical."""
+        if padding is None:
+            padding = torch.zeros(values.shape[:2], device=values.device, dtype=torch.bool)
+        rank = (~padding).cumsum(1)  # 1 at the first value of the row that counts
+        added = rank[:, -1:] if values.shape[1] else torch.zeros_like(state.count)[:, None]
+        is_first_ever = (rank == 1) & (state.count == 0)[:, None]
+        # n steps of the average at once: keep = (1 - decay)^n, and the value of rank r has been kept n - r times.
+        # Powers of a number below 1 with exponents from 0 up: nothing can overflow, however long the segment is.
+        kept = torch.tensor(1 - self.decay, device=values.device, dtype=state.long.dtype)
+        weight = kept ** (added - rank)
+        weight = torch.where(is_first_ever, weight, self.decay * weight).masked_fill(padding, 0)
+        values = self._stored(values).to(state.long.dtype).masked_fill(padding[..., None], 0)  # padding may be NaN
+        long = self._stored(state.long) * kept**added + (weight[..., None] * values).sum(1)
+        return ExponentialState(long, state.count + added[:, 0])

@@ -1,0 +1,70 @@
+"""The memory that remembers nothing: what every other one is compared with."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mnemic_core.memory import ReadWriteMemory
+from mnemic_core.state import MemoryState, SlotView
+
+
+@dataclass(frozen=True)
+class NoMemoryState(MemoryState):
+    """A state without content.
+
+    Attributes:
+        count: values written, that is forgotten, so far.
+    """
+
+    count: Int[Tensor, " batch"]
+
+    def slots(self) -> SlotView:
+        """Return no slots."""
+        nothing = self.count.new_zeros(self.batch_size, 0)
+        return SlotView(nothing[..., None].float(), nothing.bool(), nothing)
+
+
+class NoMemory(ReadWriteMemory[NoMemoryState]):
+    """Stands where a memory stands and recalls the query itself: the ablation "without memory".
+
+    Args:
+        dim: width of queries and values.
+
+    Example:
+        >>> memory, query = NoMemory(dim=2), torch.randn(1, 3, 2)
+        >>> recalled, state = memory(query, memory.init_state(batch=1))
+        >>> torch.equal(recalled, query)
+        True
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, detach="stored")
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> NoMemoryState:
+        """Return the state of rows that have written nothing; there is nothing that ``dtype`` could apply to."""
+        return NoMemoryState(torch.zeros(batch, device=device, dtype=torch.long))
+
+    def read(self, query: Float[Tensor, "batch time dim"], state: NoMemoryState) -> Float[Tensor, "batch time dim"]:
+        """Return the query."""
+        return query
+
+    def read_weights(
+        self, query: Float[Tensor, "batch time dim"], state: NoMemoryState
+    ) -> Float[Tensor, "batch time 0"]:
+        """Return weights over no slots."""
+        return query[..., :0]
+
+    def write(
+        self,
+        state: NoMemoryState,
+        values: Float[Tensor, "batch time dim"],
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+    ) -> NoMemoryState:
+        """Return the state with the values counted and forgotten."""
+        added = values.shape[1] if padding is None else (~padding).sum(1)
+        return NoMemoryState(state.count + added)

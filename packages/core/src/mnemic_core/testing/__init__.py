@@ -1,0 +1,61 @@
+"""What every member's tests share: the contract of a memory as checks, and comparison with golden files.
+
+Each check takes a built module, raises ``AssertionError`` with the rule that is broken, and needs no test framework.
+:data:`CONTRACT` names them all, so that one parametrised test puts a mechanism under every rule.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from mnemic_core.protocols import SegmentModule
+from mnemic_core.testing.annotations import unchecked_annotations
+from mnemic_core.testing.behaviour import (
+    check_batch_independence,
+    check_determinism,
+    check_padding_neutrality,
+    check_reset_equality,
+    check_round_trip,
+    check_streaming_equality,
+)
+from mnemic_core.testing.deployment import check_compiles, check_distributed, check_exports, check_state_outside
+from mnemic_core.testing.golden import GoldenCase, assert_close, golden_cases, golden_folder
+from mnemic_core.testing.gradients import check_gradient_policy, check_replay_equality
+
+CONTRACT: Mapping[str, Callable[[SegmentModule[Any]], None]] = MappingProxyType(
+    {
+        "1 streaming equality": check_streaming_equality,
+        "2 reset equality": check_reset_equality,
+        "3 batch independence": check_batch_independence,
+        "4 padding neutrality": check_padding_neutrality,
+        "5 gradient policy": check_gradient_policy,
+        "6 replay equality": check_replay_equality,
+        "7 round trip": check_round_trip,
+        "8 one compiled graph": check_compiles,
+        "8 export": check_exports,
+        "9 determinism": check_determinism,
+        "10 state outside the module": check_state_outside,
+    }
+)
+"""The rules of the memory contract by number and name; each takes a module and raises where it breaks the rule."""
+
+__all__ = [
+    "CONTRACT",
+    "GoldenCase",
+    "assert_close",
+    "check_batch_independence",
+    "check_compiles",
+    "check_determinism",
+    "check_distributed",
+    "check_exports",
+    "check_gradient_policy",
+    "check_padding_neutrality",
+    "check_replay_equality",
+    "check_reset_equality",
+    "check_round_trip",
+    "check_state_outside",
+    "check_streaming_equality",
+    "golden_cases",
+    "golden_folder",
+    "unchecked_annotations",
+]

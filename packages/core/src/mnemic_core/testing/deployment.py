@@ -1,0 +1,143 @@
+"""Rules 8 and 10 of the memory contract: a memory can be compiled, exported and distributed unchanged."""
+
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch import _dynamo as dynamo
+from torch.multiprocessing.spawn import spawn
+from torch.nn.parallel import DistributedDataParallel
+
+from mnemic_core.protocols import SegmentModule
+from mnemic_core.state import MemoryState
+from mnemic_core.testing.annotations import unchecked_annotations
+from mnemic_core.testing.behaviour import BATCH, LENGTH, compare_states, random_segments
+from mnemic_core.testing.golden import assert_close
+
+
+@torch.no_grad()
+def check_compiles(module: SegmentModule[Any], *, backend: str = "eager") -> None:
+    """Rule 8: one graph without breaks serves every step, with the results of eager execution.
+
+    Args:
+        module: what to compile.
+        backend: of ``torch.compile``. ``"eager"`` traces and guards but generates no code, ``"inductor"`` does all.
+    """
+    torch.compiler.reset()
+    compiled = torch.compile(module, fullgraph=True, backend=backend)
+    state = compiled_state = module.init_state(BATCH)
+    padding, reset = _masks()
+    for index, segment in enumerate(random_segments(module, 4)):
+        # A first call compiles; from then on a recompilation is an error.
+        with unchecked_annotations(), dynamo.config.patch(error_on_recompile=index > 0):
+            output, compiled_state = compiled(segment, compiled_state, padding=padding, reset=reset)
+        expected, state = module(segment, state, padding=padding, reset=reset)
+        assert_close(output[~padding], expected[~padding], name=f"rule 8, compiled step {index}: output")
+        compare_states(compiled_state, state, f"rule 8, compiled step {index}")
+
+
+@torch.no_grad()
+def check_exports(module: SegmentModule[Any]) -> None:
+    """Rule 8: ``torch.export`` takes the module with its state as an explicit input and output."""
+    assert isinstance(module, nn.Module), f"rule 8, only an nn.Module can be exported, not {type(module).__name__}"
+    padding, reset = _masks()
+    masks = {"padding": padding, "reset": reset}
+    first, second = random_segments(module, 2)
+    program = torch.export.export(module, (first, module.init_state(BATCH)), masks).module()
+    state = exported_state = module.init_state(BATCH)
+    for segment in (first, second):
+        expected, state = module(segment, state, **masks)
+        output, exported_state = program(segment, exported_state, **masks)
+        assert_close(output[~padding], expected[~padding], name="rule 8, exported: output")
+    compare_states(exported_state, state, "rule 8, exported")
+
+
+def check_state_outside(module: SegmentModule[Any]) -> None:
+    """Rule 10: the module keeps nothing of a stream, and every parameter takes part in every forward pass."""
+    assert isinstance(module, nn.Module), f"rule 10, only an nn.Module can be wrapped, not {type(module).__name__}"
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    (segment,) = random_segments(module, 1)
+    output, state = module(segment, module.init_state(BATCH))
+    for name, tensor in state.tensors().items():
+        assert not isinstance(tensor, nn.Parameter), f"rule 10, state {name} is a parameter"
+    after = module.state_dict()
+    assert before.keys() == after.keys(), f"rule 10, a step changed the module's tensors to {sorted(after)}"
+    for name, tensor in before.items():
+        assert_close(after[name], tensor, tolerance=0.0, name=f"rule 10, a step wrote into the module: {name}")
+    results = [output, *state.tensors().values()]
+    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if learning:
+        total = torch.stack([result.sum() for result in results if result.requires_grad]).sum()
+        gradients = torch.autograd.grad(total, learning, allow_unused=True)
+        unused = [gradient is None for gradient in gradients].count(True)
+        assert not unused, f"rule 10, {unused} parameters take no part in a forward pass"
+
+
+def check_distributed(build: Callable[[], SegmentModule[Any]]) -> None:
+    """Rule 10: two processes with half the rows each learn what one process learns with all of them.
+
+    Args:
+        build: makes the module; it must be picklable, such as ``functools.partial(create, "window", 4)``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        spawn(_learn, (build, folder), nprocs=2)  # type: ignore[no-untyped-call]
+        ranks: list[dict[str, Tensor]] = [torch.load(Path(folder) / f"rank{rank}.pt") for rank in range(2)]
+    expected = _two_segments(_Wrapped(build()), slice(None))
+    for name, tensor in expected.items():
+        of_rows = name.startswith("state ")
+        found = [torch.cat([rank[name] for rank in ranks])] if of_rows else [rank[name] for rank in ranks]
+        for actual in found:
+            assert_close(actual, tensor, name=f"rule 10, two processes differ from one: {name}")
+
+
+class _Wrapped(nn.Module):
+    """The module behind a layer: data parallelism refuses a module that has no parameters."""
+
+    def __init__(self, module: SegmentModule[Any]) -> None:
+        super().__init__()
+        self.dim = module.dim
+        torch.manual_seed(0)
+        self.layer = nn.Linear(module.dim, module.dim)
+        self.module = module
+
+    def forward(self, x: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
+        hidden = self.layer(x)
+        recalled, state = self.module(hidden, state)
+        return recalled + hidden, state
+
+
+def _learn(rank: int, build: Callable[[], SegmentModule[Any]], folder: str) -> None:
+    torch.set_num_threads(1)
+    store = f"file://{folder}/store"
+    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(minutes=2))
+    try:
+        rows = slice(0, 2) if rank == 0 else slice(2, 4)
+        result = _two_segments(DistributedDataParallel(_Wrapped(build())), rows)
+        torch.save(result, Path(folder) / f"rank{rank}.pt")
+    finally:
+        distributed.destroy_process_group()
+
+
+def _two_segments(model: nn.Module, rows: slice) -> dict[str, Tensor]:
+    """Return the gradients after two segments of the given rows of four, and the state of those rows."""
+    wrapped = model.module if isinstance(model, DistributedDataParallel) else model
+    assert isinstance(wrapped, _Wrapped)
+    x = torch.randn(4, 2 * LENGTH, wrapped.dim, generator=torch.Generator().manual_seed(0))[rows]
+    state = wrapped.module.init_state(len(x))
+    for segment in torch.split(x, LENGTH, dim=1):
+        output, state = model(segment, state)
+        output.square().mean().backward()  # each segment by itself: the wrapper expects one backward per forward
+        state = state.detach()
+    gradients = {f"gradient {name}": p.grad for name, p in wrapped.named_parameters() if p.grad is not None}
+    return gradients | {f"state {name}": tensor for name, tensor in state.tensors().items()}
+
+
+def _masks() -> tuple[Tensor, Tensor]:
+    """Return padding at the end of the first row, and a reset of the second."""
+    padding = torch.zeros(BATCH, LENGTH, dtype=torch.bool)
+    padding[0, -2:] = True
+    return padding, torch.arange(BATCH) == 1

@@ -1,0 +1,96 @@
+"""Rules 5 and 6 of the memory contract: where gradients go, and that replaying a rollout finds the same ones."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mnemic_core.protocols import SegmentModule
+from mnemic_core.state import MemoryState
+from mnemic_core.testing.behaviour import BATCH, random_segments
+from mnemic_core.testing.golden import assert_close
+from mnemic_core.training import directional_derivative, gradient_reach, replay_backward, run_segments
+
+
+def check_gradient_policy(module: SegmentModule[Any]) -> None:
+    """Rule 5: ``detach="never"`` gives the true derivative over three segments, ``"stored"`` none at all.
+
+    The true derivative is a finite difference in float64, so a hidden detach is found as surely as a missing one.
+    """
+    module = _in_double(module)
+    # Segments of one token, so that a memory of a few items still holds the first when the third is read.
+    segments = [segment[:, :1].double() for segment in random_segments(module, 3)]
+
+    def run(inputs: Sequence[Tensor]) -> list[Tensor]:
+        return run_segments(module, inputs, module.init_state(BATCH, dtype=torch.float64))[0]
+
+    if module.detach == "stored":
+        crossing = gradient_reach(run, segments).tril(-1)
+        assert not crossing.any(), f'rule 5, detach="stored" but gradients cross segments: {crossing.tolist()}'
+        return
+    reported, true = directional_derivative(lambda first: run([first, *segments[1:]])[-1], segments[0])
+    assert true != 0, "rule 5, the output of segment 3 does not depend on segment 1 at all: nothing is remembered"
+    assert abs(reported - true) <= 1e-6 + 1e-4 * abs(true), (
+        f'rule 5, detach="never" but autograd reports {reported:.6g} over three segments where the derivative is '
+        f"{true:.6g}: something is detached"
+    )
+
+
+def check_replay_equality(module: SegmentModule[Any]) -> None:
+    """Rule 6: memory replay gives the gradients of plain back-propagation within 1e-6, dropout included."""
+    step = _Front(module)
+    step.train()
+    segments, targets = random_segments(module, 3), random_segments(module, 3, seed=1)
+
+    def loss_fn(output: Tensor, index: int) -> Tensor:
+        return (output - targets[index]).square().mean()
+
+    torch.manual_seed(0)
+    outputs, state = [], module.init_state(BATCH)
+    for segment in segments:
+        output, state = step(segment, state)
+        outputs.append(output)
+    torch.autograd.backward([loss_fn(output, index) for index, output in enumerate(outputs)])
+    expected = _take_gradients(step)
+
+    torch.manual_seed(0)
+    start = module.init_state(BATCH)
+    _, replayed_state, start_gradient = replay_backward(step, segments, start, loss_fn)
+    for leaf, gradient in zip(start.tensors().values(), start_gradient.tensors().values(), strict=True):
+        if leaf.requires_grad:
+            torch.autograd.backward(leaf, gradient)
+    for name, tensor in state.tensors().items():
+        assert_close(replayed_state.tensors()[name], tensor, tolerance=1e-6, name=f"rule 6, replayed: state {name}")
+    for name, gradient in _take_gradients(step).items():
+        assert_close(gradient, expected[name], tolerance=1e-6, name=f"rule 6, replayed: gradient of {name}")
+
+
+class _Front(nn.Module):
+    """A layer and dropout before the module, so that there is something to learn and something random."""
+
+    def __init__(self, module: SegmentModule[Any]) -> None:
+        super().__init__()
+        self.layer = nn.Linear(module.dim, module.dim)
+        self.dropout = nn.Dropout(0.25)
+        self.module = copy.deepcopy(module)
+
+    def forward(self, x: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
+        hidden = self.dropout(self.layer(x))
+        recalled, state = self.module(hidden, state)
+        return recalled + hidden, state
+
+
+def _in_double(module: SegmentModule[Any]) -> SegmentModule[Any]:
+    module = copy.deepcopy(module)
+    if isinstance(module, nn.Module):
+        module.double()
+    return module
+
+
+def _take_gradients(module: nn.Module) -> dict[str, Tensor]:
+    """Return the gradient of every parameter that has one, and clear them."""
+    gradients = {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
+    module.zero_grad()
+    return gradients

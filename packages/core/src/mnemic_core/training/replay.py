@@ -1,0 +1,152 @@
+"""Memory replay back-propagation: the gradients of full back-propagation at the memory cost of one segment."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils import _pytree as pytree
+
+from mnemic_core.state import MemoryState
+
+S = TypeVar("S", bound=MemoryState)
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+
+RngState = tuple[Tensor, Tensor | None]
+
+
+def replay_backward(
+    step: Callable[[Input, S], tuple[Output, S]],
+    inputs: Sequence[Input],
+    state: S,
+    loss_fn: Callable[[Output, int], Tensor],
+    *,
+    weights: Sequence[float] | None = None,
+) -> tuple[list[Tensor], S, S]:
+    """Back-propagate through a rollout while only one segment's activations exist at a time.
+
+    Memory replay back-propagation of Memformer (Wu et al., arXiv:2010.06891, algorithm 1): a first sweep without
+    gradients keeps just the states; then the segments are computed again, last one first, each with a graph of its
+    own, and the gradient of the state is handed from one to the one before. Gradients are **added** to ``.grad`` of
+    everything that ``step`` uses, exactly as ``(sum of weights[t] * loss[t]).backward()`` would add them, dropout
+    included: random numbers are drawn again as they were.
+
+    Call it inside the autocast context of training, if there is one. With a gradient scaler let ``loss_fn`` return
+    the scaled loss: the gradient of the state then carries the same scale. A ``DistributedDataParallel`` step
+    synchronises with the last backward pass only.
+
+    Args:
+        step: computes one segment, ``(input, state) -> (output, state)``. It may not depend on what it changed
+            besides the state; statistics of batch normalisation, which it does change, count once if it is a module.
+        inputs: what each segment is given, first one first.
+        state: the state before the first segment. Gradients do not go further back; see the third result.
+        loss_fn: loss of a segment from its output and its index.
+        weights: factor of each loss; 1 if not given.
+
+    Returns:
+        The losses (detached, without their weights), the state after the last segment (detached), and the gradient
+        with respect to the state before the first one, in the form of a state. Where that one is learned, pass it
+        on: ``torch.autograd.backward(state.long, grad_state0.long)``.
+
+    Raises:
+        ValueError: if there is no input, or not one weight for each.
+
+    Example:
+        >>> from mnemic_core import ExponentialMemory
+        >>> memory, layer = ExponentialMemory(4, decay=0.5, detach="never"), nn.Linear(4, 4)
+        >>> def step(x, state):
+        ...     return memory(layer(x), state)
+        >>> losses, state, _ = replay_backward(
+        ...     step, list(torch.randn(3, 1, 2, 4)), memory.init_state(1), lambda output, index: output.square().mean()
+        ... )
+        >>> len(losses), layer.weight.grad is not None
+        (3, True)
+    """
+    if not inputs:
+        raise ValueError("replay_backward needs at least one input, got none")
+    if weights is not None and len(weights) != len(inputs):
+        raise ValueError(f"weights must have one entry for each of the {len(inputs)} inputs, got {len(weights)}")
+    device = state.device
+    states, draws = _sweep(step, inputs, state.detach(), device)
+    final = states.pop()
+    losses: list[Tensor] = []
+    gradient: list[Tensor | None] | None = None
+    with torch.random.fork_rng(_cuda_index(device)), torch.enable_grad(), _frozen_buffers(step):
+        for index in reversed(range(len(inputs))):
+            _restore(draws[index], device)
+            # A weight that autocast cast during the sweep is cached without a graph; its gradient would be lost.
+            torch.clear_autocast_cache()
+            leaves, spec = pytree.tree_flatten(states.pop())
+            leaves = [leaf.detach().requires_grad_(leaf.is_floating_point()) for leaf in leaves]
+            with _synchronised(step, is_last_backward=index == 0):
+                output, after = step(inputs[index], pytree.tree_unflatten(leaves, spec))
+                loss = loss_fn(output, index)
+                weighted = loss if weights is None else loss * weights[index]
+                _backward(weighted, pytree.tree_leaves(after), gradient)
+            losses.append(loss.detach())
+            gradient = [leaf.grad for leaf in leaves]
+    filled = [
+        torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, gradient or [], strict=True)
+    ]
+    return losses[::-1], final, pytree.tree_unflatten(filled, spec)
+
+
+@torch.no_grad()
+def _sweep(
+    step: Callable[[Input, S], tuple[Output, S]], inputs: Sequence[Input], state: S, device: torch.device
+) -> tuple[list[S], list[RngState]]:
+    """Return the state before each segment and after the last, and the random state before each segment."""
+    states, draws = [state], []
+    for given in inputs:
+        draws.append(_rng_state(device))
+        _, state = step(given, state)
+        states.append(state)
+    return states, draws
+
+
+def _backward(loss: Tensor, state: list[Tensor], gradient: list[Tensor | None] | None) -> None:
+    """Back-propagate the loss of this segment and what later ones asked of the state, in one pass."""
+    roots: list[Tensor] = [loss] if loss.requires_grad else []
+    incoming: list[Tensor | None] = [None] * len(roots)
+    for tensor, grad in zip(state, gradient or [None] * len(state), strict=True):
+        if grad is not None and tensor.requires_grad:
+            roots.append(tensor)
+            incoming.append(grad)
+    if roots:
+        torch.autograd.backward(roots, incoming)
+
+
+def _rng_state(device: torch.device) -> RngState:
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def _restore(rng: RngState, device: torch.device) -> None:
+    torch.set_rng_state(rng[0])
+    if rng[1] is not None:
+        torch.cuda.set_rng_state(rng[1], device)
+
+
+def _cuda_index(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
+
+
+def _synchronised(step: object, *, is_last_backward: bool) -> AbstractContextManager[None]:
+    if isinstance(step, DistributedDataParallel) and not is_last_backward:
+        return step.no_sync()
+    return nullcontext()
+
+
+@contextmanager
+def _frozen_buffers(step: object) -> Iterator[None]:
+    """Undo what a module does to its buffers inside, so that running statistics see each segment once."""
+    buffers = list(step.buffers()) if isinstance(step, nn.Module) else []
+    saved = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(buffers, saved, strict=True):
+                buffer.copy_(value)

@@ -1,0 +1,123 @@
+"""Cut a sequence into segments and run a module over them."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+from torch.nn import functional as F
+
+from mnemic_core.protocols import SegmentModule
+from mnemic_core.state import MemoryState
+
+S = TypeVar("S", bound=MemoryState)
+
+Align = Literal["left", "right", "center"]
+
+
+def split_segments(
+    x: Shaped[Tensor, "batch time *item"],
+    length: int,
+    *,
+    align: Align = "left",
+    padding: Bool[Tensor, "batch time"] | None = None,
+) -> tuple[list[Shaped[Tensor, "batch length *item"]], list[Bool[Tensor, "batch length"]]]:
+    """Cut a sequence into segments of one length; no token is dropped, what is missing is padded with zeros.
+
+    Args:
+        x: the sequence; an empty one gives no segments.
+        length: tokens of a segment, at least 1.
+        align: where the tokens stand in the padded sequence: ``"left"`` leaves the last segment short, ``"right"``
+            the first, ``"center"`` both.
+        padding: True at tokens of ``x`` to ignore.
+
+    Returns:
+        The segments and, for each, where it is padding (True).
+
+    Raises:
+        ValueError: if the length is below 1.
+
+    Example:
+        >>> segments, paddings = split_segments(torch.tensor([[1, 2, 3]]), 2, align="right")
+        >>> [segment.tolist() for segment in segments]
+        [[[0, 1]], [[2, 3]]]
+    """
+    before, after = _margins(x.shape[1], length, align)
+    if padding is None:
+        padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+    whole = F.pad(x, (0, 0) * (x.ndim - 2) + (before, after))
+    whole_padding = F.pad(padding, (before, after), value=True)
+    if whole.shape[1] == 0:
+        return [], []
+    return list(torch.split(whole, length, dim=1)), list(torch.split(whole_padding, length, dim=1))
+
+
+def join_segments(
+    segments: Sequence[Shaped[Tensor, "batch length *item"]], time: int, *, align: Align = "left"
+) -> Shaped[Tensor, "batch time *item"]:
+    """Put segments together again and leave out what :func:`split_segments` added.
+
+    Args:
+        segments: at least one, all of the same length.
+        time: tokens of the sequence that was split.
+        align: the alignment it was split with.
+    """
+    before, _ = _margins(time, segments[0].shape[1], align)
+    return torch.cat(list(segments), dim=1)[:, before : before + time]
+
+
+def run_segments(
+    module: SegmentModule[S],
+    segments: Sequence[Float[Tensor, "batch length dim"]],
+    state: S,
+    *,
+    paddings: Sequence[Bool[Tensor, "batch length"]] | None = None,
+    bptt: int | None = None,
+    reset: Bool[Tensor, "segment batch"] | None = None,
+) -> tuple[list[Float[Tensor, "batch length dim"]], S]:
+    """Unroll a module over segments with truncated back-propagation; the loss stays with the caller.
+
+    Args:
+        module: what to run.
+        segments: at least one.
+        state: what the module carries in; gradients reach it through the first ``bptt`` segments.
+        paddings: True at tokens to ignore, for each segment.
+        bptt: gradients cross at most ``bptt - 1`` boundaries in a row: the state is detached before every segment
+            whose index is a multiple of it, the first excepted. None detaches nowhere.
+        reset: True where a row begins a new sequence with that segment.
+
+    Returns:
+        The outputs, one for each segment, and the state after the last one.
+
+    Raises:
+        ValueError: if ``bptt`` is below 1 or there are not as many paddings or resets as segments.
+    """
+    if bptt is not None and bptt < 1:
+        raise ValueError(f"bptt must be at least 1 segment, got {bptt}; use None for full back-propagation")
+    for name, given in (("paddings", paddings), ("reset", reset)):
+        if given is not None and len(given) != len(segments):
+            raise ValueError(f"{name} must have one entry for each of the {len(segments)} segments, got {len(given)}")
+    outputs = []
+    for index, segment in enumerate(segments):
+        if bptt is not None and index and index % bptt == 0:
+            state = state.detach()
+        output, state = module(
+            segment,
+            state,
+            padding=None if paddings is None else paddings[index],
+            reset=None if reset is None else reset[index],
+        )
+        outputs.append(output)
+    return outputs, state
+
+
+def _margins(time: int, length: int, align: Align) -> tuple[int, int]:
+    """Return how many padding tokens go before and after the sequence."""
+    if length < 1:
+        raise ValueError(f"length of a segment must be at least 1, got {length}")
+    missing = -time % length
+    before = {"left": 0, "right": missing, "center": missing // 2}
+    if align not in before:
+        raise ValueError(f"align must be one of {', '.join(before)}, got {align!r}")
+    return before[align], missing - before[align]

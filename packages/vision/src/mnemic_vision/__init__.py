@@ -1,0 +1,1 @@
+"""Vision systems with memory."""

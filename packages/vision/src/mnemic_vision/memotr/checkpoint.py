@@ -1,0 +1,120 @@
+"""One file with everything that tracking needs: weights, network settings, input size and thresholds."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from mnemic_vision.loading import read_checkpoint, read_state_dict
+from mnemic_vision.memotr.config import MemotrConfig
+from mnemic_vision.memotr.inference import Thresholds, Tracker
+from mnemic_vision.memotr.model import Memotr
+from mnemic_vision.memotr.weights import load_exactly
+
+FORMAT_VERSION = 1
+KIND = "memotr"
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """How a trained network is to be run.
+
+    Args:
+        short_side: shorter side of the network's input, pixels.
+        long_side: largest longer side.
+        thresholds: when tracks are born, missed, written and forgotten.
+        classes: name of each class.
+    """
+
+    short_side: int = 800
+    long_side: int = 1536
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    classes: tuple[str, ...] = ("object",)
+
+
+def save_model(
+    path: str | Path, model: Memotr, settings: TrackerSettings, provenance: dict[str, Any], half: bool = False
+) -> None:
+    """Write weights and settings as safetensors, under a temporary name until complete.
+
+    Args:
+        path: file to write, ``.safetensors``.
+        model: the network.
+        settings: how to run it.
+        provenance: what made it: command, data, seed, step, validation figures, versions.
+        half: store weights in float16; they are computed with in float32 all the same.
+    """
+    path = Path(path)
+    header = {
+        "kind": KIND,
+        "format_version": FORMAT_VERSION,
+        "config": asdict(model.config),
+        "settings": asdict(settings),
+        "provenance": provenance,
+    }
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    if half:
+        weights = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        save_file(weights, temporary, metadata={"mnemic": json.dumps(header)})
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_model(path: str | Path) -> tuple[Memotr, TrackerSettings, dict[str, Any]]:
+    """Return network, settings and provenance of a file of `save_model` or of a Lightning checkpoint of training.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is truncated, of another kind of model, or of a newer format.
+    """
+    path = Path(path)
+    header = _safetensors_header(path) if path.suffix == ".safetensors" else _lightning_header(path)
+    if header.get("kind") != KIND:
+        raise ValueError(f"{path} is not a MeMOTR checkpoint (kind {header.get('kind')!r}): give one that fit or save_model wrote")
+    if header["format_version"] > FORMAT_VERSION:
+        raise ValueError(f"{path} has format {header['format_version']}, newer than {FORMAT_VERSION}: update mnemic-vision")
+    config = MemotrConfig(**_known(MemotrConfig, header["config"], path))
+    given = dict(header["settings"])
+    thresholds = Thresholds(**_known(Thresholds, given.pop("thresholds", {}), path))
+    given["classes"] = tuple(given.get("classes", ("object",)))
+    settings = TrackerSettings(thresholds=thresholds, **_known(TrackerSettings, given, path))
+    model = Memotr(config)
+    weights = {key.removeprefix("model."): value.float() if value.is_floating_point() else value
+               for key, value in read_state_dict(path).items()}
+    load_exactly(model, weights, path)
+    return model.eval(), settings, header["provenance"]
+
+
+def load_tracker(path: str | Path, device: torch.device | str = "cpu", use_bf16: bool = False) -> Tracker:
+    """Return a tracker that runs a checkpoint with the settings stored in it."""
+    model, settings, _ = load_model(path)
+    return Tracker(model.to(device), settings.thresholds, settings.short_side, settings.long_side, use_bf16)
+
+
+def _known(kind: type, values: dict[str, Any], path: Path) -> dict[str, Any]:
+    names = {item.name for item in fields(kind)}
+    unknown = sorted(values.keys() - names)
+    if unknown:
+        raise ValueError(f"{path} has settings that this version does not know ({', '.join(unknown)}): update mnemic-vision")
+    return values
+
+
+def _safetensors_header(path: Path) -> dict[str, Any]:
+    read_checkpoint(path)  # raises the errors of missing and truncated files
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    header: dict[str, Any] = json.loads(metadata.get("mnemic", "{}"))
+    return header
+
+
+def _lightning_header(path: Path) -> dict[str, Any]:
+    header: dict[str, Any] = read_checkpoint(path).get("mnemic", {})
+    return header

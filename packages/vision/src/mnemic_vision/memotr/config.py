@@ -1,0 +1,81 @@
+"""Every size and switch of a MeMOTR network in one place."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class MemotrConfig:
+    """Settings of the network; the defaults are the paper's DanceTrack model.
+
+    Args:
+        detector: ``dab`` (queries are boxes with content, the main model) or ``deformable`` (the D-DETR variant;
+            its published feed-forward width is 1024).
+        dim: width of tokens and queries; a multiple of 32 and of ``num_heads``.
+        num_heads: attention heads of encoder and decoder.
+        memory_heads: heads of the attention between tracks (8 in the official code whatever the width).
+        ffn_dim: hidden width of every feed-forward block.
+        num_levels: feature levels; those beyond the backbone's are made by stride-2 convolutions.
+        encoder_points: sampling points per head and level in the encoder.
+        decoder_points: sampling points per head and level in the decoder.
+        encoder_layers: encoder depth.
+        decoder_layers: decoder depth.
+        merge_layer: first decoder layer that sees the track queries; layers before it see detect queries only.
+        num_queries: detect queries, the most objects that can be born in one frame.
+        num_classes: object classes.
+        capacity: track slots of a stream; newborns beyond it are dropped, lowest score first.
+        dropout: dropout in encoder, decoder and memory.
+        backbone: ``resnet50`` (torchvision, frozen batch norm) or any timm ``features_only`` model.
+        backbone_levels: how many of the backbone's deepest feature maps are used.
+        memory: long-term memory of a track, a name of ``mnemic_core.catalogue`` (``exponential`` is the paper's).
+        memory_options: options of that memory, such as ``{"decay": 0.01}``.
+        update_threshold: a track's memory and reference change only where its score is above this.
+        two_stage: detect queries start from the encoder's best distinct tokens instead of learned anchors.
+            Not in MeMOTR; trains a detector from scratch in far fewer steps.
+        denoising_groups: groups of noised ground-truth queries in training (0: off). Not in MeMOTR.
+        activation_checkpointing: recompute encoder layers in the backward pass to save memory.
+    """
+
+    detector: Literal["dab", "deformable"] = "dab"
+    dim: int = 256
+    num_heads: int = 8
+    memory_heads: int = 8
+    ffn_dim: int = 2048
+    num_levels: int = 4
+    encoder_points: int = 4
+    decoder_points: int = 4
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    merge_layer: int = 1
+    num_queries: int = 300
+    num_classes: int = 1
+    capacity: int = 128
+    dropout: float = 0.0
+    backbone: str = "resnet50"
+    backbone_levels: int = 3
+    memory: str = "exponential"
+    memory_options: dict[str, float] | None = None
+    update_threshold: float = 0.5
+    two_stage: bool = False
+    denoising_groups: int = 0
+    activation_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        for heads in ("num_heads", "memory_heads"):
+            if self.dim % getattr(self, heads):
+                raise ValueError(f"{heads} must divide dim, got dim={self.dim}, {heads}={getattr(self, heads)}")
+        if self.dim % 32:
+            raise ValueError(f"dim must be a multiple of 32 (the projections' group norm), got {self.dim}")
+        if not 0 <= self.merge_layer < self.decoder_layers:
+            raise ValueError(
+                f"merge_layer must be in 0..decoder_layers-1, got {self.merge_layer} of {self.decoder_layers}"
+            )
+        if self.detector == "deformable" and self.merge_layer == 0:
+            raise ValueError("detector='deformable' needs merge_layer >= 1: its first layer knows points, not boxes")
+        if self.detector == "deformable" and (self.two_stage or self.denoising_groups):
+            raise ValueError("two_stage and denoising_groups need detector='dab', whose queries are boxes")
+
+    @property
+    def query_dim(self) -> int:
+        """Width of a stored track query: content, or position and content in the deformable variant."""
+        return self.dim if self.detector == "dab" else 2 * self.dim

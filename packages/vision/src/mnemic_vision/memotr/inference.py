@@ -1,0 +1,198 @@
+"""Tracking over a stream of frames: the life of a track and the user-facing `Tracker`.
+
+Source: `models/runtime_tracker.py` and `submit_engine.py` of the official code.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mnemic_vision.boxes import cxcywh_to_xywh
+from mnemic_vision.images import pad_images, preprocess_frame
+from mnemic_vision.memotr.model import FrameOutput, Memotr
+from mnemic_vision.memotr.tracks import TrackState
+from mnemic_vision.tracks import Track
+from mnemic_vision.video import open_frames
+
+MIN_SIDE = 16  # pixels; a smaller frame holds nothing to find and is a mistake of its source
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When tracks are born, missed, written and forgotten; the defaults are those of DanceTrack.
+
+    Args:
+        detect: a detect query with at least this score becomes a track.
+        track: a track whose score in its birth class is below this counts as missed.
+        result: a track is written where its score is above this.
+        miss_tolerance: a track dies in its so many-th consecutive missed frame (MOT17: 15, BDD100K: 10).
+        min_area: a track is written where its box is larger than this, in square pixels.
+    """
+
+    detect: float = 0.5
+    track: float = 0.5
+    result: float = 0.5
+    miss_tolerance: int = 30
+    min_area: float = 100.0
+
+
+def advance(model: Memotr, tracks: TrackState, output: FrameOutput, thresholds: Thresholds) -> TrackState:
+    """Return the tracks after a frame: who is missed or dead, who is born, and the memory update of all.
+
+    Args:
+        model: the network that made ``output``.
+        tracks: state that went into the network, any number of streams.
+        output: its answer.
+        thresholds: when tracks are born and die.
+    """
+    seen, detections = model.observe(tracks, output)
+    score = seen.logits.sigmoid().gather(2, seen.labels[..., None])[..., 0]
+    missed = torch.where(score < thresholds.track, seen.missed + 1, 0)
+    kept = replace(seen, missed=missed).compact(seen.valid & (missed < thresholds.miss_tolerance))
+    born = detections.logits.sigmoid().amax(dim=-1) >= thresholds.detect
+    number = born.long().cumsum(dim=1)
+    ids = tracks.next_id[:, None] + number - 1
+    carried, newborn = kept.append(replace(detections, valid=born, ids=ids))
+    carried = replace(carried, next_id=tracks.next_id + number[:, -1])
+    updated: TrackState = model.track_memory(model.track_memory.start(carried, newborn))
+    return updated
+
+
+def visible(
+    tracks: TrackState, sizes: Float[Tensor, "batch 2"], thresholds: Thresholds
+) -> tuple[Bool[Tensor, "batch track"], Float[Tensor, "batch track 4"]]:
+    """Return which tracks are written, and all boxes (x, y, width, height) in pixels of the original frames.
+
+    Args:
+        tracks: state after `advance`.
+        sizes: (height, width) of the original frames.
+        thresholds: smallest score and area.
+    """
+    scale = sizes.flip(-1).repeat(1, 2)[:, None]
+    boxes = cxcywh_to_xywh(tracks.boxes.float()) * scale
+    area = boxes[..., 2] * boxes[..., 3]
+    return tracks.valid & (tracks.scores > thresholds.result) & (area > thresholds.min_area), boxes
+
+
+class Tracker:
+    """Follows objects through a stream, frame by frame.
+
+    Args:
+        model: network with trained weights.
+        thresholds: when tracks are born, missed, written and forgotten.
+        short_side: the shorter side of the network's input in pixels.
+        long_side: the largest longer side.
+        use_bf16: run the network in bfloat16; geometry stays float32.
+
+    Example:
+        >>> from mnemic_vision.memotr import Memotr, MemotrConfig
+        >>> config = MemotrConfig(dim=32, ffn_dim=32, encoder_layers=1, decoder_layers=2, num_queries=5, capacity=4)
+        >>> tracker = Tracker(Memotr(config), short_side=64, long_side=96)
+        >>> tracker(np.zeros((48, 64, 3), dtype=np.uint8))  # an untrained network finds nothing
+        []
+    """
+
+    def __init__(
+        self,
+        model: Memotr,
+        thresholds: Thresholds | None = None,
+        short_side: int = 800,
+        long_side: int = 1536,
+        use_bf16: bool = False,
+    ) -> None:
+        self.model = model.eval()
+        self.thresholds = thresholds or Thresholds()
+        self.short_side = short_side
+        self.long_side = long_side
+        self.use_bf16 = use_bf16
+        self.state = model.init_tracks(batch=1)
+
+    def reset(self) -> None:
+        """Forget all tracks; ids begin at 0 again."""
+        self.state = self.model.init_tracks(batch=1)
+
+    @torch.no_grad()
+    def __call__(self, frame: np.ndarray | Tensor) -> list[Track]:
+        """Return the objects in the next frame of the stream; frames may differ in size.
+
+        Args:
+            frame: RGB image, a uint8 array (height, width, 3) or a tensor (3, height, width), uint8 or float in [0, 1].
+
+        Raises:
+            ValueError: if it is not such an image, smaller than 16 pixels or holds values that are not finite.
+        """
+        image = as_image(frame)
+        tensor, _ = preprocess_frame(image, self.short_side, self.long_side)
+        images, padding = pad_images([tensor])
+        device = self.state.valid.device
+        output = self._run(images.to(device), padding.to(device))
+        self.state = advance(self.model, self.state, output, self.thresholds)
+        size = torch.tensor([image.shape[1:]], dtype=torch.float32, device=device)
+        return self._results(*visible(self.state, size, self.thresholds))
+
+    def track_video(self, source: str | Path | int) -> Iterator[tuple[np.ndarray, list[Track]]]:
+        """Yield each frame with its tracks, from a video file, a folder of images or a camera index."""
+        with open_frames(source) as frames:
+            for frame in frames:
+                yield frame, self(frame)
+
+    def save(self, path: str | Path) -> None:
+        """Write the state of the running stream; `load` continues with identical results."""
+        self.state.save(path)
+
+    def load(self, path: str | Path) -> None:
+        """Continue a stream that `save` wrote.
+
+        Raises:
+            ValueError: if the state is of a model with other sizes or another memory.
+        """
+        device = self.state.valid.device
+        loaded = TrackState.load(path).to(device)
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.state.to_dict().items()}
+        given = {name: tuple(tensor.shape) for name, tensor in loaded.to_dict().items()}
+        if shapes != given:
+            name = next(iter(sorted(set(shapes.items()) ^ set(given.items()))))[0]
+            raise ValueError(
+                f"{path} is the state of another model: {name} is {given.get(name)}, expected {shapes.get(name)}"
+            )
+        self.state = loaded
+
+    def _run(self, images: Tensor, padding: Tensor) -> FrameOutput:
+        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self.use_bf16):
+            output: FrameOutput = self.model(images, padding, self.state)
+        return output
+
+    def _results(self, shown: Tensor, boxes: Tensor) -> list[Track]:
+        """Copy what is shown to the host, once."""
+        state = self.state
+        table = torch.cat([state.ids[..., None], state.labels[..., None], state.scores[..., None], boxes], dim=-1)
+        rows = table.double()[0][shown[0]].tolist()
+        return [Track(int(row[0]), int(row[1]), row[2], (row[3], row[4], row[5], row[6])) for row in rows]
+
+
+def as_image(frame: np.ndarray | Tensor) -> Tensor:
+    """Return a frame as uint8 tensor (3, height, width).
+
+    Raises:
+        ValueError: as `Tracker` says.
+    """
+    tensor = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1) if isinstance(frame, np.ndarray) else frame
+    if tensor.dim() != 3 or tensor.shape[0] != 3:
+        raise ValueError(
+            f"expected an RGB frame, array (height, width, 3) or tensor (3, height, width), got {tuple(frame.shape)}"
+        )
+    if min(tensor.shape[1:]) < MIN_SIDE:
+        height, width = tensor.shape[1:]
+        raise ValueError(f"a frame of {width}x{height} pixels is too small to track in: need {MIN_SIDE} at least")
+    if tensor.is_floating_point():
+        if not tensor.isfinite().all():
+            raise ValueError("the frame holds pixels that are NaN or infinite: decode it again or leave it out")
+        tensor = (tensor.clamp(0, 1) * 255).round().to(torch.uint8)
+    if tensor.dtype != torch.uint8:
+        raise ValueError(f"expected uint8 or floating point pixels, got {tensor.dtype}")
+    return tensor

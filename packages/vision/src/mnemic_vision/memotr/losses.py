@@ -1,0 +1,161 @@
+"""Losses of a set of predictions whose ground truth is known, summed, not averaged: the clip normalises them."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import box_iou, generalized_box_iou_loss, sigmoid_focal_loss
+
+from mnemic_vision.boxes import cxcywh_to_xyxy
+from mnemic_vision.matching import matching_cost
+from mnemic_vision.memotr.proposals import DenseProposals
+from mnemic_vision.memotr.targets import Target
+
+TOKENS_PER_OBJECT = 8  # one-to-many assignment of dense proposals
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Focal loss of the classes, L1 and generalised IoU loss of the boxes."""
+
+    label: Float[Tensor, ""]
+    l1: Float[Tensor, ""]
+    giou: Float[Tensor, ""]
+
+    def __add__(self, other: "Losses") -> "Losses":
+        return Losses(self.label + other.label, self.l1 + other.l1, self.giou + other.giou)
+
+    def scaled(self, factor: Tensor | float) -> "Losses":
+        """Return all three times ``factor``."""
+        return Losses(self.label * factor, self.l1 * factor, self.giou * factor)
+
+    def weighted(self, weights: tuple[float, float, float]) -> Float[Tensor, ""]:
+        """Return their weighted sum."""
+        return weights[0] * self.label + weights[1] * self.l1 + weights[2] * self.giou
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Ground truth of a batch, padded to the same number of objects.
+
+    Attributes:
+        boxes: cxcywh in [0, 1].
+        labels: class.
+        ids: identity.
+        valid: True at objects, False at filling.
+    """
+
+    boxes: Float[Tensor, "batch object 4"]
+    labels: Int[Tensor, "batch object"]
+    ids: Int[Tensor, "batch object"]
+    valid: Bool[Tensor, "batch object"]
+
+
+def pad_targets(targets: list[Target]) -> Objects:
+    """Return the ground truth of a batch as tensors of one size; at least one column, so that indexing works."""
+    size = max(1, *(len(target.ids) for target in targets))
+
+    def padded(name: str, value: float) -> Tensor:
+        rows = [getattr(target, name) for target in targets]
+        pads = [(0, 0) * (row.dim() - 1) + (0, size - len(row)) for row in rows]
+        return torch.stack([F.pad(row, pad, value=value) for row, pad in zip(rows, pads, strict=True)])
+
+    ids = padded("ids", -1.0)
+    count = torch.tensor([len(target.ids) for target in targets], device=ids.device)
+    valid = torch.arange(size, device=ids.device) < count[:, None]
+    return Objects(padded("boxes", 0.5), padded("labels", 0.0), ids, valid)
+
+
+def set_losses(
+    logits: Float[Tensor, "batch query label"],
+    boxes: Float[Tensor, "batch query 4"],
+    matched: Int[Tensor, "batch query"],
+    ignored: Bool[Tensor, "batch query"],
+    objects: Objects,
+    average_classes: bool = True,
+) -> Losses:
+    """Return the losses of predictions with their objects.
+
+    Args:
+        logits: class logits.
+        boxes: cxcywh in [0, 1].
+        matched: object of each query, -1 for background.
+        ignored: True at queries without loss.
+        objects: ground truth.
+        average_classes: mean over classes, as the official code has it, so that eight classes weigh an eighth each;
+            otherwise the sum, as in Deformable-DETR.
+    """
+    found = matched >= 0
+    index = matched.clamp(min=0)
+    labels = objects.labels.gather(1, index)
+    target = F.one_hot(labels, logits.shape[-1]).to(logits.dtype) * found[..., None]
+    focal = sigmoid_focal_loss(logits, target, alpha=0.25, gamma=2)
+    focal = focal.mean(-1) if average_classes else focal.sum(-1)
+    label = (focal * ~ignored).sum()
+    truth = objects.boxes.gather(1, index[..., None].expand(-1, -1, 4))
+    return Losses(label, *_box_losses(boxes[found], truth[found]))
+
+
+def matched_iou(
+    boxes: Float[Tensor, "batch query 4"], matched: Int[Tensor, "batch query"], objects: Objects
+) -> Float[Tensor, "batch query"]:
+    """Return the overlap of each query with its object, 0 without one."""
+    truth = objects.boxes.gather(1, matched.clamp(min=0)[..., None].expand(-1, -1, 4))
+    first, second = cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth)
+    size = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
+    shared = size.clamp(min=0).prod(dim=-1)
+    union = boxes[..., 2:].prod(dim=-1) + truth[..., 2:].prod(dim=-1) - shared
+    return shared / union.clamp(min=1e-9) * (matched >= 0)
+
+
+def proposal_losses(proposals: DenseProposals, objects: Objects) -> Losses:
+    """Return the losses of dense proposals under one-to-many assignment.
+
+    Each object takes the cheapest `TOKENS_PER_OBJECT` tokens whose centre it holds; the class target of a taken token
+    is its overlap with the object (quality focal loss), so that scores rank boxes by how well they fit.
+    """
+    total = []
+    for row in range(len(proposals.logits)):
+        keep = ~proposals.padding[row]
+        logits, boxes, centres = (part[row][keep] for part in (proposals.logits, proposals.boxes, proposals.centres))
+        valid = objects.valid[row]
+        matched = _dense_assignment(logits, boxes, centres, objects.labels[row][valid], objects.boxes[row][valid])
+        found = matched >= 0
+        truth, labels = objects.boxes[row][valid][matched[found]], objects.labels[row][valid][matched[found]]
+        quality = torch.zeros_like(logits)
+        quality[found.nonzero()[:, 0], labels] = _paired_iou(boxes[found].detach(), truth)
+        weight = (quality - logits.detach().sigmoid()).abs() ** 2
+        label = (weight * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")).sum()
+        total.append(Losses(label, *_box_losses(boxes[found], truth)))
+    return sum(total[1:], start=total[0]).scaled(1 / TOKENS_PER_OBJECT)
+
+
+@torch.no_grad()
+def _dense_assignment(logits: Tensor, boxes: Tensor, centres: Tensor, labels: Tensor, objects: Tensor) -> Tensor:
+    """Return the object of each token, -1 without."""
+    matched = torch.full((len(boxes),), -1, device=boxes.device)
+    if len(objects) == 0:
+        return matched
+    offset = (centres[:, None] - objects[None, :, :2]).abs()
+    outside = (offset > objects[None, :, 2:] / 2).any(dim=-1)
+    # A tiny object may hold no centre: then the cheapest tokens around it take its place.
+    cost = matching_cost(logits, boxes, labels, objects) + 100.0 * outside
+    count = min(TOKENS_PER_OBJECT, len(cost))
+    cheapest, tokens = cost.topk(count, dim=0, largest=False)
+    best = torch.full_like(cost, torch.inf).scatter(0, tokens, cheapest)
+    price, owner = best.min(dim=1)
+    return torch.where(price.isfinite(), owner, matched)
+
+
+def _paired_iou(first: Tensor, second: Tensor) -> Tensor:
+    if len(first) == 0:
+        return first.new_zeros(0)
+    return box_iou(cxcywh_to_xyxy(first), cxcywh_to_xyxy(second)).diagonal()
+
+
+def _box_losses(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Return L1 and GIoU losses of pairs; zero with a gradient path where there are none."""
+    overlap = generalized_box_iou_loss(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth), reduction="sum", eps=0.0)
+    return (boxes - truth).abs().sum(), overlap

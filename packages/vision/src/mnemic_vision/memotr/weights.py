@@ -1,0 +1,146 @@
+"""Official weights: released MeMOTR checkpoints and COCO-pretrained detectors, under our parameter names."""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mnemic_vision.loading import read_state_dict
+from mnemic_vision.memotr.config import MemotrConfig
+from mnemic_vision.memotr.model import Memotr
+
+# Official name -> ours, applied in order; every pattern that fits is used.
+RENAMES = (
+    (r"^det_anchor$", "anchors"),
+    (r"^det_query_embed$", "detect_query"),
+    (r"^backbone\.backbone\.backbone\.", "backbone.body."),
+    (r"^feature_projs\.", "projections."),
+    (r"^transformer\.level_embed$", "encoder.level_embed"),
+    (r"^transformer\.reference_points\.", "reference_points."),
+    (r"^transformer\.(encoder|decoder)\.", r"\1."),
+    (r"^(encoder\.layers\.\d+\.)self_attn\.", r"\1attention."),
+    (r"^(encoder\.layers\.\d+\.)norm1\.", r"\1attention_norm."),
+    (r"^(encoder\.layers\.\d+\.)norm2\.", r"\1ffn.norm."),
+    (r"^(decoder\.layers\.\d+\.)self_attn\.", r"\1self_attention."),
+    (r"^(decoder\.layers\.\d+\.)cross_attn\.", r"\1cross_attention."),
+    (r"^(decoder\.layers\.\d+\.)norm2\.", r"\1self_attention_norm."),
+    (r"^(decoder\.layers\.\d+\.)norm1\.", r"\1cross_attention_norm."),
+    (r"^(decoder\.layers\.\d+\.)norm3\.", r"\1ffn.norm."),
+    (r"^((?:en|de)coder\.layers\.\d+\.)(linear[12])\.", r"\1ffn.\2."),
+    (r"^decoder\.query_scale\.", "decoder.position_scale."),
+    (r"^decoder\.ref_point_head\.", "decoder.position_head."),
+    (r"^(?:decoder\.)?bbox_embed\.", "decoder.box_heads."),
+    (r"^class_embed\.", "class_heads."),
+    (r"^query_updater\.confidence_weight_net\.0\.", "track_memory.channel_gate."),
+    (r"^query_updater\.short_memory_fusion\.", "track_memory.short_term."),
+    (r"^query_updater\.memory_attn\.", "track_memory.attention."),
+    (r"^query_updater\.memory_norm\.", "track_memory.attention_norm."),
+    (r"^query_updater\.memory_ffn\.", "track_memory.attention_ffn."),
+    (r"^query_updater\.query_feat_norm\.", "track_memory.query_norm."),
+    (r"^query_updater\.query_feat_ffn\.", "track_memory.query_ffn."),
+    (r"^query_updater\.query_pos_head\.", "track_memory.position_head."),
+    (r"^query_updater\.linear_pos([12])\.", lambda match: f"track_memory.position_update.layers.{int(match[1]) - 1}."),
+    (r"^query_updater\.norm_pos\.", "track_memory.position_norm."),
+)
+DETECTOR_RENAMES = (
+    (r"^tgt_embed\.weight$", "det_query_embed"),
+    (r"^refpoint_embed\.weight$", "det_anchor"),
+    (r"^query_embed\.weight$", "det_query_embed"),
+    (r"^backbone\.0\.body\.", "backbone.backbone.backbone."),
+    (r"^input_proj\.", "feature_projs."),
+)
+# Which of COCO's 91 class rows a class set starts from (row 1 is person); BDD100K's eight have no counterpart.
+COCO_ROWS = {1: slice(1, 2), 2: slice(1, 3), 3: slice(1, 4)}
+
+
+def convert_official(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return official MeMOTR weights under our names.
+
+    The official state dict lists the box heads twice, under ``bbox_embed`` and ``transformer.decoder.bbox_embed``.
+
+    Raises:
+        ValueError: if the two copies differ.
+    """
+    converted: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        name = _rename(key, RENAMES)
+        if name in converted and not torch.equal(converted[name], value):
+            raise ValueError(f"{key} and its other copy in the checkpoint differ: expected one shared module")
+        converted[name] = value
+    return converted
+
+
+def load_official(model: Memotr, path: str | Path) -> None:
+    """Load a released MeMOTR checkpoint (a ``torch.save`` file whose key ``model`` is the state dict).
+
+    Raises:
+        ValueError: if weights are missing, left over or of another shape; the message names them.
+    """
+    load_exactly(model, convert_official(read_state_dict(path)), path)
+
+
+def load_exactly(model: Memotr, weights: dict[str, Tensor], path: str | Path) -> None:
+    """Load weights under our names and refuse anything missing, left over or of another shape, by name."""
+    wanted = model.state_dict()
+    missing = sorted(wanted.keys() - weights.keys())
+    leftover = sorted(weights.keys() - wanted.keys())
+    shapes = [
+        f"{key} is {tuple(weights[key].shape)}, expected {tuple(wanted[key].shape)}"
+        for key in sorted(wanted.keys() & weights.keys())
+        if weights[key].shape != wanted[key].shape
+    ]
+    problems = [f"missing {_some(missing)}"] * bool(missing) + [f"left over {_some(leftover)}"] * bool(leftover)
+    problems += [f"other shape: {_some(shapes)}"] * bool(shapes)
+    if problems:
+        raise ValueError(f"{path} does not fit this model ({'; '.join(problems)}): check detector, backbone and sizes")
+    model.load_state_dict(weights)
+
+
+def import_detector(model: Memotr, path: str | Path) -> list[str]:
+    """Start from a COCO-pretrained DAB-Deformable-DETR or Deformable-DETR; return our parameters it has no values for.
+
+    DAB-DETR embeds boxes in the order y, x, width, height and we in x, y, width, height, so the first two blocks of
+    columns of the layer that reads them are swapped. (The official code loads them unchanged, so that the first
+    frames of its fine-tuning see x as y.)
+
+    Raises:
+        ValueError: if the file has weights that a detector of this size does not have; the message names them.
+    """
+    given = {_rename(_rename(key, DETECTOR_RENAMES), RENAMES): value for key, value in read_state_dict(path).items()}
+    given = _person_rows(given, model.config)
+    first = "decoder.position_head.layers.0.weight"
+    if first in given:
+        quarter = model.config.dim // 2
+        y, x, size = given[first].split([quarter, quarter, 2 * quarter], dim=1)
+        given[first] = torch.cat([x, y, size], dim=1)
+    wanted = model.state_dict()
+    leftover = sorted(key for key in given if key not in wanted)
+    if leftover:
+        raise ValueError(f"{path} is no detector of this kind (left over {_some(leftover)}): check detector and sizes")
+    # Another number of queries keeps its random start, as in the official code; all else must fit.
+    optional = {"detect_query", "anchors"}
+    wrong = sorted(key for key in given if given[key].shape != wanted[key].shape and key not in optional)
+    if wrong:
+        raise ValueError(f"{path} has other sizes than this model ({_some(wrong)}): check dim, ffn_dim and layers")
+    fitting = {key: value for key, value in given.items() if value.shape == wanted[key].shape}
+    model.load_state_dict(fitting, strict=False)
+    return sorted(wanted.keys() - fitting.keys())
+
+
+def _person_rows(given: dict[str, Tensor], config: MemotrConfig) -> dict[str, Tensor]:
+    rows = COCO_ROWS.get(config.num_classes)
+    heads = [key for key in given if key.startswith("class_heads.")]
+    kept = {key: value for key, value in given.items() if key not in heads}
+    return kept if rows is None else kept | {key: given[key][rows] for key in heads}
+
+
+def _rename(key: str, table: tuple[tuple[str, object], ...]) -> str:
+    for pattern, replacement in table:
+        key = re.sub(pattern, replacement, key)  # type: ignore[call-overload]  # text or function
+    return key
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more

@@ -1,0 +1,308 @@
+"""Frames from videos, image folders and cameras, and annotated frames back into an mp4.
+
+A frame is a uint8 RGB array (height, width, 3). Reading and writing hold one frame at a time, so a stream of any length
+needs constant memory.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Generator, Iterator
+from configparser import ConfigParser
+from configparser import Error as ConfigError
+from contextlib import suppress
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import TypeAlias
+from uuid import uuid4
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.reformatter import ColorRange, Colorspace
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+Frame: TypeAlias = UInt8[np.ndarray, "height width 3"]
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+DEFAULT_FRAME_RATE = 25.0  # for sources that do not tell theirs
+_BT709 = 1  # number of the HD colour standard in the H.264 headers
+
+
+class FrameSource(Iterator[Frame]):
+    """The frames of one source, read once from first to last; made by ``open_frames``.
+
+    The first frame is read at once, so that an unusable source fails here and not in the middle of a run.
+
+    Attributes:
+        name: what to call the source in file names and messages.
+        size: (width, height) of the first frame in pixels; images of a folder may differ from it.
+        frame_rate: frames per second.
+        num_frames: how many frames the source announces, None when it does not know.
+    """
+
+    def __init__(
+        self, frames: Generator[Frame, None, None], *, name: str, frame_rate: float, num_frames: int | None
+    ) -> None:
+        first = next(frames)
+        self.name = name
+        self.size = (first.shape[1], first.shape[0])
+        self.frame_rate = frame_rate
+        self.num_frames = num_frames
+        self._decoder = frames
+        self._frames = chain([first], frames)
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def __enter__(self) -> "FrameSource":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file or the camera; no frame comes afterwards."""
+        self._decoder.close()
+        self._frames = chain()
+
+
+def open_frames(source: str | Path | int) -> FrameSource:
+    """Open a video file, a folder of images, a MOT sequence or a camera.
+
+    Args:
+        source: a video file; a folder with jpg or png images, read in natural order (2 before 10); a folder of the
+            MOTChallenge layout, whose images are in ``img1`` and whose frame rate is in ``seqinfo.ini``; or the number
+            of a camera (``0`` or ``"0"``, Linux).
+
+    Raises:
+        FileNotFoundError: there is no such file, folder or camera.
+        ValueError: the source cannot be read as video or images, or holds no frame. While iterating: a damaged image,
+            or a video that breaks off (after all frames that could be decoded).
+    """
+    path = Path(str(source))
+    if isinstance(source, int) or (path.name == str(source) and path.name.isdigit() and not path.exists()):
+        return _open_camera(int(path.name))
+    if path.is_dir():
+        return _open_folder(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; give a video file, an image folder or a camera number")
+    if path.is_file() and path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty (0 bytes); give a complete video file")
+    try:
+        container = av.open(str(path))
+    except av.FFmpegError as error:
+        raise ValueError(f"{path} cannot be read as a video ({error.strerror}); is the file complete?") from error
+    return _open_container(container, str(path), path.stem)
+
+
+def _open_camera(index: int) -> FrameSource:
+    device = f"/dev/video{index}"
+    try:
+        container = av.open(device, format="v4l2")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"camera {index} ({device}) does not exist; is it connected?") from error
+    except (av.FFmpegError, ValueError) as error:
+        raise ValueError(f"camera {index} ({device}) cannot be opened ({error})") from error
+    return _open_container(container, f"camera {index}", f"camera{index}")
+
+
+def _open_container(container: InputContainer, label: str, name: str) -> FrameSource:
+    if not container.streams.video:
+        container.close()
+        raise ValueError(f"{label} has no video stream; give a complete video file")
+    stream = container.streams.video[0]
+    rate = stream.average_rate or stream.guessed_rate
+    return FrameSource(
+        _decode(container, label),
+        name=name,
+        frame_rate=float(rate) if rate else DEFAULT_FRAME_RATE,
+        num_frames=stream.frames or None,
+    )
+
+
+def _decode(container: InputContainer, label: str) -> Generator[Frame, None, None]:
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = 2
+    count, cut_off, reason = 0, False, "the last packet is incomplete"
+    with container:
+        try:
+            for packet in container.demux(stream):
+                if packet.size:  # the last packet is empty and only flushes the decoder
+                    cut_off = packet.is_corrupt
+                for frame in packet.decode():
+                    yield _upright(frame)
+                    count += 1
+        except av.FFmpegError as error:
+            cut_off, reason = True, str(error.strerror)
+    if cut_off:
+        raise ValueError(f"{label} is damaged or cut off after {count} frames ({reason}); give a complete copy")
+    if count == 0:
+        raise ValueError(f"{label} holds no frame; give a complete video file")
+
+
+def _upright(frame: av.VideoFrame) -> Frame:
+    """Decode to RGB; telephones store portrait videos lying on the side and note the angle."""
+    image = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+
+
+def _open_folder(folder: Path) -> FrameSource:
+    images = folder / "img1" if (folder / "img1").is_dir() else folder
+    paths = sorted((path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=_natural_order)
+    if not paths:
+        raise ValueError(f"{images} holds no jpg or png image; give a folder of images or a video file")
+    return FrameSource(
+        (read_image(path) for path in paths),
+        name=folder.resolve().name,
+        frame_rate=_sequence_frame_rate(folder / "seqinfo.ini"),
+        num_frames=len(paths),
+    )
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    """Sort key that puts frame2 before frame10: digits count as numbers."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def _sequence_frame_rate(path: Path) -> float:
+    if not path.exists():
+        return DEFAULT_FRAME_RATE
+    parser = ConfigParser()
+    try:
+        parser.read(path, encoding="utf-8")
+        frame_rate = parser.getfloat("Sequence", "frameRate")
+    except (ConfigError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{path} does not tell the frame rate ({reason}); write frameRate=N under [Sequence]"
+        ) from error
+    if not 0 < frame_rate < float("inf"):
+        raise ValueError(f"{path} has frameRate={frame_rate}; write a number above 0")
+    return frame_rate
+
+
+def read_image(path: str | Path) -> Frame:
+    """Read one image file as RGB, upright as its EXIF orientation says.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no complete image.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"image {path} does not exist") from error
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"image {path} is damaged or no image; replace or remove it ({error})") from error
+
+
+class VideoWriter:
+    """Writes frames to an H.264 mp4 that every browser plays.
+
+    The video grows under a temporary name beside ``path`` and gets its name when the block ends. When the block fails,
+    the temporary file is removed and an earlier video stays as it was.
+
+    Args:
+        path: the file to write; it must end in .mp4 and its folder must exist.
+        size: (width, height) in pixels. H.264 needs even numbers: an odd side gets one more row or column, a copy of
+            the last. A frame of another size is scaled to fit and centred on black.
+        frame_rate: frames per second.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "black.mp4"
+        >>> with VideoWriter(path, size=(64, 48), frame_rate=10.0) as writer:
+        ...     writer.write(np.zeros((48, 64, 3), dtype=np.uint8))
+        >>> with open_frames(path) as frames:
+        ...     frames.size, frames.num_frames
+        ((64, 48), 1)
+    """
+
+    def __init__(self, path: str | Path, size: tuple[int, int], frame_rate: float) -> None:
+        self._path = Path(path)
+        if self._path.suffix.lower() != ".mp4":
+            raise ValueError(f"a video is written as .mp4, got {path}; name it {self._path.with_suffix('.mp4').name}")
+        if not self._path.parent.is_dir():
+            raise FileNotFoundError(f"cannot write {path}: the folder {self._path.parent} does not exist")
+        if min(size) < 1 or not 0 < frame_rate < float("inf"):
+            raise ValueError(f"a video needs a size and a frame rate above 0, got {size} and {frame_rate}")
+        self._size = size
+        self._num_frames = 0
+        self._temporary = self._path.with_name(f".{self._path.name}.{uuid4().hex[:8]}.tmp")
+        self._container = av.open(str(self._temporary), "w", format="mp4", options={"movflags": "faststart"})
+        self._stream = self._container.add_stream("libx264", rate=Fraction(frame_rate).limit_denominator(1001))
+        self._stream.width, self._stream.height = (side + side % 2 for side in size)
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.options = {"preset": "veryfast", "crf": "20"}
+        self._stream.codec_context.thread_count = 2
+        # Untagged video is shown with one player's guess of the colours and another's.
+        context = self._stream.codec_context
+        context.color_primaries = context.color_trc = context.colorspace = _BT709
+        context.color_range = ColorRange.MPEG
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._discard()
+
+    def write(self, frame: Frame) -> None:
+        """Append a frame.
+
+        Raises:
+            OSError: the disk is full; the message names the video.
+        """
+        picture = av.VideoFrame.from_ndarray(_to_size(frame, self._size), format="rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        self._encode(picture)
+        self._num_frames += 1
+
+    def _encode(self, picture: av.VideoFrame | None) -> None:
+        """Encode and store a frame; None stores what the encoder still holds."""
+        try:
+            self._container.mux(self._stream.encode(picture))
+        except OSError as error:
+            raise self._disk_error(error) from error
+
+    def _finish(self) -> None:
+        if self._num_frames == 0:
+            raise ValueError(f"no frame was written to {self._path}; a video needs at least one")
+        self._encode(None)
+        try:
+            self._container.close()
+            with self._temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise self._disk_error(error) from error
+        self._temporary.replace(self._path)
+
+    def _discard(self) -> None:
+        with suppress(OSError):  # a full disk was reported already, and the file goes
+            self._container.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def _disk_error(self, error: OSError) -> OSError:
+        reason = "disk full; free some space, an earlier video is unchanged"
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            reason = str(error.strerror)
+        return OSError(error.errno, reason, str(self._path))
+
+
+def _to_size(frame: Frame, size: tuple[int, int]) -> UInt8[np.ndarray, "even_height even_width 3"]:
+    """Bring a frame to (width, height) and both sides to even numbers."""
+    width, height = size
+    if frame.shape[:2] != (height, width):
+        frame = np.asarray(ImageOps.pad(Image.fromarray(frame), size))
+    return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

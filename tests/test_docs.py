@@ -1,0 +1,157 @@
+"""Documentation cannot lie: its code runs, its commands exist, its tree is the disk, every option explains itself."""
+
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "packages/**/README.md", "apps/**/README.md")
+    for page in ROOT.glob(pattern)
+)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# An option's line of a help page: flags, then after two spaces or on the next lines what it does.
+OPTION = re.compile(r"^  (-\S(?:.*?\S)??)(?:  +|\n {3,}|$)((?:.*)(?:\n {3,}.*)*)", re.MULTILINE)
+UNDOCUMENTED_IN_TREE = {"__init__.py", "py.typed"}
+
+
+def blocks(page: Path, language: str) -> list[tuple[int, str]]:
+    """Return the code blocks of a page with the number of their first line."""
+    text = page.read_text()
+    found = [match for match in BLOCK.finditer(text) if match[1] == language]
+    return [(text.count("\n", 0, match.start(2)), match[2]) for match in found]
+
+
+def page_name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=page_name)
+def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    for first_line, code in blocks(page, "python"):
+        exec(compile("\n" * first_line + code, str(page), "exec"), names)
+
+
+def shell_commands() -> list[tuple[str, str]]:
+    lines = [
+        (page_name(page), line) for page in PAGES for _, block in blocks(page, "sh") for line in block.splitlines()
+    ]
+    return [(page, line) for page, line in lines if shlex.split(line, comments=True)]
+
+
+@pytest.mark.parametrize(("page", "line"), shell_commands())
+def test_commands_of_shell_blocks_exist(page: str, line: str) -> None:
+    program, *arguments = shlex.split(line, comments=True)
+    if program == "make":
+        assert {word for word in arguments if "=" not in word} <= make_targets(), f"{page}: no such make target"
+        return
+    name = PurePosixPath(program).name
+    assert name in {"python3", "git", "cd"} or (BIN / name).exists(), f"{page}: no program {name}"
+    if name == "mnemic-track":
+        help_page = help_of(arguments[0])
+        unknown = [word for word in arguments if word.startswith("--") and word.partition("=")[0] not in help_page]
+        assert not unknown, f"{page}: {name} {arguments[0]} has no {unknown}"
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_make_alone_prints_every_target() -> None:
+    printed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY: help (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony
+    assert [line.split()[1] for line in printed.splitlines()] == phony[1].split()
+
+
+@cache
+def help_of(command: str) -> str:
+    result = subprocess.run(
+        [BIN / "mnemic-track", command, "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"COLUMNS": "200"},
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def unexplained(help_page: str) -> list[str]:
+    """Return the options whose text is nothing but the type and default that the parser adds."""
+    return [flags for flags, text in OPTION.findall(help_page) if not re.sub(r"\(.*\)", "", text, flags=re.S).strip()]
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate", "demo", "fit"])
+def test_every_option_has_help(command: str) -> None:
+    ours = [flags for flags in unexplained(help_of(command)) if not flags.startswith("--trainer")]
+    assert not ours, f"options of `mnemic-track {command}` without help: {ours}"
+
+
+def test_an_option_without_help_would_be_found() -> None:
+    page = "  -h, --help  Show this.\n  --out DIR\n              Where to write. (type: str)\n  --size N  (type: int)\n"
+    assert unexplained(page) == ["--size N"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
+    local = [target for target in targets if not target.startswith(("http:", "https:", "mailto:"))]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    pages = runpy.run_path(str(ROOT / "docs/build.py"))["pages"]()
+    stale = [path.name for path, text in pages.items() if path.read_text() != text]
+    assert not stale, f"run `make docs` to renew {stale}"
+
+
+def tree_of_readme() -> dict[str, str]:
+    """Return path and description of every line of the README's tree; folders end with a slash."""
+    _, _, after = (ROOT / "README.md").read_text().partition("## The tree")
+    entries: dict[str, str] = {}
+    folders: list[str] = []
+    for line in after.split("```text\n")[1].split("```")[0].splitlines():
+        name, _, description = line.strip().partition(" ")
+        del folders[(len(line) - len(line.lstrip())) // 2 :]
+        path = "".join(folders) + name
+        entries[path] = description.strip()
+        if name.endswith("/"):
+            folders.append(name)
+    return entries
+
+
+def kept_files() -> set[str]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listing.returncode:
+        pytest.skip("needs a git checkout")
+    return {name for name in listing.stdout.splitlines() if (ROOT / name).is_file()}
+
+
+def test_the_tree_of_the_readme_is_the_disk() -> None:
+    entries, files = tree_of_readme(), kept_files()
+    parents = {path for path in entries if any(other != path and other.startswith(path) for other in entries)}
+    # A folder without entries of its own stands for all that it holds.
+    whole_folders = tuple(path for path in entries if path.endswith("/") and path not in parents)
+    missing = {
+        name
+        for name in files - entries.keys()
+        if not name.startswith(whole_folders) and PurePosixPath(name).name not in UNDOCUMENTED_IN_TREE
+    }
+    extra = {path for path in entries if not (ROOT / path).exists()}
+    silent = {path for path, description in entries.items() if not description and path not in parents}
+    assert not missing, f"add to the tree in README.md: {sorted(missing)}"
+    assert not extra, f"remove from the tree in README.md: {sorted(extra)}"
+    assert not silent, f"say in the tree of README.md what it is: {sorted(silent)}"
