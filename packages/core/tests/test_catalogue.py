@@ -36,7 +36,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 
 def test_an_unknown_option_is_named() -> None:
-    with pytest.raises(ValueError, match="'window' cannot be built .*decay"):
+    with pytest.raises(ValueError, match=r"'window' cannot be built .*decay"):
         create("window", 4, decay=0.5)
 
 

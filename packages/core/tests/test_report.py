@@ -43,7 +43,12 @@ def test_an_empty_memory_has_no_ages_and_no_diversity() -> None:
 
 @pytest.mark.parametrize(
     ("weights", "mass", "entropy"),
-    [([0.5, 0.5, 0, 0], 1.0, 1.0), ([1.0, 0, 0, 0], 1.0, 0.0), ([0.1, 0.1, 0, 0], 0.2, 1.0), ([0.0, 0, 0, 0], 0.0, None)],
+    [
+        ([0.5, 0.5, 0, 0], 1.0, 1.0),
+        ([1.0, 0, 0, 0], 1.0, 0.0),
+        ([0.1, 0.1, 0, 0], 0.2, 1.0),
+        ([0.0, 0, 0, 0], 0.0, None),
+    ],
     ids=["all alike", "one", "mostly elsewhere", "not at all"],
 )
 def test_attention_on_memory(weights: list[float], mass: float, entropy: float | None) -> None:

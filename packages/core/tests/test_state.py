@@ -120,6 +120,11 @@ def test_a_failed_save_leaves_the_earlier_file(state: Outer, tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_that_is_not_there_is_named(state: Outer, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"cannot write .*nowhere.*choose another folder"):
+        state.save(tmp_path / "nowhere" / "state")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Outer.load(tmp_path / "nowhere")

@@ -118,12 +118,18 @@ class MemoryState:
         return _build(cls, tensors, "")
 
     def save(self, path: str | Path) -> None:
-        """Write the state as safetensors; a file of that name is replaced only once all is written."""
+        """Write the state as safetensors; a file of that name is replaced only once all is written.
+
+        Raises:
+            OSError: if it cannot be written, for want of space or of a folder.
+        """
         target = Path(path)
         partial = target.with_name(f"{target.name}.partial")
         try:
             save_file(self.to_dict(), partial, {"format_version": FORMAT_VERSION, "class": type(self).__name__})
             partial.replace(target)
+        except SafetensorError as error:
+            raise OSError(f"cannot write {target} ({error}); make room or choose another folder") from error
         finally:
             partial.unlink(missing_ok=True)
 
@@ -156,17 +162,18 @@ class MemoryState:
         return cls.from_dict(tensors)
 
 
-def _flatten(state: MemoryState) -> tuple[list[Any], tuple[str, ...]]:
-    names = tuple(field.name for field in fields(state))
+def _flatten(state: MemoryState) -> tuple[list[Any], list[str]]:
+    # A list of names, not a tuple: it goes through json in a saved program and must be equal when it comes back.
+    names = [field.name for field in fields(state)]
     return [getattr(state, name) for name in names], names
 
 
-def _flatten_with_keys(state: MemoryState) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
+def _flatten_with_keys(state: MemoryState) -> tuple[list[tuple[Any, Any]], list[str]]:
     leaves, names = _flatten(state)
     return [(pytree.GetAttrKey(name), leaf) for name, leaf in zip(names, leaves, strict=True)], names
 
 
-def _unflatten(cls: type[State], leaves: Any, names: tuple[str, ...]) -> State:
+def _unflatten(cls: type[State], leaves: Any, names: list[str]) -> State:
     # Not through __init__: tracers put placeholders where tensors were, which a checked constructor would refuse.
     state = object.__new__(cls)
     for name, leaf in zip(names, leaves, strict=True):

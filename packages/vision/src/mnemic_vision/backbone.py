@@ -59,6 +59,8 @@ class TimmBackbone(nn.Module):
             close = ", ".join(timm.list_models(f"*{name}*")[:5]) or "none similar"
             raise ValueError(f"unknown backbone {name!r}: use resnet50 or a timm model name (similar: {close})")
         depth = len(timm.create_model(name, features_only=True, pretrained=False).feature_info)
+        if not 1 <= num_levels <= depth:
+            raise ValueError(f"backbone_levels of {name} must be 1 to {depth}, got {num_levels}")
         indices = tuple(range(depth - num_levels, depth))
         self.body = timm.create_model(name, features_only=True, pretrained=False, out_indices=indices)
         self.channels = tuple(self.body.feature_info.channels())

@@ -3,8 +3,8 @@
 import functools
 import math
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
@@ -92,7 +92,8 @@ class DeformableAttention(nn.Module):
             self._locations(self.sampling_offsets(query).float(), reference.float(), shapes),
             weights.unflatten(-1, (self.num_levels, self.num_points)),
         )
-        return cast(Tensor, self.output_proj(sampled))
+        output: Tensor = self.output_proj(sampled)
+        return output
 
     def _locations(self, offsets: Tensor, reference: Tensor, shapes: Shapes) -> Tensor:
         """Adds offsets to the references: in cells to points, in half boxes per point to boxes.
@@ -103,11 +104,11 @@ class DeformableAttention(nn.Module):
         reference = reference.repeat_interleave(self.num_points, dim=2).unsqueeze(2)
         centre = reference[..., :2].flatten(-2)
         if reference.shape[-1] == 2:
-            sizes = torch.tensor([(width, height) for height, width in shapes], device=offsets.device)
+            sizes = offsets.new_tensor([(width, height) for height, width in shapes])
             locations = torch.addcdiv(centre, offsets, sizes.repeat_interleave(self.num_points, dim=0).flatten())
         else:
             locations = torch.addcmul(centre, offsets / self.num_points, reference[..., 2:].flatten(-2) * 0.5)
-        return locations.unflatten(-1, (self.num_levels, self.num_points, 2))
+        return torch.unflatten(locations, -1, (self.num_levels, self.num_points, 2))
 
 
 def deformable_sample(
@@ -132,13 +133,17 @@ def deformable_sample(
 
     Raises:
         TypeError: `locations` are in half precision.
+        ValueError: `shapes` do not describe the levels of `value` and `locations`.
     """
     if locations.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"locations must be float32 or float64, got {locations.dtype}; compute them in float32")
+    cells = sum(height * width for height, width in shapes)
+    if (len(shapes), cells) != (locations.shape[3], value.shape[1]):
+        found = f"{locations.shape[3]} levels in locations, {value.shape[1]} cells in value"
+        raise ValueError(f"shapes {list(shapes)} have {len(shapes)} levels and {cells} cells, got {found}; pass theirs")
     weights = weights.to(locations.dtype)
     if value.is_cpu and locations.numel() and not torch.compiler.is_compiling():
-        sampled = _GatheredSample.apply(value, shapes, locations.flatten(3, 4), weights.flatten(3))
-        return cast(Tensor, sampled).flatten(2)
+        return _gathered_sample(value, shapes, locations.flatten(3, 4), weights.flatten(3)).flatten(2)
     return _sample_by_level(value, shapes, locations, weights)
 
 
@@ -153,7 +158,7 @@ def _sample_by_level(value: Tensor, shapes: Shapes, locations: Tensor, weights: 
         image = maps[level].reshape(batch * head, head_dim, *shape).to(grid.dtype)
         samples = F.grid_sample(image, grid[:, :, level], align_corners=False)
         total = total + (samples * factors[:, :, :, level]).sum(dim=-1)
-    return total.unflatten(0, (batch, head)).permute(0, 3, 1, 2).flatten(2).to(value.dtype)
+    return torch.unflatten(total, 0, (batch, head)).permute(0, 3, 1, 2).flatten(2).to(value.dtype)
 
 
 class _GatheredSample(torch.autograd.Function):
@@ -172,10 +177,9 @@ class _GatheredSample(torch.autograd.Function):
         output = value.new_empty(*weights.shape[:3], value.shape[-1])
         for group in _groups(weights):
             rows, fractions = maps.corners(_heads_first(locations, group))
-            factors = torch.empty_like(rows, dtype=weights.dtype)
-            _corner_weights(_heads_first(weights, group), fractions, factors.unbind(dim=2))
+            shares = _corner_weights(_heads_first(weights, group).contiguous(), fractions, dim=2)
             table = maps.rows[group].flatten(0, 1)
-            bags, factors = rows.flatten(0, 1).flatten(1), factors.flatten(0, 1).flatten(1)
+            bags, factors = rows.flatten(0, 1).flatten(1), shares.flatten(0, 1).flatten(1)
             sums = F.embedding_bag(bags, table, mode="sum", per_sample_weights=factors)
             _heads_first(output, group).copy_(sums.unflatten(0, rows.shape[:2]))
         return output
@@ -189,16 +193,24 @@ class _GatheredSample(torch.autograd.Function):
         value_gradient, location_gradient, weight_gradient = (torch.empty_like(x) for x in ctx.saved_tensors)
         for group in _groups(weights):
             rows, fractions = maps.corners(_heads_first(locations, group))
-            factors = _heads_first(weights, group)
+            table = maps.rows[group].flatten(0, 1)
+            factors = _heads_first(weights, group).contiguous()
             gradient = _heads_first(gradients[0], group).to(weights.dtype).flatten(0, 1).contiguous()
-            products = _row_products(rows, maps.rows[group].flatten(0, 1), gradient)
-            by_x, by_y, by_weight = _interpolation_gradients(products.unbind(dim=2), fractions)
-            by_location = torch.stack([by_x, by_y], dim=-1).mul_(factors[..., None]).mul_(maps.sizes.T)
-            _heads_first(location_gradient, group).copy_(by_location)
+            products = _row_products(rows, table, gradient)
+            by_location, by_weight = _interpolation_gradients(products.unbind(dim=2), fractions)
+            by_location.mul_(maps.sizes[:, None, None]).mul_(factors)
+            _heads_first(location_gradient, group).movedim(-1, 0).copy_(by_location)
             _heads_first(weight_gradient, group).copy_(by_weight)
-            corners = _scatter(gradient, rows[:, :, 0], factors, fractions, maps.rows.shape[2])
-            maps.crop(corners, _heads_first(value_gradient, group))
+            if rows.numel() < len(table):
+                shares = _corner_weights(factors, fractions, dim=2).unsqueeze(0)
+            else:  # few rows for many samples: sort these once for all corners
+                rows, shares = rows[:, :, 0], _corner_weights(factors, fractions)
+            collected = _collect(gradient, rows, shares, len(table))
+            maps.crop(collected, _heads_first(value_gradient, group))
         return value_gradient, None, location_gradient, weight_gradient
+
+
+_gathered_sample: Callable[..., Tensor] = _GatheredSample.apply
 
 
 class _PaddedMaps:
@@ -223,8 +235,8 @@ class _PaddedMaps:
         lengths = torch.tensor([height + 2 * _BORDER for height, _ in shapes]) * pitches
         origins = lengths.cumsum(0) - lengths + _BORDER * (pitches + 1)  # row of the cell (0, 0) of a level
         sizes = torch.tensor([(width, height) for height, width in shapes], dtype=locations.dtype)
-        self.sizes = sizes.repeat_interleave(num_points, dim=0).T
-        self._pitches = pitches.repeat_interleave(num_points)
+        self.sizes = sizes.repeat_interleave(num_points, dim=0).T.contiguous()
+        self._pitches = pitches.repeat_interleave(num_points).to(locations.dtype)
         corners = torch.stack([origins, origins + 1, origins + pitches, origins + pitches + 1])
         self._corners = corners.repeat_interleave(num_points, dim=1).int()  # corner sample
         batch, _, head, head_dim = value.shape
@@ -242,7 +254,8 @@ class _PaddedMaps:
             as fractions [2 head query sample].
         """
         sizes = self.sizes[:, None, None]
-        position = locations.movedim(-1, 0).clone(memory_format=torch.contiguous_format)
+        # Two copies are faster than one here: the first reads whole lines of memory, the second is in the cache.
+        position = locations.contiguous().movedim(-1, 0).clone(memory_format=torch.contiguous_format)
         # Algebraically location * size - 0.5. The steps are grid_sample's, so that samples on the edge of a cell get
         # the same corners: its ((2 * location - 1) + 1) * size / 2 - 0.5 without the exact factors of two.
         position.sub_(0.5).add_(0.5).mul_(sizes).sub_(0.5)
@@ -251,7 +264,7 @@ class _PaddedMaps:
         first = position.floor()
         fractions = position.sub_(first)
         rows = torch.addcmul(first[0], first[1], self._pitches).int()  # exact in float32 up to 2**24 cells
-        torch.maximum(rows, -_BORDER * (self._pitches.int() + 1), out=rows)  # a row for NaN, whose fraction is NaN
+        torch.maximum(rows, -_BORDER * (self._pitches.int() + 1), out=rows)  # some row for NaN: its fraction is NaN
         first_rows = torch.arange(len(rows), dtype=torch.int32) * self.rows.shape[2]
         return rows.unsqueeze(2) + (first_rows[:, None, None, None] + self._corners), fractions
 
@@ -293,24 +306,34 @@ def _heads_first(x: Tensor, group: tuple[int, slice]) -> Tensor:
     return x[item, :, heads].transpose(0, 1)
 
 
-def _corner_weights(weights: Tensor, fractions: Tensor, corners: Sequence[Tensor]) -> None:
-    """Shares each weight among the four corners of its sample, which are written to `corners`."""
-    upper_left, upper_right, lower_left, lower_right = corners
+def _corner_weights(weights: Tensor, fractions: Tensor, dim: int = 0) -> Tensor:
+    """Shares the weight of each sample among its four corners, which become axis `dim`."""
     x, y = fractions
+    shape = list(weights.shape)
+    shares = weights.new_empty(*shape[:dim], 4, *shape[dim:])
+    upper_left, upper_right, lower_left, lower_right = shares.unbind(dim)
     lower = weights * y
     upper = weights - lower
     torch.mul(upper, x, out=upper_right)
     torch.sub(upper, upper_right, out=upper_left)
     torch.mul(lower, x, out=lower_right)
     torch.sub(lower, lower_right, out=lower_left)
+    return shares
 
 
-def _interpolation_gradients(corners: Sequence[Tensor], fractions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Derivatives of the interpolation in x and y (cells), and its value."""
+def _interpolation_gradients(corners: Sequence[Tensor], fractions: Tensor) -> tuple[Tensor, Tensor]:
+    """Interpolates the values at the corners.
+
+    Returns:
+        The derivatives in x and y [2 ...], in cells, and the interpolated value [...].
+    """
     upper_left, upper_right, lower_left, lower_right = corners
     x, y = fractions
     upper, lower = torch.lerp(upper_left, upper_right, x), torch.lerp(lower_left, lower_right, x)
-    return torch.lerp(upper_right - upper_left, lower_right - lower_left, y), lower - upper, torch.lerp(upper, lower, y)
+    derivatives = torch.empty_like(fractions)
+    torch.lerp(upper_right - upper_left, lower_right - lower_left, y, out=derivatives[0])
+    torch.sub(lower, upper, out=derivatives[1])
+    return derivatives, torch.lerp(upper, lower, y)
 
 
 def _row_products(rows: Tensor, table: Tensor, gradient: Tensor) -> Tensor:
@@ -319,7 +342,8 @@ def _row_products(rows: Tensor, table: Tensor, gradient: Tensor) -> Tensor:
     starts = torch.arange(0, rows.numel() + 1, rows[0, 0].numel(), dtype=torch.int32)
     zeros = gradient.new_zeros(rows.numel())
     pattern = torch.sparse_csr_tensor(starts, rows.flatten(), zeros, size=(len(gradient), len(table)))
-    return torch.sparse.sampled_addmm(pattern, gradient, table.T, beta=0.0).values().view_as(rows)
+    torch.sparse.sampled_addmm(pattern, gradient, table.T, beta=0.0, out=pattern)
+    return torch.Tensor.values(pattern).view_as(rows)
 
 
 @functools.cache
@@ -330,13 +354,18 @@ def _acknowledge_sparse_beta() -> None:
         torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.tensor([]).long(), torch.tensor([]), size=(1, 1))
 
 
-def _scatter(gradient: Tensor, rows: Tensor, weights: Tensor, fractions: Tensor, num_rows: int) -> list[Tensor]:
-    """Collects the weighted gradient [head*query head_dim] for each corner at the row of the first corner."""
-    head, _, sample = rows.shape
-    keys, order = rows.flatten().sort()
-    starts = torch.searchsorted(keys, torch.arange(head * num_rows, dtype=torch.int32), out_int32=True)
-    queries = (order // sample).int()
-    factors = weights.new_empty(4, len(order))
-    sorted_fractions = torch.stack([fraction.flatten()[order] for fraction in fractions])
-    _corner_weights(weights.flatten()[order], sorted_fractions, factors.unbind())
-    return [F.embedding_bag(queries, gradient, starts, mode="sum", per_sample_weights=corner) for corner in factors]
+def _collect(gradient: Tensor, rows: Tensor, shares: Tensor, num_rows: int) -> list[Tensor]:
+    """Adds to each row the gradients of the queries that read it, once for every set of shares.
+
+    Args:
+        gradient: Gradients [head*query head_dim].
+        rows: Rows that were read [head query ...].
+        shares: Sets of factors [set head query ...].
+        num_rows: Length of the results.
+    """
+    keys, order = rows.flatten().sort()  # by radix: linear time
+    counts = torch.bincount(keys, minlength=num_rows)
+    starts = (counts.cumsum(0) - counts).int()
+    queries = (order // rows[0, 0].numel()).int()
+    shares = shares.flatten(1).gather(1, order.expand(len(shares), -1))
+    return [F.embedding_bag(queries, gradient, starts, mode="sum", per_sample_weights=share) for share in shares]

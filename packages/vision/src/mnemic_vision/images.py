@@ -32,7 +32,9 @@ def inference_size(size: tuple[int, int], short: int = 800, long: int = 1536) ->
     return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
 
 
-def resize_bilinear(image: UInt8[Tensor, "channel height width"], size: tuple[int, int]) -> UInt8[Tensor, "channel _ _"]:
+def resize_bilinear(
+    image: UInt8[Tensor, "channel height width"], size: tuple[int, int]
+) -> UInt8[Tensor, "channel _ _"]:
     """Resize to (height, width) exactly as OpenCV's ``INTER_LINEAR`` does on 8-bit images.
 
     Released weights were trained for this arithmetic: no anti-aliasing, weights of 11 bits, and bits cut off twice

@@ -1,5 +1,6 @@
 """Rules 8 and 10 of the memory contract: a memory can be compiled, exported and distributed unchanged."""
 
+import io
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,6 +18,7 @@ from mnemic_core.state import MemoryState
 from mnemic_core.testing.annotations import unchecked_annotations
 from mnemic_core.testing.behaviour import BATCH, LENGTH, compare_states, random_segments
 from mnemic_core.testing.golden import assert_close
+from mnemic_core.training import replay_backward
 
 
 @torch.no_grad()
@@ -29,7 +31,7 @@ def check_compiles(module: SegmentModule[Any], *, backend: str = "eager") -> Non
     """
     torch.compiler.reset()
     compiled = torch.compile(module, fullgraph=True, backend=backend)
-    state = compiled_state = module.init_state(BATCH)
+    state = compiled_state = _owned_start(module)
     padding, reset = _masks()
     for index, segment in enumerate(random_segments(module, 4)):
         # A first call compiles; from then on a recompilation is an error.
@@ -42,13 +44,16 @@ def check_compiles(module: SegmentModule[Any], *, backend: str = "eager") -> Non
 
 @torch.no_grad()
 def check_exports(module: SegmentModule[Any]) -> None:
-    """Rule 8: ``torch.export`` takes the module with its state as an explicit input and output."""
+    """Rule 8: ``torch.export`` takes the module with its state as an explicit input and output, also to a file."""
     assert isinstance(module, nn.Module), f"rule 8, only an nn.Module can be exported, not {type(module).__name__}"
     padding, reset = _masks()
     masks = {"padding": padding, "reset": reset}
     first, second = random_segments(module, 2)
-    program = torch.export.export(module, (first, module.init_state(BATCH)), masks).module()
-    state = exported_state = module.init_state(BATCH)
+    state = exported_state = _owned_start(module)
+    file = io.BytesIO()
+    torch.export.save(torch.export.export(module, (first, state), masks), file)
+    file.seek(0)
+    program = torch.export.load(file).module()
     for segment in (first, second):
         expected, state = module(segment, state, **masks)
         output, exported_state = program(segment, exported_state, **masks)
@@ -80,11 +85,13 @@ def check_state_outside(module: SegmentModule[Any]) -> None:
 def check_distributed(build: Callable[[], SegmentModule[Any]]) -> None:
     """Rule 10: two processes with half the rows each learn what one process learns with all of them.
 
+    Both replay a rollout of two segments, so this also shows that replay synchronises gradients once.
+
     Args:
         build: makes the module; it must be picklable, such as ``functools.partial(create, "window", 4)``.
     """
     with tempfile.TemporaryDirectory() as folder:
-        spawn(_learn, (build, folder), nprocs=2)  # type: ignore[no-untyped-call]
+        spawn(_learn, (build, folder), nprocs=2)
         ranks: list[dict[str, Tensor]] = [torch.load(Path(folder) / f"rank{rank}.pt") for rank in range(2)]
     expected = _two_segments(_Wrapped(build()), slice(None))
     for name, tensor in expected.items():
@@ -123,17 +130,20 @@ def _learn(rank: int, build: Callable[[], SegmentModule[Any]], folder: str) -> N
 
 
 def _two_segments(model: nn.Module, rows: slice) -> dict[str, Tensor]:
-    """Return the gradients after two segments of the given rows of four, and the state of those rows."""
+    """Return the gradients of a rollout over the given rows of four, and the last state of those rows."""
     wrapped = model.module if isinstance(model, DistributedDataParallel) else model
     assert isinstance(wrapped, _Wrapped)
     x = torch.randn(4, 2 * LENGTH, wrapped.dim, generator=torch.Generator().manual_seed(0))[rows]
-    state = wrapped.module.init_state(len(x))
-    for segment in torch.split(x, LENGTH, dim=1):
-        output, state = model(segment, state)
-        output.square().mean().backward()  # each segment by itself: the wrapper expects one backward per forward
-        state = state.detach()
+    start: MemoryState = wrapped.module.init_state(len(x))
+    _, state, _ = replay_backward(model, torch.split(x, LENGTH, dim=1), start, lambda y, _: y.square().mean())
     gradients = {f"gradient {name}": p.grad for name, p in wrapped.named_parameters() if p.grad is not None}
     return gradients | {f"state {name}": tensor for name, tensor in state.tensors().items()}
+
+
+def _owned_start(module: SegmentModule[Any]) -> MemoryState:
+    """Return a first state with storage of its own; a graph is bound to the form of a view of learned parameters."""
+    start: MemoryState = module.init_state(BATCH).clone()
+    return start
 
 
 def _masks() -> tuple[Tensor, Tensor]:

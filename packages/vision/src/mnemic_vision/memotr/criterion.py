@@ -193,16 +193,16 @@ class ClipCriterion:
         """Choose with MOTR's augmentation: good tracks only, some dropped, some with a false positive beside them."""
         keep = seen.valid & (seen.ids >= 0) & (seen.iou > MIN_IOU)
         born = (detections.ids >= 0) & (detections.iou > MIN_IOU)
-        overlap = _pairwise_iou(
-            torch.cat([seen.boxes, detections.boxes], dim=1), detections.boxes
-        ).masked_fill((detections.ids >= 0)[:, None], -1)
-        tempted = torch.cat([keep, born], dim=1)
-        tempted = tempted & (torch.rand_like(overlap[..., 0]) < self.insert_rate)
-        best = F.one_hot(overlap.argmax(dim=2), overlap.shape[2]).bool()
-        inserted = (best & tempted[..., None]).any(dim=1) & (detections.ids < 0)
         keep = keep & (torch.rand_like(seen.iou) >= self.drop_rate)
         born = born & (torch.rand_like(detections.iou) >= self.drop_rate)
-        return keep, born | inserted
+        chosen = torch.cat([keep, born], dim=1)
+        chosen = chosen & (torch.rand(chosen.shape, device=chosen.device) < self.insert_rate)
+        unmatched = detections.ids < 0
+        overlap = _pairwise_iou(torch.cat([seen.boxes, detections.boxes], dim=1), detections.boxes)
+        best = F.one_hot(overlap.masked_fill(~unmatched[:, None], -1).argmax(dim=2), overlap.shape[2]).bool()
+        inserted = (best & chosen[..., None]).any(dim=1)
+        few = unmatched.sum(dim=1) <= chosen.sum(dim=1)  # no more than wanted: all of them
+        return keep, born | (unmatched & (inserted | few[:, None]))
 
 
 def clip_loss(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mnemic_vision.boxes import cxcywh_to_xywh
 from mnemic_vision.images import pad_images, preprocess_frame
+from mnemic_vision.loading import read_tensors
 from mnemic_vision.memotr.model import FrameOutput, Memotr
 from mnemic_vision.memotr.tracks import TrackState
 from mnemic_vision.tracks import Track
@@ -149,18 +150,18 @@ class Tracker:
         """Continue a stream that `save` wrote.
 
         Raises:
-            ValueError: if the state is of a model with other sizes or another memory.
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is truncated, or the state of a model with other sizes or another memory.
         """
-        device = self.state.valid.device
-        loaded = TrackState.load(path).to(device)
-        shapes = {name: tuple(tensor.shape) for name, tensor in self.state.to_dict().items()}
-        given = {name: tuple(tensor.shape) for name, tensor in loaded.to_dict().items()}
+        loaded = read_tensors(path)
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.state.tensors().items()}
+        given = {name: tuple(tensor.shape) for name, tensor in loaded.items()}
         if shapes != given:
-            name = next(iter(sorted(set(shapes.items()) ^ set(given.items()))))[0]
+            name = min(shapes.items() ^ given.items())[0]
             raise ValueError(
                 f"{path} is the state of another model: {name} is {given.get(name)}, expected {shapes.get(name)}"
             )
-        self.state = loaded
+        self.state = self.state.refill(loaded)
 
     def _run(self, images: Tensor, padding: Tensor) -> FrameOutput:
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self.use_bf16):
@@ -170,8 +171,9 @@ class Tracker:
     def _results(self, shown: Tensor, boxes: Tensor) -> list[Track]:
         """Copy what is shown to the host, once."""
         state = self.state
-        table = torch.cat([state.ids[..., None], state.labels[..., None], state.scores[..., None], boxes], dim=-1)
-        rows = table.double()[0][shown[0]].tolist()
+        columns = [state.ids[..., None], state.labels[..., None], state.scores[..., None], boxes]
+        table = torch.cat([column.double() for column in columns], dim=-1)  # float32 would round ids above 2**24
+        rows = table[0][shown[0]].tolist()
         return [Track(int(row[0]), int(row[1]), row[2], (row[3], row[4], row[5], row[6])) for row in rows]
 
 
@@ -181,11 +183,12 @@ def as_image(frame: np.ndarray | Tensor) -> Tensor:
     Raises:
         ValueError: as `Tracker` says.
     """
-    tensor = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1) if isinstance(frame, np.ndarray) else frame
-    if tensor.dim() != 3 or tensor.shape[0] != 3:
+    channels = -1 if isinstance(frame, np.ndarray) else 0
+    if frame.ndim != 3 or frame.shape[channels] != 3:
         raise ValueError(
             f"expected an RGB frame, array (height, width, 3) or tensor (3, height, width), got {tuple(frame.shape)}"
         )
+    tensor = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1) if isinstance(frame, np.ndarray) else frame
     if min(tensor.shape[1:]) < MIN_SIDE:
         height, width = tensor.shape[1:]
         raise ValueError(f"a frame of {width}x{height} pixels is too small to track in: need {MIN_SIDE} at least")

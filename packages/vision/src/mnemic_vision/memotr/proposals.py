@@ -81,6 +81,11 @@ class ProposalHead(nn.Module):
     def _select(self, proposals: DenseProposals) -> Int[Tensor, "batch query"]:
         """Return the best tokens, those hidden by a better overlapping one last."""
         scores = proposals.logits.amax(dim=-1).masked_fill(proposals.padding, -torch.inf)
+        if scores.shape[1] < self.num_queries:
+            raise ValueError(
+                f"two_stage needs a token for each query, got {scores.shape[1]} tokens for {self.num_queries} queries: "
+                "give larger images or fewer queries"
+            )
         pool = min(POOL_FACTOR * self.num_queries, scores.shape[1])
         top, token = scores.topk(pool, dim=1)
         boxes = cxcywh_to_xyxy(proposals.boxes.gather(1, token[..., None].expand(-1, -1, 4)))

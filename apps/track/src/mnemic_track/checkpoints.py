@@ -1,0 +1,73 @@
+"""Which checkpoint to run, on which device and with which memory."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mnemic_vision.memotr import Memotr, Tracker
+from mnemic_vision.memotr.checkpoint import TrackerSettings, load_model
+
+SHIPPED = Path(__file__).parent / "checkpoints" / "memotr_small.safetensors"
+
+MemoryName = Literal["none", "window", "exponential"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def open_tracker(
+    checkpoint: Path | None = None,
+    *,
+    memory: MemoryName | None = None,
+    max_size: int | None = None,
+    score: float | None = None,
+    device: Device = "auto",
+) -> tuple[Tracker, TrackerSettings, dict[str, Any]]:
+    """Return a tracker that runs a checkpoint, its settings and what made it.
+
+    Args:
+        checkpoint: a file of `save_model` or a Lightning checkpoint; None: the shipped one.
+        memory: another long-term memory with the same weights; None: the one it was trained with.
+        max_size: longer side of the network's input in pixels; None: that of the checkpoint.
+        score: tracks are shown from this score on; None: that of the checkpoint.
+        device: where to run; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: the checkpoint cannot be used, or an option has no meaning.
+    """
+    if checkpoint is None and not SHIPPED.is_file():
+        raise FileNotFoundError(f"the shipped checkpoint {SHIPPED} is absent: run make train-demo, or give --checkpoint")
+    model, settings, provenance = load_model(checkpoint or SHIPPED)
+    if memory is not None and memory != model.config.memory:
+        model = with_memory(model, memory)
+    if max_size is not None:
+        if max_size < 32:
+            raise ValueError(f"--max_size must be at least 32 pixels, got {max_size}")
+        settings = replace(settings, short_side=min(settings.short_side, max_size), long_side=max_size)
+    if score is not None:
+        if not 0 <= score <= 1:
+            raise ValueError(f"--score must be between 0 and 1, got {score}")
+        settings = replace(settings, thresholds=replace(settings.thresholds, result=score))
+    tracker = Tracker(
+        model.to(find_device(device)), settings.thresholds, settings.short_side, settings.long_side
+    )
+    return tracker, settings, provenance
+
+
+def with_memory(model: Memotr, memory: MemoryName) -> Memotr:
+    """Return a network with the same weights and another long-term memory (memories have no weights of their own)."""
+    changed = Memotr(replace(model.config, memory=memory, memory_options=None))
+    changed.load_state_dict(model.state_dict())
+    return changed.eval()
+
+
+def find_device(name: Device) -> torch.device:
+    """Return the device of a name.
+
+    Raises:
+        ValueError: there is no such device in this machine.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: this machine has no usable CUDA device, use cpu or auto")
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))

@@ -1,0 +1,51 @@
+"""``mnemic-track demo``: everything at once, without any input."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from jsonargparse import auto_cli
+from rich.console import Console
+
+from mnemic_track.checkpoints import Device, MemoryName, open_tracker
+from mnemic_track.commands.run import run_frames
+from mnemic_track.metrics import SequenceResult, evaluate_sequences
+from mnemic_track.sequences import as_rows, ground_truth
+from mnemic_track.tables import scores_table
+from mnemic_vision.memotr.data import GeneratedSequences
+from mnemic_vision.video import open_frames
+
+
+def demo(
+    out: Path = Path("runs/demo"),
+    checkpoint: Path | None = None,
+    num_frames: int = 120,
+    size: tuple[int, int] = (288, 384),
+    seed: int = 7,
+    device: Device = "auto",
+    memory: MemoryName | None = None,
+) -> None:
+    """Generate a video with crossings and occlusions, track it, and score the result against its ground truth.
+
+    Args:
+        out: folder for the mp4, MOT text, JSON lines and the plot of the memory.
+        checkpoint: weights to run; the shipped ones by default.
+        num_frames: length of the video.
+        size: height and width of the video in pixels.
+        seed: another number makes another video; the shipped weights have seen neither in training.
+        device: where to run; auto takes a GPU where there is one.
+        memory: another long-term memory with the same weights.
+    """
+    tracker, _, _ = open_tracker(checkpoint, memory=memory, device=device)
+    generated = GeneratedSequences(seed=seed, num_sequences=1, num_frames=num_frames, size=size)
+    sequence = generated.sequences[0]
+    with TemporaryDirectory() as folder:
+        generated.write_mot_layout(folder)
+        with open_frames(Path(folder, sequence.name)) as frames:
+            outcome = run_frames(tracker, frames, out)
+    result = SequenceResult(sequence.name, ground_truth(sequence), as_rows(outcome.frames))
+    scores_table(evaluate_sequences([result]), "against the generated ground truth", Console())
+
+
+def main(command: str, arguments: list[str]) -> None:
+    """Run the command line."""
+    auto_cli(demo, args=arguments, as_positional=False, prog=f"mnemic-track {command}", exit_on_error=False)

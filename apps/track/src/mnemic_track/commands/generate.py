@@ -1,0 +1,31 @@
+"""``mnemic-track generate``: generated sequences as files, to look at or to feed to other programs."""
+
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+from mnemic_vision.memotr.data import GeneratedSequences
+
+
+def generate(
+    out: Path,
+    num_sequences: int = 4,
+    num_frames: int = 60,
+    size: tuple[int, int] = (144, 192),
+    seed: int = 0,
+) -> None:
+    """Write moving sprites with occlusions, crossings and appearance twins as folders of the MOT layout.
+
+    Args:
+        out: folder to write to; one folder a sequence.
+        num_sequences: how many.
+        num_frames: frames of each.
+        size: height and width in pixels.
+        seed: the same seed gives the same sequences.
+    """
+    GeneratedSequences(seed=seed, num_sequences=num_sequences, num_frames=num_frames, size=size).write_mot_layout(out)
+
+
+def main(command: str, arguments: list[str]) -> None:
+    """Run the command line."""
+    auto_cli(generate, args=arguments, as_positional=False, prog=f"mnemic-track {command}", exit_on_error=False)

@@ -1,0 +1,125 @@
+"""``mnemic-track fit``, ``validate``, ``test`` and ``predict``: LightningCLI with our data, task and checkpoints."""
+
+import logging
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from mnemic_track.datamodule import TrackingData
+from mnemic_track.resume import BestCheckpoint, LastCheckpoint, WholeFileIO
+from mnemic_track.task import TrackingTask
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+TRAINER_DEFAULTS = {
+    "default_root_dir": "runs/memotr",
+    "gradient_clip_val": 0.1,
+    "num_sanity_val_steps": 0,  # it would track whole sequences before the first step
+    "reload_dataloaders_every_n_epochs": 1,  # order and clip length change with the epoch
+    "inference_mode": False,  # bf16 on a CPU is a hundred times slower with it
+}
+
+
+class TrackCLI(LightningCLI):
+    """Adds the facts that data and model share, the checkpoints, and loggers that need no network."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Say each shared fact once, and let the folder of the run be where checkpoints go."""
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
+        for name in ("last_checkpoint", "best_checkpoint"):
+            parser.link_arguments("trainer.default_root_dir", f"{name}.folder", lambda root: f"{root}/checkpoints")
+        parser.link_arguments("data.classes", "model.settings.classes")
+        parser.link_arguments("data.classes", "model.config.num_classes", len)
+        for name in ("data.seed", "model.seed"):
+            parser.link_arguments("seed_everything", name, int)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Return a trainer that logs to CSV and, where installed, to TensorBoard; a config may choose others."""
+        given = self._get(self.config_init, "trainer")
+        if given["logger"] in (None, True):
+            kwargs["logger"] = loggers(given["default_root_dir"])
+        kwargs["plugins"] = [*(given["plugins"] or []), WholeFileIO()]
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Refuse to overwrite another run."""
+        last = Path(self.trainer.default_root_dir, "checkpoints", "last.ckpt")
+        if self.config["fit"]["ckpt_path"] is None and last.exists():
+            raise ValueError(
+                f"{last} is of an earlier run: continue it with --resume, or give another --trainer.default_root_dir"
+            )
+
+
+def main(command: str, arguments: list[str]) -> None:
+    """Run LightningCLI on the arguments, in which ``--resume`` and bare names of packaged configs are allowed."""
+    silence()
+    TrackCLI(
+        TrackingTask,
+        TrackingData,
+        args=[command, *translate(arguments)],
+        seed_everything_default=0,
+        trainer_defaults=TRAINER_DEFAULTS,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        save_config_kwargs={"overwrite": True},
+        parser_kwargs={"exit_on_error": False} | {name: {"exit_on_error": False} for name in TrackCLI.subcommands()},
+    )
+
+
+def translate(arguments: list[str]) -> list[str]:
+    """Return the arguments in Lightning's form: ``--resume`` spelt out, packaged configs by their path.
+
+    Raises:
+        FileNotFoundError: if there is neither a file nor a packaged config of that name.
+    """
+    translated: list[str] = []
+    for word in arguments:
+        key, _, value = word.partition("=")
+        if word == "--resume":
+            translated.append("--ckpt_path=last")
+        elif key in {"--config", "-c"} and value:
+            translated.append(f"--config={find_config(value)}")
+        elif translated and translated[-1] in {"--config", "-c"}:
+            translated.append(str(find_config(word)))
+        else:
+            translated.append(word)
+    return translated
+
+
+def find_config(name: str) -> Path:
+    """Return the path of a config: a file, or the name of a packaged one."""
+    packaged = CONFIGS / f"{Path(name).stem}.yaml"
+    if Path(name).is_file():
+        return Path(name)
+    if packaged.is_file() and Path(name).parent == Path():
+        return packaged
+    known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+    raise FileNotFoundError(f"no config {name}: give a file or one of {known}")
+
+
+def loggers(root: str) -> list[Logger]:
+    """Return loggers that write to ``root/logs/version_N``, a new version for every start of a run."""
+    # Flushed at every logged step: a killed run keeps its curve up to the end.
+    csv = CSVLogger(root, "logs", flush_logs_every_n_steps=1)
+    if find_spec("tensorboard") is None:
+        return [csv]
+    return [csv, TensorBoardLogger(root, "logs", csv.version)]
+
+
+def silence() -> None:
+    """Switch off advertisements and warnings about things that a user of this program cannot change."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.getMessage())
+    for message in (
+        ".*LeafSpec.*",
+        "LightningCLI's args parameter.*",
+        ".*does not have many workers.*",
+        ".*in eval mode at the start of training.*",  # frozen batch norm
+        ".*Checkpoint directory .* exists and is not empty.*",  # that is where it resumes from
+        ".*lr_scheduler.step.*before.*optimizer.step.*",
+    ):
+        warnings.filterwarnings("ignore", message)

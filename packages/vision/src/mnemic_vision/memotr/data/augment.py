@@ -1,0 +1,243 @@
+"""Augmentation of clips: every frame of a clip gets the same random change, so that motion stays what it was."""
+
+from collections.abc import Sequence as Items
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tv
+
+from mnemic_vision.boxes import xywh_to_cxcywh
+from mnemic_vision.images import normalise
+from mnemic_vision.memotr.data.sequence import TargetRows
+from mnemic_vision.memotr.targets import Target
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A few frames of one sequence, ready for the network.
+
+    Attributes:
+        images: RGB normalised with ImageNet's mean and standard deviation.
+        targets: ground truth of each frame.
+    """
+
+    images: Float[Tensor, "frame 3 height width"]
+    targets: list[Target]
+
+
+@dataclass(frozen=True)
+class RawClip:
+    """A clip as it comes from the data set, and between the steps of the augmentation.
+
+    Attributes:
+        images: RGB bytes, all of one size.
+        rows: ground truth of each frame, in pixels.
+    """
+
+    images: UInt8[Tensor, "frame 3 height width"]
+    rows: list[TargetRows]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.images.shape[2], self.images.shape[3]
+
+
+@dataclass(frozen=True)
+class ClipAugmentation:
+    """Flip, resize or crop, and colour jitter, as MeMOTR trains (``data/transforms.py``); defaults for DanceTrack.
+
+    With ``crop_prob`` the clip is brought to one of ``crop_scales``, cut to a random rectangle and brought to one of
+    ``scales``; otherwise only to one of ``scales``.
+
+    Attributes:
+        scales: lengths of the shorter side to choose from, in pixels.
+        max_size: greatest length of the longer side, in pixels.
+        crop_prob: how often a crop is taken.
+        crop_scales: lengths of the shorter side before the crop.
+        crop_size: shortest and longest side of the crop, in pixels.
+        overflow_boxes: keep boxes whole that reach out of the crop (MOT17, BDD100K) instead of cutting them.
+        flip_prob: how often left and right are exchanged.
+        hsv_gains: greatest change of hue, saturation and value, in OpenCV's units (hue 0 to 179, others 0 to 255).
+        reverse_prob: how often the clip runs backwards.
+
+    Example:
+        >>> small = ClipAugmentation(scales=(64,), max_size=96, crop_scales=(72,), crop_size=(48, 72))
+        >>> rows = TargetRows(np.array([5]), np.array([0]), np.array([[8, 8, 16, 32]], np.float32), np.ones(1, "f4"))
+        >>> frames = torch.zeros(2, 3, 48, 64, dtype=torch.uint8)
+        >>> clip = small(RawClip(frames, [rows, rows]), np.random.default_rng(0))
+        >>> clip.images.shape[:2], clip.targets[0].ids
+        (torch.Size([2, 3]), tensor([5]))
+    """
+
+    scales: tuple[int, ...] = tuple(range(608, 993, 32))
+    max_size: int = 1536
+    crop_prob: float = 0.5
+    crop_scales: tuple[int, ...] = (800, 1000, 1200)
+    crop_size: tuple[int, int] = (800, 1200)
+    overflow_boxes: bool = False
+    flip_prob: float = 0.5
+    hsv_gains: tuple[int, int, int] = (5, 30, 30)
+    reverse_prob: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop_size[0] <= self.crop_size[1]:
+            raise ValueError(f"crop_size must be (shortest, longest), both above 0, got {self.crop_size}")
+        for name in ("scales", "crop_scales"):
+            if not getattr(self, name) or min(getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be one or more lengths in pixels, got {getattr(self, name)}")
+
+    def __call__(self, clip: RawClip, generator: np.random.Generator) -> Clip:
+        """Return the clip changed at random and ready for the network."""
+        if generator.random() < self.flip_prob:
+            clip = flip(clip)
+        if generator.random() < self.crop_prob:
+            clip = resize(clip, int(generator.choice(self.crop_scales)))
+            clip = self._crop(clip, generator)
+        clip = resize(clip, int(generator.choice(self.scales)), self.max_size)
+        clip = jitter(clip, self.hsv_gains, generator)
+        if generator.random() < self.reverse_prob:
+            clip = RawClip(clip.images.flip(0), clip.rows[::-1])
+        return to_network(clip)
+
+    def _crop(self, clip: RawClip, generator: np.random.Generator) -> RawClip:
+        shortest, longest = self.crop_size
+        height, width = (
+            int(generator.integers(min(side, shortest), min(side, longest), endpoint=True)) for side in clip.size
+        )
+        top = int(generator.integers(clip.size[0] - height, endpoint=True))
+        left = int(generator.integers(clip.size[1] - width, endpoint=True))
+        return crop(clip, (top, left, height, width), overflow_boxes=self.overflow_boxes)
+
+
+def flip(clip: RawClip) -> RawClip:
+    """Exchange left and right."""
+    width = clip.size[1]
+    rows = []
+    for row in clip.rows:
+        boxes = row.boxes.copy()
+        boxes[:, 0] = width - boxes[:, 0] - boxes[:, 2]
+        rows.append(row._replace(boxes=boxes))
+    return RawClip(clip.images.flip(3), rows)
+
+
+def resize(clip: RawClip, short: int, max_size: int | None = None) -> RawClip:
+    """Bring the shorter side to ``short`` pixels, or the longer one to ``max_size`` if it would be longer."""
+    scale = short / min(clip.size)
+    if max_size is not None:
+        scale = min(scale, max_size / max(clip.size))
+    height, width = (max(1, round(side * scale)) for side in clip.size)
+    return resize_to(clip, (height, width))
+
+
+def resize_to(clip: RawClip, size: tuple[int, int]) -> RawClip:
+    """Bring a clip to (height, width), anti-aliased."""
+    if clip.size == size:
+        return clip
+    ratio = np.array([size[1] / clip.size[1], size[0] / clip.size[0]] * 2, dtype=np.float32)
+    images = tv.resize(clip.images, list(size), antialias=True)
+    return RawClip(images, [row._replace(boxes=row.boxes * ratio) for row in clip.rows])
+
+
+def crop(clip: RawClip, rectangle: tuple[int, int, int, int], *, overflow_boxes: bool = False) -> RawClip:
+    """Cut out a rectangle.
+
+    Args:
+        clip: what to cut.
+        rectangle: (top, left, height, width) in pixels, inside the images.
+        overflow_boxes: keep a box whole that is only partly inside. One that is outside is dropped in either case.
+    """
+    top, left, height, width = rectangle
+    images = clip.images[:, :, top : top + height, left : left + width]
+    rows = []
+    for row in clip.rows:
+        boxes = row.boxes - np.array([left, top, 0, 0], dtype=np.float32)
+        inside = clip_boxes(boxes, (height, width))
+        keep = inside[:, 2:].min(axis=1) > 0
+        rows.append(_select(row._replace(boxes=boxes if overflow_boxes else inside), keep))
+    return RawClip(images, rows)
+
+
+def clip_boxes(boxes: Float[np.ndarray, "object 4"], size: tuple[int, int]) -> Float[np.ndarray, "object 4"]:
+    """Return the parts of xywh boxes inside an image of (height, width); sizes are 0 where nothing is left."""
+    limit = np.array(size[::-1], dtype=boxes.dtype)
+    first = boxes[:, :2].clip(0, limit)
+    last = (boxes[:, :2] + boxes[:, 2:]).clip(0, limit)
+    return np.concatenate([first, last - first], axis=1)
+
+
+def _select(rows: TargetRows, keep: np.ndarray) -> TargetRows:
+    return TargetRows(*(column[keep] for column in rows))
+
+
+def jitter(clip: RawClip, gains: tuple[int, int, int], generator: np.random.Generator) -> RawClip:
+    """Move hue, saturation and value, each with probability one half, by up to its gain."""
+    amounts = (generator.uniform(-1, 1, 3) * gains * generator.integers(0, 2, 3)).astype(int)
+    if not amounts.any():
+        return clip
+    # Pillow's hue has 256 steps where OpenCV's has 180; both wrap around. Saturation and value saturate.
+    levels = np.arange(256)
+    tables = [(levels + round(amounts[0] * 256 / 180)) % 256, *(np.clip(levels + n, 0, 255) for n in amounts[1:])]
+    images = [_apply(tables, image) for image in clip.images]
+    return replace(clip, images=torch.stack(images))
+
+
+def _apply(tables: Items[np.ndarray], image: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "3 height width"]:
+    channels = tv.to_pil_image(image).convert("HSV").split()
+    changed = [channel.point(table.tolist()) for channel, table in zip(channels, tables, strict=True)]
+    pixels = np.array(Image.merge("HSV", changed).convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def to_network(clip: RawClip) -> Clip:
+    """Normalise the colours, and give boxes as centre and size relative to the image."""
+    height, width = clip.size
+    scale = torch.tensor([width, height, width, height], dtype=torch.float32)
+    targets = [
+        Target(
+            boxes=xywh_to_cxcywh(torch.from_numpy(row.boxes) / scale),
+            labels=torch.from_numpy(row.labels),
+            ids=torch.from_numpy(row.ids),
+        )
+        for row in clip.rows
+    ]
+    return Clip(normalise(clip.images), targets)
+
+
+def shift_still(
+    image: UInt8[Tensor, "3 height width"],
+    rows: TargetRows,
+    length: int,
+    generator: np.random.Generator,
+    *,
+    max_shift: int = 50,
+    overflow_boxes: bool = True,
+) -> RawClip:
+    """Make a clip of a still image as if a camera moved over it (CrowdHuman joint training).
+
+    One random shift is drawn for the clip. Each frame is the previous one without the columns and rows that the shift
+    moves out, resized back; half of the clips run backwards. The official code treats shifts to the left and to the
+    right differently by mistake (max for min); here they are symmetric.
+
+    Args:
+        image: RGB bytes.
+        rows: its objects.
+        length: frames of the clip.
+        generator: source of randomness.
+        max_shift: greatest shift between two frames in pixels; at most a quarter of the image.
+        overflow_boxes: keep boxes whole that are partly shifted out.
+    """
+    height, width = image.shape[1:]
+    across = int(generator.integers(-min(max_shift, width // 4), min(max_shift, width // 4), endpoint=True))
+    down = int(generator.integers(-min(max_shift, height // 4), min(max_shift, height // 4), endpoint=True))
+    rectangle = (max(0, down), max(0, across), height - abs(down), width - abs(across))
+    frames = [RawClip(image[None], [rows])]
+    for _ in range(length - 1):
+        frames.append(resize_to(crop(frames[-1], rectangle, overflow_boxes=overflow_boxes), (height, width)))
+    if generator.random() < 0.5:
+        frames.reverse()
+    return RawClip(torch.cat([frame.images for frame in frames]), [frame.rows[0] for frame in frames])

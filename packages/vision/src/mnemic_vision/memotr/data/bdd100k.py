@@ -1,0 +1,86 @@
+"""BDD100K multi-object tracking: driving videos with eight classes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnemic_vision.memotr.data.mot import image_size
+from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, Sequence, TargetRows
+from mnemic_vision.video import IMAGE_SUFFIXES
+
+BDD100K_CLASSES = ("pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+BDD100K_FRAME_RATE = 5.0
+
+
+def read_bdd100k(root: str | Path, split: str) -> list[Sequence]:
+    """Read BDD100K MOT; a label is a position in ``BDD100K_CLASSES``.
+
+    Crowds and other categories are left out. Frames that the labels do not mention count as not labelled.
+
+    Args:
+        root: folder with ``images/track/{split}/VIDEO/*.jpg`` and ``labels/box_track_20/{split}/VIDEO.json``.
+        split: train, val or test; without a folder of labels for the split there is no ground truth.
+
+    Raises:
+        FileNotFoundError: a folder, the labels of a video or labelled images are missing.
+        ValueError: labels are malformed.
+    """
+    images, labels = Path(root) / "images" / "track" / split, Path(root) / "labels" / "box_track_20" / split
+    if not images.is_dir():
+        raise FileNotFoundError(f"{images} does not exist; it holds one folder of images for each video")
+    videos = sorted(folder for folder in images.iterdir() if folder.is_dir())
+    if not videos:
+        raise ValueError(f"{images} holds no video; each is a folder of images")
+    return [_read_video(video, labels / f"{video.name}.json" if labels.is_dir() else None) for video in videos]
+
+
+def _read_video(folder: Path, labels: Path | None) -> Sequence:
+    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not names:
+        raise ValueError(f"{folder} holds no jpg or png image; a video needs at least one frame")
+    return Sequence(
+        name=folder.name,
+        frames=ImageFiles(folder, names),
+        image_size=image_size(folder / names[0]),
+        frame_rate=BDD100K_FRAME_RATE,
+        annotations=_read_labels(labels, names) if labels else None,
+    )
+
+
+def _read_labels(path: Path, names: list[str]) -> Annotations:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist, but its folder holds the labels of the split")
+    positions = {name: index for index, name in enumerate(names)}
+    identities: dict[str, int] = {}
+    labelled = np.zeros(len(names), dtype=bool)
+    columns: list[tuple[int, int, int, list[float]]] = []
+    try:
+        for record in json.loads(path.read_text(encoding="utf-8")):
+            frame = positions[record["name"]]
+            labelled[frame] = True
+            for item in filter(_counts, record.get("labels") or []):
+                identity = identities.setdefault(str(item["id"]), len(identities) + 1)
+                columns.append((frame, identity, BDD100K_CLASSES.index(item["category"]), _box(item["box2d"])))
+    except KeyError as error:
+        raise ValueError(f"{path}: {error} is no image of the video, or a key that is missing") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is malformed ({reason}); expected a list of frames with name and labels") from error
+    frames, ids, classes = (np.array([row[place] for row in columns], dtype=np.int64) for place in range(3))
+    boxes = np.array([row[3] for row in columns], dtype=np.float32).reshape(-1, 4)
+    rows = TargetRows(ids, classes, boxes, np.ones(len(columns), dtype=np.float32))
+    return Annotations.from_rows(frames, rows, labelled)
+
+
+def _counts(item: dict[str, Any]) -> bool:
+    return item["category"] in BDD100K_CLASSES and not item.get("attributes", {}).get("crowd", False)
+
+
+def _box(corners: dict[str, float]) -> list[float]:
+    left, top = float(corners["x1"]), float(corners["y1"])
+    box = [left, top, float(corners["x2"]) - left, float(corners["y2"]) - top]
+    if not np.isfinite(box).all() or box[2] <= 0 or box[3] <= 0:
+        raise ValueError(f"a box must have x1 < x2 and y1 < y2, got {corners}")
+    return box

@@ -1,0 +1,103 @@
+"""Ground truth files of MOTChallenge, checked line by line."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from mnemic_vision.memotr.data.sequence import Annotations, TargetRows
+
+_NUM_COLUMNS = 9  # frame, id, left, top, width, height, mark, class, visibility
+_MOT15_NUM_COLUMNS = 10  # frame, id, left, top, width, height, mark, and a position in the world
+
+
+def read_ground_truth(path: Path, num_frames: int, classes: tuple[int, ...], part: slice = slice(None)) -> Annotations:
+    """Read a ``gt.txt``.
+
+    Args:
+        path: the file.
+        num_frames: frames of the whole sequence.
+        classes: class numbers to keep; a number's position becomes the label.
+        part: frames to keep.
+
+    Raises:
+        ValueError: a line has another number of columns, something other than finite numbers, a frame outside the
+            sequence, a box without area, or an identity that its frame already has; or no line is left.
+    """
+    table, lines = _read_table(path)
+    if table.shape[1] == _MOT15_NUM_COLUMNS:
+        table[:, 7:9] = 1  # in MOT15 these are positions in the world; all objects are pedestrians and visible
+    kept = (table[:, 6] != 0) & np.isin(table[:, 7], classes)
+    if not kept.any():
+        found = sorted({int(number) for number in table[:, 7]})
+        raise ValueError(f"{path} has no line of class {classes} with mark 1; its classes are {found}")
+    table, lines = table[kept], lines[kept]
+    _check_table(path, table, lines, num_frames)
+    start, stop, _ = part.indices(num_frames)
+    inside = (table[:, 0] > start) & (table[:, 0] <= stop)
+    table = table[inside]
+    rows = TargetRows(
+        ids=table[:, 1].astype(np.int64),
+        labels=np.array([classes.index(int(number)) for number in table[:, 7]], dtype=np.int64),
+        boxes=table[:, 2:6].astype(np.float32),
+        visibility=table[:, 8].astype(np.float32),
+    )
+    frames = table[:, 0].astype(np.int64) - 1 - start
+    return Annotations.from_rows(frames, rows, labelled=np.ones(stop - start, dtype=bool))
+
+
+def _read_table(path: Path) -> tuple[Float64[np.ndarray, "row column"], np.ndarray]:
+    """Return the numbers and the line, counted from 1, that each row stands on."""
+    content = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    numbered = [(number, line) for number, line in enumerate(content, start=1) if line.strip()]
+    if not numbered:
+        raise ValueError(f"{path} is empty; copy it again, or remove it if there is no ground truth")
+    try:
+        table = np.loadtxt([line for _, line in numbered], delimiter=",", ndmin=2, comments=None)
+    except ValueError:
+        table = np.full((1, 1), np.nan)
+    if table.shape[1] not in {_NUM_COLUMNS, _MOT15_NUM_COLUMNS} or not np.isfinite(table).all():
+        _explain(path, numbered)
+    return table, np.array([number for number, _ in numbered])
+
+
+def _explain(path: Path, numbered: Iterable[tuple[int, str]]) -> None:
+    """Raise for the first line that is not nine finite numbers (or, in all lines, ten)."""
+    expected = None
+    for number, line in numbered:
+        columns = line.split(",")
+        if len(columns) not in ({_NUM_COLUMNS, _MOT15_NUM_COLUMNS} if expected is None else {expected}):
+            raise ValueError(
+                f"{path}, line {number}: expected {expected or _NUM_COLUMNS} columns "
+                f"(frame,id,left,top,width,height,mark,class,visibility), got {len(columns)}"
+            )
+        expected = len(columns)
+        for column in columns:
+            if not _is_finite(column):
+                raise ValueError(f"{path}, line {number}: expected a finite number, got {column.strip()!r}")
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def _check_table(path: Path, table: Float64[np.ndarray, "row column"], lines: np.ndarray, num_frames: int) -> None:
+    frames, ids = table[:, 0], table[:, 1]
+
+    def refuse(wrong: np.ndarray, message: str) -> None:
+        if wrong.any():
+            row = int(wrong.argmax())
+            values = ",".join(f"{number:g}" for number in table[row, :6])
+            raise ValueError(f"{path}, line {lines[row]}: {message}, got {values}")
+
+    refuse((frames % 1 != 0) | (ids % 1 != 0), "frame and id must be whole numbers")
+    refuse((frames < 1) | (frames > num_frames), f"frame must be from 1 to {num_frames}, the number of images")
+    refuse(table[:, 4:6].min(axis=1) <= 0, "width and height must be above 0")
+    _, first = np.unique(table[:, :2], axis=0, return_index=True)
+    repeated = np.ones(len(table), dtype=bool)
+    repeated[first] = False
+    refuse(repeated, "an id may occur once in a frame")

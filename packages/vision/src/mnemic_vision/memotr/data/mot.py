@@ -1,0 +1,248 @@
+"""Sequences in the layout of MOTChallenge, which DanceTrack, SportsMOT and most tools share.
+
+A sequence is a folder with ``img1/*.jpg``, and optionally ``gt/gt.txt`` and ``seqinfo.ini``.
+"""
+
+import re
+from collections.abc import Iterable
+from configparser import ConfigParser
+from configparser import Error as ConfigError
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from PIL import Image, UnidentifiedImageError
+
+from mnemic_vision.memotr.data.ground_truth import read_ground_truth
+from mnemic_vision.memotr.data.sequence import ImageFiles, Sequence
+from mnemic_vision.video import DEFAULT_FRAME_RATE, IMAGE_SUFFIXES
+
+Part: TypeAlias = Literal["all", "first_half", "second_half"]
+
+
+class MotSequences:
+    """One or many sequences of the MOTChallenge layout.
+
+    Ground truth is ``frame,id,left,top,width,height,mark,class,visibility`` with frames from 1 (DanceTrack and
+    SportsMOT write 1,1,1 in the last three columns). Lines with mark 0 or of another class are left out. Frames are
+    the images of ``img1`` in the order of their numbers; ``seqinfo.ini`` is read for the frame rate and the length.
+
+    Args:
+        root: the folder of one sequence, a folder of sequences, or a plain folder of images (no ground truth).
+        classes: class numbers to keep; a number's position becomes the label.
+        require_ground_truth: fail when a sequence has no ``gt/gt.txt``.
+        part: half of each sequence for training on one and validating on the other (MOT17 has no public validation
+            ground truth); the first half has the middle frame.
+
+    Raises:
+        FileNotFoundError: the folder, its images or ground truth that is required do not exist.
+        ValueError: a file is malformed; the message names file, line and remedy.
+
+    Attributes:
+        sequences: sorted by name.
+
+    Example:
+        >>> import tempfile
+        >>> from mnemic_vision.memotr.data import GeneratedSequences
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> GeneratedSequences(seed=1, num_sequences=2, num_frames=3, size=(96, 128)).write_mot_layout(folder)
+        >>> [sequence.num_frames for sequence in MotSequences(folder).sequences]
+        [3, 3]
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        classes: tuple[int, ...] = (1,),
+        require_ground_truth: bool = False,
+        part: Part = "all",
+    ) -> None:
+        folders = find_sequences(root)
+        self.sequences = [
+            read_sequence(folder, classes=classes, require_ground_truth=require_ground_truth, part=part)
+            for folder in folders
+        ]
+
+
+def find_sequences(root: str | Path) -> list[Path]:
+    """Return the folders of the sequences in a folder, sorted by name; the folder itself when it is one.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it holds no sequence.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is no folder; give a sequence (with img1/) or a folder of sequences")
+    if _is_sequence(root) or _image_names(root):
+        return [root]
+    folders = sorted(folder for folder in root.iterdir() if folder.is_dir())
+    found = [folder for folder in folders if _is_sequence(folder)]
+    if not found:
+        deeper = [folder.name for folder in folders if any(map(_is_sequence, folder.iterdir()))]
+        hint = f"did you mean one of its folders {', '.join(deeper)}?" if deeper else "a sequence has a folder img1"
+        raise ValueError(f"{root} holds no sequence: {hint}")
+    return found
+
+
+def _is_sequence(folder: Path) -> bool:
+    """Whether a folder says that it is a sequence, even when its images are missing."""
+    return any((folder / name).exists() for name in ("img1", "gt/gt.txt", "seqinfo.ini"))
+
+
+def read_sequence(
+    folder: Path, *, classes: tuple[int, ...] = (1,), require_ground_truth: bool = False, part: Part = "all"
+) -> Sequence:
+    """Read one sequence; arguments and errors as for ``MotSequences``."""
+    info = read_sequence_info(folder / "seqinfo.ini")
+    images = folder / "img1" if _is_sequence(folder) else folder
+    names = _frame_names(images, info.length)
+    chosen = _part(len(names), part)
+    truth = folder / "gt" / "gt.txt"
+    if require_ground_truth and not truth.exists():
+        raise FileNotFoundError(f"{truth} does not exist; this needs ground truth for every sequence")
+    return Sequence(
+        name=folder.resolve().name,
+        frames=ImageFiles(images, names[chosen]),
+        image_size=image_size(images / names[0]),
+        frame_rate=info.frame_rate,
+        annotations=read_ground_truth(truth, len(names), classes, chosen) if truth.exists() else None,
+    )
+
+
+def _part(length: int, part: Part) -> slice:
+    middle = length // 2 + 1
+    return {"all": slice(0, length), "first_half": slice(0, middle), "second_half": slice(middle, length)}[part]
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) of an image file from its header.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"image {path} does not exist") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"image {path} is damaged or no image; replace or remove it ({error})") from error
+
+
+def _image_names(folder: Path) -> list[str]:
+    """Return the names of the images of a folder in natural order: 2 before 10."""
+
+    def key(name: str) -> list[tuple[int, str]]:
+        return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+
+    return sorted((path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=key)
+
+
+def _frame_names(images: Path, length: int | None) -> list[str]:
+    """Return the images of a sequence after checking that none is missing."""
+    if not images.is_dir():
+        raise FileNotFoundError(f"{images} does not exist; put the frames of the sequence there")
+    names = _image_names(images)
+    if not names:
+        raise ValueError(f"{images} holds no jpg or png image; a sequence needs at least one frame")
+    if length is not None and len(names) < length:
+        raise ValueError(f"{images} holds {len(names)} images but seqinfo.ini says seqLength={length}; copy it again")
+    if images.name == "img1":
+        _check_numbers(images, names)
+    return names
+
+
+def _check_numbers(images: Path, names: list[str]) -> None:
+    """Refuse a gap: the ground truth counts frames, so everything after a missing image would be shifted."""
+    matches = [re.search(r"(\d+)\.\w+$", name) for name in names]
+    numbers = [int(match[1]) for match in matches if match]
+    for name, number, following in zip(names, numbers, numbers[1:], strict=False):
+        if following != number + 1:
+            raise ValueError(f"{images}: {name} is followed by number {following}, not {number + 1}; copy it again")
+
+
+@dataclass(frozen=True)
+class SequenceInfo:
+    """What ``seqinfo.ini`` tells.
+
+    Attributes:
+        frame_rate: frames per second.
+        length: number of frames, if told.
+    """
+
+    frame_rate: float = DEFAULT_FRAME_RATE
+    length: int | None = None
+
+
+def read_sequence_info(path: Path) -> SequenceInfo:
+    """Read ``seqinfo.ini``; a file or key that is absent gives the defaults.
+
+    Raises:
+        ValueError: the file is malformed; the message names the line.
+    """
+    if not path.exists():
+        return SequenceInfo()
+    parser = ConfigParser(interpolation=None)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        parser.read_string(text, source=str(path))
+    except (ConfigError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is malformed ({reason}); write [Sequence] and lines like frameRate=25") from error
+    if not parser.has_section("Sequence"):
+        raise ValueError(f"{path}, line 1: expected [Sequence]")
+    values = dict(parser["Sequence"])
+    length = _positive(path, text, values, "seqLength", int)
+    return SequenceInfo(
+        frame_rate=_positive(path, text, values, "frameRate", float) or DEFAULT_FRAME_RATE,
+        length=None if length is None else int(length),
+    )
+
+
+def _positive(path: Path, text: str, values: dict[str, str], key: str, kind: type[int] | type[float]) -> float | None:
+    given = values.get(key.lower())
+    if given is None:
+        return None
+    try:
+        number = kind(given)
+    except ValueError:
+        number = 0
+    if not 0 < number < float("inf"):
+        lines = enumerate(text.splitlines(), start=1)
+        line = next(number for number, content in lines if content.strip().lower().startswith(key.lower()))
+        raise ValueError(f"{path}, line {line}: {key} must be a number above 0, got {given!r}")
+    return number
+
+
+def write_mot_layout(sequences: Iterable[Sequence], folder: str | Path) -> None:
+    """Write sequences as folders of the MOTChallenge layout, with images as JPEG.
+
+    Args:
+        sequences: what to write; their names become folder names.
+        folder: where to write; made when absent.
+    """
+    for sequence in sequences:
+        target = Path(folder) / sequence.name
+        (target / "img1").mkdir(parents=True, exist_ok=True)
+        for index in range(sequence.num_frames):
+            pixels = sequence.image(index).permute(1, 2, 0).numpy()
+            Image.fromarray(pixels).save(target / "img1" / f"{index + 1:06d}.jpg", quality=92)
+        height, width = sequence.image_size
+        (target / "seqinfo.ini").write_text(
+            f"[Sequence]\nname={sequence.name}\nimDir=img1\nframeRate={sequence.frame_rate:g}\n"
+            f"seqLength={sequence.num_frames}\nimWidth={width}\nimHeight={height}\nimExt=.jpg\n",
+            encoding="utf-8",
+        )
+        if sequence.has_ground_truth:
+            (target / "gt").mkdir(exist_ok=True)
+            (target / "gt" / "gt.txt").write_text("".join(_ground_truth_lines(sequence)), encoding="utf-8")
+
+
+def _ground_truth_lines(sequence: Sequence) -> Iterable[str]:
+    for index in range(sequence.num_frames):
+        for identity, label, box, visibility in zip(*sequence.target_rows(index), strict=True):
+            sides = ",".join(f"{side:.2f}" for side in box)
+            yield f"{index + 1},{identity},{sides},1,{label + 1},{visibility:.3f}\n"

@@ -1,0 +1,67 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mnemic_vision.loading import read_checkpoint, read_state_dict, read_tensors
+
+
+class Foreign:
+    """What no checkpoint should hold."""
+
+
+@pytest.fixture
+def weights() -> dict[str, torch.Tensor]:
+    return {"layer.weight": torch.randn(2, 3), "layer.bias": torch.randn(2)}
+
+
+def test_weights_are_found_bare_or_under_their_usual_keys(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
+    save_file(weights, tmp_path / "bare.safetensors")
+    torch.save(weights, tmp_path / "bare.pth")
+    torch.save({"model": weights, "optimizer": None}, tmp_path / "model.pth")
+    torch.save({"state_dict": weights, "epoch": 3}, tmp_path / "lightning.ckpt")
+    for path in tmp_path.iterdir():
+        found = read_state_dict(path)
+        assert found.keys() == weights.keys()
+        assert all(torch.equal(found[key], weights[key]) for key in weights)
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+@pytest.mark.parametrize("kept", [0, 40])
+def test_a_truncated_file_is_refused_by_name(
+    tmp_path: Path, weights: dict[str, torch.Tensor], name: str, kept: int
+) -> None:
+    path = tmp_path / name
+    (save_file if path.suffix == ".safetensors" else torch.save)(weights, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=rf"{name} (is truncated|holds objects)"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+def test_objects_other_than_weights_are_refused(tmp_path: Path, write: object) -> None:
+    write({"model": Foreign()}, tmp_path / "a.pth")  # type: ignore[operator]
+    with pytest.raises(ValueError, match=r"a\.pth holds objects other than weights.*refused$"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    for name in ("a.pth", "a.safetensors"):
+        with pytest.raises(FileNotFoundError, match=f"no checkpoint at .*{name}"):
+            read_checkpoint(tmp_path / name)
+
+
+def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
+    torch.save({"epoch": 3}, tmp_path / "a.pth")
+    torch.save([1, 2], tmp_path / "b.pth")
+    with pytest.raises(ValueError, match="holds no weights"):
+        read_state_dict(tmp_path / "a.pth")
+    with pytest.raises(ValueError, match="holds a list, expected a dictionary"):
+        read_state_dict(tmp_path / "b.pth")
+
+
+def test_tensors_are_read_whatever_the_file_is_called(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
+    save_file(weights, tmp_path / "stream.state")
+    assert torch.equal(read_tensors(tmp_path / "stream.state")["layer.bias"], weights["layer.bias"])
