@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
-from mnemic_core import MemoryState
+from mnemic_core import MemoryState, WindowMemory
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,13 @@ def test_a_state_is_a_pytree(state: Outer) -> None:
         ".inner.count",
         ".bank",
     ]
+
+
+def test_a_checkpoint_with_a_state_in_it_is_safe_to_load(tmp_path: Path) -> None:
+    state = WindowMemory(4).init_state(2)
+    torch.save({"memory": state}, tmp_path / "checkpoint.pt")
+    loaded = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["memory"]
+    assert_close(loaded.tensors(), state.tensors())
 
 
 def test_saved_and_loaded_is_the_same(state: Outer, tmp_path: Path) -> None:

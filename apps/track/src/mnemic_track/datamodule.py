@@ -18,6 +18,10 @@ from mnemic_vision.memotr.data import (
     MotSequences,
     Sequence,
     collate_clips,
+    read_bdd100k,
+    read_crowd_human,
+    read_dance_track,
+    read_mot_challenge,
 )
 
 Part = Literal["all", "first_half", "second_half"]
@@ -32,12 +36,14 @@ class World:
         num_frames: frames of each.
         size: height and width in pixels.
         seed: give training and validation different ones.
+        num_objects: people at the same time, about.
     """
 
     num_sequences: int = 16
     num_frames: int = 40
     size: tuple[int, int] = (128, 160)
     seed: int = 0
+    num_objects: int = 8
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,8 @@ class DataSource:
     """One part of a mixture of data.
 
     Args:
-        name: data set. ``mot`` is any folder of the MOT layout; ``generated`` needs no files.
+        name: data set. ``mot`` is any folder of the MOT layout, ``crowdhuman`` single images for joint training, and
+            ``generated`` needs no files.
         root: folder of the data set, the one that holds its splits; for ``mot`` the sequence or folder of sequences.
         split: train, val or test, where the data set has splits.
         part: half of each sequence, for sets without public validation ground truth such as MOT17.
@@ -63,23 +70,19 @@ class DataSource:
 
         Raises:
             FileNotFoundError: a folder or file is missing.
-            ValueError: a file is malformed, or the source is not described completely.
+            ValueError: a file is malformed, or ``root`` is not given.
         """
         if self.name == "generated":
-            world = self.world
-            return list(
-                GeneratedSequences(
-                    seed=world.seed, num_sequences=world.num_sequences, num_frames=world.num_frames, size=world.size
-                ).sequences
-            )
+            return GeneratedSequences(**vars(self.world)).sequences
         if self.root is None:
             raise ValueError(f"data source {self.name} needs root, the folder of the data set")
-        return list(
-            MotSequences(self._folder(self.root), require_ground_truth=require_ground_truth, part=self.part).sequences
-        )
-
-    def _folder(self, root: Path) -> Path:
-        return root if self.name == "mot" else root / self.split
+        if self.name == "mot":
+            return MotSequences(self.root, require_ground_truth=require_ground_truth, part=self.part).sequences
+        if self.name in {"mot17", "mot20"}:
+            return read_mot_challenge(self.root, self.split, self.part)
+        if self.name == "crowdhuman":
+            return [read_crowd_human(self.root, self.split)]
+        return read_bdd100k(self.root, self.split) if self.name == "bdd100k" else read_dance_track(self.root, self.split)
 
 
 class TrackingData(pl.LightningDataModule):

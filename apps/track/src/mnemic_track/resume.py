@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -45,6 +46,11 @@ class LastCheckpoint(ModelCheckpoint):
 
     def __init__(self, folder: str, every_n_train_steps: int = 200) -> None:
         super().__init__(folder, "last", every_n_train_steps=every_n_train_steps, enable_version_counter=False)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the final state, so that training can be prolonged."""
+        if not self._should_skip_saving_checkpoint(trainer):
+            trainer.save_checkpoint(Path(self.dirpath or "", "last.ckpt"))
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -34,7 +34,7 @@ class MemoryState:
     """
 
     def __init_subclass__(cls) -> None:
-        """Register the subclass, so that ``torch.export`` and ``tree_map`` see its tensors."""
+        """Register the subclass, so that ``torch.export`` sees its tensors and ``torch.load`` trusts them."""
         super().__init_subclass__()
         pytree.register_pytree_node(
             cls,
@@ -43,6 +43,7 @@ class MemoryState:
             serialized_type_name=f"{cls.__module__}.{cls.__qualname__}",
             flatten_with_keys_fn=_flatten_with_keys,
         )
+        torch.serialization.add_safe_globals([cls])
 
     def map(self: State, fn: Callable[[Tensor], Tensor]) -> State:
         """Return a copy with ``fn`` applied to every tensor, nested states included."""

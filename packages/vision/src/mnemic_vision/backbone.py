@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import timm
 import torch
 from jaxtyping import Float
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.models._utils import IntermediateLayerGetter
@@ -43,35 +45,38 @@ class ResNet50(nn.Module):
 
 
 class TimmBackbone(nn.Module):
-    """The deepest feature maps of a timm model; batch norm keeps its loaded statistics, as clips are few.
-
-    As in the ResNet, what is finer than stride 8 is not trained: it costs most of the backward pass and knows only
-    edges and textures.
+    """The deepest feature maps of a timm model.
 
     Args:
         name: timm model with ``features_only``, such as ``tf_efficientnet_lite0``.
         num_levels: how many of the deepest feature maps are returned.
+        is_pretrained: keep the statistics of batch norm, as clips are few, and do not train what is finer than
+            stride 8: it costs most of the backward pass and knows only edges and textures. Both are wrong for a
+            network that starts from nothing.
     """
 
-    def __init__(self, name: str, num_levels: int = 3) -> None:
+    def __init__(self, name: str, num_levels: int = 3, is_pretrained: bool = True) -> None:
         super().__init__()
         if name not in timm.list_models(name):
             close = ", ".join(timm.list_models(f"*{name}*")[:5]) or "none similar"
             raise ValueError(f"unknown backbone {name!r}: use resnet50 or a timm model name (similar: {close})")
-        depth = len(timm.create_model(name, features_only=True, pretrained=False).feature_info)
+        depth = len(_feature_info(timm.create_model(name, features_only=True, pretrained=False)))
         if not 1 <= num_levels <= depth:
             raise ValueError(f"backbone_levels of {name} must be 1 to {depth}, got {num_levels}")
         indices = tuple(range(depth - num_levels, depth))
         self.body = timm.create_model(name, features_only=True, pretrained=False, out_indices=indices)
-        self.channels = tuple(self.body.feature_info.channels())
-        self.strides = tuple(self.body.feature_info.reduction())
-        self._freeze_fine_stages()
+        stages = [_feature_info(self.body)[index] for index in indices]
+        self.channels = tuple(stage["num_chs"] for stage in stages)
+        self.strides = tuple(stage["reduction"] for stage in stages)
+        self.is_pretrained = is_pretrained
+        if is_pretrained:
+            self._freeze_fine_stages()
 
     def train(self, mode: bool = True) -> "TimmBackbone":
-        """Set the training mode of all but the normalisation layers, whose statistics stay fixed."""
+        """Set the training mode; the batch norms of a pretrained network keep their statistics."""
         super().train(mode)
         for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if self.is_pretrained and isinstance(module, nn.BatchNorm2d):
                 module.eval()
         return self
 
@@ -81,16 +86,27 @@ class TimmBackbone(nn.Module):
 
     def _freeze_fine_stages(self) -> None:
         """Freeze all parameters up to the last one of the stage whose stride is 4."""
-        fine = [info["module"] for info in self.body.feature_info.info if info["reduction"] <= FROZEN_STRIDE]
+        fine = [stage["module"] for stage in _feature_info(self.body) if stage["reduction"] <= FROZEN_STRIDE]
         names = [name for name, _ in self.body.named_parameters()]
         last = max((index for index, name in enumerate(names) if name.startswith(tuple(fine))), default=-1)
         for parameter in list(self.body.parameters())[: last + 1]:
             parameter.requires_grad_(False)
 
 
-def build_backbone(name: str, num_levels: int = 3) -> ResNet50 | TimmBackbone:
-    """Return a randomly initialised backbone; weights come from a local file through `load_backbone`."""
-    return ResNet50(num_levels) if name == "resnet50" else TimmBackbone(name, num_levels)
+def _feature_info(network: nn.Module) -> list[dict[str, Any]]:
+    """Return module name, channels and stride of every stage of a timm feature extractor."""
+    return cast(FeatureInfo, network.feature_info).info
+
+
+def build_backbone(name: str, num_levels: int = 3, is_pretrained: bool = True) -> ResNet50 | TimmBackbone:
+    """Return a randomly initialised backbone; weights come from a local file through `load_backbone`.
+
+    Args:
+        name: ``resnet50``, always with frozen batch norm, or the name of a timm model.
+        num_levels: how many of the deepest feature maps it returns.
+        is_pretrained: see `TimmBackbone`.
+    """
+    return ResNet50(num_levels) if name == "resnet50" else TimmBackbone(name, num_levels, is_pretrained)
 
 
 def load_backbone(backbone: nn.Module, path: str | Path) -> None:

@@ -7,14 +7,17 @@ from torchvision.ops import box_convert
 
 def cxcywh_to_xyxy(boxes: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 4"]:
     """Return the corners of boxes given by centre and size."""
-    return box_convert(boxes, "cxcywh", "xyxy")
+    converted: Tensor = box_convert(boxes, "cxcywh", "xyxy")
+    return converted
 
 
 def cxcywh_to_xywh(boxes: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 4"]:
     """Return top left corner and size of boxes given by centre and size."""
-    return box_convert(boxes, "cxcywh", "xywh")
+    converted: Tensor = box_convert(boxes, "cxcywh", "xywh")
+    return converted
 
 
 def xywh_to_cxcywh(boxes: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 4"]:
     """Return centre and size of boxes given by top left corner and size."""
-    return box_convert(boxes, "xywh", "cxcywh")
+    converted: Tensor = box_convert(boxes, "xywh", "cxcywh")
+    return converted

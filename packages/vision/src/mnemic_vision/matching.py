@@ -36,7 +36,8 @@ def matching_cost(
     """
     focal, distance, overlap = weights
     cost = focal * focal_cost(logits, labels) + distance * torch.cdist(boxes, objects, p=1)
-    return cost - overlap * generalized_box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(objects))
+    iou: Tensor = generalized_box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(objects))
+    return cost - overlap * iou
 
 
 @torch.no_grad()

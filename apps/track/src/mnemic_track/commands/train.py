@@ -121,5 +121,9 @@ def silence() -> None:
         ".*in eval mode at the start of training.*",  # frozen batch norm
         ".*Checkpoint directory .* exists and is not empty.*",  # that is where it resumes from
         ".*lr_scheduler.step.*before.*optimizer.step.*",
+        ".*Total length of `list` across ranks is zero.*",  # training without validation
+        ".*could not find the monitored key.*",  # likewise
+        ".*no last checkpoint available.*",  # --resume also starts a run
+        ".*deprecated in v4.*",  # how Lightning calls jsonargparse
     ):
         warnings.filterwarnings("ignore", message)

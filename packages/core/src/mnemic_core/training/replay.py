@@ -77,8 +77,6 @@ def replay_backward(
     with torch.random.fork_rng(_cuda_index(device)), torch.enable_grad(), _frozen_buffers(step):
         for index in reversed(range(len(inputs))):
             _restore(draws[index], device)
-            # A weight that autocast cast during the sweep is cached without a graph; its gradient would be lost.
-            torch.clear_autocast_cache()
             leaves, spec = pytree.tree_flatten(states.pop())
             leaves = [leaf.detach().requires_grad_(leaf.is_floating_point()) for leaf in leaves]
             with _synchronised(step, is_last_backward=index == 0):

@@ -27,6 +27,8 @@ class MemotrConfig:
         dropout: dropout in encoder, decoder and memory.
         backbone: ``resnet50`` (torchvision, frozen batch norm) or any timm ``features_only`` model.
         backbone_levels: how many of the backbone's deepest feature maps are used.
+        pretrained_backbone: the backbone gets trained weights, so its batch norm and fine stages stay as they are;
+            False for a timm backbone that is to be trained from nothing.
         memory: long-term memory of a track, a name of ``mnemic_core.catalogue`` (``exponential`` is the paper's).
         memory_options: options of that memory, such as ``{"decay": 0.01}``.
         update_threshold: a track's memory and reference change only where its score is above this.
@@ -53,6 +55,7 @@ class MemotrConfig:
     dropout: float = 0.0
     backbone: str = "resnet50"
     backbone_levels: int = 3
+    pretrained_backbone: bool = True
     memory: str = "exponential"
     memory_options: dict[str, float] | None = None
     update_threshold: float = 0.5

@@ -152,7 +152,8 @@ def _dense_assignment(logits: Tensor, boxes: Tensor, centres: Tensor, labels: Te
 def _paired_iou(first: Tensor, second: Tensor) -> Tensor:
     if len(first) == 0:
         return first.new_zeros(0)
-    return box_iou(cxcywh_to_xyxy(first), cxcywh_to_xyxy(second)).diagonal()
+    overlap: Tensor = box_iou(cxcywh_to_xyxy(first), cxcywh_to_xyxy(second))
+    return overlap.diagonal()
 
 
 def _box_losses(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ Source: "MeMOTR: Long-Term Memory-Augmented Transformer for Multi-Object Trackin
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -76,7 +76,7 @@ class FrameOutput:
     initial_reference: Float[Tensor, "batch query 4"]
     padding: Bool[Tensor, "batch query"]
     num_detect: int
-    aids: TrainingAids = TrainingAids()
+    aids: TrainingAids = field(default_factory=TrainingAids)
 
     @property
     def logits(self) -> Float[Tensor, "batch query label"]:
@@ -124,8 +124,8 @@ class Memotr(nn.Module):
         super().__init__()
         self.config = config
         dim = config.dim
-        self.backbone = build_backbone(config.backbone, config.backbone_levels)
-        self.backbone.to(memory_format=torch.channels_last)
+        self.backbone: nn.Module = build_backbone(config.backbone, config.backbone_levels, config.pretrained_backbone)
+        self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
         self.projections = project_levels(self.backbone.channels, dim, config.num_levels)
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
@@ -291,23 +291,24 @@ class Memotr(nn.Module):
 
     def _initialise(self) -> None:
         """Initialise as the official code does: xavier matrices, class prior 0.01, boxes that start as the reference."""
-        for module in (self.encoder, self.decoder):
-            for parameter in module.parameters():
-                if parameter.dim() > 1:
-                    nn.init.xavier_uniform_(parameter)
+        for parameter in [*self.encoder.parameters(), *self.decoder.parameters()]:
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
         nn.init.normal_(self.encoder.level_embed)
         for module in self.modules():
             if isinstance(module, DeformableAttention):
                 module.reset_parameters()
-        heads = list(self.class_heads) + ([self.proposal_head.class_head] if self.config.two_stage else [])
-        for head in heads:
-            nn.init.constant_(head.bias, -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))
-        box_heads = list(self.decoder.box_heads) + ([self.proposal_head.box_head] if self.config.two_stage else [])
-        for head in box_heads:
-            nn.init.zeros_(head.layers[-1].weight)
-            nn.init.zeros_(head.layers[-1].bias)
+        classes, boxes = list(self.class_heads), list(self.decoder.box_heads)
+        if self.config.two_stage:
+            classes, boxes = [*classes, self.proposal_head.class_head], [*boxes, self.proposal_head.box_head]
+        for head in classes:
+            nn.init.constant_(head.get_parameter("bias"), -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))
+        for head in boxes:
+            for name in ("layers.2.weight", "layers.2.bias"):
+                nn.init.zeros_(head.get_parameter(name))
         if not self.config.two_stage:
-            nn.init.constant_(self.decoder.box_heads[0].layers[-1].bias[2:], -2.0)  # anchors begin large
+            first = self.decoder.box_heads[0].get_parameter("layers.2.bias")
+            nn.init.constant_(first[2:], -2.0)  # boxes begin smaller than their anchors
 
 
 def project_levels(channels: Sequence[int], dim: int, num_levels: int) -> nn.ModuleList:
@@ -324,5 +325,5 @@ def project_levels(channels: Sequence[int], dim: int, num_levels: int) -> nn.Mod
         source = dim
     for layer in layers:
         nn.init.xavier_uniform_(layer.weight)
-        nn.init.zeros_(layer.bias)
+        nn.init.zeros_(layer.get_parameter("bias"))
     return nn.ModuleList(nn.Sequential(layer, nn.GroupNorm(32, dim)) for layer in layers)

@@ -1,11 +1,11 @@
 """The memory of MeMOTR: how a frame's output changes the query of each track (its module ``query_updater``)."""
 
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
-from mnemic_core import Memory, MemoryState
+from mnemic_core import MemoryState, ReadWriteMemory
 from torch import Tensor, nn
 
 from mnemic_vision.memotr.config import MemotrConfig
@@ -34,7 +34,7 @@ class TrackMemory(nn.Module):
             (`NoMemory` always does), so that m = o then.
     """
 
-    def __init__(self, config: MemotrConfig, memory: Memory) -> None:
+    def __init__(self, config: MemotrConfig, memory: ReadWriteMemory[Any]) -> None:
         super().__init__()
         self.config = config
         self.memory = memory

@@ -78,7 +78,7 @@ def _counts(item: dict[str, Any]) -> bool:
     return item["category"] in BDD100K_CLASSES and not item.get("attributes", {}).get("crowd", False)
 
 
-def _box(corners: dict[str, float]) -> list[float]:
+def _box(corners: dict[str, Any]) -> list[float]:
     left, top = float(corners["x1"]), float(corners["y1"])
     box = [left, top, float(corners["x2"]) - left, float(corners["y2"]) - top]
     if not np.isfinite(box).all() or box[2] <= 0 or box[3] <= 0:

@@ -195,26 +195,26 @@ def read_sequence_info(path: Path) -> SequenceInfo:
     if not parser.has_section("Sequence"):
         raise ValueError(f"{path}, line 1: expected [Sequence]")
     values = dict(parser["Sequence"])
-    length = _positive(path, text, values, "seqLength", int)
+    length = _positive(path, text, values.get("seqlength"), "seqLength", is_whole=True)
     return SequenceInfo(
-        frame_rate=_positive(path, text, values, "frameRate", float) or DEFAULT_FRAME_RATE,
+        frame_rate=_positive(path, text, values.get("framerate"), "frameRate") or DEFAULT_FRAME_RATE,
         length=None if length is None else int(length),
     )
 
 
-def _positive(path: Path, text: str, values: dict[str, str], key: str, kind: type[int] | type[float]) -> float | None:
-    given = values.get(key.lower())
+def _positive(path: Path, text: str, given: str | None, key: str, *, is_whole: bool = False) -> float | None:
     if given is None:
         return None
     try:
-        number = kind(given)
+        number = float(given)
     except ValueError:
-        number = 0
-    if not 0 < number < float("inf"):
-        lines = enumerate(text.splitlines(), start=1)
-        line = next(number for number, content in lines if content.strip().lower().startswith(key.lower()))
-        raise ValueError(f"{path}, line {line}: {key} must be a number above 0, got {given!r}")
-    return number
+        number = 0.0
+    if 0 < number < float("inf") and not (is_whole and number % 1):
+        return number
+    lines = enumerate(text.splitlines(), start=1)
+    line = next(number for number, content in lines if content.strip().lower().startswith(key.lower()))
+    wanted = "whole number" if is_whole else "number"
+    raise ValueError(f"{path}, line {line}: {key} must be a {wanted} above 0, got {given!r}")
 
 
 def write_mot_layout(sequences: Iterable[Sequence], folder: str | Path) -> None:

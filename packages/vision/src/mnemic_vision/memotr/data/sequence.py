@@ -3,7 +3,7 @@
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -65,6 +65,7 @@ class Annotations:
         return TargetRows(*(column[self.starts[index] : self.starts[index + 1]] for column in self.rows))
 
 
+@runtime_checkable
 class Frames(Protocol):
     """Images by index, all RGB bytes (3, height, width)."""
 

@@ -59,7 +59,7 @@ def random_obstacles(generator: np.random.Generator, aspect: float, rows: int) -
     return obstacles
 
 
-_SIZES = {"pillar": (0.62, 1.7), "billboard": (1.3, 1.3), "kiosk": (1.6, 1.45), "hedge": (1.9, 1.2)}  # body heights
+_SIZES = {"pillar": (0.62, 1.7), "billboard": (1.3, 1.3), "kiosk": (1.3, 1.4), "hedge": (1.5, 1.15)}  # body heights
 
 
 def _draw_obstacle(generator: np.random.Generator, kind: str, size: tuple[int, int]) -> Sprite:
@@ -162,8 +162,8 @@ def _draw_ground(
 ) -> None:
     width, height = size
     ground, joint = _pick(generator, _GROUNDS), 0.82
-    for y in range(horizon, height):  # lighter in the distance
-        draw.line((0, y, width, y), fill=shade(ground, 1.12 - 0.22 * (y - horizon) / (height - horizon)))
+    for row in range(horizon, height):  # lighter in the distance
+        draw.line((0, row, width, row), fill=shade(ground, 1.12 - 0.22 * (row - horizon) / (height - horizon)))
     vanishing = (width * float(generator.uniform(0.3, 0.7)), horizon - 0.5 * (height - horizon))
     for foot in np.arange(-2.0, 3.0, float(generator.uniform(0.14, 0.22))):
         slope = (foot * width - vanishing[0]) / (height - vanishing[1])

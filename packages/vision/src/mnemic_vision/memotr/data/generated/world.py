@@ -164,8 +164,9 @@ class Scene:
     def placed(self, index: int) -> list[_Placed]:
         """Return what stands where in a frame, the farthest first."""
         items = [
-            self._place(index, (obstacle.x, obstacle.base), obstacle.sprite.picture.size, obstacle.sprite)
+            self._place(index, (obstacle.x, obstacle.base), (float(width), float(height)), obstacle.sprite)
             for obstacle in self.obstacles
+            for width, height in [obstacle.sprite.picture.size]
         ]
         for number, walker in enumerate(self.walkers):
             step = index - walker.start

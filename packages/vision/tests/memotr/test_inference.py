@@ -1,0 +1,241 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mnemic_vision.memotr import FrameOutput, Memotr, MemotrConfig, Thresholds, Tracker, TrackState, advance, visible
+from mnemic_vision.memotr.inference import as_image
+from mnemic_vision.memotr.model import LayerPrediction
+
+Build = Callable[[MemotrConfig], Memotr]
+LOW, BELOW, EXACT = 0.1, 0.4999, 0.5
+
+
+@pytest.fixture
+def model(config: MemotrConfig, build: Build) -> Memotr:
+    return build(replace(config, num_queries=2, capacity=3, num_classes=2))
+
+
+def answer(model: Memotr, detect: list[list[float]], track: list[list[float]]) -> FrameOutput:
+    """Return an answer with the given scores, by query and class."""
+    scores = torch.tensor(detect + track)
+    padded = torch.full((model.config.num_queries + model.config.capacity, 2), LOW, dtype=torch.float64)
+    padded[: len(scores)] = scores
+    queries = len(padded)
+    boxes = torch.rand(1, queries, 4) * 0.3 + 0.3
+    embeddings = torch.randn(2, 1, queries, model.config.dim)
+    # Doubles, so that the sigmoid of the logit of 0.5 is 0.5 again.
+    return FrameOutput(
+        layers=(LayerPrediction(padded.logit()[None].float(), boxes),),
+        hidden=embeddings[0],
+        newborn=embeddings[1],
+        reference=torch.zeros(1, queries, 4),
+        initial_reference=torch.zeros(1, queries, 4),
+        padding=torch.zeros(1, queries, dtype=torch.bool),
+        num_detect=model.config.num_queries,
+    )
+
+
+def step(
+    model: Memotr, tracks: TrackState, detect: list[float], track: list[float], thresholds: Thresholds | None = None
+) -> TrackState:
+    """Advance by a frame whose scores are those of class 0."""
+    output = answer(model, [[score, LOW] for score in detect], [[score, LOW] for score in track])
+    return advance(model, tracks, output, thresholds or Thresholds(miss_tolerance=2))
+
+
+def alive(tracks: TrackState) -> list[int]:
+    return tracks.ids[tracks.valid].tolist()
+
+
+def test_a_track_is_born_at_the_threshold_and_not_below(model: Memotr) -> None:
+    assert alive(step(model, model.init_tracks(1), [EXACT, BELOW], [])) == [0]
+
+
+def test_a_track_is_missed_below_the_threshold_and_dies_in_the_last_tolerated_frame(model: Memotr) -> None:
+    tracks = step(model, model.init_tracks(1), [0.9, 0.9], [])
+    tracks = step(model, tracks, [LOW, LOW], [EXACT, BELOW])
+    assert tracks.missed[0, :2].tolist() == [0, 1]
+    assert alive(tracks) == [0, 1]
+    tracks = step(model, tracks, [LOW, LOW], [0.9, BELOW])
+    assert alive(tracks) == [0]
+
+
+def test_a_track_found_again_starts_to_count_anew(model: Memotr) -> None:
+    tracks = step(model, model.init_tracks(1), [0.9, LOW], [])
+    for score in (LOW, 0.9, LOW, 0.9, LOW):
+        tracks = step(model, tracks, [LOW, LOW], [score])
+        assert alive(tracks) == [0]
+
+
+def test_what_counts_for_a_miss_is_the_class_at_birth(model: Memotr) -> None:
+    tracks = advance(model, model.init_tracks(1), answer(model, [[0.2, 0.8], [LOW, LOW]], []), Thresholds())
+    assert tracks.labels[0, 0] == 1
+    tracks = advance(model, tracks, answer(model, [[LOW, LOW]] * 2, [[0.9, 0.2]]), Thresholds())
+    assert tracks.missed[0, 0] == 1
+    assert tracks.labels[0, 0] == 1
+
+
+def test_identities_are_never_used_again(model: Memotr) -> None:
+    tracks, seen = model.init_tracks(1), []
+    for _ in range(6):
+        before = set(alive(tracks))
+        tracks = step(model, tracks, [0.9, 0.9], [LOW, LOW, LOW], Thresholds(miss_tolerance=1))
+        seen += sorted(set(alive(tracks)) - before)
+    assert seen == list(range(12))
+
+
+def test_a_full_buffer_keeps_its_tracks_and_the_best_newborn(model: Memotr) -> None:
+    tracks = step(model, model.init_tracks(1), [0.9, 0.9], [])
+    tracks = step(model, tracks, [0.6, 0.8], [0.55, 0.55])
+    assert alive(tracks) == [0, 1, 3]
+    assert alive(step(model, tracks, [0.99, 0.99], [0.9, 0.9, 0.9])) == [0, 1, 3]
+
+
+def test_tracks_are_written_only_above_score_and_area(model: Memotr) -> None:
+    tracks = step(model, model.init_tracks(1), [0.9, 0.9], [])
+    tracks = replace(
+        tracks,
+        boxes=torch.tensor([[[0.5, 0.5, 0.25, 0.25], [0.5, 0.5, 0.25, 0.275], [0.5, 0.5, 1.0, 1.0]]]),
+        logits=torch.tensor([[[2.0, 0.0], [2.0, 0.0], [9.0, 9.0]]]),
+    )
+    size = torch.tensor([[40.0, 40.0]])
+    shown, boxes = visible(tracks, size, Thresholds())
+    assert shown.tolist() == [[False, True, False]]  # exactly 100 square pixels; 110; an unused slot
+    assert torch.allclose(boxes[0, 1], torch.tensor([15.0, 14.5, 10.0, 11.0]))
+    at_threshold = replace(tracks, logits=torch.zeros(1, 3, 2))
+    assert not visible(at_threshold, size, Thresholds(min_area=0.0))[0].any()
+
+
+def test_streams_are_born_and_die_each_for_itself(model: Memotr) -> None:
+    quiet, busy = answer(model, [[LOW, LOW]] * 2, []), answer(model, [[0.9, LOW]] * 2, [])
+    both = FrameOutput(
+        layers=(LayerPrediction(*(torch.cat(pair) for pair in ((quiet.logits, busy.logits), (quiet.boxes, busy.boxes)))),),
+        **{
+            name: torch.cat([getattr(quiet, name), getattr(busy, name)])
+            for name in ("hidden", "newborn", "reference", "initial_reference", "padding")
+        },
+        num_detect=2,
+    )
+    tracks = advance(model, model.init_tracks(2), both, Thresholds())
+    assert tracks.valid.sum(dim=1).tolist() == [0, 2]
+    assert tracks.next_id.tolist() == [0, 2]
+
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (6, 48, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def tracker(config: MemotrConfig, build: Build) -> Tracker:
+    return Tracker(build(config), Thresholds(detect=0.6, track=0.5, result=0.5, miss_tolerance=2), 64, 96)
+
+
+def test_a_stream_saved_and_loaded_continues_identically(tracker: Tracker, tmp_path: Path) -> None:
+    expected = [tracker(frame) for frame in FRAMES]
+    assert any(expected[3:])
+    tracker.reset()
+    assert [tracker(frame) for frame in FRAMES[:3]] == expected[:3]
+    tracker.save(tmp_path / "stream.state")
+    other = Tracker(tracker.model, tracker.thresholds, 64, 96)
+    other.load(tmp_path / "stream.state")
+    assert [other(frame) for frame in FRAMES[3:]] == expected[3:]
+
+
+@pytest.mark.parametrize("changes", [{"capacity": 9}, {"memory": "window"}, {"memory": "none"}, {"num_classes": 1}])
+def test_a_state_of_another_model_is_refused(
+    tracker: Tracker, config: MemotrConfig, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    tracker.save(tmp_path / "stream.state")
+    other = Tracker(Memotr(replace(config, **changes)))
+    before = other.state
+    with pytest.raises(ValueError, match=r"stream\.state is the state of another model: \S+ is .*, expected .*$"):
+        other.load(tmp_path / "stream.state")
+    assert other.state is before
+
+
+def test_a_truncated_or_missing_state_is_refused(tracker: Tracker, tmp_path: Path) -> None:
+    path = tmp_path / "stream.state"
+    with pytest.raises(FileNotFoundError, match=r"stream\.state"):
+        tracker.load(path)
+    tracker.save(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"stream\.state is truncated"):
+        tracker.load(path)
+
+
+def test_frames_may_change_their_size_and_boxes_stay_in_pixels_of_the_frame(tracker: Tracker) -> None:
+    for height, width in ((48, 64), (96, 40), (200, 300)):
+        for track in tracker(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)):
+            x, y, w, h = track.box
+            assert w * h > 100
+            assert 0 <= x + w / 2 <= width
+            assert 0 <= y + h / 2 <= height
+            assert 0 <= track.label < 2
+            assert 0.5 < track.score <= 1
+
+
+def test_a_blank_frame_is_a_frame(tracker: Tracker) -> None:
+    for value in (0, 255):
+        assert isinstance(tracker(np.full((48, 64, 3), value, dtype=np.uint8)), list)
+    assert all(tensor.isfinite().all() for tensor in tracker.state.tensors().values())
+
+
+def test_arrays_and_tensors_are_the_same_frame() -> None:
+    frame = FRAMES[0]
+    tensor = torch.from_numpy(frame).permute(2, 0, 1)
+    for form in (frame, tensor, tensor / 255, frame[:, ::-1][:, ::-1], (frame / 255).astype(np.float64)):
+        assert torch.equal(as_image(form), tensor)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (np.zeros((1, 1, 3), np.uint8), "a frame of 1x1 pixels is too small to track in: need 16 at least"),
+        (np.zeros((0, 0, 3), np.uint8), "a frame of 0x0 pixels is too small"),
+        (np.zeros((48, 64), np.uint8), r"expected an RGB frame.*got \(48, 64\)"),
+        (np.zeros((48, 64, 4), np.uint8), r"expected an RGB frame.*got \(48, 64, 4\)"),
+        (torch.zeros(48, 64, 3, dtype=torch.uint8), r"expected an RGB frame.*got \(48, 64, 3\)"),
+        (torch.full((3, 48, 64), torch.nan), "pixels that are NaN or infinite"),
+        (torch.full((3, 48, 64), torch.inf), "pixels that are NaN or infinite"),
+        (np.zeros((48, 64, 3), np.int32), r"expected uint8 or floating point pixels, got torch\.int32"),
+    ],
+)
+def test_bad_frames_are_refused_and_the_stream_goes_on(
+    tracker: Tracker, frame: np.ndarray | Tensor, message: str
+) -> None:
+    tracker(FRAMES[0])
+    before = tracker.state
+    with pytest.raises(ValueError, match=message):
+        tracker(frame)
+    assert tracker.state is before
+
+
+def test_half_precision_runs_with_a_float32_state(tracker: Tracker) -> None:
+    tracker.use_bf16 = True
+    tracker(FRAMES[0])
+    tracker(FRAMES[1])
+    assert {tensor.dtype for tensor in tracker.state.tensors().values() if tensor.is_floating_point()} == {torch.float32}
+
+
+@pytest.mark.slow
+def test_ten_thousand_frames_take_no_more_memory_than_the_first(config: MemotrConfig, build: Build) -> None:
+    tracker = Tracker(build(config), Thresholds(detect=0.6, track=0.5, miss_tolerance=2), 64, 64)
+    noise = np.random.default_rng(0)
+    sizes, resident = set(), []
+    for index in range(10_000):
+        tracker(noise.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+        if index % 500 == 499:
+            sizes.add(tracker.state.nbytes)
+            resident.append(_resident_bytes())
+    assert len(sizes) == 1
+    assert int(tracker.state.next_id) > tracker.model.config.capacity
+    assert resident[-1] - resident[3] < 2**24  # the allocator has settled by the 2,000th frame
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mnemic_core.testing import GoldenCase, golden_cases
+from mnemic_vision.images import inference_size, normalise, pad_images, preprocess_frame, resize_bilinear
+
+GOLDEN = Path(__file__).parent / "golden" / "memotr"
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=case.name) for case in golden_cases("memotr", GOLDEN, prefix="embeddings_preprocess")],
+)
+def test_preprocessing_equals_the_official_one(case: GoldenCase) -> None:
+    image = case.inputs["image_rgb"].permute(2, 0, 1)
+    expected = case.outputs["image_resized_u8"].permute(2, 0, 1)
+    tensor, size = preprocess_frame(image, case.config["short"], case.config["long"])
+    batch, padding = pad_images([tensor])
+    assert torch.equal(resize_bilinear(image, size), expected)
+    assert_close(batch, case.outputs["image_padded"], atol=case.tolerance, rtol=0)
+    assert torch.equal(padding, case.outputs["image_mask"])
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((1080, 1920), (800, 1422)), ((1920, 1080), (1422, 800)), ((600, 1800), (512, 1536)), ((800, 800), (800, 800))],
+)
+def test_sizes_are_cut_off_not_rounded(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert inference_size(size) == expected
+
+
+def test_an_extreme_shape_keeps_a_pixel() -> None:
+    assert inference_size((1, 6144)) == (1, 1536)
+    assert inference_size((5000, 1), short=800, long=100) == (100, 1)
+
+
+@pytest.mark.parametrize("size", [(5, 7), (30, 41), (13, 9), (1, 1)])
+def test_resizing_is_bilinear_up_to_the_last_bit(size: tuple[int, int]) -> None:
+    image = torch.randint(0, 256, (3, 13, 21), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    exact = torch.nn.functional.interpolate(image[None].double(), size, mode="bilinear", align_corners=False)[0]
+    assert (resize_bilinear(image, size).double() - exact).abs().max() <= 1
+
+
+def test_an_image_of_the_right_size_is_left_alone() -> None:
+    image = torch.arange(48, dtype=torch.uint8).reshape(3, 4, 4)
+    assert resize_bilinear(image, (4, 4)) is image
+
+
+def test_normalised_colours_have_known_values() -> None:
+    image = torch.tensor([0, 255, 51], dtype=torch.uint8).reshape(3, 1, 1)
+    expected = torch.tensor([-0.485 / 0.229, (1 - 0.456) / 0.224, (0.2 - 0.406) / 0.225]).reshape(3, 1, 1)
+    assert_close(normalise(image), expected)
+
+
+def test_padding_is_right_and_below_up_to_multiples_of_32() -> None:
+    batch, padding = pad_images([torch.ones(3, 20, 33), torch.ones(3, 32, 10)])
+    assert batch.shape == (2, 3, 32, 64)
+    assert torch.equal(padding, batch[:, 0] == 0)
+    assert not padding[0, :20, :33].any()
+    assert not padding[1, :32, :10].any()
