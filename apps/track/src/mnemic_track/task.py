@@ -98,16 +98,18 @@ class TrackingTask(pl.LightningModule):
             value = torch.stack([getattr(frame.last, part) for frame in frames]).sum() / scale
             self.log(f"train/{part}", value.detach(), batch_size=len(clip.images))
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(clip.images))
+        # Lightning's own count of logged steps is one off after a restart between two epochs.
+        self.log("step", float(self.global_step), batch_size=len(clip.images))
         return loss
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> tuple[list[AdamW], list[dict[str, Any]]]:
         """Return AdamW with the official parameter groups, and the schedule by epochs after a warm-up by steps."""
         optimizer = AdamW(self._parameter_groups(), weight_decay=self.weight_decay)
-        schedules = [{"scheduler": MultiStepLR(optimizer, list(self.lr_drops)), "interval": "epoch"}]
+        schedules: list[dict[str, Any]] = [{"scheduler": MultiStepLR(optimizer, list(self.lr_drops)), "interval": "epoch"}]
         if self.warmup_steps:
             warmup = LinearLR(optimizer, 0.01, total_iters=self.warmup_steps)
             schedules.append({"scheduler": warmup, "interval": "step"})
-        return [optimizer], schedules  # type: ignore[return-value]  # a form that Lightning documents
+        return [optimizer], schedules
 
     def validation_step(self, sequence: Sequence, batch_idx: int) -> None:
         """Track one whole sequence."""

@@ -55,10 +55,19 @@ class TrackCLI(LightningCLI):
             )
 
 
-def main(command: str, arguments: list[str]) -> None:
-    """Run LightningCLI on the arguments, in which ``--resume`` and bare names of packaged configs are allowed."""
+def main(command: str, arguments: list[str]) -> TrackCLI:
+    """Run LightningCLI on the arguments, in which ``--resume`` and bare names of packaged configs are allowed.
+
+    Args:
+        command: fit, validate, test or predict.
+        arguments: what follows it on the command line.
+
+    Returns:
+        The command line object after the run, with ``trainer``, ``model`` and ``datamodule``.
+    """
     silence()
-    TrackCLI(
+    parsers = ["fit", "validate", "test", "predict"]
+    return TrackCLI(
         TrackingTask,
         TrackingData,
         args=[command, *translate(arguments)],
@@ -67,7 +76,7 @@ def main(command: str, arguments: list[str]) -> None:
         auto_configure_optimizers=False,
         load_from_checkpoint_support=False,
         save_config_kwargs={"overwrite": True},
-        parser_kwargs={"exit_on_error": False} | {name: {"exit_on_error": False} for name in TrackCLI.subcommands()},
+        parser_kwargs={"exit_on_error": False} | {name: {"exit_on_error": False} for name in parsers},
     )
 
 

@@ -110,6 +110,14 @@ def test_frames_without_objects_give_empty_targets() -> None:
     assert all(target.boxes.shape[1] == 4 for target in targets)
 
 
+def test_boxes_outside_the_image_are_dropped_and_those_partly_outside_stay_whole() -> None:
+    plain = ClipAugmentation(scales=(60,), crop_prob=0.0, flip_prob=0.0)
+    rows = rows_of((-10, 10, 20, 30), (-10, 10, 10, 30), (90, 0, 5, 5))
+    target = plain(RawClip(torch.zeros(1, 3, 60, 90, dtype=torch.uint8), [rows]), np.random.default_rng(0)).targets[0]
+    assert target.ids.tolist() == [0]
+    torch.testing.assert_close(target.boxes, torch.tensor([[0.0, 25 / 60, 20 / 90, 0.5]]))
+
+
 def test_a_reversed_clip_runs_backwards() -> None:
     backwards = ClipAugmentation(scales=(60,), crop_prob=0.0, flip_prob=0.0, hsv_gains=(0, 0, 0), reverse_prob=1.0)
     lefts = [float(target.boxes[0, 0]) for target in backwards(red_box_clip(3), np.random.default_rng(0)).targets]

@@ -80,6 +80,14 @@ def test_an_unlabelled_frame_makes_the_clip_dense() -> None:
     assert seen == {(0, 1), (0, 2)}
 
 
+def test_there_is_nothing_beyond_the_last_clip() -> None:
+    dataset = ClipDataset([numbered(3)], 2, augmentation=PLAIN)
+    assert len(list(dataset)) == 2  # type: ignore[call-overload]
+    for index in (-1, 2):
+        with pytest.raises(IndexError, match="of 2"):
+            dataset[index]
+
+
 def test_the_clip_length_follows_the_epoch() -> None:
     dataset = ClipDataset([numbered(8), numbered(3)], {0: 2, 6: 3, 10: 5}, augmentation=PLAIN)
     lengths = []
@@ -162,6 +170,12 @@ def test_a_batch_is_padded_after_normalisation_and_ordered_by_frame(world: list[
 def test_unusable_settings_are_refused(change: Callable[[], ClipDataset], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         change()
+
+
+def test_a_batch_moves_to_another_device_as_a_whole(world: list[Sequence]) -> None:
+    batch = collate_clips([ClipDataset(world, 2, augmentation=RANDOM)[0]]).to("meta")
+    assert {batch.images.device.type, batch.padding.device.type} == {"meta"}
+    assert {tensor.device.type for frame in batch.targets for tensor in vars(frame[0]).values()} == {"meta"}
 
 
 def test_clips_of_different_lengths_make_no_batch() -> None:

@@ -93,6 +93,8 @@ class ClipAugmentation:
 
     def __call__(self, clip: RawClip, generator: np.random.Generator) -> Clip:
         """Return the clip changed at random and ready for the network."""
+        # Some sets go on annotating people who have left the image; nothing could be learnt from these boxes.
+        clip = crop(clip, (0, 0, *clip.size), overflow_boxes=True)
         if generator.random() < self.flip_prob:
             clip = flip(clip)
         if generator.random() < self.crop_prob:

@@ -1,0 +1,84 @@
+"""``mnemic-track ablate``: what is the memory worth? Every memory, several seeds, one budget."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+from jsonargparse import auto_cli
+from rich.console import Console
+
+from mnemic_track.checkpoints import MemoryName
+from mnemic_track.commands import train
+from mnemic_track.plots import plot_scores
+from mnemic_track.safe_io import atomic_write
+
+Scores = dict[str, float]
+SCORES = ("hota", "deta", "assa", "mota", "idf1", "id_switches")
+
+
+def ablate(
+    config: str = "memotr_generated",
+    memories: Sequence[MemoryName] = ("exponential", "none", "window"),
+    seeds: Sequence[int] = (0, 1, 2),
+    out: Path = Path("runs/ablation"),
+    options: Sequence[str] = (),
+) -> None:
+    """Train and validate each memory with each seed, all else equal, and write a table.
+
+    Runs that are finished are not repeated, and one that was killed goes on where it was: call it again.
+
+    Args:
+        config: config of the runs.
+        memories: long-term memories to compare.
+        seeds: seeds of each.
+        out: folder for the runs, ``ablation.json``, ``ablation.md`` and ``ablation.png``.
+        options: further options of fit, such as ``["--trainer.max_epochs=2"]``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    table: dict[str, list[Scores]] = {memory: [] for memory in memories}
+    for seed in seeds:
+        for memory in memories:
+            table[memory].append(run_once(config, memory, seed, out / f"{memory}-{seed}", options))
+            with atomic_write(out / "ablation.json") as file:
+                json.dump({"config": config, "seeds": list(seeds), "scores": table}, file, indent=1)
+    with atomic_write(out / "ablation.md") as file:
+        file.write(markdown(table))
+    plot_scores(table, out / "ablation.png")
+    Console().print(markdown(table), markup=False, highlight=False)
+
+
+def run_once(config: str, memory: str, seed: int, folder: Path, options: Sequence[str] = ()) -> Scores:
+    """Train one network, or take what an earlier call found; return the scores of its last validation."""
+    result = folder / "scores.json"
+    if not result.exists():
+        arguments = ["--config", config, f"--trainer.default_root_dir={folder}", f"--seed_everything={seed}"]
+        arguments += [f"--model.config.memory={memory}", *options]
+        metrics = train.main("fit", [*arguments, "--resume"]).trainer.callback_metrics
+        if "val/hota" not in metrics:
+            # A finished run whose scores were not written yet: validate its last state.
+            arguments.append(f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}")
+            metrics = train.main("validate", arguments).trainer.callback_metrics
+        with atomic_write(result) as file:
+            json.dump({name: float(metrics[f"val/{name}"]) for name in SCORES}, file)
+    scores: Scores = json.loads(result.read_text())
+    return scores
+
+
+def markdown(table: dict[str, list[Scores]]) -> str:
+    """Return mean and standard deviation of each score, in percent, and the HOTA of each seed."""
+    lines = ["| memory | HOTA | DetA | AssA | MOTA | IDF1 | switches | HOTA of each seed |", "|---|---|---|---|---|---|---|---|"]
+    for memory, seeds in table.items():
+        cells = [_spread([(1 if name == "id_switches" else 100) * one[name] for one in seeds]) for name in SCORES]
+        singles = ", ".join(f"{100 * one['hota']:.1f}" for one in seeds)
+        lines.append(f"| {memory} | {' | '.join(cells)} | {singles} |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: list[float]) -> str:
+    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+
+
+def main(command: str, arguments: list[str]) -> None:
+    """Run the command line."""
+    auto_cli(ablate, args=arguments, as_positional=False, prog=f"mnemic-track {command}", exit_on_error=False)

@@ -1,0 +1,85 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mnemic_track import cli
+
+
+def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Return exit code and standard error."""
+    with pytest.raises(SystemExit) as exit_request:
+        cli.main(arguments)
+    return exit_request.value.code, capsys.readouterr().err
+
+
+def test_help_lists_every_command_without_importing_torch() -> None:
+    code = "import sys; from mnemic_track.cli import main\ntry: main(['--help'])\nexcept SystemExit: print('torch' in sys.modules)"
+    started = time.process_time()
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert time.process_time() - started < 1
+    assert shown.endswith("False\n")
+    assert all(f"  {name}  " in shown or f"  {name} " in shown for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_request:
+        cli.main([command, "--help"])
+    assert exit_request.value.code == 0
+    assert "usage" in capsys.readouterr().out.lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["runn"], "invalid choice: 'runn'"),
+        (["run", "absent.mp4", "--checkpoint", "absent.ckpt"], "no checkpoint at absent.ckpt"),
+        (["evaluate", "--data", "absent"], "absent is no folder"),
+        (["evaluate", "--data", "x", "--memory", "elephant"], "elephant"),
+        (["run", "x.mp4", "--evry", "2"], "evry"),
+        (["fit", "--config", "memotr_dancetrak"], "memotr_dancetrack"),
+        (["fit", "--config", "memotr_generated", "--model.config.dims=3"], "dims"),
+        (["fit", "--config", "memotr_generated", "--model.config.dim=33"], "multiple of 32, got 33"),
+        (["convert", "absent.pth", "out.pth"], "safetensors"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, message = run(arguments, capsys)
+    assert code == 2
+    assert message.startswith("mnemic-track: error: ")
+    assert message.count("\n") == 1
+    assert expected in message
+
+
+def test_an_unknown_key_in_a_config_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "typo.yaml"
+    config.write_text("data: {train: [{name: generated}], batchsize: 3}\n")
+    code, message = run(["fit", "--config", str(config)], capsys)
+    assert code == 2
+    assert message.count("\n") == 1
+    assert "batchsize" in message
+
+
+def test_interruption_is_one_line_and_exit_code_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupt)
+    assert run(["demo"], capsys) == (130, "mnemic-track: interrupted\n")
+
+
+def test_a_defect_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("defect")
+
+    monkeypatch.setattr(cli, "_run", fail)
+    with pytest.raises(KeyError):
+        cli.main(["demo"])

@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from mnemic_track.commands import train
+from mnemic_vision.memotr import Memotr, MemotrConfig
+
+CONFIGS = sorted(path.stem for path in train.CONFIGS.glob("*.yaml"))
+PAPER = {"memotr_dancetrack", "memotr_sportsmot", "memotr_mot17", "memotr_bdd100k"}
+
+
+def parse(name: str, monkeypatch: pytest.MonkeyPatch) -> train.TrackCLI:
+    """Return the command line object with its config parsed and nothing built."""
+    monkeypatch.setattr(train.TrackCLI, "instantiate_classes", lambda self: None)
+    monkeypatch.setattr(train.TrackCLI, "_run_subcommand", lambda self, command: None)
+    return train.main("fit", ["--config", name])
+
+
+def test_all_settings_of_the_paper_have_a_config() -> None:
+    assert set(CONFIGS) == PAPER | {"memotr_generated", "memotr_pets"}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_builds_its_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = parse(name, monkeypatch).config["fit"]
+    config = given["model"]["config"]
+    with torch.device("meta"):
+        model = Memotr(MemotrConfig(**config.as_dict()))
+    assert len(model.class_heads) == config["decoder_layers"]
+    assert config["num_classes"] == len(given["data"]["classes"])
+    assert list(given["model"]["settings"]["classes"]) == list(given["data"]["classes"])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_is_short_and_begins_with_its_command(name: str) -> None:
+    lines = (train.CONFIGS / f"{name}.yaml").read_text().splitlines()
+    assert len(lines) <= 40
+    assert any(f"mnemic-track fit --config {name}" in line for line in lines[:4])
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "drop", "lengths"),
+    [
+        ("memotr_dancetrack", 20, 12, {0: 2, 6: 3, 10: 4, 14: 5}),
+        ("memotr_sportsmot", 28, 18, {0: 2, 10: 3, 16: 4, 22: 5}),
+        ("memotr_mot17", 130, 120, {0: 2, 60: 3, 100: 4}),
+        ("memotr_bdd100k", 14, 12, {0: 2, 6: 3, 10: 4}),
+    ],
+)
+def test_schedules_are_the_official_ones(
+    name: str, epochs: int, drop: int, lengths: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = parse(name, monkeypatch).config["fit"]
+    assert given["trainer"]["max_epochs"] == epochs
+    assert list(given["model"]["lr_drops"]) == [drop]
+    assert dict(given["data"]["clip_lengths"]) == lengths
+
+
+def test_a_name_that_is_no_config_lists_those_there_are() -> None:
+    with pytest.raises(FileNotFoundError, match="memotr_bdd100k, memotr_dancetrack"):
+        train.find_config("memotr")
