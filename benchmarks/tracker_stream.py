@@ -1,8 +1,8 @@
 """Memory of the running tracker over 2,000 frames: the state's bytes and the process's resident bytes.
 
 ``python benchmarks/tracker_stream.py [--frames N] [--write]`` prints one JSON object; ``--write`` also keeps it in
-``benchmarks/results/tracker_stream.json``. The network is tiny and untrained, with scores around the thresholds, so that
-tracks are born and die all the time: what could grow is what is kept from frame to frame, whatever the network's size.
+``benchmarks/results/tracker_stream.json``. The network is tiny and untrained, with scores around the thresholds, so
+that tracks are born and die all the time: what could grow is what is kept from frame to frame, not the network.
 """
 
 import argparse
@@ -100,7 +100,13 @@ def main() -> None:
         parser.error(f"--frames must be at least {SAMPLES}, got {arguments.frames}")
     torch.set_num_threads(1)
     report = {
-        "machine": {"processor": platform.machine(), "system": platform.system(), "cores": os.cpu_count(), "threads": 1},
+        "benchmark": "tracker_stream",
+        "machine": {
+            "processor": platform.machine(),
+            "system": platform.system(),
+            "cores": os.cpu_count(),
+            "threads": 1,
+        },
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "config": asdict(CONFIG) | {"frame": [SIDE, SIDE]},
         "results": {memory: measure(memory, arguments.frames) for memory in ("exponential", "window", "none")},
@@ -108,6 +114,7 @@ def main() -> None:
     text = json.dumps(report, indent=1)
     print(text)
     if arguments.write:
+        RESULT.parent.mkdir(exist_ok=True)
         RESULT.write_text(text + "\n")
 
 

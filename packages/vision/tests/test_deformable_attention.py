@@ -120,14 +120,6 @@ def test_gradients_equal_finite_differences() -> None:
     assert torch.autograd.gradcheck(sample, inputs)
 
 
-def test_a_group_of_heads_at_a_time_equals_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = random_inputs()
-    whole = sample(*inputs)
-    monkeypatch.setattr("mnemic_vision.deformable_attention._GROUP_SAMPLES", 1)
-    assert torch.equal(sample(*inputs), whole)
-    assert_same_with_gradients(sample, grid_sample_form, inputs)
-
-
 def test_bfloat16_values_are_sampled_at_float32_locations() -> None:
     value, locations, weights = random_inputs()
     expected = sample(value.bfloat16().float(), locations, weights)

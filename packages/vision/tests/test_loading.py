@@ -40,7 +40,9 @@ def test_a_truncated_file_is_refused_by_name(
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content, protocol=2))]
+)
 def test_objects_other_than_weights_are_refused(tmp_path: Path, write: object) -> None:
     write({"model": Foreign()}, tmp_path / "a.pth")  # type: ignore[operator]
     with pytest.raises(ValueError, match=r"a\.pth holds objects other than weights.*refused$"):

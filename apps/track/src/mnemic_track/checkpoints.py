@@ -37,7 +37,9 @@ def open_tracker(
         ValueError: the checkpoint cannot be used, or an option has no meaning.
     """
     if checkpoint is None and not SHIPPED.is_file():
-        raise FileNotFoundError(f"the shipped checkpoint {SHIPPED} is absent: run make train-demo, or give --checkpoint")
+        raise FileNotFoundError(
+            f"the shipped checkpoint {SHIPPED} is absent: run make train-demo, or give --checkpoint"
+        )
     model, settings, provenance = load_model(checkpoint or SHIPPED)
     if memory is not None and memory != model.config.memory:
         model = with_memory(model, memory)
@@ -49,9 +51,7 @@ def open_tracker(
         if not 0 <= score <= 1:
             raise ValueError(f"--score must be between 0 and 1, got {score}")
         settings = replace(settings, thresholds=replace(settings.thresholds, result=score))
-    tracker = Tracker(
-        model.to(find_device(device)), settings.thresholds, settings.short_side, settings.long_side
-    )
+    tracker = Tracker(model.to(find_device(device)), settings.thresholds, settings.short_side, settings.long_side)
     return tracker, settings, provenance
 
 

@@ -31,8 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     debug = "--debug" in given or os.environ.get("MNEMIC_DEBUG") == "1"
     given = [word for word in given if word != "--debug"]
     if not given or given[0] not in COMMANDS:
-        _parser().parse_args(given or ["--help"])
-        return
+        sys.exit(_guarded(lambda: _parse(given or ["--help"]), debug))
     sys.exit(_guarded(lambda: _run(given[0], given[1:]), debug))
 
 
@@ -57,7 +56,7 @@ def _guarded(run: Callable[[], None], debug: bool) -> int:
         if isinstance(request.__context__, KeyboardInterrupt):
             return _report("interrupted; continue with fit --resume", INTERRUPTED)
         return request.code if isinstance(request.code, int) else USER_ERROR if request.code else 0
-    except Exception as error:  # noqa: BLE001  # sorted here: what is no mistake of the user is raised again
+    except Exception as error:  # sorted here: what is no mistake of the user is raised again
         if not _is_mistake(error):
             raise
         return _report(f"error: {' '.join(str(error).split())}", USER_ERROR)
@@ -77,7 +76,8 @@ def _report(line: str, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parse(words: list[str]) -> None:
+    """Answer what is no command: help, or what is wrong."""
     width = max(map(len, COMMANDS))
     listing = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
@@ -85,11 +85,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Train, evaluate and run multi-object trackers with memory.",
         epilog=f"commands:\n{listing}\n\nmnemic-track COMMAND --help tells the options of each.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_on_error=False,
     )
     parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help="one of the commands below")
     parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
-    parser.exit_on_error = False
-    return parser
+    parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,9 @@ class DataSource:
             return read_mot_challenge(self.root, self.split, self.part)
         if self.name == "crowdhuman":
             return [read_crowd_human(self.root, self.split)]
-        return read_bdd100k(self.root, self.split) if self.name == "bdd100k" else read_dance_track(self.root, self.split)
+        return (
+            read_bdd100k(self.root, self.split) if self.name == "bdd100k" else read_dance_track(self.root, self.split)
+        )
 
 
 class TrackingData(pl.LightningDataModule):
@@ -128,7 +130,9 @@ class TrackingData(pl.LightningDataModule):
     @property
     def description(self) -> str:
         """The training data in a few words."""
-        return " + ".join(f"{source.name} {source.split} {source.root or source.world}" for source in self.sources["train"])
+        return " + ".join(
+            f"{source.name} {source.split} {source.root or source.world}" for source in self.sources["train"]
+        )
 
     def setup(self, stage: str) -> None:
         """Open the files that a stage needs, so that mistakes show before the first step."""

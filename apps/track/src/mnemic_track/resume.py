@@ -37,7 +37,7 @@ class WholeFileIO(TorchCheckpointIO):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """The state to resume from, ``last.ckpt``, replaced every so many steps.
+    """The state to resume from, ``last.ckpt``, replaced every so many steps and after every epoch.
 
     Args:
         folder: where it lies.
@@ -47,10 +47,28 @@ class LastCheckpoint(ModelCheckpoint):
     def __init__(self, folder: str, every_n_train_steps: int = 200) -> None:
         super().__init__(folder, "last", every_n_train_steps=every_n_train_steps, enable_version_counter=False)
 
+    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any, **keywords: Any) -> None:
+        """Write the state if it is due.
+
+        Not after the last batch of an epoch: Lightning 2.6 resumes from there without counting the new epoch, and a
+        second kill in that epoch would begin it again. `on_train_epoch_end` writes instead.
+        """
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            super().on_train_batch_end(trainer, *arguments, **keywords)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the state of a complete epoch; one that ``max_steps`` cut short is left to `on_train_end`."""
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self._write(trainer)
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the final state, so that training can be prolonged."""
+        """Write the final state."""
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
         if not self._should_skip_saving_checkpoint(trainer):
             trainer.save_checkpoint(Path(self.dirpath or "", "last.ckpt"))
+            self._last_global_step_saved = trainer.global_step
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -13,8 +13,8 @@ from torch.optim.lr_scheduler import LinearLR, MultiStepLR
 
 from mnemic_track.metrics import SequenceResult, evaluate_sequences
 from mnemic_track.provenance import provenance
-from mnemic_track.resume import seed_step
 from mnemic_track.results import bdd100k_writer, mot_writer
+from mnemic_track.resume import seed_step
 from mnemic_track.sequences import as_rows, ground_truth, track_sequence
 from mnemic_track.tables import scores_table
 from mnemic_vision.backbone import load_backbone
@@ -105,7 +105,9 @@ class TrackingTask(pl.LightningModule):
     def configure_optimizers(self) -> tuple[list[AdamW], list[dict[str, Any]]]:
         """Return AdamW with the official parameter groups, and the schedule by epochs after a warm-up by steps."""
         optimizer = AdamW(self._parameter_groups(), weight_decay=self.weight_decay)
-        schedules: list[dict[str, Any]] = [{"scheduler": MultiStepLR(optimizer, list(self.lr_drops)), "interval": "epoch"}]
+        schedules: list[dict[str, Any]] = [
+            {"scheduler": MultiStepLR(optimizer, list(self.lr_drops)), "interval": "epoch"}
+        ]
         if self.warmup_steps:
             warmup = LinearLR(optimizer, 0.01, total_iters=self.warmup_steps)
             schedules.append({"scheduler": warmup, "interval": "step"})
@@ -183,7 +185,9 @@ class TrackingTask(pl.LightningModule):
             results = [result for part in gathered for result in part]
         # Processes get equally many sequences, so that one may be tracked twice.
         scores = evaluate_sequences(list({result.name: result for result in results}.values()))
-        self.log_dict({f"{split}/{name}": float(value) for name, value in scores.as_dict().items()}, rank_zero_only=False)
+        self.log_dict(
+            {f"{split}/{name}": float(value) for name, value in scores.as_dict().items()}, rank_zero_only=False
+        )
         if self.trainer.is_global_zero:
             scores_table(scores, f"{split}, epoch {self.current_epoch}")
 

@@ -3,15 +3,19 @@
 On a CPU the samples are gathered by `embedding_bag`, with a backward pass of its own. What decided: milliseconds of
 processor time at the size of an 800x1344 image (22,323 cells and queries in the encoder, 320 queries in the decoder;
 8 heads of 32 channels, 4 levels, 4 points; float32, one thread of an AVX2 machine, medians of three, where
-`Linear(256, 256)` over the cells takes 42 and a ResNet-50 forward 2490). `benchmarks/deformable_attention.py`
+`Linear(256, 256)` over the cells takes 41 and a ResNet-50 forward 2443). `benchmarks/deformable_attention.py`
 measures them again.
 
 | form                                  | encoder forward | with backward | decoder forward | with backward |
 |---------------------------------------|----------------:|--------------:|----------------:|--------------:|
-| `grid_sample`, all levels stacked     |             939 |          2725 |            11.8 |          51.1 |
-| `grid_sample`, level by level         |             834 |          3058 |            12.7 |          49.3 |
-| `embedding_bag`, the rest by autograd |             360 |          2435 |             7.3 |          36.4 |
-| here                                  |              79 |           336 |             7.7 |          26.1 |
+| `grid_sample`, all levels stacked     |            1108 |          3072 |            11.6 |          47.1 |
+| `grid_sample`, level by level         |             800 |          3078 |            13.1 |          51.2 |
+| `embedding_bag`, the rest by autograd |             348 |          2193 |             7.1 |          33.1 |
+| here                                  |              78 |           375 |             7.2 |          24.5 |
+
+With two threads on busy cores all ratios shrink, as every operation waits for the slower thread. Working head by head
+saves up to a fifth of the backward pass on quiet cores, but waits eight times as often and then costs five times as
+much: hence few large operations.
 
 Elsewhere, and in compiled and exported graphs, the form is `grid_sample` level by level: it is one kernel a level,
 needs no table of indices, and exports to any back end. That choice is by reasoning; it was not run on a GPU.
@@ -31,7 +35,6 @@ from torch.nn import functional as F
 Shapes: TypeAlias = Sequence[tuple[int, int]]
 
 _BORDER = 2  # cells of zeros around a map: a sample clamped to them has all its corners outside the map
-_GROUP_SAMPLES = 2**19  # samples per group of heads on a CPU: each temporary stays below 2 MB, near the cache
 
 
 class DeformableAttention(nn.Module):
@@ -192,13 +195,12 @@ class _GatheredSample(torch.autograd.Function):
         ctx.shapes = shapes
         maps = _PaddedMaps(value, shapes, locations)
         output = value.new_empty(*weights.shape[:3], value.shape[-1])
-        for group in _groups(weights):
-            rows, fractions = maps.corners(_heads_first(locations, group))
-            shares = _corner_weights(_heads_first(weights, group).contiguous(), fractions, dim=2)
-            table = maps.rows[group].flatten(0, 1)
+        for item, table in enumerate(maps.rows.flatten(1, 2)):
+            rows, fractions = maps.corners(locations[item])
+            shares = _corner_weights(weights[item], fractions, dim=2)
             bags, factors = rows.flatten(0, 1).flatten(1), shares.flatten(0, 1).flatten(1)
             sums = F.embedding_bag(bags, table, mode="sum", per_sample_weights=factors)
-            _heads_first(output, group).copy_(sums.unflatten(0, rows.shape[:2]))
+            output[item] = sums.view_as(output[item])
         return output
 
     @staticmethod
@@ -208,22 +210,19 @@ class _GatheredSample(torch.autograd.Function):
         value, locations, weights = ctx.saved_tensors
         maps = _PaddedMaps(value, ctx.shapes, locations)
         value_gradient, location_gradient, weight_gradient = (torch.empty_like(x) for x in (value, locations, weights))
-        for group in _groups(weights):
-            rows, fractions = maps.corners(_heads_first(locations, group))
-            table = maps.rows[group].flatten(0, 1)
-            factors = _heads_first(weights, group).contiguous()
-            gradient = _heads_first(gradients[0], group).to(weights.dtype).flatten(0, 1).contiguous()
+        for item, table in enumerate(maps.rows.flatten(1, 2)):
+            rows, fractions = maps.corners(locations[item])
+            gradient = gradients[0][item].to(weights.dtype).flatten(0, 1).contiguous()
             products = _row_products(rows, table, gradient)
             by_location, by_weight = _interpolation_gradients(products.unbind(dim=2), fractions)
-            by_location.mul_(maps.sizes[:, None, None]).mul_(factors)
-            _heads_first(location_gradient, group).movedim(-1, 0).copy_(by_location)
-            _heads_first(weight_gradient, group).copy_(by_weight)
+            by_location.mul_(maps.sizes[:, None, None]).mul_(weights[item])
+            location_gradient[item].movedim(-1, 0).copy_(by_location)
+            weight_gradient[item] = by_weight
             if rows.numel() < len(table):
-                shares = _corner_weights(factors, fractions, dim=2).unsqueeze(0)
+                shares = _corner_weights(weights[item], fractions, dim=2).unsqueeze(0)
             else:  # few rows for many samples: sort these once for all corners
-                rows, shares = rows[:, :, 0], _corner_weights(factors, fractions)
-            collected = _collect(gradient, rows, shares, len(table))
-            maps.crop(collected, _heads_first(value_gradient, group))
+                rows, shares = rows[:, :, 0], _corner_weights(weights[item], fractions)
+            maps.crop(_collect(gradient, rows, shares, len(table)), value_gradient[item])
         return value_gradient, None, location_gradient, weight_gradient
 
 
@@ -264,15 +263,14 @@ class _PaddedMaps:
             interior.copy_(level.unflatten(2, interior.shape[2:4]))
 
     def corners(self, locations: Tensor) -> tuple[Tensor, Tensor]:
-        """Finds the four cells around each location [head query sample 2].
+        """Finds the four cells around each location [query head sample 2].
 
         Returns:
-            Rows of the corners, counted over all heads [head query corner sample], and the position between them
-            as fractions [2 head query sample].
+            Rows of the corners, counted over all heads [query head corner sample], and the position between them
+            as fractions [2 query head sample].
         """
         sizes = self.sizes[:, None, None]
-        # Two copies are faster than one here: the first reads whole lines of memory, the second is in the cache.
-        position = locations.contiguous().movedim(-1, 0).clone(memory_format=torch.contiguous_format)
+        position = locations.movedim(-1, 0).clone(memory_format=torch.contiguous_format)
         # Algebraically location * size - 0.5. The steps are grid_sample's, so that samples on the edge of a cell get
         # the same corners: its ((2 * location - 1) + 1) * size / 2 - 0.5 without the exact factors of two.
         position.sub_(0.5).add_(0.5).mul_(sizes).sub_(0.5)
@@ -282,16 +280,17 @@ class _PaddedMaps:
         fractions = position.sub_(first)
         rows = torch.addcmul(first[0], first[1], self._pitches).int()  # exact in float32 up to 2**24 cells
         torch.maximum(rows, -_BORDER * (self._pitches.int() + 1), out=rows)  # some row for NaN: its fraction is NaN
-        first_rows = torch.arange(len(rows), dtype=torch.int32) * self.rows.shape[2]
-        return rows.unsqueeze(2) + (first_rows[:, None, None, None] + self._corners), fractions
+        first_rows = torch.arange(rows.shape[1], dtype=torch.int32) * self.rows.shape[2]
+        return rows.unsqueeze(2) + (first_rows[:, None, None] + self._corners), fractions
 
     def crop(self, corners: Sequence[Tensor], output: Tensor) -> None:
         """Adds what was collected for each corner at the row of the first one, without the border.
 
         Args:
             corners: Rows [head*row head_dim] for the upper left, upper right, lower left and lower right corner.
-            output: Receives the sum as maps [head key head_dim].
+            output: Receives the sum as maps [key head head_dim].
         """
+        output = output.transpose(0, 1)
         heads = [corner.unflatten(0, (len(output), -1)) for corner in corners]
         shifted = [self._interiors(rows, up=index // 2, left=index % 2) for index, rows in enumerate(heads)]
         cells = [height * width for height, width in self.shapes]
@@ -306,21 +305,6 @@ class _PaddedMaps:
             level = rows.narrow(-2, start, padded[0] * padded[1]).unflatten(-2, padded)
             yield level.narrow(-3, _BORDER - up, height).narrow(-2, _BORDER - left, width)
             start += padded[0] * padded[1]
-
-
-def _groups(weights: Tensor) -> Iterator[tuple[int, slice]]:
-    """Cuts [batch query head sample] into groups of whole heads of one item of the batch."""
-    batch, query, head, sample = weights.shape
-    size = max(1, _GROUP_SAMPLES // (query * sample))
-    for item in range(batch):
-        for first in range(0, head, size):
-            yield item, slice(first, first + size)
-
-
-def _heads_first(x: Tensor, group: tuple[int, slice]) -> Tensor:
-    """Views a group of [batch query head ...] as [head query ...]."""
-    item, heads = group
-    return x[item, :, heads].transpose(0, 1)
 
 
 def _corner_weights(weights: Tensor, fractions: Tensor, dim: int = 0) -> Tensor:
@@ -354,7 +338,7 @@ def _interpolation_gradients(corners: Sequence[Tensor], fractions: Tensor) -> tu
 
 
 def _row_products(rows: Tensor, table: Tensor, gradient: Tensor) -> Tensor:
-    """Scalar products of rows [head query corner sample] of the table with the gradient [head*query head_dim]."""
+    """Scalar products of rows [query head corner sample] of the table with the gradient [query*head head_dim]."""
     _acknowledge_sparse_beta()
     starts = torch.arange(0, rows.numel() + 1, rows[0, 0].numel(), dtype=torch.int32)
     zeros = gradient.new_zeros(rows.numel())
@@ -375,9 +359,9 @@ def _collect(gradient: Tensor, rows: Tensor, shares: Tensor, num_rows: int) -> l
     """Adds to each row the gradients of the queries that read it, once for every set of shares.
 
     Args:
-        gradient: Gradients [head*query head_dim].
-        rows: Rows that were read [head query ...].
-        shares: Sets of factors [set head query ...].
+        gradient: Gradients [query*head head_dim].
+        rows: Rows that were read [query head ...].
+        shares: Sets of factors [set query head ...].
         num_rows: Length of the results.
     """
     keys, order = rows.flatten().sort()  # by radix: linear time

@@ -41,7 +41,9 @@ def matching_cost(
 
 
 @torch.no_grad()
-def hungarian(cost: Float[Tensor, "batch query object"], allowed: Bool[Tensor, "batch object"]) -> Int[Tensor, "batch query"]:
+def hungarian(
+    cost: Float[Tensor, "batch query object"], allowed: Bool[Tensor, "batch object"]
+) -> Int[Tensor, "batch query"]:
     """Return the object of each query, -1 without, at the smallest total cost.
 
     All cost matrices go to the host in one copy.

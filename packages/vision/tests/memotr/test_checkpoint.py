@@ -113,9 +113,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_tracker(tmp_path / "none.safetensors")
 
 
-def test_a_failed_write_leaves_the_earlier_file(
-    model: Memotr, saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_earlier_file(model: Memotr, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = saved.read_bytes()
 
     def disk_full(*_: object, **__: object) -> None:

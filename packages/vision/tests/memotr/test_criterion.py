@@ -36,7 +36,12 @@ def random_scene(seed: int = 0) -> tuple[Memotr, FrameOutput, TrackState, list[T
     torch.manual_seed(seed)
     sizes = {"dim": 32, "num_heads": 4, "memory_heads": 4, "ffn_dim": 32, "num_levels": 1, "backbone_levels": 1}
     config = MemotrConfig(
-        **sizes, encoder_layers=1, decoder_layers=2, num_classes=CLASSES, capacity=CAPACITY, backbone="test_efficientnet"
+        **sizes,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_classes=CLASSES,
+        capacity=CAPACITY,
+        backbone="test_efficientnet",
     )
     model = Memotr(config)
     queries = DETECT + CAPACITY
@@ -160,7 +165,7 @@ def test_augmentation_happens_at_its_rates() -> None:
 
 def test_passive_tracks_are_supervised_by_the_class_loss_of_early_layers_only() -> None:
     _, output, tracks, targets = random_scene()
-    with_quirk, assignment, objects = ClipCriterion().frame(output, tracks, targets)
+    with_quirk, assignment, _ = ClipCriterion().frame(output, tracks, targets)
     without, other, _ = ClipCriterion(supervise_passive_tracks=False).frame(output, tracks, targets)
     assert all(torch.equal(*pair) for pair in zip(assignment.layers, other.layers, strict=True))
     for name in ("label", "l1", "giou"):
@@ -185,7 +190,7 @@ def gradients(model: Memotr, clip: ClipBatch, criterion: ClipCriterion) -> tuple
     model.zero_grad()
     loss, _, _ = clip_loss(model, criterion, clip)
     loss.backward()
-    return loss, {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    return loss.detach(), {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
 
 
 @pytest.mark.parametrize("frames", [1, 2])
@@ -234,5 +239,5 @@ def test_a_few_steps_on_one_clip_lower_its_loss(
     for _ in range(8):
         loss, _ = gradients(model, clip, ClipCriterion())
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0]

@@ -1,13 +1,14 @@
 import math
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from mnemic_vision.memotr.embeddings import logit, sine_boxes, sine_image
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.floats(-9, 9))
 def test_logit_is_the_inverse_of_the_sigmoid(value: float) -> None:
     value = torch.tensor(value, dtype=torch.float64)

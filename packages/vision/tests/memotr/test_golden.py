@@ -1,14 +1,15 @@
 """Parity with the official implementation, through the public classes and the converter of official checkpoints."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from mnemic_core import create
-from mnemic_core.testing import GoldenCase, golden_cases
 from torch import Tensor
 from torch.testing import assert_close
 
+from mnemic_core import create
+from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_vision.matching import hungarian, matching_cost
 from mnemic_vision.memotr import ClipCriterion, Memotr, MemotrConfig, Thresholds, advance, visible
 from mnemic_vision.memotr.embeddings import logit, sine_boxes, sine_image
@@ -149,8 +150,6 @@ def state_of(fields: dict[str, Tensor], config: MemotrConfig, memory: TrackMemor
     count = len(fields["long_memory"])
     values = torch.nn.functional.pad(fields["long_memory"], (0, 0, 0, capacity - count))
     long_term = memory.memory.write(memory.init_memory(capacity), values[:, None], padding=~added[0][:, None])
-    from dataclasses import replace
-
     return replace(state, memory=split_rows(long_term, 1))
 
 
@@ -214,8 +213,8 @@ def test_memory_update_in_training(case: GoldenCase) -> None:
     expected = fields(case, "train.grad.", case.outputs)
     leaves = [given[f"train.{name}"] for name in expected]
     gradients = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True, retain_graph=True)
-    for gradient, (name, value) in zip(gradients, expected.items(), strict=True):
-        close(gradient, value, case), name
+    for gradient, value in zip(gradients, expected.values(), strict=True):
+        close(gradient, value, case)
     expected = fields(case, "train.paramgrad.", case.outputs)
     parameters = dict(module.named_parameters())
     names = [next(iter(part({name: torch.zeros(1)}, "query_updater.", "track_memory."))) for name in expected]
@@ -271,11 +270,16 @@ def frame_output(case: GoldenCase, frame: int, padding: Tensor) -> FrameOutput:
 
 @pytest.mark.parametrize("case", cases("criterion"))
 def test_clip_criterion(case: GoldenCase) -> None:
-    weights = [tuple(float(case.config[name][key]) for key in ("focal", "l1", "giou")) for name in ("loss_weights", "matcher_costs")]
+    weights = [
+        tuple(float(case.config[name][key]) for key in ("focal", "l1", "giou"))
+        for name in ("loss_weights", "matcher_costs")
+    ]
     criterion = ClipCriterion(case.config["merge"], weights[0], weights[1], case.config["upd"])
     config = config_of(case)
     model = Memotr(_tiny(config))
-    frames = sorted({key.split(".")[0] for key in case.inputs if key.startswith("frame")}, key=lambda name: int(name[5:]))
+    frames = sorted(
+        {key.split(".")[0] for key in case.inputs if key.startswith("frame")}, key=lambda name: int(name[5:])
+    )
     batch = case.inputs["frame0.pred_logits"].shape[0]
     capacity = max(case.inputs[f"{name}.pred_logits"].shape[1] for name in frames) - config.num_queries
     tracks, losses, outputs = model.init_tracks(batch, capacity), [], []
@@ -301,8 +305,6 @@ def test_clip_criterion(case: GoldenCase) -> None:
 
 
 def _tiny(config: MemotrConfig) -> MemotrConfig:
-    from dataclasses import replace
-
     return replace(config, backbone="resnet18", backbone_levels=1)
 
 

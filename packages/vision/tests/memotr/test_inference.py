@@ -114,7 +114,9 @@ def test_tracks_are_written_only_above_score_and_area(model: Memotr) -> None:
 def test_streams_are_born_and_die_each_for_itself(model: Memotr) -> None:
     quiet, busy = answer(model, [[LOW, LOW]] * 2, []), answer(model, [[0.9, LOW]] * 2, [])
     both = FrameOutput(
-        layers=(LayerPrediction(*(torch.cat(pair) for pair in ((quiet.logits, busy.logits), (quiet.boxes, busy.boxes)))),),
+        layers=(
+            LayerPrediction(*(torch.cat(pair) for pair in ((quiet.logits, busy.logits), (quiet.boxes, busy.boxes)))),
+        ),
         **{
             name: torch.cat([getattr(quiet, name), getattr(busy, name)])
             for name in ("hidden", "newborn", "reference", "initial_reference", "padding")
@@ -218,7 +220,9 @@ def test_half_precision_runs_with_a_float32_state(tracker: Tracker) -> None:
     tracker.use_bf16 = True
     tracker(FRAMES[0])
     tracker(FRAMES[1])
-    assert {tensor.dtype for tensor in tracker.state.tensors().values() if tensor.is_floating_point()} == {torch.float32}
+    assert {tensor.dtype for tensor in tracker.state.tensors().values() if tensor.is_floating_point()} == {
+        torch.float32
+    }
 
 
 @pytest.mark.slow

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from mnemic_core.testing.annotations import unchecked_annotations
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from mnemic_core.testing.annotations import unchecked_annotations
 from mnemic_vision.memotr import ClipBatch, FrameOutput, Memotr, MemotrConfig, Thresholds, TrackState, advance
 from mnemic_vision.memotr.model import LayerPrediction, Queries, TrainingAids
 from mnemic_vision.memotr.proposals import DenseProposals
@@ -86,9 +86,11 @@ def test_unused_slots_never_influence_used_ones(config: MemotrConfig, build: Bui
     _, tracks = stream(model, images[:1], padding)[-1]
     unused = ~tracks.valid
     loud = tracks.map(
-        lambda tensor: torch.where(unused.reshape(*unused.shape, *[1] * (tensor.dim() - 2)), 1e4, tensor)
-        if tensor.is_floating_point()
-        else tensor
+        lambda tensor: (
+            torch.where(unused.reshape(*unused.shape, *[1] * (tensor.dim() - 2)), 1e4, tensor)
+            if tensor.is_floating_point()
+            else tensor
+        )
     )
     with torch.no_grad():
         expected = advance(model, tracks, model(images[1], padding, tracks), thresholds_of(model))
@@ -196,7 +198,7 @@ def traceable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("traceable")
-@pytest.mark.parametrize("detector", ["dab", "deformable"])
+@pytest.mark.parametrize("detector", ["dab", pytest.param("deformable", marks=pytest.mark.slow)])
 def test_one_compiled_graph_serves_every_frame(config: MemotrConfig, build: Build, detector: str) -> None:
     model = build(replace(config, detector=detector, decoder_layers=2))
     images, padding = video(streams=2, frames=3), paddings([64, 48])
@@ -226,7 +228,7 @@ class Frame(nn.Module):
 
 
 @pytest.mark.usefixtures("traceable")
-@pytest.mark.parametrize("two_stage", [False, True])
+@pytest.mark.parametrize("two_stage", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_frame_network_can_be_exported(config: MemotrConfig, build: Build, two_stage: bool) -> None:
     model = build(replace(config, two_stage=two_stage, decoder_layers=2))
     images, padding = video(streams=1, frames=2), paddings([48])

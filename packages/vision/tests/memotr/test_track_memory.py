@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mnemic_core.testing.annotations import unchecked_annotations
 from torch.testing import assert_close
 
+from mnemic_core.testing.annotations import unchecked_annotations
 from mnemic_vision.memotr import Memotr, MemotrConfig, TrackState
 from mnemic_vision.memotr.tracks import TrackSlots, empty_slots, join_rows
 
@@ -132,9 +132,7 @@ def test_the_exponential_memory_of_a_track_is_a_moving_average_of_confident_outp
     expected = join_rows(tracks.memory).tensors()["long"].reshape(2, config.capacity, -1).clone()
     for seed in range(4):
         torch.manual_seed(seed)
-        tracks = replace(
-            tracks, output=torch.randn_like(tracks.output), logits=torch.randn_like(tracks.logits)
-        )
+        tracks = replace(tracks, output=torch.randn_like(tracks.output), logits=torch.randn_like(tracks.logits))
         for row, slot in tracks.valid.nonzero().tolist():
             if tracks.logits[row, slot].max() > 0:
                 expected[row, slot] = 0.75 * expected[row, slot] + 0.25 * tracks.output[row, slot]
@@ -149,7 +147,7 @@ def test_a_stream_without_tracks_stays_finite(config: MemotrConfig, build: Build
     assert all(tensor.isfinite().all() for tensor in updated.tensors().values())
 
 
-@pytest.mark.parametrize("mechanism", ["exponential", "window", "none"])
+@pytest.mark.parametrize("mechanism", ["exponential", pytest.param("window", marks=pytest.mark.slow)])
 def test_the_update_can_be_compiled_and_exported(config: MemotrConfig, build: Build, mechanism: str) -> None:
     model = build(replace(config, memory=mechanism))
     memory = model.track_memory

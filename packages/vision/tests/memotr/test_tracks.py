@@ -2,11 +2,11 @@ from dataclasses import fields
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnemic_core import ExponentialState, create
 from torch import Tensor
 
+from mnemic_core import ExponentialState, create
 from mnemic_vision.memotr.tracks import TrackSlots, TrackState, empty_slots, join_rows, split_rows
 
 CAPACITY = 4
@@ -56,6 +56,7 @@ def numbered(counts: list[int], first: int = 1) -> list[list[int]]:
     return [[first + 10 * row + index for index in range(count)] for row, count in enumerate(counts)]
 
 
+@settings(max_examples=50, deadline=None)
 @given(STREAMS, st.data())
 def test_compact_is_a_list_filter(counts: list[int], data: st.DataObject) -> None:
     tags = numbered(counts)
@@ -68,6 +69,7 @@ def test_compact_is_a_list_filter(counts: list[int], data: st.DataObject) -> Non
         assert state.tensors()["memory.long"][row, : len(stream), 0].tolist() == stream
 
 
+@settings(max_examples=50, deadline=None)
 @given(STREAMS, st.data())
 def test_append_is_a_list_extension_by_the_highest_scores(counts: list[int], data: st.DataObject) -> None:
     born = [data.draw(st.integers(0, 6)) for _ in counts]

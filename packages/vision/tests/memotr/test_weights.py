@@ -85,7 +85,9 @@ def official_updater(config: MemotrConfig) -> Shapes:
         shapes |= linear(f"{name}confidence_weight_net.0.layers.{index}", dim, dim)
         shapes |= linear(f"{name}query_pos_head.layers.{index}", dim, inner)
     for part in ("memory", "query_feat"):
-        shapes |= norm(f"{name}{part}_norm", dim) | ffn(f"{name}{part}_ffn.", config) | norm(f"{name}{part}_ffn.norm", dim)
+        shapes |= (
+            norm(f"{name}{part}_norm", dim) | ffn(f"{name}{part}_ffn.", config) | norm(f"{name}{part}_ffn.norm", dim)
+        )
     if config.detector == "deformable":
         shapes |= linear(f"{name}linear_pos1", dim, dim) | linear(f"{name}linear_pos2", dim, dim)
         shapes |= norm(f"{name}norm_pos", dim)
@@ -95,7 +97,9 @@ def official_updater(config: MemotrConfig) -> Shapes:
 def official_image(model: Memotr) -> Shapes:
     """Return backbone and projections; the backbone's own names are those of its library in both."""
     config, channels = model.config, model.backbone.channels
-    shapes = {f"backbone.backbone.backbone.{name}": tuple(t.shape) for name, t in model.backbone.body.state_dict().items()}
+    shapes = {
+        f"backbone.backbone.backbone.{name}": tuple(t.shape) for name, t in model.backbone.body.state_dict().items()
+    }
     for level in range(config.num_levels):
         inner, size = (channels[level], 1) if level < len(channels) else (channels[-1], 3)
         shapes |= {f"feature_projs.{level}.0.weight": (config.dim, inner, size, size)}

@@ -67,7 +67,10 @@ def run_once(config: str, memory: str, seed: int, folder: Path, options: Sequenc
 
 def markdown(table: dict[str, list[Scores]]) -> str:
     """Return mean and standard deviation of each score, in percent, and the HOTA of each seed."""
-    lines = ["| memory | HOTA | DetA | AssA | MOTA | IDF1 | switches | HOTA of each seed |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| memory | HOTA | DetA | AssA | MOTA | IDF1 | switches | HOTA of each seed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for memory, seeds in table.items():
         cells = [_spread([(1 if name == "id_switches" else 100) * one[name] for one in seeds]) for name in SCORES]
         singles = ", ".join(f"{100 * one['hota']:.1f}" for one in seeds)
@@ -81,4 +84,21 @@ def _spread(values: list[float]) -> str:
 
 def main(command: str, arguments: list[str]) -> None:
     """Run the command line."""
-    auto_cli(ablate, args=arguments, as_positional=False, prog=f"mnemic-track {command}", exit_on_error=False)
+    auto_cli(
+        ablate, args=_join_lists(arguments), as_positional=False, prog=f"mnemic-track {command}", exit_on_error=False
+    )
+
+
+def _join_lists(arguments: list[str]) -> list[str]:
+    """Return the arguments with ``--seeds 0 1 2`` in the form of a config, ``--seeds [0, 1, 2]``."""
+    joined: list[str] = []
+    values: list[str] = []
+    for word in [*arguments, "--"]:
+        if joined and joined[-1] in {"--memories", "--seeds"} and not word.startswith("-"):
+            values.append(word)
+            continue
+        if values:
+            joined.append(f"[{', '.join(values)}]" if len(values) > 1 or values[0][0] != "[" else values[0])
+            values = []
+        joined.append(word)
+    return joined[:-1]

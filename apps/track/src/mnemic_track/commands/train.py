@@ -122,7 +122,7 @@ def loggers(root: str) -> list[Logger]:
 
 def silence() -> None:
     """Switch off advertisements and warnings about things that a user of this program cannot change."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.getMessage())
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
     for message in (
         ".*LeafSpec.*",
         "LightningCLI's args parameter.*",
@@ -136,3 +136,7 @@ def silence() -> None:
         ".*deprecated in v4.*",  # how Lightning calls jsonargparse
     ):
         warnings.filterwarnings("ignore", message)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(words in record.getMessage() for words in ("Tip:", "Seed set to", "TPU available"))

@@ -1,7 +1,6 @@
 """One file with everything that tracking needs: weights, network settings, input size and thresholds."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,7 @@ def save_model(
     temporary = path.with_name(f".{path.name}.part")
     try:
         save_file(weights, temporary, metadata={"mnemic": json.dumps(header)})
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -78,17 +77,23 @@ def load_model(path: str | Path) -> tuple[Memotr, TrackerSettings, dict[str, Any
     path = Path(path)
     header = _safetensors_header(path) if path.suffix == ".safetensors" else _lightning_header(path)
     if header.get("kind") != KIND:
-        raise ValueError(f"{path} is not a MeMOTR checkpoint (kind {header.get('kind')!r}): give one that fit or save_model wrote")
+        raise ValueError(
+            f"{path} is not a MeMOTR checkpoint (kind {header.get('kind')!r}): give one that fit or save_model wrote"
+        )
     if header["format_version"] > FORMAT_VERSION:
-        raise ValueError(f"{path} has format {header['format_version']}, newer than {FORMAT_VERSION}: update mnemic-vision")
+        raise ValueError(
+            f"{path} has format {header['format_version']}, newer than {FORMAT_VERSION}: update mnemic-vision"
+        )
     config = MemotrConfig(**_known(MemotrConfig, header["config"], path))
     given = dict(header["settings"])
     thresholds = Thresholds(**_known(Thresholds, given.pop("thresholds", {}), path))
     given["classes"] = tuple(given.get("classes", ("object",)))
     settings = TrackerSettings(thresholds=thresholds, **_known(TrackerSettings, given, path))
     model = Memotr(config)
-    weights = {key.removeprefix("model."): value.float() if value.is_floating_point() else value
-               for key, value in read_state_dict(path).items()}
+    weights = {
+        key.removeprefix("model."): value.float() if value.is_floating_point() else value
+        for key, value in read_state_dict(path).items()
+    }
     load_exactly(model, weights, path)
     return model.eval(), settings, header["provenance"]
 
@@ -103,7 +108,9 @@ def _known(kind: type, values: dict[str, Any], path: Path) -> dict[str, Any]:
     names = {item.name for item in fields(kind)}
     unknown = sorted(values.keys() - names)
     if unknown:
-        raise ValueError(f"{path} has settings that this version does not know ({', '.join(unknown)}): update mnemic-vision")
+        raise ValueError(
+            f"{path} has settings that this version does not know ({', '.join(unknown)}): update mnemic-vision"
+        )
     return values
 
 

@@ -137,9 +137,7 @@ class ClipCriterion:
         A track whose object is absent keeps its overlap and so its identity until the object returns.
         """
         overlap = matched_iou(seen.boxes, assignment.track, objects)
-        seen = replace(
-            seen, matched=assignment.track, iou=torch.where(assignment.track >= 0, overlap, seen.iou)
-        )
+        seen = replace(seen, matched=assignment.track, iou=torch.where(assignment.track >= 0, overlap, seen.iou))
         matched = assignment.detect
         ids = torch.where(matched >= 0, objects.ids.gather(1, matched.clamp(min=0)), NEGATIVE_ID)
         overlap = matched_iou(detections.boxes, matched, objects)
@@ -237,6 +235,4 @@ def _matched_first(detections: TrackSlots) -> TrackSlots:
 
 
 def _pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
-    return torch.stack(
-        [box_iou(cxcywh_to_xyxy(a), cxcywh_to_xyxy(b)) for a, b in zip(first, second, strict=True)]
-    )
+    return torch.stack([box_iou(cxcywh_to_xyxy(a), cxcywh_to_xyxy(b)) for a, b in zip(first, second, strict=True)])

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float
-from mnemic_core import create
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core import create
 from mnemic_vision.backbone import build_backbone
 from mnemic_vision.deformable_attention import DeformableAttention
 from mnemic_vision.memotr.config import MemotrConfig
@@ -259,9 +259,7 @@ class Memotr(nn.Module):
         positions = None
         if self.config.detector == "deformable":
             positions, joined = joined[..., :dim], joined[..., dim:]
-        return Queries(
-            joined, positions, torch.cat(references, dim=1), torch.cat(paddings, dim=1), noised, proposals
-        )
+        return Queries(joined, positions, torch.cat(references, dim=1), torch.cat(paddings, dim=1), noised, proposals)
 
     def _detect_reference(self) -> Tensor:
         """Return the logits of the detect queries' first boxes; a point with two zeros in the deformable variant."""
@@ -290,7 +288,7 @@ class Memotr(nn.Module):
         )
 
     def _initialise(self) -> None:
-        """Initialise as the official code does: xavier matrices, class prior 0.01, boxes that start as the reference."""
+        """Initialise as the official code: xavier matrices, class prior 0.01, boxes that start as the reference."""
         for parameter in [*self.encoder.parameters(), *self.decoder.parameters()]:
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)

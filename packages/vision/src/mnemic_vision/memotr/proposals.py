@@ -73,7 +73,8 @@ class ProposalHead(nn.Module):
 
     def _sizes(self, image: EncodedImage) -> Float[Tensor, "1 token 1"]:
         sizes = [
-            torch.full((height * width,), PROPOSAL_SIZE * 2**level) for level, (height, width) in enumerate(image.shapes)
+            torch.full((height * width,), PROPOSAL_SIZE * 2**level)
+            for level, (height, width) in enumerate(image.shapes)
         ]
         return torch.cat(sizes).to(image.tokens.device)[None, :, None]
 
@@ -158,9 +159,7 @@ def _move(boxes: Tensor, is_negative: Tensor) -> Tensor:
     return (boxes + sign * amount * reach).clamp(1e-3, 1 - 1e-3)
 
 
-def blocked_between(
-    group: Int[Tensor, " noised"], num_queries: int
-) -> Bool[Tensor, "query query"]:
+def blocked_between(group: Int[Tensor, " noised"], num_queries: int) -> Bool[Tensor, "query query"]:
     """Return who may not see whom in ``[noised ; others]``: groups see themselves and the others never see them."""
     others = torch.full((num_queries - len(group),), -1, device=group.device)
     owner = torch.cat([group, others])

@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
-from mnemic_core import MemoryState, ReadWriteMemory
 from torch import Tensor, nn
 
+from mnemic_core import MemoryState, ReadWriteMemory
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.embeddings import logit, sine_boxes
 from mnemic_vision.memotr.layers import FeedForward, Mlp

@@ -6,9 +6,10 @@ from typing import TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from mnemic_core import MemoryState
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+from mnemic_core import MemoryState
 
 NEGATIVE_ID = -1  # a confident false positive that training keeps as a negative track, or an unused slot
 
