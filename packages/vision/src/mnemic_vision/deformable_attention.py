@@ -17,14 +17,16 @@ With two threads on busy cores all ratios shrink, as every operation waits for t
 saves up to a fifth of the backward pass on quiet cores, but waits eight times as often and then costs five times as
 much: hence few large operations.
 
-Elsewhere, and in compiled and exported graphs, the form is `grid_sample` level by level: it is one kernel a level,
-needs no table of indices, and exports to any back end. That choice is by reasoning; it was not run on a GPU.
+Both directions are operators of their own, which `torch.compile` calls as they are: the code that it generates for
+`grid_sample` took 16 seconds for the encoder forward. On other devices and in exported graphs the form is
+`grid_sample` level by level: it is one kernel a level, needs no table of indices, and runs anywhere. That choice is by
+reasoning; it was not run on a GPU.
 """
 
 import functools
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -162,8 +164,12 @@ def deformable_sample(
         found = f"{locations.shape[3]} levels in locations, {value.shape[1]} cells in value"
         raise ValueError(f"shapes {list(shapes)} have {len(shapes)} levels and {cells} cells, got {found}; pass theirs")
     weights = weights.to(locations.dtype)
-    if value.is_cpu and locations.numel() and not torch.compiler.is_compiling():
-        return _gathered_sample(value, shapes, locations.flatten(3, 4), weights.flatten(3)).flatten(2)
+    # torch.compile claims to be exporting as well (torch 2.11), torch.export does not claim to be Dynamo.
+    is_exporting = torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+    if value.device.type == "cpu" and locations.numel() and not is_exporting:
+        sizes = [size for shape in shapes for size in shape]
+        sampled: Tensor = _gathered_sample(value, sizes, locations.flatten(3, 4), weights.flatten(3))
+        return sampled.flatten(2)
     return _sample_by_level(value, shapes, locations, weights)
 
 
@@ -181,52 +187,83 @@ def _sample_by_level(value: Tensor, shapes: Shapes, locations: Tensor, weights: 
     return torch.unflatten(total, 0, (batch, head)).permute(0, 3, 1, 2).flatten(2).to(value.dtype)
 
 
-class _GatheredSample(torch.autograd.Function):
+@torch.library.custom_op("mnemic_vision::gathered_sample", mutates_args=())
+def _gathered_sample(value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
     """The form for CPUs: one weighted `embedding_bag` gathers the four corners of all samples of a query and head.
 
-    The gradient of the maps is an `embedding_bag` too, over the samples sorted by the cell that they touch, hence
-    deterministic. Those of locations and weights follow from the scalar products of every gathered row with the
-    gradient of its query. Only the inputs are kept for the backward pass.
+    An operator of its own, so that a compiled graph calls it as it is. Only the inputs are kept for the backward pass.
+
+    Args:
+        value: Maps [batch key head head_dim].
+        sizes: Height and width of each level in turn.
+        locations: [batch query head sample 2].
+        weights: [batch query head sample], in the precision of the locations.
+
+    Returns:
+        [batch query head head_dim].
     """
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(value, locations, weights)
-        ctx.shapes = shapes
-        maps = _PaddedMaps(value, shapes, locations)
-        output = value.new_empty(*weights.shape[:3], value.shape[-1])
-        for item, table in enumerate(maps.rows.flatten(1, 2)):
-            rows, fractions = maps.corners(locations[item])
-            shares = _corner_weights(weights[item], fractions, dim=2)
-            bags, factors = rows.flatten(0, 1).flatten(1), shares.flatten(0, 1).flatten(1)
-            sums = F.embedding_bag(bags, table, mode="sum", per_sample_weights=factors)
-            output[item] = sums.view_as(output[item])
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError("deformable_sample has no second derivative on a CPU; do without create_graph=True")
-        value, locations, weights = ctx.saved_tensors
-        maps = _PaddedMaps(value, ctx.shapes, locations)
-        value_gradient, location_gradient, weight_gradient = (torch.empty_like(x) for x in (value, locations, weights))
-        for item, table in enumerate(maps.rows.flatten(1, 2)):
-            rows, fractions = maps.corners(locations[item])
-            gradient = gradients[0][item].to(weights.dtype).flatten(0, 1).contiguous()
-            products = _row_products(rows, table, gradient)
-            by_location, by_weight = _interpolation_gradients(products.unbind(dim=2), fractions)
-            by_location.mul_(maps.sizes[:, None, None]).mul_(weights[item])
-            location_gradient[item].movedim(-1, 0).copy_(by_location)
-            weight_gradient[item] = by_weight
-            if rows.numel() < len(table):
-                shares = _corner_weights(weights[item], fractions, dim=2).unsqueeze(0)
-            else:  # few rows for many samples: sort these once for all corners
-                rows, shares = rows[:, :, 0], _corner_weights(weights[item], fractions)
-            maps.crop(_collect(gradient, rows, shares, len(table)), value_gradient[item])
-        return value_gradient, None, location_gradient, weight_gradient
+    maps = _PaddedMaps(value, sizes, locations)
+    output = value.new_empty(*weights.shape[:3], value.shape[-1])
+    for item, table in enumerate(maps.rows.flatten(1, 2)):
+        rows, fractions = maps.corners(locations[item])
+        shares = _corner_weights(weights[item], fractions, dim=2)
+        bags, factors = rows.flatten(0, 1).flatten(1), shares.flatten(0, 1).flatten(1)
+        sums = F.embedding_bag(bags, table, mode="sum", per_sample_weights=factors)
+        output[item] = sums.view_as(output[item])
+    return output
 
 
-_gathered_sample: Callable[..., Tensor] = _GatheredSample.apply
+@torch.library.custom_op("mnemic_vision::gathered_sample_backward", mutates_args=())
+def _gathered_sample_backward(
+    gradients: Tensor, value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, locations and weights.
+
+    That of the maps is an `embedding_bag` too, over the samples sorted by the cell that they touch, hence
+    deterministic. The others follow from the scalar products of every gathered row with the gradient of its query.
+    """
+    maps = _PaddedMaps(value, sizes, locations)
+    value_gradient, location_gradient, weight_gradient = (torch.empty_like(x) for x in (value, locations, weights))
+    for item, table in enumerate(maps.rows.flatten(1, 2)):
+        rows, fractions = maps.corners(locations[item])
+        gradient = gradients[item].to(weights.dtype).flatten(0, 1).contiguous()
+        products = _row_products(rows, table, gradient)
+        by_location, by_weight = _interpolation_gradients(products.unbind(dim=2), fractions)
+        by_location.mul_(maps.sizes[:, None, None]).mul_(weights[item])
+        location_gradient[item].movedim(-1, 0).copy_(by_location)
+        weight_gradient[item] = by_weight
+        if rows.numel() < len(table):
+            shares = _corner_weights(weights[item], fractions, dim=2).unsqueeze(0)
+        else:  # few rows for many samples: sort these once for all corners
+            rows, shares = rows[:, :, 0], _corner_weights(weights[item], fractions)
+        maps.crop(_collect(gradient, rows, shares, len(table)), value_gradient[item])
+    return value_gradient, location_gradient, weight_gradient
+
+
+@_gathered_sample.register_fake
+def _(value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
+    return value.new_empty(*weights.shape[:3], value.shape[-1])
+
+
+@_gathered_sample_backward.register_fake
+def _(
+    gradients: Tensor, value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(value), torch.empty_like(locations), torch.empty_like(weights)
+
+
+def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    value, ctx.sizes, locations, weights = inputs
+    ctx.save_for_backward(value, locations, weights)
+
+
+def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    value, locations, weights = ctx.saved_tensors
+    by_value, *others = _gathered_sample_backward(gradient, value, ctx.sizes, locations, weights)
+    return by_value, None, *others
+
+
+_gathered_sample.register_autograd(_differentiate, setup_context=_keep_inputs)
 
 
 class _PaddedMaps:
@@ -236,7 +273,7 @@ class _PaddedMaps:
 
     Args:
         value: Maps [batch key head head_dim].
-        shapes: (height, width) of each level.
+        level_sizes: Height and width of each level in turn.
         locations: [batch query head sample 2], for the precision and the number of samples.
 
     Attributes:
@@ -244,8 +281,8 @@ class _PaddedMaps:
         sizes: (width, height) of the level of each sample [2 sample].
     """
 
-    def __init__(self, value: Tensor, shapes: Shapes, locations: Tensor) -> None:
-        self.shapes = shapes
+    def __init__(self, value: Tensor, level_sizes: Sequence[int], locations: Tensor) -> None:
+        self.shapes = shapes = list(zip(level_sizes[::2], level_sizes[1::2], strict=True))
         num_points = locations.shape[3] // len(shapes)
         pitches = torch.tensor([width + _BORDER for _, width in shapes])
         lengths = torch.tensor([height + 2 * _BORDER for height, _ in shapes]) * pitches

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from jsonargparse import auto_cli
 from rich.console import Console
 
 from mnemic_track.checkpoints import MemoryName
 from mnemic_track.commands import train
+from mnemic_track.commands.parse import call
 from mnemic_track.plots import plot_scores
 from mnemic_track.safe_io import atomic_write
 
@@ -84,9 +84,7 @@ def _spread(values: list[float]) -> str:
 
 def main(command: str, arguments: list[str]) -> None:
     """Run the command line."""
-    auto_cli(
-        ablate, args=_join_lists(arguments), as_positional=False, prog=f"mnemic-track {command}", exit_on_error=False
-    )
+    call(ablate, command, _join_lists(arguments))
 
 
 def _join_lists(arguments: list[str]) -> list[str]:

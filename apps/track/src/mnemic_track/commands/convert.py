@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from jsonargparse import auto_cli
-
+from mnemic_track.commands.parse import call
 from mnemic_track.provenance import provenance
 from mnemic_vision.memotr import Memotr, MemotrConfig, load_official
 from mnemic_vision.memotr.checkpoint import TrackerSettings, save_model
@@ -37,4 +36,4 @@ def convert(
 
 def main(command: str, arguments: list[str]) -> None:
     """Run the command line."""
-    auto_cli(convert, args=arguments, as_positional=True, prog=f"mnemic-track {command}", exit_on_error=False)
+    call(convert, command, arguments, as_positional=True)

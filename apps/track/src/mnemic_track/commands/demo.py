@@ -3,10 +3,10 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from jsonargparse import auto_cli
 from rich.console import Console
 
 from mnemic_track.checkpoints import Device, MemoryName, open_tracker
+from mnemic_track.commands.parse import call
 from mnemic_track.commands.run import run_frames
 from mnemic_track.metrics import SequenceResult, evaluate_sequences
 from mnemic_track.sequences import as_rows, ground_truth
@@ -48,4 +48,4 @@ def demo(
 
 def main(command: str, arguments: list[str]) -> None:
     """Run the command line."""
-    auto_cli(demo, args=arguments, as_positional=False, prog=f"mnemic-track {command}", exit_on_error=False)
+    call(demo, command, arguments)

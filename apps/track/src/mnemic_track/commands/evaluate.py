@@ -6,11 +6,11 @@ from collections.abc import Sequence as Items
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import auto_cli
 from rich.console import Console
 
 from mnemic_core import MemoryReport
 from mnemic_track.checkpoints import SHIPPED, Device, MemoryName, open_tracker
+from mnemic_track.commands.parse import call
 from mnemic_track.commands.run import progress
 from mnemic_track.iou_baseline import track_by_overlap
 from mnemic_track.memory import report_of
@@ -133,4 +133,4 @@ def _dumps(summary: dict[str, Any]) -> str:
 
 def main(command: str, arguments: list[str]) -> None:
     """Run the command line."""
-    auto_cli(evaluate, args=arguments, as_positional=False, prog=f"mnemic-track {command}", exit_on_error=False)
+    call(evaluate, command, arguments)

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from jsonargparse import auto_cli
-
+from mnemic_track.commands.parse import call
 from mnemic_vision.memotr.data import GeneratedSequences
 
 
@@ -28,4 +27,4 @@ def generate(
 
 def main(command: str, arguments: list[str]) -> None:
     """Run the command line."""
-    auto_cli(generate, args=arguments, as_positional=False, prog=f"mnemic-track {command}", exit_on_error=False)
+    call(generate, command, arguments)

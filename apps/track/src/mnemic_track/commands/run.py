@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jsonargparse import auto_cli
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,6 +21,7 @@ from rich.text import Text
 
 from mnemic_core import MemoryReport
 from mnemic_track.checkpoints import Device, MemoryName, open_tracker
+from mnemic_track.commands.parse import call
 from mnemic_track.memory import report_of
 from mnemic_track.plots import plot_memory
 from mnemic_track.results import json_lines_writer, mot_writer
@@ -175,4 +175,4 @@ def _finish(outcome: Outcome, console: Console) -> None:
 
 def main(command: str, arguments: list[str]) -> None:
     """Run the command line."""
-    auto_cli(run, args=arguments, prog=f"mnemic-track {command}", exit_on_error=False)
+    call(run, command, arguments, as_positional=True)

@@ -188,7 +188,7 @@ def as_image(frame: np.ndarray | Tensor) -> Tensor:
         raise ValueError(
             f"expected an RGB frame, array (height, width, 3) or tensor (3, height, width), got {tuple(frame.shape)}"
         )
-    tensor = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1) if isinstance(frame, np.ndarray) else frame
+    tensor = torch.from_numpy(np.array(frame)).permute(2, 0, 1) if isinstance(frame, np.ndarray) else frame
     if min(tensor.shape[1:]) < MIN_SIDE:
         height, width = tensor.shape[1:]
         raise ValueError(f"a frame of {width}x{height} pixels is too small to track in: need {MIN_SIDE} at least")
