@@ -44,6 +44,9 @@ class TrackingTask(pl.LightningModule):
         average_classes: mean of the class loss over classes (official code) instead of the sum; matters with several.
         supervise_passive_tracks: train the tracks that pass through the detection layer as background, as the
             official code does.
+        drop_rate: how often a good track is dropped between two frames, so that the detect queries learn to find an
+            object among tracked ones (MOTR; 0 in the released settings, which train for days).
+        insert_rate: how often a track brings a false positive along (likewise).
         seed: of the noise in training steps; the command line sets it to ``seed_everything``.
     """
 
@@ -62,6 +65,8 @@ class TrackingTask(pl.LightningModule):
         init_checkpoint: Path | None = None,
         average_classes: bool = True,
         supervise_passive_tracks: bool = True,
+        drop_rate: float = 0.0,
+        insert_rate: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -72,6 +77,8 @@ class TrackingTask(pl.LightningModule):
             update_threshold=config.update_threshold,
             supervise_passive_tracks=supervise_passive_tracks,
             average_classes=average_classes,
+            drop_rate=drop_rate,
+            insert_rate=insert_rate,
         )
         self.lr, self.lr_backbone, self.lr_points = lr, lr_backbone, lr_points
         self.weight_decay, self.lr_drops, self.warmup_steps = weight_decay, lr_drops, warmup_steps

@@ -18,4 +18,10 @@ def call(function: Callable[..., Any], command: str, arguments: list[str], *, as
     text = (function.__doc__ or "").partition("\n")[0]
     parser = ArgumentParser(prog=f"mnemic-track {command}", description=text, exit_on_error=False)
     parser.add_function_arguments(function, as_positional=as_positional)
-    function(**parser.instantiate(parser.parse_args(arguments)))
+    function(**parser.instantiate(parser.parse_args([_underscored(word) for word in arguments])))
+
+
+def _underscored(word: str) -> str:
+    """Allow ``--max-size`` for ``--max_size``."""
+    name, equals, value = word.partition("=")
+    return name[:2] + name[2:].replace("-", "_") + equals + value if word.startswith("--") else word

@@ -29,6 +29,8 @@ class TrackCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Say each shared fact once, and let the folder of the run be where checkpoints go."""
+        # `translate` has already turned it into --ckpt_path; it stands here for the help.
+        parser.add_argument("--resume", action="store_true", help="go on where an earlier run stopped or was killed")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         for name in ("last_checkpoint", "best_checkpoint"):

@@ -115,7 +115,7 @@ class Memotr(nn.Module):
     Example:
         >>> config = MemotrConfig(dim=32, ffn_dim=32, encoder_layers=1, decoder_layers=2, num_queries=5, capacity=4)
         >>> model = Memotr(config).eval()
-        >>> images, padding = torch.zeros(1, 3, 64, 64), torch.zeros(1, 64, 64, dtype=torch.bool)
+        >>> images, padding = torch.zeros(1, 3, 128, 128), torch.zeros(1, 128, 128, dtype=torch.bool)
         >>> model(images, padding, model.init_tracks(batch=1)).boxes.shape  # 5 detect and 4 track queries
         torch.Size([1, 9, 4])
     """
