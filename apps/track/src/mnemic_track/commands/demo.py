@@ -9,7 +9,8 @@ from mnemic_track.checkpoints import Device, MemoryName, open_tracker
 from mnemic_track.commands.parse import call
 from mnemic_track.commands.run import run_frames
 from mnemic_track.metrics import SequenceResult, evaluate_sequences
-from mnemic_track.sequences import as_rows, ground_truth
+from mnemic_track.results import read_mot
+from mnemic_track.sequences import ground_truth
 from mnemic_track.tables import scores_table
 from mnemic_vision.memotr.data import GeneratedSequences
 from mnemic_vision.video import open_frames
@@ -42,7 +43,7 @@ def demo(
         generated.write_mot_layout(folder)
         with open_frames(Path(folder, sequence.name)) as frames:
             outcome = run_frames(tracker, frames, out)
-    result = SequenceResult(sequence.name, ground_truth(sequence), as_rows(outcome.frames))
+    result = SequenceResult(sequence.name, ground_truth(sequence), read_mot(outcome.paths["MOT text"]))
     scores_table(evaluate_sequences([result]), "against the generated ground truth", Console())
 
 

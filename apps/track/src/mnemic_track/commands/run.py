@@ -61,23 +61,40 @@ def run(
         run_frames(tracker, frames, out, every=every, names=names)
 
 
+HISTORY_LENGTH = 1024
+
+
 @dataclass
 class Outcome:
     """What a run found.
 
     Attributes:
         paths: the files that were written.
-        frames: tracks of every used frame.
-        history: how the memory was used, an entry for every used frame.
+        num_frames: frames used.
+        identities: ids of all objects seen.
+        history: how the memory was used, at no more than `HISTORY_LENGTH` frames however long the source is.
         report: how it was used in the end.
         failure: why the source broke off, None when it ended well.
     """
 
     paths: dict[str, Path]
-    frames: list[list[Track]] = field(default_factory=list)
+    num_frames: int = 0
+    identities: set[int] = field(default_factory=set)
     history: list[dict[str, Any]] = field(default_factory=list)
     report: MemoryReport | None = None
     failure: Exception | None = None
+    _stride: int = 1
+
+    def count(self, tracker: Tracker, tracks: list[Track]) -> None:
+        """Take note of one more frame."""
+        self.identities.update(track.id for track in tracks)
+        self.report = report_of(tracker)
+        if self.num_frames % self._stride == 0:
+            entry = {"frame": self.num_frames, "tracks": int(tracker.state.valid.sum())}
+            self.history.append(self.report.as_dict() | entry)
+        if len(self.history) == HISTORY_LENGTH:  # every second one is enough from here on
+            self.history, self._stride = self.history[::2], 2 * self._stride
+        self.num_frames += 1
 
 
 def run_frames(
@@ -112,10 +129,8 @@ def run_frames(
             trails.update(tracks)
             video.write(draw_tracks(frame, tracks, trails=trails, names=names))
             for write in writers:
-                write(len(outcome.frames), tracks)
-            outcome.frames.append(tracks)
-            outcome.report = report_of(tracker)
-            outcome.history.append(outcome.report.as_dict() | {"tracks": int(tracker.state.valid.sum())})
+                write(outcome.num_frames, tracks)
+            outcome.count(tracker, tracks)
     _finish(outcome, console)
     if outcome.failure is not None:
         raise outcome.failure
@@ -138,7 +153,7 @@ def _tracked(
             if index % every == 0:
                 yield frame, tracker(frame)
     except (ValueError, OSError) as error:
-        if not outcome.frames:
+        if outcome.num_frames == 0:
             raise
         outcome.failure = error
     except KeyboardInterrupt:
@@ -163,8 +178,7 @@ class _Speed(ProgressColumn):
 
 def _finish(outcome: Outcome, console: Console) -> None:
     """Plot and print what the memory did, and say where the files are."""
-    ids = {track.id for tracks in outcome.frames for track in tracks}
-    console.print(f"{len(outcome.frames)} frames, {len(ids)} identities", highlight=False)
+    console.print(f"{outcome.num_frames} frames, {len(outcome.identities)} identities", highlight=False)
     if outcome.report is not None and outcome.report.capacity:
         plot_memory(outcome.history, outcome.paths["memory plot"])
         console.print(f"memory after the last frame\n{outcome.report.as_table()}", highlight=False)
