@@ -15,3 +15,20 @@ def test_options_may_be_spelt_with_hyphens() -> None:
 
     call(command, "test", ["--max-size=3", "--data_name", "a-b"])
     assert seen == {"max_size": 3, "data_name": "a-b"}
+
+
+def test_a_switch_needs_no_value_but_may_have_one() -> None:
+    seen: list[tuple[bool, str]] = []
+
+    def command(json: bool = False, name: str = "") -> None:
+        """Remember the options.
+
+        Args:
+            json: a switch.
+            name: a name.
+        """
+        seen.append((json, name))
+
+    for words in (["--json"], ["--json", "--name", "x"], ["--json", "false", "--name=x"], []):
+        call(command, "test", words)
+    assert seen == [(True, ""), (True, "x"), (False, "x"), (False, "")]

@@ -123,3 +123,12 @@ def test_two_processes_train_without_looking_for_unused_parameters(tmp_path: Pat
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
     assert load_model(tmp_path / "checkpoints" / "last.ckpt")[2]["step"] == 2
+
+
+def test_frozen_parts_are_not_trained(tmp_path: Path) -> None:
+    task, run = TrackingTask(TINY, SETTINGS, frozen=("backbone", "encoder")), trainer(tmp_path, limit_val_batches=0)
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    run.fit(task, data())
+    changed = {name for name, value in task.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert not [name for name in changed if name.startswith(("backbone", "encoder"))]

@@ -47,6 +47,7 @@ class TrackingTask(pl.LightningModule):
         drop_rate: how often a good track is dropped between two frames, so that the detect queries learn to find an
             object among tracked ones (MOTR; 0 in the released settings, which train for days).
         insert_rate: how often a track brings a false positive along (likewise).
+        frozen: parts of the network that are not trained, such as ``["backbone", "encoder"]``.
         seed: of the noise in training steps; the command line sets it to ``seed_everything``.
     """
 
@@ -67,6 +68,7 @@ class TrackingTask(pl.LightningModule):
         supervise_passive_tracks: bool = True,
         drop_rate: float = 0.0,
         insert_rate: float = 0.0,
+        frozen: tuple[str, ...] = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -84,6 +86,8 @@ class TrackingTask(pl.LightningModule):
         self.weight_decay, self.lr_drops, self.warmup_steps = weight_decay, lr_drops, warmup_steps
         self.seed = seed
         self._results: list[SequenceResult] = []
+        for part in frozen:
+            self.model.get_submodule(part).requires_grad_(False)
         if backbone_weights is not None:
             load_backbone(self.model.backbone, backbone_weights)
         if detector_checkpoint is not None:

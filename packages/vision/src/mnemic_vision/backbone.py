@@ -71,6 +71,7 @@ class TimmBackbone(nn.Module):
         self.is_pretrained = is_pretrained
         if is_pretrained:
             self._freeze_fine_stages()
+        self.train()  # a trainer that takes modules in the mode they are in finds batch norm in the right one
 
     def train(self, mode: bool = True) -> "TimmBackbone":
         """Set the training mode; the batch norms of a pretrained network keep their statistics."""

@@ -1,6 +1,8 @@
 """Command lines made of the signature and the docstring of a function."""
 
 from collections.abc import Callable
+from inspect import signature
+from itertools import zip_longest
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -18,7 +20,13 @@ def call(function: Callable[..., Any], command: str, arguments: list[str], *, as
     text = (function.__doc__ or "").partition("\n")[0]
     parser = ArgumentParser(prog=f"mnemic-track {command}", description=text, exit_on_error=False)
     parser.add_function_arguments(function, as_positional=as_positional)
-    function(**parser.instantiate(parser.parse_args([_underscored(word) for word in arguments])))
+    switches = {f"--{name}" for name, option in signature(function).parameters.items() if option.default is False}
+    words = [_underscored(word) for word in arguments]
+    spelt = [
+        f"{word}=true" if word in switches and following not in {"true", "false"} else word
+        for word, following in zip_longest(words, words[1:])
+    ]
+    function(**parser.instantiate(parser.parse_args(spelt)))
 
 
 def _underscored(word: str) -> str:
