@@ -87,3 +87,12 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save(timm.create_model("test_convnext", pretrained=False).state_dict(), tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other\.pth does not hold the weights of this backbone: \d+ of \d+ missing"):
         load_backbone(build_backbone("test_efficientnet", 1), tmp_path / "other.pth")
+
+
+def test_a_backbone_from_nothing_trains_everything_and_its_batch_norm() -> None:
+    fresh, loaded = (build_backbone("test_resnet", 2, is_pretrained=flag) for flag in (False, True))
+    assert all(parameter.requires_grad for parameter in fresh.parameters())
+    assert not all(parameter.requires_grad for parameter in loaded.parameters())
+    norms = [[m.training for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)] for net in (fresh, loaded)]
+    assert all(norms[0])
+    assert not any(norms[1])
