@@ -19,11 +19,9 @@ from mnemic_track.sequences import as_rows, ground_truth, track_sequence
 from mnemic_track.tables import scores_table
 from mnemic_vision.backbone import load_backbone
 from mnemic_vision.draw import draw_tracks
-from mnemic_vision.loading import read_state_dict
 from mnemic_vision.memotr import ClipBatch, ClipCriterion, Memotr, MemotrConfig, Tracker, clip_loss, import_detector
-from mnemic_vision.memotr.checkpoint import FORMAT_VERSION, KIND, TrackerSettings
+from mnemic_vision.memotr.checkpoint import FORMAT_VERSION, KIND, TrackerSettings, load_weights
 from mnemic_vision.memotr.data import Sequence
-from mnemic_vision.memotr.weights import load_exactly
 
 
 class TrackingTask(pl.LightningModule):
@@ -201,13 +199,3 @@ class TrackingTask(pl.LightningModule):
         )
         if self.trainer.is_global_zero:
             scores_table(scores, f"{split}, epoch {self.current_epoch}")
-
-
-def load_weights(model: Memotr, path: str | Path) -> None:
-    """Load one of our checkpoints into a network of the same sizes; its memory may be another one.
-
-    Raises:
-        ValueError: if it is of other sizes or of another model.
-    """
-    weights = {key.removeprefix("model."): value.float() for key, value in read_state_dict(path).items()}
-    load_exactly(model, weights, path)

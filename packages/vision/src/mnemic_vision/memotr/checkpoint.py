@@ -90,12 +90,22 @@ def load_model(path: str | Path) -> tuple[Memotr, TrackerSettings, dict[str, Any
     given["classes"] = tuple(given.get("classes", ("object",)))
     settings = TrackerSettings(thresholds=thresholds, **_known(TrackerSettings, given, path))
     model = Memotr(config)
+    load_weights(model, path)
+    return model.eval(), settings, header["provenance"]
+
+
+def load_weights(model: Memotr, path: str | Path) -> None:
+    """Load a checkpoint of ours into a network of the same sizes; its memory may be another one.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is of other sizes or of another model.
+    """
     weights = {
         key.removeprefix("model."): value.float() if value.is_floating_point() else value
         for key, value in read_state_dict(path).items()
     }
     load_exactly(model, weights, path)
-    return model.eval(), settings, header["provenance"]
 
 
 def load_tracker(path: str | Path, device: torch.device | str = "cpu", use_bf16: bool = False) -> Tracker:
