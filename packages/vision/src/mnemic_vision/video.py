@@ -153,7 +153,7 @@ def _upright(frame: av.VideoFrame) -> Frame:
 
 def _open_folder(folder: Path) -> FrameSource:
     images = folder / "img1" if (folder / "img1").is_dir() else folder
-    paths = sorted((path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=_natural_order)
+    paths = sorted((path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
     if not paths:
         raise ValueError(f"{images} holds no jpg or png image; give a folder of images or a video file")
     return FrameSource(
@@ -164,9 +164,9 @@ def _open_folder(folder: Path) -> FrameSource:
     )
 
 
-def _natural_order(path: Path) -> list[tuple[int, str]]:
-    """Sort key that puts frame2 before frame10: digits count as numbers."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.name)]
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """Return a sort key that puts frame2 before frame10: digits count as numbers."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def _sequence_frame_rate(path: Path) -> float:

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mnemic_vision.memotr.data.ground_truth import read_ground_truth
 from mnemic_vision.memotr.data.sequence import ImageFiles, Sequence
-from mnemic_vision.video import DEFAULT_FRAME_RATE, IMAGE_SUFFIXES
+from mnemic_vision.video import DEFAULT_FRAME_RATE, IMAGE_SUFFIXES, natural_order
 
 Part: TypeAlias = Literal["all", "first_half", "second_half"]
 
@@ -134,11 +134,8 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def _image_names(folder: Path) -> list[str]:
     """Return the names of the images of a folder in natural order: 2 before 10."""
-
-    def key(name: str) -> list[tuple[int, str]]:
-        return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
-
-    return sorted((path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=key)
+    images = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return [path.name for path in sorted(images, key=natural_order)]
 
 
 def _frame_names(images: Path, length: int | None) -> list[str]:
