@@ -124,7 +124,8 @@ def loggers(root: str) -> list[Logger]:
 
 def silence() -> None:
     """Switch off advertisements and warnings about things that a user of this program cannot change."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
+    for part in ("pytorch.utilities.rank_zero", "fabric.utilities.rank_zero", "fabric.utilities.seed"):
+        logging.getLogger(f"lightning.{part}").addFilter(_is_news)
     for message in (
         ".*LeafSpec.*",
         "LightningCLI's args parameter.*",
