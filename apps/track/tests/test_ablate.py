@@ -2,6 +2,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from torch.testing import assert_close
 
 from mnemic_track import cli
 from mnemic_track.commands import ablate, train
@@ -35,6 +37,22 @@ def test_each_memory_is_trained_with_each_seed_once(tmp_path: Path, monkeypatch:
     with pytest.raises(SystemExit, match="0"):
         cli.main(command)
     assert json.loads((out / "ablation.json").read_text())["scores"] == first
+
+
+def test_epochs_of_single_frames_are_shared_and_change_no_result(tmp_path: Path) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY.replace("max_epochs: 1", "max_epochs: 2") + "  clip_lengths: {0: 1, 1: 2}\n")
+    assert ablate.single_frame_epochs(str(config)) == 1
+    common = [f"--config={config}", "--seed_everything=3"]
+    start = ablate.train_without_memory(common, 1, tmp_path / "start")
+    arguments = [*common, "--model.config.memory=window"]
+    shared = ablate.run_once(arguments, tmp_path / "shared", start)
+    assert shared == ablate.run_once(arguments, tmp_path / "whole")
+    weights = [
+        torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in ("shared", "whole")
+    ]
+    assert_close(weights[0], weights[1], atol=0.0, rtol=0.0)
 
 
 def test_the_table_has_mean_and_spread() -> None:

@@ -1,5 +1,6 @@
 import csv
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -167,3 +168,26 @@ def test_a_second_run_in_the_same_folder_is_refused(config: Path, tmp_path: Path
     train.main("fit", arguments)
     with pytest.raises(ValueError, match="continue it with --resume"):
         train.main("fit", arguments)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "stranger"])
+def test_a_damaged_or_foreign_checkpoint_is_refused_and_runs_no_code(tmp_path: Path, damage: str) -> None:
+    file, mark = tmp_path / "bad.ckpt", tmp_path / "mark"
+    WholeFileIO().save_checkpoint({"state_dict": {"weight": torch.zeros(100)}}, file)
+    if damage == "truncated":
+        file.write_bytes(file.read_bytes()[:-100])
+    else:
+        file.write_bytes(pickle.dumps(_Payload(mark)))
+    with pytest.raises(ValueError, match=r"bad\.ckpt"):
+        WholeFileIO().load_checkpoint(file)
+    assert not mark.exists()
+
+
+class _Payload:
+    """Makes a file when it is unpickled the careless way."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.mark,)

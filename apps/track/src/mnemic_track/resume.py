@@ -22,10 +22,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from mnemic_track.safe_io import atomic_write
+from mnemic_vision.loading import read_checkpoint
 
 
 class WholeFileIO(TorchCheckpointIO):
-    """Writes checkpoints beside their place and renames them: a kill or a full disk leaves the earlier one."""
+    """Writes checkpoints beside their place and renames them: a kill or a full disk leaves the earlier one.
+
+    What it reads is data only: a checkpoint of a stranger runs no code.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint; its folder is made when absent."""
@@ -34,6 +38,16 @@ class WholeFileIO(TorchCheckpointIO):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, "wb") as file:
             torch.save(checkpoint, file)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Return the content, on the CPU: the network, the optimiser and the schedule copy it to where they are.
+
+        Raises:
+            ValueError: if the file is truncated or holds more than tensors and plain data.
+        """
+        return read_checkpoint(path)
 
 
 class LastCheckpoint(ModelCheckpoint):

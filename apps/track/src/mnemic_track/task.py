@@ -79,6 +79,7 @@ class TrackingTask(pl.LightningModule):
             average_classes=average_classes,
             drop_rate=drop_rate,
             insert_rate=insert_rate,
+            detect_alone=config.detect_alone,
         )
         self.lr, self.lr_backbone, self.lr_points = lr, lr_backbone, lr_points
         self.weight_decay, self.lr_drops, self.warmup_steps = weight_decay, lr_drops, warmup_steps

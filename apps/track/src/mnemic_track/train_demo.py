@@ -1,9 +1,8 @@
 """``make train-demo``: train the checkpoint that the demo ships.
 
-Three stages with the network and data of ``memotr_pets``: a detector on single frames; then, with the image features
-fixed, the part that must learn not to find again what a track already covers; then all of it on clips. They train on
-generated sequences and, where it lies beside the repository, on the real training clip. Call it again after an
-interruption: it goes on where it was.
+Two stages with the network and data of ``memotr_pets``: a detector on single frames, then all of it on clips. They
+train on generated sequences and, where it lies beside the repository, on the real training clip. Call it again after
+an interruption: it goes on where it was.
 """
 
 from importlib.util import find_spec
@@ -15,18 +14,14 @@ from mnemic_track.checkpoints import SHIPPED
 from mnemic_track.commands import train
 from mnemic_vision.memotr.checkpoint import load_model, save_model
 
-GENERATED = "{name: generated, world: {num_sequences: %d, num_frames: 40, size: [288, 384], seed: %d}}"
-# Without many dropped tracks, hardly any object of a clip is untracked after the first frame, and in a short training
-# the detect queries learn to stay silent as soon as there are tracks.
-RELATIONS = ["--model.drop_rate=0.5", "--model.insert_rate=0.1", "--model.frozen=[backbone, projections, encoder]"]
-CLIPS = ["--model.drop_rate=0.3", "--model.insert_rate=0.1"]
+GENERATED = "{name: generated, world: {num_sequences: %d, num_frames: 20, size: [288, 384], seed: %d}}"
 
 
 def train_demo(
     out: Path = Path("runs/train_demo"),
     real: Path = Path("../shared/data/tracking"),
     backbone_weights: Path | None = None,
-    epochs: tuple[int, int, int] = (8, 6, 8),
+    epochs: tuple[int, int] = (10, 5),
     checkpoint: Path = SHIPPED,
     options: tuple[str, ...] = (),
 ) -> None:
@@ -37,11 +32,11 @@ def train_demo(
         real: folder with ``train`` and ``val`` sequences to use besides generated ones, if it exists.
         backbone_weights: ImageNet weights of tf_efficientnet_lite0; None: those of the package that
             ``make train-demo`` installs.
-        epochs: of the three stages.
+        epochs: of the two stages.
         checkpoint: file to write.
         options: further options of fit for all stages.
     """
-    sources, held_out = [GENERATED % (8, 1)], [GENERATED % (2, 2)]
+    sources, held_out = [GENERATED % (10, 1)], [GENERATED % (4, 2)]
     if (real / "train").is_dir():
         sources.append(f"{{name: mot, root: {real / 'train'}}}")
         held_out = [f"{{name: mot, root: {real / 'val'}}}"]
@@ -49,9 +44,7 @@ def train_demo(
     detector = ["--data.clip_lengths={0: 1}", "--data.batch_size=4"]
     detector.append(f"--model.backbone_weights={backbone_weights or packaged_weights()}")
     last = None
-    for name, length, extra in zip(
-        ("detector", "relations", "clips"), epochs, (detector, RELATIONS, CLIPS), strict=True
-    ):
+    for name, length, extra in zip(("detector", "clips"), epochs, (detector, []), strict=True):
         start = [] if last is None else [f"--model.init_checkpoint={last}"]
         last = _stage(out / name, length, [*shared, *extra, *start, *options])
     best = last.with_name("best.ckpt")

@@ -1,8 +1,9 @@
 """Box conversions. ``cxcywh`` is centre and size, ``xyxy`` two corners, ``xywh`` top left corner and size."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.ops import box_convert
+from torchvision.ops import box_convert, box_iou
 
 
 def cxcywh_to_xyxy(boxes: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 4"]:
@@ -21,3 +22,10 @@ def xywh_to_cxcywh(boxes: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 4"
     """Return centre and size of boxes given by top left corner and size."""
     converted: Tensor = box_convert(boxes, "xywh", "cxcywh")
     return converted
+
+
+def pairwise_iou(
+    first: Float[Tensor, "batch first 4"], second: Float[Tensor, "batch second 4"]
+) -> Float[Tensor, "batch first second"]:
+    """Return the overlap of all pairs of cxcywh boxes in each sample."""
+    return torch.stack([box_iou(cxcywh_to_xyxy(a), cxcywh_to_xyxy(b)) for a, b in zip(first, second, strict=True)])

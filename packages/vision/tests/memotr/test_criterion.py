@@ -22,6 +22,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"detector": "dab"},
     {"detector": "deformable"},
     {"detector": "dab", "two_stage": True, "denoising_groups": 2},
+    {"detector": "dab", "two_stage": True, "denoising_groups": 2, "detect_alone": True},
     {"detector": "dab", "memory": "window"},
     {"detector": "dab", "memory": "none"},
 ]
@@ -163,6 +164,35 @@ def test_augmentation_happens_at_its_rates() -> None:
     assert_close(inserted.float().mean(), torch.tensor(0.375), atol=0.05, rtol=0.0)
 
 
+def test_alone_detect_queries_are_matched_to_all_objects_and_those_of_a_good_track_are_not_born_again() -> None:
+    model, output, tracks, targets = random_scene()
+    objects = pad_targets(targets)
+    criterion = ClipCriterion(detect_alone=True)
+    assignment = criterion.assign(output, tracks, objects)
+    for layer in assignment.layers:
+        for row, target in enumerate(targets):
+            assert {*layer[row, :DETECT].tolist()} >= {*range(len(target.ids))}
+    # Of the objects with identities 12 and 21, a track covers the first well and the second badly.
+    for row, item in ((0, 2), (1, 1)):
+        output.boxes[row, DETECT] = objects.boxes[row, item] + (0.0 if row == 0 else 0.5)
+    seen, detections = criterion.label(*model.observe(tracks, output), assignment, objects)
+    assert 12 not in detections.ids[0]
+    assert {10, 11, 13} <= {*detections.ids[0].tolist()}
+    assert {21, 22} <= {*detections.ids[1].tolist()}
+
+
+def test_alone_a_detection_on_a_track_or_on_a_better_detection_is_not_born() -> None:
+    seen, detections = candidates(
+        [(1, 0.9, 0.9)], [(-1, 0.0, 0.9), (-1, 0.0, 0.8), (5, 0.8, 0.2), (-1, 0.0, 0.9), (6, 0.9, 0.9)]
+    )
+    place = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.8, 0.8, 0.1, 0.1]])
+    seen.boxes[0, 0], detections.boxes[0] = place[0], torch.tensor([0.5, 0.5, 0.1, 0.1])
+    detections.boxes[0, 0], detections.boxes[0, 1] = place[0] + 0.01, place[1]
+    detections.boxes[0, 4] = torch.tensor([0.2, 0.8, 0.1, 0.1])
+    # One false positive lies on the track, one on the matched detection 5, one is alone: only that one is a negative.
+    assert ids_of(ClipCriterion(detect_alone=True).carry(seen, detections)[0]) == [1, 5, 6, -1]
+
+
 def test_passive_tracks_are_supervised_by_the_class_loss_of_early_layers_only() -> None:
     _, output, tracks, targets = random_scene()
     with_quirk, assignment, _ = ClipCriterion().frame(output, tracks, targets)
@@ -200,7 +230,7 @@ def test_every_parameter_gets_a_finite_gradient(
     config: MemotrConfig, build: Build, make_clip: MakeClip, variant: dict[str, Any], counts: list[int], frames: int
 ) -> None:
     model = build(replace(config, **variant)).train()
-    loss, found = gradients(model, make_clip(counts, frames), ClipCriterion())
+    loss, found = gradients(model, make_clip(counts, frames), ClipCriterion(detect_alone=model.config.detect_alone))
     assert loss.isfinite()
     assert [name for name, gradient in found.items() if gradient is None] == []
     assert [name for name, gradient in found.items() if not gradient.isfinite().all()] == []
@@ -237,7 +267,7 @@ def test_a_few_steps_on_one_clip_lower_its_loss(
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
     for _ in range(8):
-        loss, _ = gradients(model, clip, ClipCriterion())
+        loss, _ = gradients(model, clip, ClipCriterion(detect_alone=model.config.detect_alone))
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]

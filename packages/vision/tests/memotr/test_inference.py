@@ -111,6 +111,22 @@ def test_tracks_are_written_only_above_score_and_area(model: Memotr) -> None:
     assert not visible(at_threshold, size, Thresholds(min_area=0.0))[0].any()
 
 
+def test_alone_a_detection_that_overlaps_a_track_or_a_better_one_is_not_born(
+    config: MemotrConfig, build: Build
+) -> None:
+    model = build(replace(config, num_queries=2, capacity=3, num_classes=2, detect_alone=True))
+    output = answer(model, [[0.8, LOW], [0.9, LOW]], [])
+    output.boxes[0, :2] = torch.tensor([0.5, 0.5, 0.2, 0.2])
+    tracks = advance(model, model.init_tracks(1), output, Thresholds())
+    assert tracks.scores[0, 0] == pytest.approx(0.9)
+    assert alive(tracks) == [0]
+    output = answer(model, [[0.9, LOW], [0.9, LOW]], [[0.9, LOW]])
+    output.boxes[0, :3] = torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.2, 0.2, 0.2, 0.2], [0.51, 0.5, 0.2, 0.2]])
+    tracks = advance(model, tracks, output, Thresholds())
+    assert alive(tracks) == [0, 1]
+    assert torch.equal(tracks.boxes[0, 1], output.boxes[0, 1])
+
+
 def test_streams_are_born_and_die_each_for_itself(model: Memotr) -> None:
     quiet, busy = answer(model, [[LOW, LOW]] * 2, []), answer(model, [[0.9, LOW]] * 2, [])
     both = FrameOutput(

@@ -1,7 +1,7 @@
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"detector": "dab", "merge_layer": 0},
     {"detector": "deformable"},
     {"detector": "dab", "two_stage": True},
+    {"detector": "dab", "two_stage": True, "detect_alone": True},
 ]
 
 
@@ -69,6 +70,23 @@ def test_streams_in_one_batch_are_tracked_like_one_by_one(
         alone = stream(model, images[:, row : row + 1], padding[row : row + 1])
         for (_, tracks), (_, single) in zip(together, alone, strict=True):
             assert_same_tracks(tracks.index_select(torch.tensor([row])), single)
+
+
+@pytest.mark.parametrize("detector", ["dab", "deformable"])
+def test_alone_detect_queries_answer_as_if_there_were_no_tracks(
+    config: MemotrConfig, build: Build, detector: Literal["dab", "deformable"]
+) -> None:
+    model = build(replace(config, detector=detector, detect_alone=True))
+    image, padding, tracks = video(streams=1, frames=1)[0], paddings([64]), model.init_tracks(1)
+    expected = model(image, padding, tracks)
+    tracks.valid[0, :3] = True
+    tracks.query[0, :3] = torch.randn(3, model.config.query_dim)
+    output = model(image, padding, tracks)
+    for layer, without in zip(output.layers, expected.layers, strict=True):
+        assert_close(layer.boxes[:, : output.num_detect], without.boxes[:, : output.num_detect])
+        assert_close(layer.logits[:, : output.num_detect], without.logits[:, : output.num_detect])
+    joint = build(replace(config, detector=detector))(image, padding, tracks)
+    assert not torch.allclose(joint.logits[:, : output.num_detect], expected.logits[:, : output.num_detect])
 
 
 def test_permuting_streams_permutes_results(config: MemotrConfig, build: Build) -> None:

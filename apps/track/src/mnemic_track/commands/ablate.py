@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
+import yaml
 from rich.console import Console
 
 from mnemic_track.checkpoints import MemoryName
@@ -26,7 +27,8 @@ def ablate(
 ) -> None:
     """Train and validate each memory with each seed, all else equal, and write a table.
 
-    Runs that are finished are not repeated, and one that was killed goes on where it was: call it again.
+    As long as clips have one frame, no memory is read: those epochs are the same for all memories and are trained once a
+    seed. Runs that are finished are not repeated, and one that was killed goes on where it was: call it again.
 
     Args:
         config: config of the runs.
@@ -38,8 +40,11 @@ def ablate(
     out.mkdir(parents=True, exist_ok=True)
     table: dict[str, list[Scores]] = {memory: [] for memory in memories}
     for seed in seeds:
+        common = [f"--config={config}", f"--seed_everything={seed}", *options]
+        start = train_without_memory(common, single_frame_epochs(config), out / f"start-{seed}")
         for memory in memories:
-            table[memory].append(run_once(config, memory, seed, out / f"{memory}-{seed}", options))
+            folder = out / f"{memory}-{seed}"
+            table[memory].append(run_once([*common, f"--model.config.memory={memory}"], folder, start))
             with atomic_write(out / "ablation.json") as file:
                 json.dump({"config": config, "seeds": list(seeds), "scores": table}, file, indent=1)
     with atomic_write(out / "ablation.md") as file:
@@ -48,17 +53,34 @@ def ablate(
     Console().print(markdown(table), markup=False, highlight=False)
 
 
-def run_once(config: str, memory: str, seed: int, folder: Path, options: Sequence[str] = ()) -> Scores:
+def single_frame_epochs(config: str) -> int:
+    """Return in how many epochs at the start of training the clips of a config have one frame."""
+    lengths = yaml.safe_load(train.find_config(config).read_text()).get("data", {}).get("clip_lengths") or {0: 2}
+    return min((epoch for epoch, length in lengths.items() if length > 1), default=0)
+
+
+def train_without_memory(arguments: list[str], epochs: int, folder: Path) -> Path | None:
+    """Train the epochs that all memories share; return the checkpoint to go on from, None without such epochs."""
+    if not epochs:
+        return None
+    here = [f"--trainer.default_root_dir={folder}", f"--trainer.max_epochs={epochs}", "--trainer.limit_val_batches=0"]
+    train.main("fit", [*arguments, *here, "--resume"])
+    return folder / "checkpoints" / "last.ckpt"
+
+
+def run_once(arguments: list[str], folder: Path, start: Path | None = None) -> Scores:
     """Train one network, or take what an earlier call found; return the scores of its last validation."""
-    result = folder / "scores.json"
+    result, last = folder / "scores.json", folder / "checkpoints" / "last.ckpt"
     if not result.exists():
-        arguments = ["--config", config, f"--trainer.default_root_dir={folder}", f"--seed_everything={seed}"]
-        arguments += [f"--model.config.memory={memory}", *options]
+        if start is not None and not last.exists():
+            last.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(last, "wb") as file:
+                file.write(start.read_bytes())
+        arguments = [*arguments, f"--trainer.default_root_dir={folder}"]
         metrics = train.main("fit", [*arguments, "--resume"]).trainer.callback_metrics
         if "val/hota" not in metrics:
             # A finished run whose scores were not written yet: validate its last state.
-            arguments.append(f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}")
-            metrics = train.main("validate", arguments).trainer.callback_metrics
+            metrics = train.main("validate", [*arguments, f"--ckpt_path={last}"]).trainer.callback_metrics
         with atomic_write(result) as file:
             json.dump({name: float(metrics[f"val/{name}"]) for name in SCORES}, file)
     scores: Scores = json.loads(result.read_text())

@@ -124,13 +124,19 @@ def loggers(root: str) -> list[Logger]:
 
 def silence() -> None:
     """Switch off advertisements and warnings about things that a user of this program cannot change."""
-    for part in ("pytorch.utilities.rank_zero", "fabric.utilities.rank_zero", "fabric.utilities.seed"):
+    for part in (
+        "pytorch.utilities.rank_zero",
+        "fabric.utilities.rank_zero",
+        "fabric.utilities.seed",
+        "pytorch.trainer.connectors.checkpoint_connector",
+    ):
         logging.getLogger(f"lightning.{part}").addFilter(_is_news)
     for message in (
         ".*LeafSpec.*",
         "LightningCLI's args parameter.*",
         ".*does not have many workers.*",
         ".*in eval mode at the start of training.*",  # frozen batch norm
+        ".*dirpath has changed from.*",  # an ablation goes on from epochs that it shares
         ".*Checkpoint directory .* exists and is not empty.*",  # that is where it resumes from
         ".*lr_scheduler.step.*before.*optimizer.step.*",
         ".*Total length of `list` across ranks is zero.*",  # training without validation
@@ -142,4 +148,4 @@ def silence() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return not any(words in record.getMessage() for words in ("Tip:", "Seed set to", "TPU available"))
+    return not any(words in record.getMessage() for words in ("Tip:", "Seed set to", "TPU available", "`weights_only`"))

@@ -34,6 +34,9 @@ class MemotrConfig:
         update_threshold: a track's memory and reference change only where its score is above this.
         two_stage: detect queries start from the encoder's best distinct tokens instead of learned anchors.
             Not in MeMOTR; trains a detector from scratch in far fewer steps.
+        detect_alone: detect queries never see the tracks; they find every object in every frame, and one that overlaps
+            a track is not born again. Not in MeMOTR, whose detect queries learn to leave tracked objects alone; that
+            takes far more training.
         denoising_groups: groups of noised ground-truth queries in training (0: off). Not in MeMOTR.
         activation_checkpointing: recompute encoder layers in the backward pass to save memory.
     """
@@ -60,6 +63,7 @@ class MemotrConfig:
     memory_options: dict[str, float] | None = None
     update_threshold: float = 0.5
     two_stage: bool = False
+    detect_alone: bool = False
     denoising_groups: int = 0
     activation_checkpointing: bool = False
 

@@ -9,14 +9,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import box_iou
 
-from mnemic_vision.boxes import cxcywh_to_xyxy
+from mnemic_vision.boxes import pairwise_iou
 from mnemic_vision.matching import hungarian, matching_cost
 from mnemic_vision.memotr.losses import Losses, Objects, matched_iou, pad_targets, proposal_losses, set_losses
 from mnemic_vision.memotr.model import FrameOutput, LayerPrediction, Memotr
 from mnemic_vision.memotr.targets import ClipBatch, Target
-from mnemic_vision.memotr.tracks import NEGATIVE_ID, TrackSlots, TrackState
+from mnemic_vision.memotr.tracks import NEGATIVE_ID, TrackSlots, TrackState, is_distinct
 
 MIN_IOU = 0.5  # a track that overlaps its object less becomes a negative
 
@@ -69,6 +68,7 @@ class ClipCriterion:
             augmentation, off in all released settings).
         insert_rate: probability that a track brings the unmatched detection that overlaps it most along as a
             negative track (likewise). With one of the rates above 0 no other false positive is carried on.
+        detect_alone: train the detect queries on all objects, as `MemotrConfig` says.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class ClipCriterion:
         average_classes: bool = True,
         drop_rate: float = 0.0,
         insert_rate: float = 0.0,
+        detect_alone: bool = False,
     ) -> None:
         self.merge_layer = merge_layer
         self.loss_weights = loss_weights
@@ -90,6 +91,7 @@ class ClipCriterion:
         self.average_classes = average_classes
         self.drop_rate = drop_rate
         self.insert_rate = insert_rate
+        self.detect_alone = detect_alone
 
     def frame(
         self, output: FrameOutput, tracks: TrackState, targets: list[Target]
@@ -111,7 +113,8 @@ class ClipCriterion:
         untracked = objects.valid & ~same.any(dim=1)
         count = output.num_detect
         costs = [self._costs(layer, count, objects) for layer in output.layers]
-        allowed = [objects.valid if index < self.merge_layer else untracked for index in range(len(costs))]
+        num_alone = len(costs) if self.detect_alone else self.merge_layer
+        allowed = [objects.valid if index < num_alone else untracked for index in range(len(costs))]
         matched = hungarian(torch.cat(costs), torch.cat(allowed)).split(len(objects.boxes))
         passive = torch.full_like(track, -1)
         layers = [
@@ -139,6 +142,8 @@ class ClipCriterion:
         overlap = matched_iou(seen.boxes, assignment.track, objects)
         seen = replace(seen, matched=assignment.track, iou=torch.where(assignment.track >= 0, overlap, seen.iou))
         matched = assignment.detect
+        if self.detect_alone:
+            matched = torch.where(_is_held(matched, seen), -1, matched)
         ids = torch.where(matched >= 0, objects.ids.gather(1, matched.clamp(min=0)), NEGATIVE_ID)
         overlap = matched_iou(detections.boxes, matched, objects)
         return seen, replace(detections, ids=ids, matched=matched, iou=overlap)
@@ -156,6 +161,9 @@ class ClipCriterion:
             keep = seen.valid & ((seen.scores > self.update_threshold) | (seen.ids >= 0))
             confident = detections.logits.sigmoid().amax(dim=-1) > self.update_threshold
             born = confident | (detections.ids >= 0)
+        if self.detect_alone:
+            priority = detections.logits.sigmoid().amax(dim=-1) + (detections.ids >= 0)
+            born = born & is_distinct(detections, replace(seen, valid=keep), priority)
         carried, newborn = seen.compact(keep).append(replace(detections, valid=born))
         ids = torch.where(carried.iou < MIN_IOU, NEGATIVE_ID, carried.ids)
         return replace(carried, ids=ids), newborn
@@ -196,7 +204,7 @@ class ClipCriterion:
         chosen = torch.cat([keep, born], dim=1)
         chosen = chosen & (torch.rand(chosen.shape, device=chosen.device) < self.insert_rate)
         unmatched = detections.ids < 0
-        overlap = _pairwise_iou(torch.cat([seen.boxes, detections.boxes], dim=1), detections.boxes)
+        overlap = pairwise_iou(torch.cat([seen.boxes, detections.boxes], dim=1), detections.boxes)
         best = F.one_hot(overlap.masked_fill(~unmatched[:, None], -1).argmax(dim=2), overlap.shape[2]).bool()
         inserted = (best & chosen[..., None]).any(dim=1)
         few = unmatched.sum(dim=1) <= chosen.sum(dim=1)  # no more than wanted: all of them
@@ -229,10 +237,12 @@ def clip_loss(
     return criterion.total(losses, num_objects) + 0.0 * tracks.query.sum(), losses, tracks
 
 
+def _is_held(matched: Tensor, seen: TrackState) -> Tensor:
+    """Return which detections are of an object that a track already covers."""
+    held = torch.where(seen.valid & (seen.iou >= MIN_IOU), seen.matched, -1)
+    return (matched >= 0) & (matched[:, :, None] == held[:, None]).any(dim=2)
+
+
 def _matched_first(detections: TrackSlots) -> TrackSlots:
     """Return the detections with those of an object in front: the order in which the official code appends them."""
     return detections.take((detections.ids < 0).long().argsort(dim=1, stable=True))
-
-
-def _pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
-    return torch.stack([box_iou(cxcywh_to_xyxy(a), cxcywh_to_xyxy(b)) for a, b in zip(first, second, strict=True)])

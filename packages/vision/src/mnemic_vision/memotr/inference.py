@@ -16,7 +16,7 @@ from mnemic_vision.boxes import cxcywh_to_xywh
 from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.loading import read_tensors
 from mnemic_vision.memotr.model import FrameOutput, Memotr
-from mnemic_vision.memotr.tracks import TrackState
+from mnemic_vision.memotr.tracks import TrackState, is_distinct
 from mnemic_vision.tracks import Track
 from mnemic_vision.video import open_frames
 
@@ -55,7 +55,10 @@ def advance(model: Memotr, tracks: TrackState, output: FrameOutput, thresholds: 
     score = seen.logits.sigmoid().gather(2, seen.labels[..., None])[..., 0]
     missed = torch.where(score < thresholds.track, seen.missed + 1, 0)
     kept = replace(seen, missed=missed).compact(seen.valid & (missed < thresholds.miss_tolerance))
-    born = detections.logits.sigmoid().amax(dim=-1) >= thresholds.detect
+    certainty = detections.logits.sigmoid().amax(dim=-1)
+    born = certainty >= thresholds.detect
+    if model.config.detect_alone:
+        born = born & is_distinct(detections, kept, certainty)
     number = born.long().cumsum(dim=1)
     ids = tracks.next_id[:, None] + number - 1
     carried, newborn = kept.append(replace(detections, valid=born, ids=ids))

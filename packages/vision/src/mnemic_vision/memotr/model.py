@@ -174,9 +174,6 @@ class Memotr(nn.Module):
         image = self._encode(features, padding)
         queries = self._queries(image, tracks, targets)
         num_noised = 0 if queries.noised is None else queries.noised.content.shape[1]
-        blocked = None
-        if queries.noised is not None:
-            blocked = blocked_between(queries.noised.group, queries.content.shape[1])
         decoded = self.decoder(
             queries.content,
             queries.positions,
@@ -184,7 +181,7 @@ class Memotr(nn.Module):
             image,
             queries.padding,
             num_noised + self.config.num_queries,
-            blocked,
+            self._blocked(queries, num_noised),
         )
         return self._output(decoded, queries, num_noised)
 
@@ -260,6 +257,19 @@ class Memotr(nn.Module):
         if self.config.detector == "deformable":
             positions, joined = joined[..., :dim], joined[..., dim:]
         return Queries(joined, positions, torch.cat(references, dim=1), torch.cat(paddings, dim=1), noised, proposals)
+
+    def _blocked(self, queries: Queries, num_noised: int) -> Tensor | None:
+        """Return True where one query may not see another, None where all see all."""
+        if queries.noised is None and not self.config.detect_alone:
+            return None
+        count = queries.content.shape[1]
+        blocked = torch.zeros(count, count, dtype=torch.bool, device=queries.content.device)
+        if queries.noised is not None:
+            blocked = blocked_between(queries.noised.group, count)
+        if self.config.detect_alone:
+            first_track = num_noised + self.config.num_queries
+            blocked[num_noised:first_track, first_track:] = True
+        return blocked
 
     def _detect_reference(self) -> Tensor:
         """Return the logits of the detect queries' first boxes; a point with two zeros in the deformable variant."""

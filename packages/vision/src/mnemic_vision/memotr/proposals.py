@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torchvision.ops import box_iou
 
-from mnemic_vision.boxes import cxcywh_to_xyxy
+from mnemic_vision.boxes import pairwise_iou
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.embeddings import logit
 from mnemic_vision.memotr.layers import Mlp
@@ -89,10 +88,9 @@ class ProposalHead(nn.Module):
             )
         pool = min(POOL_FACTOR * self.num_queries, scores.shape[1])
         top, token = scores.topk(pool, dim=1)
-        boxes = cxcywh_to_xyxy(proposals.boxes.gather(1, token[..., None].expand(-1, -1, 4)))
-        overlap = torch.stack([box_iou(row, row) for row in boxes])
+        boxes = proposals.boxes.gather(1, token[..., None].expand(-1, -1, 4))
         better = torch.ones(pool, pool, dtype=torch.bool, device=top.device).tril(diagonal=-1)
-        hidden = ((overlap > DISTINCT_IOU) & better).any(dim=2)
+        hidden = ((pairwise_iou(boxes, boxes) > DISTINCT_IOU) & better).any(dim=2)
         # Hidden proposals keep their order behind all others: the number of queries is fixed.
         chosen = hidden.long().argsort(dim=1, stable=True)[:, : self.num_queries]
         return token.gather(1, chosen)

@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from mnemic_core import MemoryState
+from mnemic_vision.boxes import pairwise_iou
 
 NEGATIVE_ID = -1  # a confident false positive that training keeps as a negative track, or an unused slot
+SAME_IOU = 0.5  # boxes that overlap by more are of one object, where detect queries do not know the tracks
 
 Slots = TypeVar("Slots", bound="TrackSlots")
 
@@ -157,6 +159,16 @@ def empty_slots(
         "matched": zeros(dtype=torch.long) - 1,
         "iou": zeros(),
     }
+
+
+def is_distinct(
+    detections: TrackSlots, tracks: TrackSlots, priority: Float[Tensor, "batch query"]
+) -> Bool[Tensor, "batch query"]:
+    """Return which detections overlap neither a track nor a detection of higher priority, by more than `SAME_IOU`."""
+    with_tracks = (pairwise_iou(detections.boxes, tracks.boxes) > SAME_IOU) & tracks.valid[:, None]
+    is_better = priority[:, None] > priority[:, :, None]
+    with_better = (pairwise_iou(detections.boxes, detections.boxes) > SAME_IOU) & is_better
+    return ~(with_tracks.any(dim=2) | with_better.any(dim=2))
 
 
 def split_rows(memory: MemoryState, batch: int) -> MemoryState:
