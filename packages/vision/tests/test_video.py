@@ -152,7 +152,7 @@ def test_a_mot_sequence_tells_its_frame_rate(tmp_path: Path) -> None:
         assert (frames.name, frames.frame_rate) == ("seq", 10.0)
 
 
-@pytest.mark.parametrize("text", ["[Sequence]\nframeRate=ten", "frameRate=10", "[Sequence]\nframeRate=0", "[Sequence]"])
+@pytest.mark.parametrize("text", ["[Sequence]\nframeRate=ten", "frameRate=10", "[Sequence]\nframeRate=0"])
 def test_a_malformed_seqinfo_is_named(tmp_path: Path, text: str) -> None:
     save_images(tmp_path / "img1", ["1.png"])
     (tmp_path / "seqinfo.ini").write_text(text)

@@ -37,6 +37,7 @@ class World:
         size: height and width in pixels.
         seed: give training and validation different ones.
         num_objects: people at the same time, about.
+        min_visibility: people of whom less than this share can be seen have no ground truth in that frame.
     """
 
     num_sequences: int = 16
@@ -44,6 +45,7 @@ class World:
     size: tuple[int, int] = (128, 160)
     seed: int = 0
     num_objects: int = 8
+    min_visibility: float = 0.1
 
 
 @dataclass(frozen=True)

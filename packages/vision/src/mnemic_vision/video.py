@@ -8,8 +8,6 @@ import errno
 import os
 import re
 from collections.abc import Generator, Iterator
-from configparser import ConfigParser
-from configparser import Error as ConfigError
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
@@ -25,10 +23,11 @@ from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from mnemic_vision.sequence_info import DEFAULT_FRAME_RATE, read_sequence_info
+
 Frame: TypeAlias = UInt8[np.ndarray, "height width 3"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-DEFAULT_FRAME_RATE = 25.0  # for sources that do not tell theirs
 _BT709 = 1  # number of the HD colour standard in the H.264 headers
 
 
@@ -159,7 +158,7 @@ def _open_folder(folder: Path) -> FrameSource:
     return FrameSource(
         (read_image(path) for path in paths),
         name=folder.resolve().name,
-        frame_rate=_sequence_frame_rate(folder / "seqinfo.ini"),
+        frame_rate=read_sequence_info(folder / "seqinfo.ini").frame_rate,
         num_frames=len(paths),
     )
 
@@ -167,23 +166,6 @@ def _open_folder(folder: Path) -> FrameSource:
 def natural_order(path: Path) -> list[tuple[int, str]]:
     """Return a sort key that puts frame2 before frame10: digits count as numbers."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
-
-
-def _sequence_frame_rate(path: Path) -> float:
-    if not path.exists():
-        return DEFAULT_FRAME_RATE
-    parser = ConfigParser()
-    try:
-        parser.read(path, encoding="utf-8")
-        frame_rate = parser.getfloat("Sequence", "frameRate")
-    except (ConfigError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{path} does not tell the frame rate ({reason}); write frameRate=N under [Sequence]"
-        ) from error
-    if not 0 < frame_rate < float("inf"):
-        raise ValueError(f"{path} has frameRate={frame_rate}; write a number above 0")
-    return frame_rate
 
 
 def read_image(path: str | Path) -> Frame:

@@ -175,7 +175,7 @@ def test_alone_detect_queries_are_matched_to_all_objects_and_those_of_a_good_tra
     # Of the objects with identities 12 and 21, a track covers the first well and the second badly.
     for row, item in ((0, 2), (1, 1)):
         output.boxes[row, DETECT] = objects.boxes[row, item] + (0.0 if row == 0 else 0.5)
-    seen, detections = criterion.label(*model.observe(tracks, output), assignment, objects)
+    _, detections = criterion.label(*model.observe(tracks, output), assignment, objects)
     assert 12 not in detections.ids[0]
     assert {10, 11, 13} <= {*detections.ids[0].tolist()}
     assert {21, 22} <= {*detections.ids[1].tolist()}

@@ -27,8 +27,8 @@ def ablate(
 ) -> None:
     """Train and validate each memory with each seed, all else equal, and write a table.
 
-    As long as clips have one frame, no memory is read: those epochs are the same for all memories and are trained once a
-    seed. Runs that are finished are not repeated, and one that was killed goes on where it was: call it again.
+    As long as clips have one frame, no memory is read: those epochs are the same for all memories and are trained
+    once a seed. Runs that are finished are not repeated, and one that was killed goes on where it was: call it again.
 
     Args:
         config: config of the runs.

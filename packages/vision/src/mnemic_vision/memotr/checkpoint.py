@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
-from mnemic_vision.loading import read_checkpoint, read_state_dict
+from mnemic_vision.loading import read_checkpoint, read_tensors
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.inference import Thresholds, Tracker
 from mnemic_vision.memotr.model import Memotr
@@ -75,7 +76,7 @@ def load_model(path: str | Path) -> tuple[Memotr, TrackerSettings, dict[str, Any
         ValueError: if it is truncated, of another kind of model, or of a newer format.
     """
     path = Path(path)
-    header = _safetensors_header(path) if path.suffix == ".safetensors" else _lightning_header(path)
+    header, weights = _read(path)
     if header.get("kind") != KIND:
         raise ValueError(
             f"{path} is not a MeMOTR checkpoint (kind {header.get('kind')!r}): give one that fit or save_model wrote"
@@ -90,7 +91,7 @@ def load_model(path: str | Path) -> tuple[Memotr, TrackerSettings, dict[str, Any
     given["classes"] = tuple(given.get("classes", ("object",)))
     settings = TrackerSettings(thresholds=thresholds, **_known(TrackerSettings, given, path))
     model = Memotr(config)
-    load_weights(model, path)
+    _load(model, weights, path)
     return model.eval(), settings, header["provenance"]
 
 
@@ -101,11 +102,7 @@ def load_weights(model: Memotr, path: str | Path) -> None:
         FileNotFoundError: if there is no such file.
         ValueError: if it is of other sizes or of another model.
     """
-    weights = {
-        key.removeprefix("model."): value.float() if value.is_floating_point() else value
-        for key, value in read_state_dict(path).items()
-    }
-    load_exactly(model, weights, path)
+    _load(model, _read(Path(path))[1], Path(path))
 
 
 def load_tracker(path: str | Path, device: torch.device | str = "cpu", use_bf16: bool = False) -> Tracker:
@@ -124,14 +121,20 @@ def _known(kind: type, values: dict[str, Any], path: Path) -> dict[str, Any]:
     return values
 
 
-def _safetensors_header(path: Path) -> dict[str, Any]:
-    read_checkpoint(path)  # raises the errors of missing and truncated files
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-    header: dict[str, Any] = json.loads(metadata.get("mnemic", "{}"))
-    return header
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what the file says about itself and its weights, of a safetensors file or a Lightning checkpoint."""
+    if path.suffix == ".safetensors":
+        weights = read_tensors(path)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return json.loads(metadata.get("mnemic", "{}")), weights
+    content = read_checkpoint(path)
+    return content.get("mnemic", {}), content.get("state_dict", {})
 
 
-def _lightning_header(path: Path) -> dict[str, Any]:
-    header: dict[str, Any] = read_checkpoint(path).get("mnemic", {})
-    return header
+def _load(model: Memotr, weights: dict[str, Tensor], path: Path) -> None:
+    """Load weights, stored in any precision, into the network."""
+    plain = {key.removeprefix("model."): value for key, value in weights.items()}
+    load_exactly(
+        model, {key: value.float() if value.is_floating_point() else value for key, value in plain.items()}, path
+    )

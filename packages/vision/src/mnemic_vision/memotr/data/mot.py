@@ -5,9 +5,6 @@ A sequence is a folder with ``img1/*.jpg``, and optionally ``gt/gt.txt`` and ``s
 
 import re
 from collections.abc import Iterable
-from configparser import ConfigParser
-from configparser import Error as ConfigError
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,7 +12,8 @@ from PIL import Image, UnidentifiedImageError
 
 from mnemic_vision.memotr.data.ground_truth import read_ground_truth
 from mnemic_vision.memotr.data.sequence import ImageFiles, Sequence
-from mnemic_vision.video import DEFAULT_FRAME_RATE, IMAGE_SUFFIXES, natural_order
+from mnemic_vision.sequence_info import read_sequence_info
+from mnemic_vision.video import IMAGE_SUFFIXES, natural_order
 
 Part: TypeAlias = Literal["all", "first_half", "second_half"]
 
@@ -159,59 +157,6 @@ def _check_numbers(images: Path, names: list[str]) -> None:
     for name, number, following in zip(names, numbers, numbers[1:], strict=False):
         if following != number + 1:
             raise ValueError(f"{images}: {name} is followed by number {following}, not {number + 1}; copy it again")
-
-
-@dataclass(frozen=True)
-class SequenceInfo:
-    """What ``seqinfo.ini`` tells.
-
-    Attributes:
-        frame_rate: frames per second.
-        length: number of frames, if told.
-    """
-
-    frame_rate: float = DEFAULT_FRAME_RATE
-    length: int | None = None
-
-
-def read_sequence_info(path: Path) -> SequenceInfo:
-    """Read ``seqinfo.ini``; a file or key that is absent gives the defaults.
-
-    Raises:
-        ValueError: the file is malformed; the message names the line.
-    """
-    if not path.exists():
-        return SequenceInfo()
-    parser = ConfigParser(interpolation=None)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        parser.read_string(text, source=str(path))
-    except (ConfigError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is malformed ({reason}); write [Sequence] and lines like frameRate=25") from error
-    if not parser.has_section("Sequence"):
-        raise ValueError(f"{path}, line 1: expected [Sequence]")
-    values = dict(parser["Sequence"])
-    length = _positive(path, text, values.get("seqlength"), "seqLength", is_whole=True)
-    return SequenceInfo(
-        frame_rate=_positive(path, text, values.get("framerate"), "frameRate") or DEFAULT_FRAME_RATE,
-        length=None if length is None else int(length),
-    )
-
-
-def _positive(path: Path, text: str, given: str | None, key: str, *, is_whole: bool = False) -> float | None:
-    if given is None:
-        return None
-    try:
-        number = float(given)
-    except ValueError:
-        number = 0.0
-    if 0 < number < float("inf") and not (is_whole and number % 1):
-        return number
-    lines = enumerate(text.splitlines(), start=1)
-    line = next(number for number, content in lines if content.strip().lower().startswith(key.lower()))
-    wanted = "whole number" if is_whole else "number"
-    raise ValueError(f"{path}, line {line}: {key} must be a {wanted} above 0, got {given!r}")
 
 
 def write_mot_layout(sequences: Iterable[Sequence], folder: str | Path) -> None:
