@@ -14,19 +14,16 @@ from mnemic_core.state import MemoryState
 S = TypeVar("S", bound=MemoryState)
 
 
-class ReadWriteMemory(nn.Module, ABC, Generic[S]):
-    """A memory whose step is: start the given rows afresh, read, then write.
+class SegmentMemory(nn.Module, ABC, Generic[S]):
+    """A module that works through segments and carries a state: the base of every mechanism with a memory in time.
 
-    A mechanism fills in ``init_state``, ``read``, ``read_weights`` and ``write``; all of them leave their arguments
-    as they are.
+    A mechanism fills in ``init_state`` and ``forward``; both leave their arguments as they are.
 
     Args:
-        dim: width of queries and values.
+        dim: width of tokens.
         detach: ``"never"`` lets gradients cross every segment (a driver may still cut them), ``"stored"`` gives
             nothing that is stored a gradient.
     """
-
-    writes_compose: ClassVar[bool] = True
 
     def __init__(self, dim: int, detach: Detach) -> None:
         super().__init__()
@@ -42,6 +39,49 @@ class ReadWriteMemory(nn.Module, ABC, Generic[S]):
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> S:
         """Return a fresh state of ``batch`` rows."""
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: S,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time out_dim"], S]:
+        """Run one segment.
+
+        Args:
+            x: the tokens of the segment.
+            state: what earlier segments left.
+            padding: True at tokens to ignore; outputs there have no meaning.
+            reset: True at rows that begin a new sequence with this segment.
+
+        Returns:
+            The output for every token, and the new state.
+        """
+
+    def reset(self, state: S, rows: Bool[Tensor, " batch"]) -> S:
+        """Return the state with the given rows as :meth:`init_state` makes them."""
+        return state.replace_rows(rows, self.init_state(state.batch_size, device=state.device))
+
+    def report(self, state: S) -> MemoryReport:
+        """Return how the memory is used: slots, diversity and ages."""
+        with torch.no_grad():
+            return memory_report(state)
+
+    def _stored(self, tensor: Tensor) -> Tensor:
+        return tensor.detach() if self.detach == "stored" else tensor
+
+
+class ReadWriteMemory(SegmentMemory[S]):
+    """A memory whose step is: start the given rows afresh, read, then write.
+
+    A mechanism fills in ``init_state``, ``read``, ``read_weights`` and ``write``; all of them leave their arguments
+    as they are.
+    """
+
+    writes_compose: ClassVar[bool] = True
 
     @abstractmethod
     def read(self, query: Float[Tensor, "batch time dim"], state: S) -> Float[Tensor, "batch time dim"]:
@@ -60,10 +100,6 @@ class ReadWriteMemory(nn.Module, ABC, Generic[S]):
         padding: Bool[Tensor, "batch time"] | None = None,
     ) -> S:
         """Return the state after a segment; ``padding`` is True at values to ignore."""
-
-    def reset(self, state: S, rows: Bool[Tensor, " batch"]) -> S:
-        """Return the state with the given rows as :meth:`init_state` makes them."""
-        return state.replace_rows(rows, self.init_state(state.batch_size, device=state.device))
 
     def forward(
         self,
@@ -92,6 +128,3 @@ class ReadWriteMemory(nn.Module, ABC, Generic[S]):
         """Return how the memory is used: slots and ages, and with a query also what reading attends to."""
         with torch.no_grad():
             return memory_report(state, None if query is None else self.read_weights(query, state))
-
-    def _stored(self, tensor: Tensor) -> Tensor:
-        return tensor.detach() if self.detach == "stored" else tensor

@@ -16,6 +16,8 @@ State = TypeVar("State", bound="MemoryState")
 
 FORMAT_VERSION = "1"
 
+_CLASSES: dict[str, type["MemoryState"]] = {}  # by name, for files that hold states of several classes
+
 
 @dataclass(frozen=True)
 class MemoryState:
@@ -44,6 +46,7 @@ class MemoryState:
             flatten_with_keys_fn=_flatten_with_keys,
         )
         torch.serialization.add_safe_globals([cls])
+        _CLASSES[cls.__name__] = cls
 
     def map(self: State, fn: Callable[[Tensor], Tensor]) -> State:
         """Return a copy with ``fn`` applied to every tensor, nested states included."""
@@ -163,6 +166,17 @@ class MemoryState:
         return cls.from_dict(tensors)
 
 
+def state_class(name: str) -> type[MemoryState]:
+    """Return the state class of that name.
+
+    Raises:
+        ValueError: if none was defined; the module that defines it may not be imported yet.
+    """
+    if name not in _CLASSES:
+        raise ValueError(f"no state class {name!r} is defined: import the module of its mechanism first")
+    return _CLASSES[name]
+
+
 def _flatten(state: MemoryState) -> tuple[list[Any], list[str]]:
     # A list of names, not a tuple: it goes through json in a saved program and must be equal when it comes back.
     names = [field.name for field in fields(state)]
@@ -187,7 +201,7 @@ def _where(rows: Tensor, chosen: State, otherwise: State) -> State:
     for field in fields(otherwise):
         new, old = getattr(chosen, field.name), getattr(otherwise, field.name)
         if isinstance(old, MemoryState):
-            merged.append(_where(rows, new, old))
+            merged.append(old.replace_rows(rows, new))
         else:
             merged.append(torch.where(rows.view(-1, *[1] * (old.ndim - 1)), new.to(old), old))
     return type(otherwise)(*merged)

@@ -1,0 +1,106 @@
+"""Windows of a sequence: each segment with frames before and after it, and how they shift where some are missing."""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Side = Literal["left", "center", "right"]
+
+SIDES: tuple[Side, ...] = get_args(Side)
+
+
+@dataclass(frozen=True)
+class ContextWindow:
+    """A segment and the frames that are encoded with it, as half-open ranges of the sequence.
+
+    Attributes:
+        start: first frame of the window.
+        stop: frame after the last one of the window.
+        segment_start: first frame of the segment.
+        segment_stop: frame after the last one of the segment.
+    """
+
+    start: int
+    stop: int
+    segment_start: int
+    segment_stop: int
+
+    @property
+    def left(self) -> int:
+        """Frames before the segment."""
+        return self.segment_start - self.start
+
+    @property
+    def right(self) -> int:
+        """Frames after the segment."""
+        return self.stop - self.segment_stop
+
+    def kept(self, stride: int = 1) -> range:
+        """Return which outputs of the window are those of the segment.
+
+        Segments whose length and contexts are multiples of the stride together keep ``ceil(length / stride)``
+        outputs. Where :attr:`left` is none, after a shift, the outputs stand up to ``stride - 1`` frames off those of
+        the segment alone, as in the released code.
+
+        Args:
+            stride: frames of the sequence to one output, as of a convolution before the attention.
+        """
+        outputs = math.ceil((self.stop - self.start) / stride)
+        return range(self.left // stride, outputs - math.ceil(self.right / stride))
+
+
+def context_windows(
+    length: int, segment_length: int, left: int = 0, right: int = 0, *, shift: Collection[Side] = SIDES
+) -> list[ContextWindow]:
+    """Cut a sequence into segments and give each its context.
+
+    Plain windows lack frames at both ends of the sequence, and while it still arrives its newest segment lacks most.
+    A model that learned from full windows is better off with full ones: *shiftable context* (Raffel, Penney and Chen,
+    ICML 2023, arXiv:2307.01377) makes up for missing frames on the other side, so that every window holds
+    ``left + segment_length + right`` frames as soon as there are that many. With ``e = min(s + C, n)`` it is
+    ``b = min(n, max(e + R, L + C + R))``, ``a = max(0, b - (L + C + R))``. Nothing is learned for it; the published
+    models were trained without.
+
+    Args:
+        length: frames of the sequence so far, ``n``.
+        segment_length: frames of a segment, ``C``; the last one may be shorter.
+        left: frames of context before a segment, ``L``.
+        right: frames of context after it, ``R``.
+        shift: what is made up for. ``"left"``: missing left context by frames after; ``"center"``: a short last
+            segment, and ``"right"``: missing right context, both by frames before. Empty for plain windows.
+
+    Returns:
+        One window for each segment; none for an empty sequence.
+
+    Raises:
+        ValueError: if a number of frames is negative, a segment has none, or a side is unknown.
+
+    Example:
+        >>> [(window.start, window.stop) for window in context_windows(10, 4, left=2, right=2)]
+        [(0, 8), (2, 10), (2, 10)]
+        >>> [(window.start, window.stop) for window in context_windows(10, 4, left=2, right=2, shift=())]
+        [(0, 6), (2, 10), (6, 10)]
+    """
+    if segment_length < 1 or min(length, left, right) < 0:
+        raise ValueError(
+            "a window needs length, left and right of at least 0 and segment_length of at least 1, "
+            f"got {length}, {left}, {right} and {segment_length}"
+        )
+    if unknown := sorted(set(shift) - set(SIDES)):
+        raise ValueError(f"shift must name sides out of {', '.join(SIDES)}, got {', '.join(map(repr, unknown))}")
+    windows = []
+    for segment_start in range(0, length, segment_length):
+        segment_stop = min(segment_start + segment_length, length)
+        stop = min(segment_stop + right, length)
+        start = segment_start - left
+        if "center" in shift:
+            start -= segment_length - (segment_stop - segment_start)
+        if "right" in shift:
+            start -= right - (stop - segment_stop)
+        if "left" in shift:
+            # For every segment that lacks left context, where the released code thinks of the first one alone and
+            # fails for left + right > segment_length.
+            stop = min(stop + max(left - segment_start, 0), length)
+        windows.append(ContextWindow(max(start, 0), stop, segment_start, segment_stop))
+    return windows

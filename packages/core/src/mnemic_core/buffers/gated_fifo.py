@@ -1,0 +1,159 @@
+"""A bank of vectors that is written through a gate, one for each chunk of the past, beside chunked attention."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.memory import SegmentMemory
+
+
+class GatedFifoMemory(SegmentMemory[RingBuffer]):
+    """Three attention paths, over the segment, over the token's own chunk and over a bank of past chunks.
+
+    After "Recurrent Memory-Augmented Transformers with Chunked Attention for Long-Context Language Modeling" (Kashyap
+    2025, arXiv:2507.00453). No code was released and **the equations are our reading** of its summary: three paths
+    fused in one block, rotary positions per head, a learned gate in the manner of recurrent networks, first in first
+    out::
+
+        y   = W_o [Attn(q, k, v) ; ChunkAttn(q, k, v) ; softmax(q K_b^T / sqrt(d_h)) V_b],   [K_b, V_b] = W_b bank
+        c_i = mean of y over chunk i,   g = sigmoid(W_g [c_i ; old]),   new = g * tanh(W_c c_i) + (1 - g) * old
+
+    Attention is causal; ``old`` is the oldest slot of the bank, zeros while one is free, and ``new`` takes its place
+    as the newest. Rotary positions (Su et al. 2021, arXiv:2104.09864) count within the segment and turn the first two
+    paths only: the bank has no positions. While it is empty the third path is zeros. It is the attention of a
+    pre-norm block; norm and residual are around it.
+
+    Gradients cross segments (``detach`` is ``"never"``): the gate acts on what is stored, so a bank without gradient
+    would never teach it anything. Detach the state every few segments instead, as
+    :func:`~mnemic_core.training.run_segments` does.
+
+    State: a :class:`RingBuffer` of ``capacity`` vectors; ``4 * capacity * dim + 16`` bytes per row in float32.
+
+    Args:
+        dim: width of tokens and slots.
+        num_heads: attention heads; ``dim / num_heads`` must be a whole and even number.
+        capacity: slots of the bank.
+        chunk_length: tokens of a chunk; each chunk of a segment writes one slot, the last may be short.
+
+    Example:
+        >>> memory = GatedFifoMemory(dim=8, capacity=4, chunk_length=2)
+        >>> output, state = memory(torch.randn(1, 5, 8), memory.init_state(batch=1))
+        >>> output.shape, state.count
+        (torch.Size([1, 5, 8]), tensor([3]))
+    """
+
+    def __init__(self, dim: int, num_heads: int = 4, capacity: int = 32, chunk_length: int = 16) -> None:
+        super().__init__(dim, detach="never")
+        if num_heads < 1 or dim % (2 * num_heads):
+            raise ValueError(
+                f"dim must be a multiple of 2 * num_heads, rotary positions turn pairs; "
+                f"got dim={dim}, num_heads={num_heads}"
+            )
+        if capacity < 1 or chunk_length < 1:
+            raise ValueError(f"capacity and chunk_length must be at least 1, got {capacity} and {chunk_length}")
+        self.num_heads = num_heads
+        self.capacity = capacity
+        self.chunk_length = chunk_length
+        self.project = nn.Linear(dim, 3 * dim)  # queries, keys and values
+        self.bank_project = nn.Linear(dim, 2 * dim)  # keys and values
+        self.output = nn.Linear(3 * dim, dim)  # of the segment's path, the chunk's and the bank's, in this order
+        self.candidate = nn.Linear(dim, dim)
+        self.gate = nn.Linear(2 * dim, dim)
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> RingBuffer:
+        """Return empty banks; keep ``dtype`` at float32, a gate near 0 is lost in half precision."""
+        return RingBuffer.empty(batch, self.capacity, self.dim, device=device, dtype=dtype)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: RingBuffer,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time dim"], RingBuffer]:
+        """Run one segment: every token reads the bank as it was before, then its chunks are written.
+
+        Args:
+            x: the tokens of the segment.
+            state: the bank that earlier segments left.
+            padding: True at tokens to ignore; outputs there have no meaning. It takes up no place in a chunk.
+            reset: True at rows that begin a new sequence with this segment.
+
+        Returns:
+            The output for every token, and the new bank.
+        """
+        if reset is not None:
+            state = self.reset(state, reset)
+        if x.shape[1] == 0:
+            return x, state
+        if padding is None:
+            padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+        x = x.masked_fill(padding[..., None], 0)  # padding may be NaN, which no weight of 0 would hide
+        position = (~padding).cumsum(1) - 1
+        y = self._attend(x, state, position, padding)
+        return y, self._write(state, y, position, padding)
+
+    def _attend(self, x: Tensor, state: RingBuffer, position: Tensor, padding: Tensor) -> Tensor:
+        query, key, value = self.project(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        turned, key = _rotate(query, position), _rotate(key, position)  # batch head time head_dim
+        chunk = position // self.chunk_length
+        itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+        # Every token may see itself, padding too: a row that may see nothing would be NaN.
+        allowed = (torch.ones_like(itself).tril() & ~padding[:, None]) | itself  # batch query key
+        local = allowed & (chunk[:, :, None] == chunk[:, None])
+        paths = (
+            F.scaled_dot_product_attention(turned, key, value, attn_mask=allowed[:, None]),
+            F.scaled_dot_product_attention(turned, key, value, attn_mask=local[:, None]),
+            self._recall(query, state),
+        )
+        y: Tensor = self.output(torch.cat([path.transpose(1, 2).flatten(2) for path in paths], dim=-1))
+        return y
+
+    def _recall(self, query: Tensor, state: RingBuffer) -> Tensor:
+        """Return the third path; zeros where the bank is empty."""
+        bank = self.bank_project(state.items.to(query.dtype))
+        key, value = bank.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        unused = ~state.valid()[:, None, None]
+        logits = query @ key.mT / math.sqrt(query.shape[-1])
+        # The lowest finite number, not -inf: a row without entries would become NaN. Its weights are cleared after.
+        weights = logits.masked_fill(unused, torch.finfo(logits.dtype).min).softmax(-1)
+        recalled: Tensor = weights.masked_fill(unused, 0) @ value
+        return recalled
+
+    def _write(self, state: RingBuffer, y: Tensor, position: Tensor, padding: Tensor) -> RingBuffer:
+        """Return the bank after the chunks of a segment, one slot for each that is not padding altogether."""
+        num_chunks = -(-y.shape[1] // self.chunk_length)
+        chunk = torch.arange(num_chunks, device=y.device)[:, None]
+        belongs = ((position // self.chunk_length)[:, None] == chunk) & ~padding[:, None]  # batch chunk time
+        number = belongs.sum(-1, keepdim=True)
+        mean = belongs.to(y.dtype) @ y / number.clamp(min=1)
+        candidate = self.candidate(mean).tanh()
+        added = (number[..., 0] > 0).sum(1)
+        items = state.items
+        slot = torch.arange(self.capacity, device=y.device)
+        # All slots at once: each asks which chunk lands on it first, in the next round which one a lap later. More
+        # than one round is needed only for segments with more chunks than slots.
+        for start in range(0, num_chunks, self.capacity):
+            landing = start + (slot - state.cursor[:, None]) % self.capacity  # batch slot
+            source = landing.clamp(max=num_chunks - 1)[..., None].expand(-1, -1, self.dim)
+            gate = self.gate(torch.cat([mean.gather(1, source), items.to(y.dtype)], dim=-1)).sigmoid().to(items.dtype)
+            new = gate * candidate.gather(1, source).to(items.dtype) + (1 - gate) * items
+            items = torch.where((landing < added[:, None])[..., None], new, items)
+        return RingBuffer(items, (state.cursor + added) % self.capacity, (state.count + added).clamp(max=self.capacity))
+
+
+def _rotate(x: Tensor, position: Tensor) -> Tensor:
+    """Return ``[batch head time head_dim]`` with its pairs of channels turned by rotary positions ``[batch time]``."""
+    half = x.shape[-1] // 2
+    frequency = 10_000.0 ** (-torch.arange(half, device=x.device) / half)
+    angle = position[:, None, :, None] * frequency
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)

@@ -1,0 +1,108 @@
+"""What attention within reach needs: how far each key lies behind each query, and a learned bias for that distance."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from mnemic_core.buffers.ring_buffer import RingBuffer
+
+CountsFrom = Literal["query", "window"]
+
+
+@dataclass(frozen=True)
+class DistanceBuckets:
+    """How distances share the entries of a table of biases: one each while short, logarithmically many when long.
+
+    Args:
+        num_buckets: entries of the table; the first half holds one distance each.
+        max_distance: from here on all distances share the last entry.
+        counts_from: ``"query"`` measures the distance of a key from its query. ``"window"`` measures it as if the
+            segment began where the carried window begins, so that the whole window looks near: a quirk of the
+            lucidrains code, for parity with it.
+    """
+
+    num_buckets: int = 32
+    max_distance: int = 128
+    counts_from: CountsFrom = "query"
+
+    def __post_init__(self) -> None:
+        """Refuse a table that the formula has no place for."""
+        if self.num_buckets < 2 or self.max_distance <= self.num_buckets // 2:
+            raise ValueError(
+                "num_buckets must be at least 2 and max_distance above half of it, "
+                f"got num_buckets={self.num_buckets}, max_distance={self.max_distance}"
+            )
+        if self.counts_from not in get_args(CountsFrom):
+            raise ValueError(f"counts_from must be one of {', '.join(get_args(CountsFrom))}, got {self.counts_from!r}")
+
+
+T5_BUCKETS = DistanceBuckets()
+
+
+class RelativeBias(nn.Module):
+    """A learned number for every head and bucket of distances, added to the attention logits.
+
+    Raffel et al. 2020 (T5, arXiv:1910.10683, section 2.1), in its causal form. With ``half = num_buckets // 2``, the
+    bucket of distance ``n`` is ``n`` while ``n < half``, and from there on
+    ``half + floor(log(n / half) / log(max_distance / half) * (num_buckets - half))``, at most the last one.
+
+    Args:
+        num_heads: attention heads.
+        buckets: how distances share the entries of the table.
+
+    Example:
+        >>> bias = RelativeBias(num_heads=1, buckets=DistanceBuckets(num_buckets=4, max_distance=8))
+        >>> bias.bucket(torch.tensor([0, 1, 2, 3, 4, 8, 99]))
+        tensor([0, 1, 2, 2, 3, 3, 3])
+    """
+
+    def __init__(self, num_heads: int, buckets: DistanceBuckets) -> None:
+        super().__init__()
+        self.buckets = buckets
+        self.table = nn.Embedding(buckets.num_buckets, num_heads)
+
+    def forward(self, distance: Int[Tensor, "batch query key"]) -> Float[Tensor, "batch head query key"]:
+        """Return the bias of every head for the given distances; keys ahead of their query count as distance 0."""
+        bias: Tensor = self.table(self.bucket(distance))
+        return bias.permute(0, 3, 1, 2)
+
+    def bucket(self, distance: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+        """Return the entry of the table that each distance belongs to."""
+        half, last = self.buckets.num_buckets // 2, self.buckets.num_buckets - 1
+        distance = distance.clamp(min=0)
+        # From half upwards only: below it the logarithm is negative, and at 0 it has no value.
+        octaves = (distance.clamp(min=half).float() / half).log() / math.log(self.buckets.max_distance / half)
+        far = half + (octaves * (self.buckets.num_buckets - half)).long()
+        return torch.where(distance < half, distance, far.clamp(max=last))
+
+
+def local_distance(
+    window: int, time: int, padding: Bool[Tensor, "batch time"] | None, device: torch.device
+) -> Int[Tensor, "rows time key"]:
+    """Return how many tokens each key lies behind each query; negative for keys ahead of it.
+
+    Keys are the ``window`` places of earlier tokens, the newest last, and then the tokens of the segment themselves.
+    Padding takes no place in this count. Without it all rows are alike and one is returned for all.
+    """
+    kept = torch.ones(1, time, dtype=torch.long, device=device) if padding is None else (~padding).long()
+    position = kept.cumsum(1) - 1
+    before = torch.arange(-window, 0, device=device).expand(len(position), -1)
+    return position[:, :, None] - torch.cat([before, position], dim=1)[:, None]
+
+
+def newest_slots(ring: RingBuffer, window: int) -> Int[Tensor, "batch window"]:
+    """Return the slots of the latest ``window`` items, the newest last; those without an item come first."""
+    offset = torch.arange(-window, 0, device=ring.cursor.device)
+    return (ring.cursor[:, None] + offset) % ring.capacity
+
+
+def missing_keys(
+    count: Int[Tensor, " batch"], window: int, time: int, padding: Bool[Tensor, "batch time"] | None
+) -> Bool[Tensor, "batch key"]:
+    """Return True where there is no key, in the order of :func:`local_distance`: not yet written, or padding."""
+    empty = torch.arange(window, 0, -1, device=count.device) > count[:, None]
+    return torch.cat([empty, empty.new_zeros(len(empty), time) if padding is None else padding], dim=1)

@@ -1,0 +1,345 @@
+"""Attention that looks up the nearest of very many stored keys beside the ones within reach."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeVar, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnemic_core.buffers.local_attention import (
+    T5_BUCKETS,
+    DistanceBuckets,
+    RelativeBias,
+    local_distance,
+    missing_keys,
+    newest_slots,
+)
+from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.memory import SegmentMemory
+from mnemic_core.protocols import Detach
+from mnemic_core.report import MemoryReport, memory_report
+from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.stores.search_backend import ExactSearch, SearchBackend
+
+Fusion = Literal["gate", "joint_softmax"]
+Attention = TypeVar("Attention", bound="NeighbourAttention")
+
+_OFFICIAL_NAMES = {
+    "to_q.weight": "query.weight",
+    "to_kv.weight": "key_value.weight",
+    "to_out.weight": "output.weight",
+    "scale": "log_scale",
+    "output_gate": "output_gate",
+    "rel_pos_bias.relative_attention_bias.weight": "bias.table.weight",
+}
+
+
+@dataclass(frozen=True)
+class NeighbourState(MemoryState):
+    """The latest key and value pairs of every row.
+
+    Attributes:
+        pairs: items ``[2 head dim]``, key first. The newest ``window`` of them are within reach of local attention;
+            all older ones are searched.
+    """
+
+    pairs: RingBuffer
+
+    def slots(self) -> SlotView:
+        """Return the pairs for a memory report."""
+        return self.pairs.slots()
+
+
+class Neighbours(NamedTuple):
+    """What a search found for every query, best first.
+
+    Attributes:
+        slot: place in the ring of pairs, ``[batch head time k]``.
+        valid: True where something was found; fewer than ``k`` pairs may be stored.
+        pairs: the key and value found, ``[batch head time k 2 head_dim]``; without meaning where not valid.
+    """
+
+    slot: Tensor
+    valid: Tensor
+    pairs: Tensor
+
+
+class _Attention(NamedTuple):
+    far: Tensor  # weights of what was found, batch head time k
+    near: Tensor  # weights of window and segment, batch head time window+time
+    found: Neighbours
+    local: Tensor  # pairs of window and segment, batch window+time 2 head dim
+
+
+class NeighbourAttention(SegmentMemory[NeighbourState]):
+    """Lets every token attend to its surroundings and to the ``k`` most similar of all tokens stored before.
+
+    Wu et al. 2022, "Memorizing Transformers" (arXiv:2203.08913), sections 3.1 and 3.2. With queries and keys of
+    length one and a learned scale ``s`` per head::
+
+        local = softmax(s q K_c^T + bias) V_c     c: carried window and segment, causal; T5 relative bias
+        far   = softmax(s q K_m^T) V_m            m: the k stored keys with the largest q k; no bias
+        y     = (g far + (1 - g) local) W_o       g = sigmoid(b), one b per head
+
+    With ``fusion="joint_softmax"`` one softmax over the logits of both takes the place of the gate; this and
+    ``output_gate`` are what lucidrains/memorizing-transformers-pytorch does (see :meth:`from_official`).
+
+    A token enters the searched memory when it leaves the window, so nothing is attended to twice, and the search
+    comes before that. The oldest pair leaves first, per row.
+
+    State: :class:`NeighbourState`, for each row ``8 (capacity + window) heads head_dim + 16`` bytes in float32; heads
+    is 1 with ``shared_kv``, else ``num_heads``.
+
+    Args:
+        dim: width of tokens.
+        num_heads: attention heads.
+        capacity: pairs that the searched memory holds. The paper trains with 8192 and goes on to 262144.
+        head_dim: width of a head; ``dim / num_heads`` if not given.
+        window: tokens before the segment that local attention sees (Transformer-XL cache).
+        k: pairs that each query retrieves, fewer while fewer are stored.
+        fusion: how retrieved and local values are joined.
+        shared_kv: keep one key and value for all heads instead of one each.
+        buckets: the relative bias of local attention; None for none.
+        output_gate: multiply the output by ``tanh`` of a learned number that starts at 0.
+        backend: the search; exact if not given.
+        detach: ``"stored"`` gives stored pairs, those of the window included, no gradient; ``"never"`` lets it
+            through to the pairs that were retrieved. Which pairs are retrieved never has a gradient.
+
+    Example:
+        >>> attention = NeighbourAttention(dim=8, num_heads=2, capacity=16, window=4, k=3)
+        >>> state = attention.init_state(batch=1)
+        >>> for segment in torch.randn(3, 1, 5, 8):
+        ...     y, state = attention(segment, state)
+        >>> y.shape, int(state.pairs.count)
+        (torch.Size([1, 5, 8]), 15)
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int = 8,
+        capacity: int = 8192,
+        *,
+        head_dim: int | None = None,
+        window: int = 512,
+        k: int = 32,
+        fusion: Fusion = "gate",
+        shared_kv: bool = False,
+        buckets: DistanceBuckets | None = T5_BUCKETS,
+        output_gate: bool = False,
+        backend: SearchBackend | None = None,
+        detach: Detach = "stored",
+    ) -> None:
+        super().__init__(dim, detach)
+        if head_dim is None and dim % num_heads:
+            raise ValueError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}; or give head_dim")
+        if capacity < 1 or k < 1 or window < 0:
+            raise ValueError(
+                f"capacity and k must be at least 1 and window at least 0, got capacity={capacity}, k={k}, "
+                f"window={window}"
+            )
+        if fusion not in get_args(Fusion):
+            raise ValueError(f"fusion must be one of {', '.join(get_args(Fusion))}, got {fusion!r}")
+        self.num_heads, self.head_dim = num_heads, head_dim or dim // num_heads
+        self.kv_heads = 1 if shared_kv else num_heads
+        self.capacity, self.window, self.k = capacity, window, min(k, capacity)
+        self.backend = backend or ExactSearch()
+        self.query = nn.Linear(dim, num_heads * self.head_dim, bias=False)
+        self.key_value = nn.Linear(dim, 2 * self.kv_heads * self.head_dim, bias=False)
+        self.output = nn.Linear(num_heads * self.head_dim, dim, bias=False)
+        self.bias = RelativeBias(num_heads, buckets) if buckets else None
+        # Cosines alone would weigh all keys nearly alike, so the scale starts high; 20 is the public code's choice.
+        self.log_scale = nn.Parameter(torch.full((num_heads,), math.log(20)))
+        self.gate = nn.Parameter(torch.zeros(num_heads)) if fusion == "gate" else None
+        self.output_gate = nn.Parameter(torch.zeros(1)) if output_gate else None
+
+    @classmethod
+    def from_official(
+        cls: type[Attention],
+        weights: Mapping[str, Tensor],
+        *,
+        capacity: int,
+        window: int,
+        k: int,
+        max_distance: int = T5_BUCKETS.max_distance,
+    ) -> Attention:
+        """Build the layer from the weights of one ``KNNAttention`` of lucidrains/memorizing-transformers-pytorch.
+
+        Args:
+            weights: tensors under their official names, with those of ``rel_pos_bias`` if the model has one. All
+                other sizes follow from them.
+            capacity: pairs to hold (``max_knn_memories``).
+            window: tokens to carry (``xl_max_memories``).
+            k: pairs to retrieve (``num_retrieved_memories``).
+            max_distance: of the relative bias.
+
+        Raises:
+            ValueError: if a weight is missing or unknown.
+        """
+        needed = {"to_q.weight", "to_kv.weight", "to_out.weight", "scale"}
+        if not needed <= weights.keys() <= _OFFICIAL_NAMES.keys():
+            raise ValueError(
+                f"expected the weights {sorted(needed)} and perhaps {sorted(_OFFICIAL_NAMES.keys() - needed)}, "
+                f"got {sorted(weights)}; cut off the prefix of the layer"
+            )
+        ours = {_OFFICIAL_NAMES[name]: tensor for name, tensor in weights.items()}
+        ours["log_scale"] = ours["log_scale"].flatten()
+        head_dim, dim = len(ours["key_value.weight"]) // 2, ours["key_value.weight"].shape[1]
+        buckets = None
+        if (table := ours.get("bias.table.weight")) is not None:
+            # The official code multiplies the bias by this constant in every step; here it goes into the table.
+            ours["bias.table.weight"] = table * math.sqrt(head_dim)
+            buckets = DistanceBuckets(len(table), max_distance, counts_from="window")
+        attention = cls(
+            dim,
+            len(ours["log_scale"]),
+            capacity,
+            head_dim=head_dim,
+            window=window,
+            k=k,
+            fusion="joint_softmax",
+            shared_kv=True,
+            buckets=buckets,
+            output_gate="output_gate" in ours,
+        )
+        attention.load_state_dict(ours)
+        return attention
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> NeighbourState:
+        """Return a memory without pairs; ``dtype`` is that of the pairs, and bfloat16 halves its size."""
+        item_shape = (2, self.kv_heads, self.head_dim)
+        # One ring for both: the newest pairs are the window, and one that leaves it is searched without being moved.
+        # The paper stores a token at once and would attend twice to those of the window.
+        pairs = RingBuffer.empty(batch, self.capacity + self.window, *item_shape, device=device, dtype=dtype)
+        return NeighbourState(pairs)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: NeighbourState,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time dim"], NeighbourState]:
+        """Run one segment: reset, retrieve, attend, store.
+
+        Args:
+            x: the tokens of the segment.
+            state: the pairs of earlier segments.
+            padding: True at tokens to ignore, anywhere in the row; outputs there have no meaning.
+            reset: True at rows that begin a new sequence with this segment.
+
+        Returns:
+            The output for every token, to be added to the residual stream, and the new state.
+        """
+        self._check(x, state)
+        if reset is not None:
+            state = self.reset(state, reset)
+        far, near, found, local = self._attend(x, state, padding)
+        recalled = (far[..., None, :] @ found.pairs[..., 1, :]).squeeze(-2)
+        attended = near @ local[:, :, 1].transpose(1, 2) + recalled  # batch head time head_dim
+        y: Tensor = self.output(attended.transpose(1, 2).flatten(2))
+        if self.output_gate is not None:
+            y = y * self.output_gate.tanh()
+        return y, NeighbourState(state.pairs.append(self._stored(local[:, self.window :]), padding))
+
+    def neighbours(self, x: Float[Tensor, "batch time dim"], state: NeighbourState) -> Neighbours:
+        """Return the stored pairs that each head of each token retrieves; the state stays as it is."""
+        self._check(x, state)
+        return self._retrieve(self._project(x, None)[0], state)
+
+    @torch.no_grad()
+    def read_weights(
+        self, query: Float[Tensor, "batch time dim"], state: NeighbourState
+    ) -> Float[Tensor, "batch time slot"]:
+        """Return how much each token attends to each carried pair, mean over heads; the rest goes to its segment."""
+        self._check(query, state)
+        far, near, found, _ = self._attend(query, state, None)
+        window_slot = newest_slots(state.pairs, self.window)[:, None, None].expand(*near.shape[:3], -1)
+        slot = torch.cat([found.slot, window_slot], dim=-1).transpose(1, 2).flatten(2)
+        share = torch.cat([far, near[..., : self.window]], dim=-1).transpose(1, 2).flatten(2)
+        return share.new_zeros(*query.shape[:2], state.pairs.capacity).scatter_add(2, slot, share) / self.num_heads
+
+    def report(self, state: NeighbourState, query: Float[Tensor, "batch time dim"] | None = None) -> MemoryReport:
+        """Return how the memory is used; with a segment of tokens also what they attend to."""
+        with torch.no_grad():
+            return memory_report(state, None if query is None else self.read_weights(query, state))
+
+    def _check(self, x: Tensor, state: NeighbourState) -> None:
+        if x.shape[-1] != self.dim:
+            raise ValueError(f"tokens must have width {self.dim}, got {x.shape[-1]}")
+        given = tuple(state.pairs.items.shape)
+        expected = (len(x), self.capacity + self.window, 2, self.kv_heads, self.head_dim)
+        if given != expected:
+            raise ValueError(f"pairs of the state must be {expected}, got {given}; make it with init_state")
+
+    def _attend(self, x: Tensor, state: NeighbourState, padding: Tensor | None) -> _Attention:
+        query, pairs = self._project(x, padding)
+        local = torch.cat([self._window_pairs(state).to(pairs.dtype), pairs], dim=1)
+        found = self._retrieve(query, state)
+        far = (found.pairs[..., 0, :] @ query[..., None]).squeeze(-1)
+        near = query @ local[:, :, 0].permute(0, 2, 3, 1)
+        scale = self.log_scale.exp()[:, None, None]
+        return _Attention(*self._weigh(far * scale, near * scale, found.valid, state, padding), found, local)
+
+    def _project(self, x: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return queries ``[batch head time dim]`` and pairs ``[batch time 2 head dim]``, keys of length one."""
+        if padding is not None:
+            # Not only masked later: a weight of 0 does not remove NaN.
+            x = x.masked_fill(padding[..., None], 0)
+        query = self.query(x).unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
+        key, value = self.key_value(x).unflatten(2, (2, self.kv_heads, self.head_dim)).unbind(2)
+        return F.normalize(query, dim=-1), torch.stack([F.normalize(key, dim=-1), value], dim=2)
+
+    def _window_pairs(self, state: NeighbourState) -> Tensor:
+        row = torch.arange(state.batch_size, device=state.device)[:, None]
+        return self._stored(state.pairs.items)[row, newest_slots(state.pairs, self.window)]
+
+    def _retrieve(self, query: Tensor, state: NeighbourState) -> Neighbours:
+        batch, _, time, _ = query.shape
+        items = self._stored(state.pairs.items)
+        allowed = state.pairs.age() >= self.window
+        with torch.no_grad():
+            grouped = query.reshape(batch, self.kv_heads, self.num_heads // self.kv_heads * time, self.head_dim)
+            found = self.backend(grouped, items[:, :, 0], allowed, self.k)
+        found = found.view(batch, self.num_heads, time, self.k)
+        row = torch.arange(batch, device=query.device)[:, None, None, None]
+        head = torch.arange(self.num_heads, device=query.device)[:, None, None] % self.kv_heads
+        slot = found.clamp(min=0)
+        return Neighbours(slot, found >= 0, items[row, slot, :, head].to(query.dtype))
+
+    def _weigh(
+        self, far: Tensor, near: Tensor, valid: Tensor, state: NeighbourState, padding: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the attention weights of the given logits of retrieved and of local pairs."""
+        time = near.shape[2]
+        distance = local_distance(self.window, time, padding, near.device)
+        if self.bias is not None:
+            near = near + self.bias(self._bias_distance(distance, state))
+        # The lowest finite number, not -inf: a padded token that sees nothing would become NaN.
+        lowest = torch.finfo(near.dtype).min
+        hidden = (distance < 0) | missing_keys(state.pairs.count, self.window, time, padding)[:, None]
+        return self._fuse(far.masked_fill(~valid, lowest), near.masked_fill(hidden[:, None], lowest), valid)
+
+    def _bias_distance(self, distance: Tensor, state: NeighbourState) -> Tensor:
+        if self.bias is None or self.bias.buckets.counts_from == "query":
+            return distance
+        return distance - state.pairs.count.clamp(max=self.window)[:, None, None]
+
+    def _fuse(self, far: Tensor, near: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        if self.gate is None:
+            joint = _softmax(torch.cat([far, near], dim=-1))
+            return joint[..., : self.k], joint[..., self.k :]
+        # The gate counts as closed where nothing is stored; the paper's formula would scale local attention down.
+        share = (self.gate.sigmoid()[:, None, None] * valid.any(-1, keepdim=True)).to(far.dtype)
+        return _softmax(far) * share, _softmax(near) * (1 - share)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    return logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32)).to(logits.dtype)

@@ -1,0 +1,160 @@
+"""Attention over remembered and present tokens that knows how far apart two tokens are, not where they stand."""
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LONGEST_PERIOD = 10_000.0
+
+
+def relative_sinusoids(distance: Float[Tensor, " distance"], dim: int) -> Float[Tensor, "distance dim"]:
+    """Return ``[sin(d f_0) ... sin(d f_n), cos(d f_0) ... cos(d f_n)]`` for each distance, ``f_i = 10000^(-2i/dim)``.
+
+    Args:
+        distance: distances between a query and a key, in tokens.
+        dim: width of the encoding, an even number.
+    """
+    exponent = torch.arange(0, dim, 2, device=distance.device, dtype=distance.dtype) / dim
+    # Sines and cosines where the angles were: on a CPU the pages of new memory cost as much as the arithmetic.
+    encoded = distance[:, None] * (LONGEST_PERIOD**-exponent).repeat(2)
+    sines, cosines = encoded.chunk(2, dim=-1)
+    sines.sin_()
+    cosines.cos_()
+    return encoded
+
+
+def relative_shift(scores: Shaped[Tensor, "*batch query key_and_one"]) -> Shaped[Tensor, "*batch query key"]:
+    """Turn scores by distance into scores by key, without a copy.
+
+    Queries are the last of the keys: query ``i`` and key ``j`` are ``i + key - query - j`` tokens apart.
+
+    Args:
+        scores: for each query the scores of distances ``key - 1`` down to 0, and one more column that no key gets.
+
+    Returns:
+        The score of each key. Those of keys after the query have no meaning: they come from the additional column,
+        or from distances at which the next query has no key.
+
+    Example:
+        >>> by_distance = torch.tensor([[2, 1, 0, -1]]).expand(2, -1)
+        >>> relative_shift(by_distance).tril(1)
+        tensor([[1, 0, 0],
+                [2, 1, 0]])
+    """
+    query, key = scores.shape[-2], scores.shape[-1] - 1
+    # Column n of query i belongs to key j = n - (query - 1) + i, so in memory the score of (i, j) lies at
+    # i * (key + 1) + n = i * key + j + query - 1: rows of length key, if the first query - 1 numbers are left out.
+    by_key: Tensor = scores.flatten(-2)[..., query - 1 : query - 1 + query * key].unflatten(-1, (query, key))
+    return by_key
+
+
+class RelativeAttention(nn.Module):
+    """Causal attention of a segment over memory and itself with the relative positions of Transformer-XL.
+
+    Dai et al. (ACL 2019, arXiv:1901.02860), section 3.3; with ``H~ = [memory, segment]`` and for each head::
+
+        q = H Wq    k = H~ Wk    v = H~ Wv    r_n = R_n Wr
+        A_ij = ((q_i + u) k_j + (q_i + w) r_(i-j)) / sqrt(head_dim)
+        output = softmax(A) v Wo
+
+    ``R`` are sinusoids of the distance and ``i - j`` counts tokens, those of the memory included. The memory is passed
+    in, never stored, and so are the biases ``u`` and ``w``, which all layers of a stack may share.
+
+    Args:
+        dim: width of tokens, an even number.
+        num_heads: attention heads.
+        head_dim: width of a head; ``dim / num_heads`` if None.
+        clamp: distances above it count as this one; None keeps every distance. For evaluation with a memory longer
+            than that of training.
+        window: tokens that a query sees, itself included; None for all.
+        pre_norm: normalise memory and segment before they are projected.
+
+    Example:
+        >>> attention = RelativeAttention(dim=8, num_heads=2)
+        >>> memory, count = torch.ones(1, 3, 8), torch.tensor([2])
+        >>> attention(torch.ones(1, 5, 8), memory, count, biases=torch.zeros(2, 2, 4)).shape
+        torch.Size([1, 5, 8])
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        head_dim: int | None = None,
+        clamp: int | None = None,
+        window: int | None = None,
+        pre_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if dim % 2:
+            raise ValueError(f"dim must be even, half sines and half cosines, got {dim}")
+        if num_heads < 1 or (head_dim is None and dim % num_heads):
+            raise ValueError(f"num_heads must divide dim unless head_dim is given, got {dim=}, {num_heads=}")
+        if head_dim is not None and head_dim < 1:
+            raise ValueError(f"head_dim must be at least 1, got {head_dim}; use None for dim / num_heads")
+        if clamp is not None and clamp < 1:
+            raise ValueError(f"clamp must be at least 1, got {clamp}; use None to keep every distance")
+        if window is not None and window < 1:
+            raise ValueError(f"a query must see at least itself, got window={window}; same_length needs a memory")
+        self.dim, self.num_heads, self.clamp, self.window = dim, num_heads, clamp, window
+        self.head_dim = dim // num_heads if head_dim is None else head_dim
+        inner = num_heads * self.head_dim
+        self.norm = nn.LayerNorm(dim) if pre_norm else nn.Identity()
+        self.query = nn.Linear(dim, inner, bias=False)
+        self.key_value = nn.Linear(dim, 2 * inner, bias=False)
+        self.position = nn.Linear(dim, inner, bias=False)
+        self.output = nn.Linear(inner, dim, bias=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        memory: Float[Tensor, "batch slot dim"],
+        count: Int[Tensor, " batch"],
+        biases: Float[Tensor, "2 head head_dim"],
+    ) -> Float[Tensor, "batch time dim"]:
+        """Return what each token attends to.
+
+        Args:
+            x: the segment, at least one token.
+            memory: the tokens before it, oldest first and the newest in the last slot.
+            count: how many slots of each row are in use, the last ones; the others are never seen.
+            biases: what every query asks for whatever it is: ``u`` of contents and ``w`` of distances.
+        """
+        time = x.shape[1]
+        whole = self.norm(torch.cat([memory.to(x.dtype), x], dim=1))
+        query = self._split_heads(self.query(whole[:, -time:]))
+        key, value = (self._split_heads(part) for part in self.key_value(whole).chunk(2, dim=-1))
+        content_bias, position_bias = biases.to(query.dtype)[:, :, None]
+        scaled = (query + position_bias) * self.head_dim**-0.5
+        by_distance = torch.einsum("bhqd,hkd->bhqk", scaled, self._positions(whole.shape[1], x))
+        # The term of distances enters as an additive mask, so that a fused kernel does the rest. It is a new tensor:
+        # on a GPU such a kernel reads several numbers at once, which the odd start of a shifted view would not allow.
+        mask = torch.where(self._seen(count, memory.shape[1], time), relative_shift(by_distance), -torch.inf)
+        attended = F.scaled_dot_product_attention(query + content_bias, key, value, attn_mask=mask)
+        output: Tensor = self.output(attended.transpose(1, 2).flatten(2))
+        return output
+
+    def _positions(self, keys: int, like: Tensor) -> Tensor:
+        """Return the projected sinusoids, ``[head distance head_dim]``: largest distance first, and one row more.
+
+        That row is what :func:`relative_shift` asks for; no key gets its scores.
+        """
+        # In single precision at least: bfloat16 cannot tell 1599 from 1600.
+        exact = torch.promote_types(like.dtype, torch.float32)
+        distance = torch.arange(keys - 1, -2, -1, device=like.device, dtype=exact).clamp(min=0, max=self.clamp)
+        return self._split_heads(self.position(relative_sinusoids(distance, self.dim).to(like.dtype)))
+
+    def _seen(self, count: Tensor, capacity: int, time: int) -> Tensor:
+        """Return True where a query sees a key, ``[batch 1 query key]``; every query sees itself."""
+        index = torch.arange(capacity + time, device=count.device)
+        distance = index[capacity:, None] - index  # query key
+        seen = distance >= 0
+        if self.window is not None:
+            seen = seen & (distance < self.window)
+        return seen & (index >= capacity - count[:, None])[:, None, None]
+
+    def _split_heads(self, tokens: Tensor) -> Tensor:
+        heads: Tensor = tokens.unflatten(-1, (self.num_heads, self.head_dim))
+        return heads.transpose(-3, -2)  # *batch head token head_dim

@@ -1,0 +1,356 @@
+"""Transformer-XL: each layer remembers its inputs of earlier segments, for as long as that layer needs."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from mnemic_core.buffers.relative_attention import RelativeAttention
+from mnemic_core.layer_states import LayerStates
+from mnemic_core.memory import SegmentMemory
+from mnemic_core.protocols import Detach
+from mnemic_core.state import MemoryState, SlotView
+
+S = TypeVar("S", bound=MemoryState)
+
+
+@dataclass(frozen=True)
+class SegmentState(MemoryState):
+    """The latest hidden states of a row: oldest first, the newest in the last slot, empty slots before them.
+
+    Attributes:
+        hidden: what each slot remembers; zeros in empty slots.
+        count: slots in use, the last ones.
+    """
+
+    hidden: Float[Tensor, "batch slot dim"]
+    count: Int[Tensor, " batch"]
+
+    def slots(self) -> SlotView:
+        """Return the slots for a memory report."""
+        age = torch.arange(self.hidden.shape[1] - 1, -1, -1, device=self.count.device)
+        valid = age < self.count[:, None]
+        return SlotView(self.hidden, valid, torch.where(valid, age, -1))
+
+    def append(self, x: Float[Tensor, "batch time dim"], added: Int[Tensor, " batch"] | None = None) -> "SegmentState":
+        """Return the slots after the tokens of a segment.
+
+        Args:
+            x: the tokens, oldest first; only the latest ones stay if they are more than the slots.
+            added: how many of each row count, the rest is padding; all if None.
+        """
+        capacity, time = self.hidden.shape[1], x.shape[1]
+        x = x.to(self.hidden.dtype)
+        if added is None:
+            hidden = torch.cat([self.hidden[:, time:], x[:, max(time - capacity, 0) :]], dim=1)
+            return SegmentState(hidden, (self.count + time).clamp(max=capacity))
+        source = torch.arange(capacity, device=x.device) + added[:, None]
+        hidden = torch.cat([self.hidden, x], dim=1).take_along_dim(source[..., None], dim=1)
+        return SegmentState(hidden, (self.count + added).clamp(max=capacity))
+
+
+class _LatestTokens(SegmentMemory[S]):
+    """The step that every memory of this file takes; a mechanism fills in ``init_state``, ``_check`` and ``_run``."""
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: S,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time dim"], S]:
+        """Run one segment.
+
+        Args:
+            x: the tokens of the segment.
+            state: what earlier segments left.
+            padding: True at tokens to ignore, anywhere in the row; distances do not count them. Outputs there have no
+                meaning.
+            reset: True at rows that begin a new sequence with this segment.
+
+        Returns:
+            The output for every token, and the new state.
+
+        Raises:
+            TypeError: if the state is that of another mechanism.
+            ValueError: if the state does not fit the segment or the memory.
+        """
+        self._check(x, state)
+        if reset is not None:
+            state = self.reset(state, reset)
+        if x.shape[1] == 0:
+            return x, state
+        state = state.map(self._stored)
+        if padding is None:
+            return self._run(x, state, None)
+        y, state = self._run(_tokens_first(x, padding), state, (~padding).sum(1))
+        return _back_in_place(y, padding), state
+
+    @abstractmethod
+    def _check(self, x: Tensor, state: S) -> None:
+        """Raise if the state is not one of this memory and of the rows of the segment."""
+
+    @abstractmethod
+    def _run(self, x: Tensor, state: S, added: Tensor | None) -> tuple[Tensor, S]:
+        """Run a segment whose padding comes last, so that the causal mask hides it; ``added`` counts its tokens."""
+
+
+class RelativeSegmentAttention(_LatestTokens[SegmentState]):
+    """Self-attention that also sees the latest tokens of earlier segments; stands wherever a block attends.
+
+    Dai et al., Transformer-XL (ACL 2019, arXiv:1901.02860), sections 3.2 and 3.3: the memory holds the inputs of the
+    attention, keys and values are made of ``[memory, segment]`` with the weights of now, and a query knows how far a
+    token is away (:class:`RelativeAttention` has the equations). Residual connection and norm are the block's.
+
+    State of a row: ``capacity`` vectors of ``dim`` and their number, ``4 capacity dim + 8`` bytes in float32.
+
+    Args:
+        dim: width of tokens, an even number.
+        capacity: tokens remembered per row; 0 attends to the segment alone. Heads and capacity are by default those
+            of the paper's base model on enwik8.
+        num_heads: attention heads.
+        head_dim: width of a head; ``dim / num_heads`` if None.
+        clamp: distances above it count as this one; None keeps every distance.
+        same_length: let every token see exactly ``capacity`` tokens, itself included, as soon as there are so many;
+            the paper evaluates so. Otherwise late tokens of a segment see more than early ones.
+        pre_norm: normalise what is read, memory included; what is stored stays as it came.
+        detach: ``"stored"`` (the paper) gives the memory no gradient, ``"never"`` lets it through.
+
+    Example:
+        >>> memory = RelativeSegmentAttention(dim=8, capacity=6, num_heads=2)
+        >>> state = memory.init_state(batch=1)
+        >>> for segment in torch.ones(1, 8, 8).split(4, dim=1):
+        ...     output, state = memory(segment, state)
+        >>> output.shape, state.hidden.shape, state.count
+        (torch.Size([1, 4, 8]), torch.Size([1, 6, 8]), tensor([6]))
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        capacity: int = 512,
+        num_heads: int = 8,
+        *,
+        head_dim: int | None = None,
+        clamp: int | None = None,
+        same_length: bool = False,
+        pre_norm: bool = False,
+        detach: Detach = "stored",
+    ) -> None:
+        super().__init__(dim, detach)
+        if capacity < 0:
+            raise ValueError(f"capacity must be at least 0, got {capacity}")
+        self.capacity = capacity
+        window = capacity if same_length else None
+        self.attention = RelativeAttention(
+            dim, num_heads, head_dim=head_dim, clamp=clamp, window=window, pre_norm=pre_norm
+        )
+        self.biases = _new_biases(2, num_heads, self.attention.head_dim)
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> SegmentState:
+        """Return empty slots; they are masked, so that attention sees what the official memory of length 0 shows."""
+        return _empty(batch, self.capacity, self.dim, device, dtype)
+
+    def _check(self, x: Tensor, state: SegmentState) -> None:
+        _check_fit(x, state, self.capacity, self.dim)
+
+    def _run(self, x: Tensor, state: SegmentState, added: Tensor | None) -> tuple[Tensor, SegmentState]:
+        attended = self.attention(x, state.hidden, state.count, self.biases)
+        return attended, state.append(self._stored(x), added)
+
+
+class SegmentMemoryStack(_LatestTokens[LayerStates]):
+    """A whole Transformer-XL: layers of attention and feed-forward, each with a memory of its own length.
+
+    Layer ``l`` remembers its inputs (Dai et al., ACL 2019, arXiv:1901.02860, section 3.2)::
+
+        a_l = norm(h_(l-1) + attention([memory_l, h_(l-1)]))    h_l = norm(a_l + ffn(a_l))
+        memory_l <- the latest M_l of [memory_l, h_(l-1)]
+
+    so that it sees ``M_1 + ... + M_L`` tokens back from the start of a segment. Rae and Razavi (ACL 2020,
+    arXiv:2007.03356) found that a long ``M_l`` in few layers, spread through the depth or the last ones, does almost
+    as well as one in every layer.
+
+    State of a row: a :class:`SegmentState` of ``4 M_l dim + 8`` bytes in float32 for each layer.
+
+    Args:
+        dim: width of tokens, an even number.
+        memory_lengths: tokens that each layer remembers, first layer first; 0 is none.
+        num_heads: attention heads.
+        head_dim: width of a head; ``dim / num_heads`` if None.
+        ffn_dim: hidden width of the feed-forward networks; ``4 dim`` if None.
+        clamp: distances above it count as this one; None keeps every distance.
+        same_length: let every token see exactly as many tokens as its layer remembers, itself included.
+        pre_norm: normalise what goes into attention and feed-forward, not what comes out; the last output then is
+            not normalised.
+        tie_biases: share the biases ``u`` and ``w`` of :class:`RelativeAttention` among all layers.
+        dropout: share of outputs of attention and feed-forward that training drops.
+        detach: ``"stored"`` (the paper) gives the memory no gradient, ``"never"`` lets it through.
+
+    Example:
+        >>> stack = SegmentMemoryStack(dim=8, memory_lengths=(2, 0, 6), num_heads=2)
+        >>> output, state = stack(torch.ones(1, 4, 8), stack.init_state(batch=1))
+        >>> [layer.count.item() for layer in state]
+        [2, 0, 4]
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        memory_lengths: Sequence[int],
+        num_heads: int = 8,
+        *,
+        head_dim: int | None = None,
+        ffn_dim: int | None = None,
+        clamp: int | None = None,
+        same_length: bool = False,
+        pre_norm: bool = False,
+        tie_biases: bool = True,
+        dropout: float = 0.0,
+        detach: Detach = "stored",
+    ) -> None:
+        super().__init__(dim, detach)
+        if not memory_lengths or min(memory_lengths) < 0:
+            raise ValueError(f"memory_lengths must name a length of at least 0 for each layer, got {memory_lengths}")
+        self.memory_lengths = tuple(memory_lengths)
+        windows = self.memory_lengths if same_length else (None,) * len(memory_lengths)
+        attentions = [
+            RelativeAttention(dim, num_heads, head_dim=head_dim, clamp=clamp, window=window, pre_norm=pre_norm)
+            for window in windows
+        ]
+        ffn_dim = 4 * dim if ffn_dim is None else ffn_dim
+        self.layers = nn.ModuleList(_Layer(each, ffn_dim, dropout, pre_norm=pre_norm) for each in attentions)
+        self.biases = _new_biases(1 if tie_biases else len(attentions), 2, num_heads, attentions[0].head_dim)
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> LayerStates:
+        """Return empty slots for each layer."""
+        return LayerStates(tuple(_empty(batch, length, self.dim, device, dtype) for length in self.memory_lengths))
+
+    def _check(self, x: Tensor, state: LayerStates) -> None:
+        if not isinstance(state, LayerStates):
+            raise TypeError(f"expected LayerStates, got {type(state).__name__}; make them with init_state")
+        if len(state) != len(self.layers):
+            raise ValueError(
+                f"expected states of {len(self.layers)} layers, got {len(state)}; make them with init_state"
+            )
+        for layer, length in zip(state, self.memory_lengths, strict=True):
+            _check_fit(x, layer, length, self.dim)
+
+    def _run(self, x: Tensor, state: LayerStates, added: Tensor | None) -> tuple[Tensor, LayerStates]:
+        stored: list[SegmentState] = []
+        biases = self.biases.expand(len(self.layers), -1, -1, -1).unbind()
+        for layer, before, bias in zip(self.layers, cast(Iterable[SegmentState], state), biases, strict=True):
+            stored.append(before.append(self._stored(x), added))
+            x = layer(x, before, bias)
+        # The official code also keeps the output of the last layer, which nothing reads.
+        return x, LayerStates(tuple(stored))
+
+
+class _Layer(nn.Module):
+    """Attention and feed-forward with their residual connections, normalised after each or before."""
+
+    def __init__(self, attention: RelativeAttention, ffn_dim: int, dropout: float, *, pre_norm: bool) -> None:
+        super().__init__()
+        dim = attention.dim
+        self.pre_norm = pre_norm
+        self.attention = attention
+        self.dropout = nn.Dropout(dropout)
+        self.attention_norm = nn.Identity() if pre_norm else nn.LayerNorm(dim)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(dim, ffn_dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(ffn_dim, dim), nn.Dropout(dropout)
+        )
+        self.feed_forward_norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, state: SegmentState, biases: Tensor) -> Tensor:
+        attended = self.attention(x, state.hidden, state.count, biases)
+        x = self.attention_norm(x + self.dropout(attended))
+        if self.pre_norm:
+            x = x + self.feed_forward(self.feed_forward_norm(x))
+        else:
+            x = self.feed_forward_norm(x + self.feed_forward(x))
+        return x
+
+
+def convert_transformer_xl(weights: Mapping[str, Tensor], *, pre_norm: bool = False) -> dict[str, Tensor]:
+    """Return weights of the official PyTorch model under the names of :class:`SegmentMemoryStack`.
+
+    Args:
+        weights: the official state dict (``attn_type`` 0), with biases shared by all layers or one pair in each;
+            embeddings and output layers are left out.
+        pre_norm: whether the model was built with ``pre_lnorm``.
+
+    Raises:
+        ValueError: if a layer has a weight that the mechanism does not know.
+    """
+    names = {
+        "dec_attn.r_net": "attention.position",
+        "dec_attn.o_net": "attention.output",
+        "dec_attn.layer_norm": "attention.norm" if pre_norm else "attention_norm",
+        "pos_ff.CoreNet.0": "feed_forward.0",
+        "pos_ff.CoreNet.3": "feed_forward.3",
+        "pos_ff.layer_norm": "feed_forward_norm",
+    }
+    converted: dict[str, Tensor] = {}
+    for key, tensor in weights.items():
+        found = re.fullmatch(r"(layers\.\d+\.)(.+)\.(weight|bias)", key)
+        if found is None:
+            continue
+        layer, part, kind = found.groups()
+        if part == "dec_attn.qkv_net":
+            size = len(tensor) // 3
+            converted[f"{layer}attention.query.{kind}"] = tensor[:size]
+            converted[f"{layer}attention.key_value.{kind}"] = tensor[size:]
+        elif part in names:
+            converted[f"{layer}{names[part]}.{kind}"] = tensor
+        else:
+            raise ValueError(f"{key} is not a weight of relative attention; only models of attn_type 0 can be loaded")
+    num_layers = sum(key.endswith("qkv_net.weight") for key in weights)
+    owners = [""] if "r_w_bias" in weights else [f"layers.{index}.dec_attn." for index in range(num_layers)]
+    pairs = [torch.stack([weights[f"{owner}r_w_bias"], weights[f"{owner}r_r_bias"]]) for owner in owners]
+    return converted | {"biases": torch.stack(pairs)}
+
+
+def _empty(
+    batch: int, capacity: int, dim: int, device: torch.device | str | None, dtype: torch.dtype | None
+) -> SegmentState:
+    return SegmentState(
+        torch.zeros(batch, capacity, dim, device=device, dtype=dtype),
+        torch.zeros(batch, device=device, dtype=torch.long),
+    )
+
+
+def _check_fit(x: Tensor, state: MemoryState, capacity: int, dim: int) -> None:
+    if not isinstance(state, SegmentState):
+        raise TypeError(f"expected a SegmentState, got {type(state).__name__}; make one with init_state")
+    expected = (x.shape[0], capacity, dim)
+    if x.shape[2] != dim or state.hidden.shape != expected:
+        raise ValueError(
+            f"a segment {tuple(x.shape)} of a memory with dim {dim} needs a state with hidden {expected}, "
+            f"got {tuple(state.hidden.shape)}; make one with init_state"
+        )
+
+
+def _new_biases(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.empty(shape).normal_(std=0.02))
+
+
+def _tokens_first(x: Tensor, padding: Tensor) -> Tensor:
+    """Return each row with its tokens first, in order, and zeros for its padding, which may be NaN."""
+    order = padding.long().argsort(dim=1, stable=True)
+    return x.masked_fill(padding[..., None], 0).take_along_dim(order[..., None], dim=1)
+
+
+def _back_in_place(y: Tensor, padding: Tensor) -> Tensor:
+    """Return the outputs of :func:`_tokens_first` where the tokens stood."""
+    place = ((~padding).cumsum(1) - 1).clamp(min=0)
+    return y.take_along_dim(place[..., None], dim=1)

@@ -1,0 +1,218 @@
+"""Whole segments of the past, kept where a flag says that they are worth it."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.memory import ReadWriteMemory
+from mnemic_core.protocols import Detach
+from mnemic_core.state import MemoryState, SlotView
+
+SampleFrom = Literal["newest", "oldest"]
+
+
+@dataclass(frozen=True)
+class SegmentQueueState(MemoryState):
+    """The stored segments of every row.
+
+    Attributes:
+        segments: a ring of ``[frame dim]``, the frames of a segment oldest first; a short segment begins with zeros.
+        marks: a ring of two numbers for each segment: index of its newest frame, and how many of its frames are valid.
+        newest: index of the newest frame that the row has seen, stored or not; -1 before the first.
+    """
+
+    segments: RingBuffer
+    marks: RingBuffer
+    newest: Int[Tensor, " batch"]
+
+    def valid(self) -> Bool[Tensor, "batch segment frame"]:
+        """Return True at frames that were written."""
+        num_frames = self.segments.items.shape[2]
+        written = self.marks.items[..., 1:] * self.marks.valid()[..., None]
+        return torch.arange(num_frames, device=self.newest.device) >= num_frames - written
+
+    def slots(self) -> SlotView:
+        """Return one slot for each frame, segment by segment, as old as the segments written since."""
+        valid = self.valid()
+        age = torch.where(valid, self.segments.age()[..., None], -1)
+        return SlotView(self.segments.items.flatten(1, 2), valid.flatten(1), age.flatten(1))
+
+
+@dataclass(frozen=True)
+class QueuedFrames(MemoryState):
+    """What a queue offers to the attention of a model: keys, which of them count, and their place in time.
+
+    Attributes:
+        frames: the stored frames, segment by segment in the order of the slots; zeros where not valid.
+        valid: True where a frame was written.
+        segment_age: age of the frame's segment, in whole segment lengths; -1 where not valid.
+        frame_age: frames of its segment that came after it, 0 for the newest; -1 where not valid.
+    """
+
+    frames: Float[Tensor, "batch slot dim"]
+    valid: Bool[Tensor, "batch slot"]
+    segment_age: Int[Tensor, "batch slot"]
+    frame_age: Int[Tensor, "batch slot"]
+
+
+class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
+    """Keeps the latest segments that were flagged, frame by frame, first in first out.
+
+    The memory queue of MATR (Song et al., ECCV 2024, arXiv:2408.02957): a segment is stored if it belongs to an
+    action, so what is kept reaches back further than a plain window of the same size::
+
+        queue <- [queue without its oldest segment ; segment]   if stored,   else queue
+
+    A model attends to :meth:`frames` with position embeddings of the two ages; :meth:`read` is that attention without
+    any parameters, as in :class:`WindowMemory`. Unlike the released code, which leaves zeros in the softmax, empty
+    places are marked, and a reset touches the given rows only.
+
+    State: ``capacity`` segments of ``ceil(segment_length / stride)`` frames;
+    ``4 * capacity * ceil(segment_length / stride) * dim + 16 * capacity + 40`` bytes per row in float32.
+
+    Args:
+        dim: width of frames.
+        capacity: segments kept per row.
+        segment_length: frames of a segment; of a longer one the newest are kept, a shorter one fills a part.
+        stride: stores every ``stride``-th frame of a segment.
+        sample_from: the end of a segment from which the stride counts. ``"newest"`` keeps the newest frame;
+            ``"oldest"`` (released code) loses it if the stride divides the length.
+        detach: ``"stored"`` (the paper) gives what is stored no gradient, ``"never"`` lets it through.
+
+    Example:
+        >>> queue = SegmentQueue(dim=1, capacity=2, segment_length=2)
+        >>> state = queue.init_state(batch=1)
+        >>> for first, flag in ((1.0, True), (3.0, False), (5.0, True)):
+        ...     segment = torch.tensor([[[first], [first + 1]]])
+        ...     state = queue.write(state, segment, store=torch.tensor([flag]))
+        >>> stored = queue.frames(state)
+        >>> stored.frames.flatten(), stored.segment_age
+        (tensor([1., 2., 5., 6.]), tensor([[2, 2, 0, 0]]))
+    """
+
+    writes_compose: ClassVar[bool] = False  # where one segment ends and the next begins is part of what is kept
+
+    def __init__(
+        self,
+        dim: int,
+        capacity: int = 7,
+        segment_length: int = 64,
+        *,
+        stride: int = 1,
+        sample_from: SampleFrom = "newest",
+        detach: Detach = "stored",
+    ) -> None:
+        super().__init__(dim, detach)
+        if min(capacity, segment_length, stride) < 1:
+            raise ValueError(
+                "capacity, segment_length and stride must be at least 1, "
+                f"got {capacity}, {segment_length} and {stride}; use NoMemory to keep nothing"
+            )
+        if sample_from not in get_args(SampleFrom):
+            raise ValueError(f"sample_from must be one of {', '.join(get_args(SampleFrom))}, got {sample_from!r}")
+        self.capacity = capacity
+        self.segment_length = segment_length
+        self.stride = stride
+        self._num_frames = math.ceil(segment_length / stride)
+        self._oldest_age = segment_length - 1 if sample_from == "oldest" else (self._num_frames - 1) * stride
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> SegmentQueueState:
+        """Return empty queues."""
+        return SegmentQueueState(
+            RingBuffer.empty(batch, self.capacity, self._num_frames, self.dim, device=device, dtype=dtype),
+            RingBuffer.empty(batch, self.capacity, 2, device=device, dtype=torch.long),
+            torch.full((batch,), -1, device=device),
+        )
+
+    def frames(self, state: SegmentQueueState, now: Int[Tensor, " batch"] | None = None) -> QueuedFrames:
+        """Return the stored frames with validity and age.
+
+        Args:
+            state: the queues.
+            now: index of the frame at which the ages are taken; None for the newest frame that the row has seen.
+        """
+        valid = state.valid()
+        now = state.newest if now is None else now
+        segment_age = (now[:, None] - state.marks.items[..., 0]) // self.segment_length
+        segment_age = torch.where(valid, segment_age[..., None], -1)
+        frame_age = torch.where(valid, self._frame_ages(now.device), -1)
+        return QueuedFrames(
+            self._stored(state.segments.items).flatten(1, 2),
+            valid.flatten(1),
+            segment_age.flatten(1),
+            frame_age.flatten(1),
+        )
+
+    def read(self, query: Float[Tensor, "batch time dim"], state: SegmentQueueState) -> Float[Tensor, "batch time dim"]:
+        """Return the attended mean of the stored frames; zeros while the queue of the row is empty."""
+        return self.read_weights(query, state) @ self.frames(state).frames.to(query.dtype)
+
+    def read_weights(
+        self, query: Float[Tensor, "batch time dim"], state: SegmentQueueState
+    ) -> Float[Tensor, "batch time slot"]:
+        """Return the attention of each query over the stored frames; zero everywhere while the queue is empty."""
+        stored = self.frames(state)
+        unused = ~stored.valid[:, None]
+        logits = query @ stored.frames.to(query.dtype).mT / math.sqrt(self.dim)
+        # The lowest finite number, not -inf: a row without entries would become NaN. Its weights are cleared after.
+        return logits.masked_fill(unused, torch.finfo(logits.dtype).min).softmax(-1).masked_fill(unused, 0)
+
+    def write(
+        self,
+        state: SegmentQueueState,
+        values: Float[Tensor, "batch time dim"],
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        store: Bool[Tensor, " batch"] | None = None,
+        now: Int[Tensor, " batch"] | None = None,
+    ) -> SegmentQueueState:
+        """Return the queues after a segment.
+
+        Args:
+            state: the queues before.
+            values: the frames of the segment, oldest first; each row stores its own.
+            padding: True at frames to ignore. A row of padding only stays as it is.
+            store: True at rows whose segment is kept; None for all. The others only grow older.
+            now: index of the newest frame; None where segments do not overlap: the rows count their frames.
+        """
+        if values.shape[1] == 0:
+            return state
+        if padding is None:
+            padding = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
+        number = (~padding).sum(1)
+        newest = torch.where(number > 0, state.newest + number if now is None else now, state.newest)
+        place = number[:, None] - 1 - self._frame_ages(values.device)  # batch frame
+        source = padding.long().argsort(dim=1, stable=True).gather(1, place.clamp(min=0))
+        frames = self._stored(values).gather(1, source[..., None].expand(-1, -1, self.dim))
+        frames = frames.masked_fill((place < 0)[..., None], 0)
+        kept = (place >= 0).sum(1)
+        marks = torch.stack([newest, kept], dim=-1)
+        left_out = (kept == 0 if store is None else (kept == 0) | ~store)[:, None]
+        return SegmentQueueState(
+            state.segments.append(frames[:, None], left_out), state.marks.append(marks[:, None], left_out), newest
+        )
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: SegmentQueueState,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+        store: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time dim"], SegmentQueueState]:
+        """Run one segment: reset, read, write; ``store`` is True at rows whose segment is kept, None for all."""
+        if reset is not None:
+            state = self.reset(state, reset)
+        return self.read(x, state), self.write(state, x, padding=padding, store=store)
+
+    def _frame_ages(self, device: torch.device) -> Tensor:
+        """Return how many frames of its segment came after each stored one, oldest first."""
+        return torch.arange(self._oldest_age, -1, -self.stride, device=device)

@@ -1,0 +1,260 @@
+"""One summary vector for each past segment, attended to beside the frames of the present one."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.memory import SegmentMemory
+from mnemic_core.protocols import Detach
+
+
+class SummaryAttention(nn.Module):
+    """Attention of frames, and of one summary query, over the frames and a bank of earlier summaries.
+
+    With ``u`` the frames, ``S`` the summary query and ``m`` the bank (Wu et al. 2020, arXiv:2005.08042; the equations
+    are those of the code released with arXiv:2307.01377)::
+
+        [o ; m_new] = W_o softmax(suppress(q k^T + q K_r^T)) (v + V_r),  q = W_q [u ; S] / sqrt(d_h),  k, v = W [m ; u]
+
+    ``K_r, V_r`` are learned for each distance of key and query, clamped to ``max_distance`` and shared by the heads
+    (Shaw et al. 2018, arXiv:1803.02155); the bank stands right before the frames, the summary query right after them.
+    The summary query never sees the bank, so that a summary tells of its own segment alone.
+
+    Args:
+        dim: width of frames and summaries.
+        num_heads: attention heads; must divide ``dim``.
+        max_distance: distance from which on relative positions are alike; 0 for none at all.
+        suppression: see :func:`suppress_weak_attention`; None to keep weak attention.
+        dropout: share of attention weights dropped in training.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int = 4,
+        *,
+        max_distance: int = 16,
+        suppression: float | None = 0.5,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}")
+        if max_distance < 0:
+            raise ValueError(f"max_distance must be at least 0 (no relative positions), got {max_distance}")
+        self.num_heads = num_heads
+        self.max_distance = max_distance
+        self.suppression = suppression
+        self.dropout = dropout
+        self.project = nn.Linear(dim, 3 * dim)  # queries, keys and values in one product
+        self.output = nn.Linear(dim, dim)
+        shape = (2 * max_distance + 1, dim // num_heads)
+        self.relative_keys = nn.Parameter(torch.empty(shape)) if max_distance else None
+        self.relative_values = nn.Parameter(torch.empty(shape)) if max_distance else None
+        self._initialise()
+
+    def _initialise(self) -> None:
+        # On the stacked matrix this is the gain of 1 / sqrt(2) that the released code gives each of the three.
+        nn.init.xavier_uniform_(self.project.weight)
+        nn.init.xavier_uniform_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+        if self.relative_keys is not None and self.relative_values is not None:
+            nn.init.xavier_normal_(self.relative_keys)
+            nn.init.xavier_normal_(self.relative_values)
+
+    def forward(
+        self,
+        frames: Float[Tensor, "batch time dim"],
+        summary_query: Float[Tensor, "batch dim"],
+        bank: RingBuffer,
+        padding: Bool[Tensor, "batch time"],
+    ) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim"]]:
+        """Return what each frame found, and the summary; the bank stays as it is.
+
+        Args:
+            frames: the window: a segment and its context.
+            summary_query: what the summary is to be of, such as the mean of the segment.
+            bank: summaries of earlier segments.
+            padding: True at frames to ignore.
+        """
+        frames = frames.masked_fill(padding[..., None], 0)  # padding may be NaN, which no weight of 0 would hide
+        tokens = torch.cat([bank.items.to(frames.dtype), frames, summary_query[:, None]], dim=1)
+        query, key, value = self.project(tokens).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        # The bank asks nothing and the summary is no key: the product above is larger by those few rows only.
+        query = query[:, :, bank.capacity :] * query.shape[-1] ** -0.5  # batch head query head_dim
+        key, value = key[:, :, :-1], value[:, :, :-1]
+        distance = self._distance(bank, padding)[:, None].expand(-1, self.num_heads, -1, -1)
+        logits = query @ key.mT
+        if self.relative_keys is not None:
+            # One product with the few distances, then a look-up: no [query key head_dim] table.
+            logits = logits + (query @ self.relative_keys.mT).gather(-1, distance)
+        weights = self._weights(logits, bank, padding).to(value.dtype)
+        found = weights @ value
+        if self.relative_values is not None:
+            by_distance = weights.new_zeros(*weights.shape[:-1], 2 * self.max_distance + 1)
+            found = found + by_distance.scatter_add(-1, distance, weights) @ self.relative_values
+        found = self.output(found.transpose(1, 2).flatten(2))  # batch query dim
+        return found[:, :-1], found[:, -1]
+
+    def _distance(self, bank: RingBuffer, padding: Tensor) -> Tensor:
+        """Return the row of the relative tables for each query and key; padding takes up no place."""
+        place = (~padding).cumsum(1) - 1
+        keys = torch.cat([-1 - bank.age(), place], dim=1)
+        queries = torch.cat([place, (~padding).sum(1, keepdim=True)], dim=1)
+        distance = keys[:, None] - queries[..., None]  # batch query key
+        return distance.clamp(-self.max_distance, self.max_distance) + self.max_distance
+
+    def _weights(self, logits: Tensor, bank: RingBuffer, padding: Tensor) -> Tensor:
+        num_queries, num_keys = logits.shape[-2:]
+        is_summary = torch.arange(num_queries, device=logits.device) == num_queries - 1
+        is_bank = torch.arange(num_keys, device=logits.device) < bank.capacity
+        blocked = torch.cat([~bank.valid(), padding], dim=1)[:, None] | (is_summary[:, None] & is_bank)
+        # A query that may see nothing, in a row of padding only, sees everything: its result is dropped, a NaN would
+        # come back in the gradient.
+        blocked = blocked & ~blocked.all(-1, keepdim=True)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = logits.masked_fill(blocked[:, None], -torch.inf)
+        if self.suppression is not None:
+            logits = suppress_weak_attention(logits, self.suppression)
+        return F.dropout(logits.softmax(-1), self.dropout, self.training)
+
+
+class SummaryBank(SegmentMemory[RingBuffer]):
+    """Self-attention over a window of frames that also sees one summary of each of the latest segments.
+
+    The summary query is the mean of the segment; what :class:`SummaryAttention` returns for it joins the bank of this
+    layer, and the oldest entry leaves. This is the augmented memory of Wu et al. 2020 (arXiv:2005.08042), with
+    relative positions and weak attention suppression as in the encoder that was released with Raffel et al. 2023
+    (arXiv:2307.01377). It is the attention of a pre-norm block: norm, residual and feed-forward are around it.
+    Layers that share a bank call ``attention`` with the state of the layer that writes it.
+
+    State: a :class:`RingBuffer` of ``capacity`` summaries; ``4 * capacity * dim + 16`` bytes per row in float32.
+
+    Args:
+        dim: width of frames and summaries.
+        num_heads: attention heads; must divide ``dim``.
+        capacity: summaries kept per row. For "all of them" give the number of segments of the longest sequence.
+        max_distance: distance from which on relative positions are alike; 0 for none at all.
+        suppression: see :func:`suppress_weak_attention`; None to keep weak attention.
+        dropout: share of attention weights dropped in training.
+        detach: ``"never"`` (the paper) lets gradients cross segments through the bank, ``"stored"`` does not.
+
+    Example:
+        >>> bank, frames = SummaryBank(dim=8, capacity=2), torch.randn(1, 3, 5, 8)
+        >>> state = bank.init_state(batch=1)
+        >>> for segment in frames.unbind(1):
+        ...     output, state = bank(segment, state)
+        >>> output.shape, state.count
+        (torch.Size([1, 5, 8]), tensor([2]))
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int = 4,
+        capacity: int = 3,
+        *,
+        max_distance: int = 16,
+        suppression: float | None = 0.5,
+        dropout: float = 0.0,
+        detach: Detach = "never",
+    ) -> None:
+        super().__init__(dim, detach)
+        if capacity < 1:
+            raise ValueError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
+        self.capacity = capacity
+        self.attention = SummaryAttention(
+            dim, num_heads, max_distance=max_distance, suppression=suppression, dropout=dropout
+        )
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> RingBuffer:
+        """Return empty banks."""
+        return RingBuffer.empty(batch, self.capacity, self.dim, device=device, dtype=dtype)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: RingBuffer,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+        center: Bool[Tensor, "batch time"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time dim"], RingBuffer]:
+        """Run one segment.
+
+        Args:
+            x: the frames of the window.
+            state: summaries of earlier segments.
+            padding: True at frames to ignore; outputs there have no meaning. A row of padding only writes nothing.
+            reset: True at rows that begin a new sequence with this segment.
+            center: True at frames that the summary is of; None for all. The others are context, recomputed in every
+                window (see :func:`~mnemic_core.buffers.context_windows.context_windows`).
+
+        Returns:
+            What every frame found, context included, and the bank with the summary of this segment.
+        """
+        if reset is not None:
+            state = self.reset(state, reset)
+        if x.shape[1] == 0:
+            return x, state
+        if padding is None:
+            padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+        summarised = ~padding if center is None else center & ~padding
+        number = summarised.sum(1, keepdim=True)
+        query = x.masked_fill(~summarised[..., None], 0).sum(1) / number.clamp(min=1)
+        found, summary = self.attention(x, query, state, padding)
+        # A bank never holds more than its capacity; the released code cuts it at the next read, one entry too late
+        # to save memory and to the same effect.
+        return found, state.append(self._stored(summary)[:, None], padding=number == 0)
+
+
+def suppress_weak_attention(logits: Float[Tensor, "*batch key"], scale: float) -> Float[Tensor, "*batch key"]:
+    """Return the logits with those of weak attention at ``-inf``: what a softmax after it no longer sees.
+
+    Weak are probabilities below ``mean - scale * std`` over the keys that are seen at all (Shi et al. 2020,
+    arXiv:2005.09137), so the strongest key always stays.
+
+    Args:
+        logits: ``-inf`` at keys that are not seen.
+        scale: standard deviations below the mean; the paper's value is 0.5.
+    """
+    # No gradient crosses a threshold. Double precision stays what it is, anything less is compared in float32.
+    prob = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
+    seen = prob != 0
+    number = seen.sum(-1, keepdim=True)
+    mean = prob.sum(-1, keepdim=True) / (number + 1e-8)
+    variance = (prob - mean).square().masked_fill(~seen, 0).sum(-1, keepdim=True) / (number - 1 + 1e-8)
+    return logits.masked_fill(prob < mean - scale * variance.sqrt(), -torch.inf)
+
+
+def summary_bank_from_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a :class:`SummaryBank` from those of the released attention (OSU-STARLAB/ShiftableContext).
+
+    Args:
+        weights: ``{q,k,v,out}_proj.{weight,bias}`` and, with relative positions, ``rpe_{k,v}.embeddings``: the keys
+            of one layer's ``self_attn``.
+
+    Raises:
+        ValueError: if a weight is missing or there is another one.
+    """
+    rest = dict(weights)
+    try:
+        converted = {
+            f"attention.project.{kind}": torch.cat([rest.pop(f"{part}_proj.{kind}") for part in "qkv"])
+            for kind in ("weight", "bias")
+        }
+        converted |= {f"attention.output.{kind}": rest.pop(f"out_proj.{kind}") for kind in ("weight", "bias")}
+        if "rpe_k.embeddings" in rest:
+            converted["attention.relative_keys"] = rest.pop("rpe_k.embeddings")
+            converted["attention.relative_values"] = rest.pop("rpe_v.embeddings")
+    except KeyError as error:
+        raise ValueError(f"the weights of the attention lack {error}; give those of one layer") from None
+    if rest:
+        raise ValueError(f"unknown weights {sorted(rest)}; give those of one layer's self_attn, without its prefix")
+    return converted

@@ -1,0 +1,92 @@
+"""The states of several memories, of any classes, as one state."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from mnemic_core.state import MemoryState, SlotView, state_class
+
+
+@dataclass(frozen=True)
+class LayerStates(MemoryState):
+    """One state for each layer of a stack; the layers may remember in different ways and with different lengths.
+
+    Attributes:
+        layers: the states, first layer first.
+
+    Example:
+        >>> from mnemic_core import RingBuffer
+        >>> states = LayerStates((RingBuffer.empty(1, 2, 4), RingBuffer.empty(1, 8, 4)))
+        >>> len(states), states[1].items.shape
+        (2, torch.Size([1, 8, 4]))
+        >>> list(states.tensors())[0]
+        'layers.0:RingBuffer.items'
+    """
+
+    layers: tuple[MemoryState, ...]
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[MemoryState]:
+        """Iterate over the states, first layer first."""
+        return iter(self.layers)
+
+    def __getitem__(self, index: int) -> MemoryState:
+        """Return the state of one layer."""
+        return self.layers[index]
+
+    def map(self, fn: Callable[[Tensor], Tensor]) -> "LayerStates":
+        """Return a copy with ``fn`` applied to every tensor of every layer."""
+        return LayerStates(tuple(state.map(fn) for state in self.layers))
+
+    def replace_rows(self, rows: Bool[Tensor, " batch"], other: "LayerStates") -> "LayerStates":
+        """Return a copy with the rows of ``other`` where ``rows`` is True."""
+        pairs = zip(self.layers, other.layers, strict=True)
+        return LayerStates(tuple(state.replace_rows(rows, new) for state, new in pairs))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor by name, the class of each layer included: what is saved says what it is."""
+        return {
+            f"layers.{index}:{type(state).__name__}.{name}": tensor
+            for index, state in enumerate(self.layers)
+            for name, tensor in state.tensors().items()
+        }
+
+    @classmethod
+    def from_dict(cls, tensors: Mapping[str, Tensor]) -> "LayerStates":
+        """Build the states that `to_dict` described.
+
+        Raises:
+            ValueError: if a name does not say layer and class, a class is unknown, or a tensor is missing.
+        """
+        layers: dict[tuple[int, str], dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            layer, _, rest = name.removeprefix("layers.").partition(":")
+            kind, _, field = rest.partition(".")
+            if not (layer.isdecimal() and field):
+                raise ValueError(f"{name!r} is no tensor of LayerStates; load it with the class that saved it")
+            layers.setdefault((int(layer), kind), {})[field] = tensor
+        ordered = sorted(layers)
+        if [index for index, _ in ordered] != list(range(len(ordered))):
+            raise ValueError(f"layers must be 0..{len(ordered) - 1}, got {[index for index, _ in ordered]}")
+        return cls(tuple(state_class(kind).from_dict(layers[index, kind]) for index, kind in ordered))
+
+    def slots(self) -> SlotView:
+        """Return the slots of all layers beside each other; those of narrower layers are filled up with zeros."""
+        views = [state.slots() for state in self.layers if hasattr(state, "slots")]
+        width = max((view.values.shape[-1] for view in views), default=0)
+        return SlotView(
+            torch.cat([_widen(cast(Tensor, view.values), width) for view in views], dim=1),
+            torch.cat([view.valid for view in views], dim=1),
+            torch.cat([view.age for view in views], dim=1),
+        )
+
+
+def _widen(values: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(values, (0, width - values.shape[-1]))

@@ -1,0 +1,34 @@
+"""Machines that go token by token or step by step: a controller beside a memory with operations of its own."""
+
+from mnemic_core.machines.prompt_machine import KeyValueStore, PromptInterpreter, PromptRun, PromptStep, replay
+from mnemic_core.machines.recurrent import RecurrentMachine, RecurrentState
+from mnemic_core.machines.stack_machine import StackCell, StackState, convert_official_stack
+from mnemic_core.machines.tape_machine import TapeCell, TapeState, convert_official_tape
+from mnemic_core.machines.universal_machine import (
+    UNIVERSAL_MACHINE,
+    Transition,
+    follow_prompt,
+    trace,
+    universal_machine_program,
+)
+
+__all__ = [
+    "UNIVERSAL_MACHINE",
+    "KeyValueStore",
+    "PromptInterpreter",
+    "PromptRun",
+    "PromptStep",
+    "RecurrentMachine",
+    "RecurrentState",
+    "StackCell",
+    "StackState",
+    "TapeCell",
+    "TapeState",
+    "Transition",
+    "convert_official_stack",
+    "convert_official_tape",
+    "follow_prompt",
+    "replay",
+    "trace",
+    "universal_machine_program",
+]

@@ -1,0 +1,221 @@
+"""A text function with an associative memory beside it: prompts come out of the memory and answers change it."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+_STATEMENT = re.compile(r'(?P<name>-?[\w%\[\]]+)\s*(?:=\s*"(?P<value>[^"]*)"|(?P<sign>[+-])=\s*(?P<amount>\d+))')
+_CELL = re.compile(r"-?\d+")
+HALT = "halt"
+
+
+class KeyValueStore:
+    """Texts and integers by name; cells named by an integer hold the blank until something is written to them.
+
+    Args:
+        records: what the store holds at first.
+        blank: what an integer name holds before it was assigned.
+
+    Example:
+        >>> store = KeyValueStore({"i": 7})
+        >>> store.add("i", -1)
+        >>> store.read("i"), store.read("-3")
+        ('6', '0')
+    """
+
+    def __init__(self, records: Mapping[str, str | int], blank: str = "0") -> None:
+        self._records = dict(records)
+        self.blank = blank
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def read(self, name: str) -> str:
+        """Return what is stored under the name, as text.
+
+        Raises:
+            ValueError: if there is no such record and the name is no integer.
+        """
+        if name in self._records:
+            return str(self._records[name])
+        if _CELL.fullmatch(name):
+            return self.blank
+        raise ValueError(f"memory has no record {name!r}, only {sorted(self._records)}; assign it first")
+
+    def assign(self, name: str, value: str) -> None:
+        """Store a text under the name, in place of what was there."""
+        self._records[name] = value
+
+    def add(self, name: str, amount: int) -> None:
+        """Add to the integer under the name.
+
+        Raises:
+            ValueError: if there is no integer.
+        """
+        value = self.read(name)
+        if not _CELL.fullmatch(value):
+            raise ValueError(f"only integers can be added to, but record {name!r} holds {value!r}; assign one first")
+        self._records[name] = int(value) + amount
+
+    def copy(self) -> "KeyValueStore":
+        """Return a store with the same records."""
+        return KeyValueStore(self._records, self.blank)
+
+    def to_dict(self) -> dict[str, str | int]:
+        """Return all records, ready to be written as JSON and given to the constructor."""
+        return dict(self._records)
+
+    def expand(self, text: str, sigil: str) -> str:
+        """Return the text with each ``sigil[name]`` replaced by what is stored under the name.
+
+        A name may hold references itself: ``@[@[i]]`` is the cell whose number stands under ``i``. What is put in is
+        not searched for references again, so expanding always ends.
+
+        Raises:
+            ValueError: if a reference is not closed or refers to nothing.
+        """
+        parts: list[list[str]] = [[]]
+        for token in re.split(rf"({re.escape(sigil)}\[|\])", text):
+            if token == f"{sigil}[":
+                parts.append([])
+            elif token == "]" and len(parts) > 1:
+                name = "".join(parts.pop())
+                parts[-1].append(self.read(name))
+            else:
+                parts[-1].append(token)
+        if len(parts) > 1:
+            raise ValueError(f"a reference {sigil}[... is not closed in {text!r}; close it with ]")
+        return "".join(parts[0])
+
+
+@dataclass(frozen=True)
+class PromptStep:
+    """One cycle of the interpreter.
+
+    Attributes:
+        prompt: what the text function was given.
+        answer: what it gave back.
+        assigned: texts that were stored, by name.
+        added: what was added to integers, by name.
+    """
+
+    prompt: str
+    answer: str
+    assigned: dict[str, str]
+    added: dict[str, int]
+
+
+@dataclass(frozen=True)
+class PromptRun:
+    """A program's run.
+
+    Attributes:
+        steps: every cycle, in order; :func:`replay` repeats them without the text function.
+        memory: what the store held at the end.
+        has_halted: whether the program ended by itself.
+    """
+
+    steps: tuple[PromptStep, ...]
+    memory: KeyValueStore
+    has_halted: bool
+
+
+class PromptInterpreter:
+    """Runs a stored program of prompts on a text function that remembers nothing by itself.
+
+    Schuurmans 2023, "Memory Augmented Large Language Models are Computationally Universal" (arXiv:2301.04589, sections
+    2 and 3). The record ``op`` holds the next prompt. One cycle, until ``op`` is ``halt``::
+
+        prompt = op with every @[x] replaced by what is stored under x
+        answer = model(prompt)
+        name = "text"                  in the answer stores the text, with every %[x] replaced
+        name += n, name -= n           in the answer changes the integer stored under the name, after all that
+
+    Both sides of an assignment are expanded with the memory as it was before the answer, so ``%[i]="1" i+=1`` writes
+    at the old place. Statements are found in the answer before ``%[x]`` is replaced, not after: a stored prompt is full
+    of quotation marks and would otherwise be taken apart.
+
+    The state is the store, on the host; its bytes are those of its texts.
+
+    Args:
+        model: the text function, such as a language model at temperature 0.
+
+    Example:
+        >>> def count_down(prompt: str) -> str:
+        ...     return 'op="halt"' if prompt == "0 left" else "n -= 1"
+        >>> run = PromptInterpreter(count_down).run(KeyValueStore({"op": "@[n] left", "n": 3}), max_steps=10)
+        >>> [step.prompt for step in run.steps], run.has_halted
+        (['3 left', '2 left', '1 left', '0 left'], True)
+    """
+
+    def __init__(self, model: Callable[[str], str]) -> None:
+        self.model = model
+
+    def run(self, memory: KeyValueStore, *, max_steps: int) -> PromptRun:
+        """Run the program in the memory, on a copy of it, until it halts.
+
+        Args:
+            memory: the store with the program; it stays as it is.
+            max_steps: cycles after which to stop even so.
+
+        Raises:
+            ValueError: if an answer holds no statement, or one refers to nothing.
+        """
+        memory = memory.copy()
+        steps: list[PromptStep] = []
+        while memory.read("op") != HALT:
+            if len(steps) == max_steps:
+                return PromptRun(tuple(steps), memory, has_halted=False)
+            steps.append(self.step(memory))
+        return PromptRun(tuple(steps), memory, has_halted=True)
+
+    def step(self, memory: KeyValueStore) -> PromptStep:
+        """Run one cycle and change the memory.
+
+        Raises:
+            ValueError: if the answer holds no statement, or one refers to nothing.
+        """
+        prompt = memory.expand(memory.read("op"), "@")
+        answer = self.model(prompt)
+        statements = list(_STATEMENT.finditer(answer))
+        if not statements:
+            raise ValueError(f'expected statements such as op="halt" or i+=1, got the answer {answer!r}')
+        assigned: dict[str, str] = {}
+        added: dict[str, int] = {}
+        for statement in statements:
+            name = memory.expand(statement["name"], "%")
+            if statement["value"] is None:
+                added[name] = added.get(name, 0) + int(statement["sign"] + statement["amount"])
+            else:
+                assigned[name] = memory.expand(statement["value"], "%")
+        for name, value in assigned.items():
+            memory.assign(name, value)
+        for name, amount in added.items():
+            memory.add(name, amount)
+        return PromptStep(prompt, answer, assigned, added)
+
+
+def replay(steps: Sequence[PromptStep], memory: KeyValueStore) -> PromptRun:
+    """Repeat a run from its log: the recorded answers go through the interpreter again.
+
+    Args:
+        steps: the log.
+        memory: the store that the run began with.
+
+    Raises:
+        ValueError: if the program asks another prompt than the recorded one.
+    """
+    recorded = iter(steps)
+
+    def answer(prompt: str) -> str:
+        step = next(recorded)
+        if step.prompt != prompt:
+            raise ValueError(
+                f"the log has the prompt {step.prompt!r}, the program asks {prompt!r}; give its own memory"
+            )
+        return step.answer
+
+    return PromptInterpreter(answer).run(memory, max_steps=len(steps))

@@ -1,0 +1,265 @@
+"""Machines that run a recurrent cell token by token: their base, the cell, and the cell alone as the baseline."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeVar, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mnemic_core.memory import SegmentMemory
+from mnemic_core.protocols import Detach
+from mnemic_core.state import MemoryState, SlotView
+
+S = TypeVar("S", bound=MemoryState)
+
+Inner = Literal["rnn", "lstm"]
+
+
+class SteppedMachine(SegmentMemory[S]):
+    """A memory that must go token by token, because each step depends on what the one before did to the memory.
+
+    A machine fills in ``init_state``, ``_project`` (the part of a step that needs no state, done for a whole segment
+    at once) and ``_advance`` (the rest). A segment equals its tokens stepped one by one.
+
+    Args:
+        dim: width of tokens.
+        out_dim: width of outputs.
+        detach: ``"never"`` lets gradients cross every segment, ``"stored"`` cuts them where a segment (for ``step``:
+            a token) hands its state over; inside a segment they always flow.
+
+    Attributes:
+        state_class: the states that the machine works with.
+    """
+
+    state_class: ClassVar[type[MemoryState]]
+
+    def __init__(self, dim: int, out_dim: int, detach: Detach) -> None:
+        super().__init__(dim, detach)
+        self.out_dim = out_dim
+
+    @abstractmethod
+    def _project(self, x: Tensor) -> Tensor:
+        """Return what the cell makes of tokens alone, over any leading axes."""
+
+    @abstractmethod
+    def _advance(self, projected: Tensor, state: S) -> tuple[Tensor, S]:
+        """Return output and state after one projected token of every row."""
+
+    def step(self, x: Float[Tensor, "batch dim"], state: S) -> tuple[Float[Tensor, "batch out_dim"], S]:
+        """Run one token of every row."""
+        output, state = self._advance(self._project(x), state)
+        return output, state.map(self._stored)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: S,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time out_dim"], S]:
+        """Run one segment, token by token.
+
+        Args:
+            x: the tokens of the segment.
+            state: what earlier segments left.
+            padding: True at tokens to ignore, anywhere; outputs there have no meaning.
+            reset: True at rows that begin a new sequence with this segment.
+
+        Returns:
+            The output for every token, and the new state.
+
+        Raises:
+            TypeError: if the state is that of another memory.
+            ValueError: if width or rows of the segment do not fit the machine or the state.
+        """
+        if not isinstance(state, self.state_class):
+            raise TypeError(
+                f"{type(self).__name__} works with a {self.state_class.__name__}, got a {type(state).__name__}; "
+                "make one with init_state"
+            )
+        if x.shape[-1] != self.dim or x.shape[0] != state.batch_size:
+            raise ValueError(
+                f"expected tokens of width {self.dim} in {state.batch_size} rows, got width {x.shape[-1]} in "
+                f"{x.shape[0]} rows; build the state with init_state(batch={x.shape[0]})"
+            )
+        if reset is not None:
+            state = self.reset(state, reset)
+        if padding is not None:
+            x = x.masked_fill(padding[..., None], 0)  # NaN in padding would come back as a gradient
+        outputs = []
+        for time, token in enumerate(self._project(x).unbind(1)):
+            output, after = self._advance(token, state)
+            state = after if padding is None else after.replace_rows(padding[:, time], state)
+            outputs.append(output)
+        joined = torch.stack(outputs, dim=1) if outputs else x.new_zeros(len(x), 0, self.out_dim)
+        return joined, state.map(self._stored)
+
+
+@dataclass(frozen=True)
+class RecurrentState(MemoryState):
+    """What a recurrent cell carries.
+
+    Attributes:
+        hidden: the last output; zeros before the first token.
+        cell: content of an LSTM's cells; of width 0 in a plain RNN.
+    """
+
+    hidden: Float[Tensor, "batch hidden"]
+    cell: Float[Tensor, "batch cell"]
+
+    def slots(self) -> SlotView:
+        """Return the hidden state as one slot, in use once it is not zero; it is as new as the last token."""
+        written = (self.hidden != 0).any(1, keepdim=True)
+        return SlotView(self.hidden[:, None], written, written.long() - 1)
+
+
+class RecurrentCell(nn.Module):
+    """The inner cell of the machines: a ReLU RNN or an LSTM that also sees what was read from the memory.
+
+    With token ``x``, read ``r``, last output ``h`` (and cell ``c``), all as row vectors:
+
+    - ``"rnn"``: ``h' = relu(x W_x + [r; h] W_r + b)``;
+    - ``"lstm"``: ``i, g, f, o = x W_x + [r; h] W_r + b``, ``c' = sigmoid(f) c + sigmoid(i) tanh(g)``,
+      ``h' = sigmoid(o) tanh(c')``; the bias of ``f`` starts at 1 (Jozefowicz et al. 2015).
+
+    ``W_x`` stands apart so that a segment's tokens go through it in one product.
+
+    Args:
+        dim: width of tokens.
+        hidden_dim: width of the hidden state.
+        read_dim: width of what is read.
+        inner: ``"rnn"`` or ``"lstm"``.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, read_dim: int, inner: Inner) -> None:
+        super().__init__()
+        if inner not in get_args(Inner):
+            raise ValueError(f"inner must be one of {', '.join(get_args(Inner))}, got {inner!r}")
+        if hidden_dim < 1:
+            raise ValueError(f"hidden_dim must be at least 1, got {hidden_dim}")
+        self.hidden_dim = hidden_dim
+        self.cell_dim = hidden_dim if inner == "lstm" else 0
+        width = hidden_dim * (4 if inner == "lstm" else 1)
+        self.inputs = nn.Linear(dim, width)
+        self.recurrent = nn.Linear(read_dim + hidden_dim, width, bias=False)
+        if inner == "lstm":
+            with torch.no_grad():
+                self.inputs.bias[2 * hidden_dim : 3 * hidden_dim] += 1
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> RecurrentState:
+        """Return zeros."""
+        hidden, cell = (torch.zeros(batch, width, device=device, dtype=dtype) for width in self._widths())
+        return RecurrentState(hidden, cell)
+
+    def forward(
+        self, projected: Float[Tensor, "batch gate"], state: RecurrentState, *read: Float[Tensor, "batch read"]
+    ) -> tuple[Float[Tensor, "batch hidden"], RecurrentState]:
+        """Return the output and the next state for tokens that went through ``inputs`` before.
+
+        Args:
+            projected: ``x W_x + b``.
+            state: what the last token left.
+            read: what was read from the memory, in any number of parts.
+        """
+        seen = torch.cat([part.to(projected.dtype) for part in (*read, state.hidden)], dim=-1)
+        gates = projected + self.recurrent(seen)
+        if not self.cell_dim:
+            hidden, cell = torch.relu(gates), state.cell
+        else:
+            admit, new, keep, show = gates.to(state.cell.dtype).chunk(4, dim=-1)  # cells accumulate in their own type
+            cell = torch.sigmoid(keep) * state.cell + torch.sigmoid(admit) * torch.tanh(new)
+            hidden = (torch.sigmoid(show) * torch.tanh(cell)).to(gates.dtype)
+        return hidden, RecurrentState(hidden.to(state.hidden.dtype), cell)
+
+    def _widths(self) -> tuple[int, int]:
+        return self.hidden_dim, self.cell_dim
+
+
+class RecurrentMachine(SteppedMachine[RecurrentState]):
+    """The inner cell without any memory beside it: the baseline that stack and tape machines are compared with.
+
+    A ReLU RNN as in Elman (1990) or an LSTM as in Hochreiter and Schmidhuber (1997); the equations are those of
+    :class:`RecurrentCell` with nothing read. State: ``hidden_dim`` values per row (twice that for the LSTM), 4 bytes
+    each.
+
+    Args:
+        dim: width of tokens.
+        hidden_dim: width of the hidden state and of outputs; ``dim`` if not given.
+        inner: ``"rnn"`` or ``"lstm"``.
+        detach: ``"never"`` or ``"stored"``; see :class:`SteppedMachine`.
+
+    Example:
+        >>> machine = RecurrentMachine(dim=3, hidden_dim=5)
+        >>> output, state = machine(torch.zeros(2, 7, 3), machine.init_state(batch=2))
+        >>> output.shape
+        torch.Size([2, 7, 5])
+    """
+
+    state_class = RecurrentState
+
+    def __init__(
+        self, dim: int, hidden_dim: int | None = None, *, inner: Inner = "rnn", detach: Detach = "never"
+    ) -> None:
+        super().__init__(dim, dim if hidden_dim is None else hidden_dim, detach)
+        self.cell = RecurrentCell(dim, self.out_dim, 0, inner)
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> RecurrentState:
+        """Return zeros."""
+        return self.cell.init_state(batch, device=device, dtype=dtype)
+
+    def _project(self, x: Tensor) -> Tensor:
+        projected: Tensor = self.cell.inputs(x)
+        return projected
+
+    def _advance(self, projected: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        advanced: tuple[Tensor, RecurrentState] = self.cell(projected, state)
+        return advanced
+
+
+def convert_official_cell(weights: dict[str, Tensor], read_dim: int) -> dict[str, Tensor]:
+    """Take a Haiku ``VanillaRNN`` or ``LSTM`` out of the weights of a machine, as a :class:`RecurrentCell` has it.
+
+    Args:
+        weights: parameters by the names that follow the name of the machine; those that are used are removed.
+        read_dim: width of what the machine reads from its memory.
+
+    Returns:
+        The state dict of the cell.
+
+    Raises:
+        ValueError: if there is no such cell among the weights.
+    """
+    if "~/lstm/linear/w" in weights:  # one product over [x; read; h], gates in the order i, g, f, o
+        weight, bias = weights.pop("~/lstm/linear/w"), weights.pop("~/lstm/linear/b").clone()
+        hidden = len(bias) // 4
+        bias[2 * hidden : 3 * hidden] += 1  # Haiku adds this 1 in every step
+    elif "~/vanilla_rnn/linear/w" in weights:  # one product over [x; read], one over h, each with a bias
+        names = ("~/vanilla_rnn/linear", "~/vanilla_rnn/linear_1")
+        weight = torch.cat([weights.pop(f"{name}/w") for name in names])
+        bias = torch.stack([weights.pop(f"{name}/b") for name in names]).sum(0)
+        hidden = len(bias)
+    else:
+        raise ValueError(f"expected the weights of a vanilla_rnn or an lstm, got {sorted(weights)}")
+    dim = len(weight) - read_dim - hidden
+    inputs, recurrent = (part.T.contiguous() for part in (weight[:dim], weight[dim:]))
+    return {"inputs.weight": inputs, "inputs.bias": bias, "recurrent.weight": recurrent}
+
+
+def strip_official_prefix(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the weights of a Haiku module by the names that follow its own.
+
+    Raises:
+        ValueError: if a weight belongs to another module.
+    """
+    strangers = sorted(name for name in weights if not name.startswith(prefix))
+    if strangers:
+        raise ValueError(f"expected weights of {prefix.rstrip('/')} only, got {strangers}; convert them separately")
+    return {name.removeprefix(prefix): weight for name, weight in weights.items()}

@@ -1,0 +1,222 @@
+"""A recurrent cell beside differentiable stacks (Stack-RNN, Stack-LSTM)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnemic_core.machines.recurrent import (
+    Inner,
+    RecurrentCell,
+    RecurrentState,
+    SteppedMachine,
+    convert_official_cell,
+    strip_official_prefix,
+)
+from mnemic_core.protocols import Detach
+from mnemic_core.state import MemoryState, SlotView
+
+NUM_ACTIONS = 3  # push, pop, no-op
+
+
+@dataclass(frozen=True)
+class StackState(MemoryState):
+    """Stacks and the recurrent cell beside them.
+
+    Attributes:
+        stacks: content, top first; zeros where nothing was pushed.
+        recurrent: state of the inner cell.
+        tokens: tokens of the sequence so far, the greatest depth that anything can have reached.
+    """
+
+    stacks: Float[Tensor, "batch stack size cell"]
+    recurrent: RecurrentState
+    tokens: Int[Tensor, " batch"]
+
+    @property
+    def size(self) -> int:
+        """Cells of one stack."""
+        return self.stacks.shape[2]
+
+    def resize(self, size: int) -> "StackState":
+        """Return the state with ``size`` cells in every stack: more room below, or the deepest cells cut off.
+
+        Raises:
+            ValueError: if the size is below 1.
+        """
+        _check_size(size)
+        return replace(self, stacks=F.pad(self.stacks, (0, 0, 0, size - self.size)))
+
+    def slots(self) -> SlotView:
+        """Return every cell of every stack, as old as it lies deep: that many pushes came after it, at the least."""
+        batch, num_stacks, size, _ = self.stacks.shape
+        depth = torch.arange(size, device=self.stacks.device).expand(batch, num_stacks, size).flatten(1)
+        valid = depth < self.tokens[:, None]
+        return SlotView(self.stacks.flatten(1, 2), valid, torch.where(valid, depth, -1))
+
+
+class StackCell(SteppedMachine[StackState]):
+    """A recurrent cell that pushes to and pops from differentiable stacks, each action done in part.
+
+    Stacks as in Joulin and Mikolov 2015 (arXiv:1503.01007, equations 5 and 6), the network as in Delétang et al. 2023,
+    "Neural Networks and the Chomsky Hierarchy" (arXiv:2207.02098, section 4 and appendix). One step with token ``x``
+    and stacks ``s`` (``s[0]`` is the top, read before the update)::
+
+        h' = cell([x; s[0] of every stack], h)                 a ReLU RNN or an LSTM
+        v = h' W_v + b_v                                       one value per stack, not squashed
+        push, pop, keep = softmax(h' W_a + b_a)                three shares per stack
+        s'[0] = push v + pop s[1] + keep s[0]
+        s'[i] = push s[i-1] + pop s[i+1] + keep s[i]           zeros come up from below; what sinks below is lost
+        y = h'
+
+    With it a network recognises deterministic context-free languages, at lengths that training never saw, as long as
+    ``size`` covers the depth: it is no parameter, so take a larger one where sequences are longer.
+
+    State: ``num_stacks * size * cell_dim + hidden_dim`` values (one more ``hidden_dim`` for the LSTM) of 4 bytes and
+    a counter of 8 bytes per row.
+
+    Args:
+        dim: width of tokens.
+        hidden_dim: width of the hidden state and of outputs; ``dim`` if not given, 256 in the paper.
+        cell_dim: width of what is pushed.
+        size: cells of one stack in the states that :meth:`init_state` makes.
+        num_stacks: number of stacks.
+        joint_actions: one softmax over the actions of all stacks together, as the official code has it. Each stack's
+            shares then do not sum to 1, so its content shrinks with every step; with one stack both are the same.
+        inner: ``"rnn"`` or ``"lstm"``.
+        detach: ``"never"`` (the paper) lets gradients cross every segment, ``"stored"`` cuts them between segments.
+
+    Example:
+        >>> machine = StackCell(dim=3, hidden_dim=5, cell_dim=2, size=4)
+        >>> output, state = machine(torch.zeros(1, 7, 3), machine.init_state(batch=1, size=9))
+        >>> output.shape, state.stacks.shape
+        (torch.Size([1, 7, 5]), torch.Size([1, 1, 9, 2]))
+    """
+
+    state_class = StackState
+
+    def __init__(
+        self,
+        dim: int,
+        hidden_dim: int | None = None,
+        *,
+        cell_dim: int = 8,
+        size: int = 30,
+        num_stacks: int = 1,
+        joint_actions: bool = False,
+        inner: Inner = "rnn",
+        detach: Detach = "never",
+    ) -> None:
+        super().__init__(dim, dim if hidden_dim is None else hidden_dim, detach)
+        if min(cell_dim, num_stacks) < 1:
+            raise ValueError(
+                f"cell_dim and num_stacks must be at least 1, got {cell_dim} and {num_stacks}; "
+                "use RecurrentMachine to have no stack"
+            )
+        _check_size(size)
+        self.cell_dim = cell_dim
+        self.size = size
+        self.num_stacks = num_stacks
+        self.joint_actions = joint_actions
+        self.cell = RecurrentCell(dim, self.out_dim, num_stacks * cell_dim, inner)
+        self.control = nn.Linear(self.out_dim, num_stacks * (cell_dim + NUM_ACTIONS))  # all values, then all actions
+
+    def init_state(
+        self,
+        batch: int,
+        *,
+        size: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> StackState:
+        """Return empty stacks.
+
+        Args:
+            batch: number of rows.
+            size: cells of one stack; that of the machine if not given.
+            device: where the tensors are.
+            dtype: type of stacks and hidden state; keep it at float32, stacks accumulate.
+
+        Raises:
+            ValueError: if the size is below 1.
+        """
+        size = self.size if size is None else size
+        _check_size(size)
+        return StackState(
+            torch.zeros(batch, self.num_stacks, size, self.cell_dim, device=device, dtype=dtype),
+            self.cell.init_state(batch, device=device, dtype=dtype),
+            torch.zeros(batch, device=device, dtype=torch.long),
+        )
+
+    def reset(self, state: StackState, rows: Bool[Tensor, " batch"]) -> StackState:
+        """Return the state with the given rows empty; stacks keep the size that they have."""
+        return state.replace_rows(rows, self.init_state(state.batch_size, size=state.size, device=state.device))
+
+    def _project(self, x: Tensor) -> Tensor:
+        projected: Tensor = self.cell.inputs(x)
+        return projected
+
+    def _advance(self, projected: Tensor, state: StackState) -> tuple[Tensor, StackState]:
+        hidden, recurrent = self.cell(projected, state.recurrent, state.stacks[:, :, 0].flatten(1))
+        control = self.control(hidden).to(state.stacks.dtype)
+        values = control[:, : self.num_stacks * self.cell_dim].unflatten(1, (self.num_stacks, self.cell_dim))
+        logits = control[:, self.num_stacks * self.cell_dim :]
+        if self.joint_actions:
+            actions = logits.softmax(-1).unflatten(1, (self.num_stacks, NUM_ACTIONS))
+        else:
+            actions = logits.unflatten(1, (self.num_stacks, NUM_ACTIONS)).softmax(-1)
+        stacks = update_stacks(state.stacks, values, actions)
+        return hidden, StackState(stacks, recurrent, state.tokens + 1)
+
+
+def update_stacks(
+    stacks: Float[Tensor, "batch stack size cell"],
+    values: Float[Tensor, "batch stack cell"],
+    actions: Float[Tensor, "batch stack action"],
+) -> Float[Tensor, "batch stack size cell"]:
+    """Return the stacks after each action was done in part.
+
+    Args:
+        stacks: content, top first.
+        values: what would be pushed.
+        actions: shares of push, pop and no-op.
+
+    Example:
+        >>> stacks, push = torch.tensor([[[[1.0], [2.0], [3.0]]]]), torch.tensor([[[1.0, 0.0, 0.0]]])
+        >>> update_stacks(stacks, torch.tensor([[[9.0]]]), push).flatten()
+        tensor([9., 1., 2.])
+    """
+    # One cell of the new value above, one of zeros below: the three outcomes are then three windows of one tensor.
+    whole = torch.cat([values[:, :, None], stacks, torch.zeros_like(stacks[:, :, :1])], dim=2)
+    push, pop, keep = actions[..., None, None].unbind(2)
+    return push * whole[:, :, :-2] + pop * whole[:, :, 2:] + keep * stacks
+
+
+def convert_official_stack(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state dict of a :class:`StackCell` for the weights of the official ``StackRNNCore``.
+
+    Args:
+        weights: parameters by their Haiku names, ``stack_rnn_core/...``; matrices have inputs first.
+
+    Raises:
+        ValueError: if a weight is missing or left over.
+    """
+    rest = strip_official_prefix(weights, "stack_rnn_core/")
+    names = {"linear/w", "linear/b", "linear_1/w", "linear_1/b"}
+    if not names <= set(rest):
+        raise ValueError(f"a StackRNNCore has the weights {sorted(names)}, missing {sorted(names - set(rest))}")
+    control = {kind: torch.cat([rest.pop(f"linear/{kind}"), rest.pop(f"linear_1/{kind}")], dim=-1) for kind in "wb"}
+    read_dim = weights["stack_rnn_core/linear/b"].shape[0]
+    cell = convert_official_cell(rest, read_dim)
+    if rest:
+        raise ValueError(f"a StackRNNCore has no weights {sorted(rest)}; convert those of the core alone")
+    converted = {f"cell.{name}": weight for name, weight in cell.items()}
+    return converted | {"control.weight": control["w"].T.contiguous(), "control.bias": control["b"]}
+
+
+def _check_size(size: int) -> None:
+    if size < 1:
+        raise ValueError(f"size must be at least 1, got {size}; use RecurrentMachine to have no stack")

@@ -1,0 +1,175 @@
+"""Learned keys and values beside those of the tokens: what an attention layer knows before it sees anything."""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnemic_core.parametric.param_groups import memory_param_groups
+
+
+class PersistentKeyValues(nn.Module):
+    """Learned keys and values that are appended to those of any attention, the same for every input.
+
+    The memory of memory-augmented self-attention (MemMC-MAE, arXiv:2203.11725; Meshed-Memory Transformer,
+    arXiv:1912.08226; persistent memory, arXiv:1907.01470). With ``m`` slots and heads of width ``d_h``::
+
+        K' = [K ; M_K]    V' = [V ; M_V]                                plain
+        K' = [K ; sqrt(d_h) M_K]    V' = [V ; sqrt(m) M_V]              scaled
+
+    No projection, bias, position or mask applies to the slots, and queries never come from them. The scaled form
+    computes the same but learns faster, since an optimiser's step on a slot counts for more; :meth:`folded` turns it
+    into the plain one. There is no state.
+
+    Args:
+        num_heads: heads of the attention; head ``h`` owns channels ``h * head_dim`` to ``(h + 1) * head_dim``.
+        head_dim: width of a head.
+        num_slots: learned pairs; none leaves the attention as it is.
+        scaled: keep the slots without their factors, for training.
+
+    Example:
+        >>> memory = PersistentKeyValues(num_heads=2, head_dim=4, num_slots=3)
+        >>> key, value = memory(torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 5, 4))
+        >>> key.shape
+        torch.Size([1, 2, 8, 4])
+    """
+
+    def __init__(self, num_heads: int, head_dim: int, num_slots: int = 40, *, scaled: bool = True) -> None:
+        super().__init__()
+        for name, number, least in (
+            ("num_heads", num_heads, 1),
+            ("head_dim", head_dim, 1),
+            ("num_slots", num_slots, 0),
+        ):
+            if number < least:
+                raise ValueError(f"{name} must be at least {least}, got {number}")
+        self.num_heads, self.head_dim, self.num_slots, self.scaled = num_heads, head_dim, num_slots, scaled
+        key_scale, value_scale = self._scales()
+        # Both forms start alike: with the factors, standard deviations 1/sqrt(head_dim) and 1/sqrt(num_slots).
+        width = num_heads * head_dim
+        self.keys = nn.Parameter(torch.randn(num_slots, width) / math.sqrt(head_dim) / key_scale)
+        self.values = nn.Parameter(torch.randn(num_slots, width) / math.sqrt(max(num_slots, 1)) / value_scale)
+
+    def forward(
+        self, key: Float[Tensor, "batch head time head_dim"], value: Float[Tensor, "batch head time head_dim"]
+    ) -> tuple[Float[Tensor, "batch head key head_dim"], Float[Tensor, "batch head key head_dim"]]:
+        """Return keys and values with the learned ones behind them."""
+        key_scale, value_scale = self._scales()
+        return self._append(key, self.keys * key_scale), self._append(value, self.values * value_scale)
+
+    def folded(self) -> "PersistentKeyValues":
+        """Return the plain form with the factors inside the slots; it computes exactly the same."""
+        plain = PersistentKeyValues(self.num_heads, self.head_dim, self.num_slots, scaled=False)
+        plain.to(self.keys.device, self.keys.dtype)
+        key_scale, value_scale = self._scales()
+        with torch.no_grad():
+            plain.keys.copy_(self.keys * key_scale)
+            plain.values.copy_(self.values * value_scale)
+        return plain
+
+    def _scales(self) -> tuple[float, float]:
+        return (math.sqrt(self.head_dim), math.sqrt(max(self.num_slots, 1))) if self.scaled else (1.0, 1.0)
+
+    def _append(self, tokens: Tensor, slots: Tensor) -> Tensor:
+        heads = slots.to(tokens.dtype).unflatten(-1, (self.num_heads, self.head_dim)).transpose(0, 1)
+        return torch.cat([tokens, heads.expand(len(tokens), -1, -1, -1)], dim=2)
+
+
+class PersistentAttention(nn.Module):
+    """Self-attention over the tokens and over learned slots: ``softmax(q [K ; M_K]^T / sqrt(d_h)) [V ; M_V]``.
+
+    Memory-augmented self-attention as in :class:`PersistentKeyValues`. The slots hold what is normal for the training
+    data and stay as they are at inference; without slots it is plain attention, bit for bit.
+
+    Args:
+        dim: width of tokens.
+        num_heads: attention heads; must divide ``dim``.
+        num_slots: learned pairs of key and value.
+        scaled: keep the slots in the scaled form, for training.
+
+    Example:
+        >>> attention = PersistentAttention(dim=8, num_heads=2, num_slots=3)
+        >>> x = torch.randn(1, 5, 8)
+        >>> attention(x).shape, attention.weights(x).shape
+        (torch.Size([1, 5, 8]), torch.Size([1, 2, 5, 8]))
+    """
+
+    def __init__(self, dim: int, num_heads: int, num_slots: int = 40, *, scaled: bool = True) -> None:
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}")
+        self.dim, self.num_heads = dim, num_heads
+        self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))
+        self.memory = PersistentKeyValues(num_heads, dim // num_heads, num_slots, scaled=scaled)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        is_causal: bool = False,
+    ) -> Float[Tensor, "batch time dim"]:
+        """Attend.
+
+        Args:
+            x: the tokens.
+            padding: True at tokens to ignore; outputs there have no meaning.
+            is_causal: let tokens see those before them and themselves only. Slots are seen by all in any case.
+        """
+        query, key, value = self._project(x)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=self._allowed(x, padding, is_causal))
+        output: Tensor = self.output(attended.transpose(1, 2).flatten(2))
+        return output
+
+    def weights(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        is_causal: bool = False,
+    ) -> Float[Tensor, "batch head time key"]:
+        """Return how much each token attends to each token, and last to each slot."""
+        query, key, _ = self._project(x)
+        logits = query @ key.mT / math.sqrt(query.shape[-1])
+        allowed = self._allowed(x, padding, is_causal)
+        if allowed is not None:
+            # Not -inf: a row in which nothing may be seen would become NaN.
+            logits = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min)
+        return logits.softmax(-1)
+
+    def memory_mass(
+        self, x: Float[Tensor, "batch time dim"], *, padding: Bool[Tensor, "batch time"] | None = None
+    ) -> Float[Tensor, "batch head time"]:
+        """Return the share of attention that goes to the slots, 0 to 1: near 0 everywhere, they are of no use."""
+        return self.weights(x, padding=padding)[..., x.shape[1] :].sum(-1)
+
+    def param_groups(self, lr_scale: float = 1.0, *, lr: float | None = None) -> list[dict[str, Any]]:
+        """Return optimiser groups of the rest and of the slots, which learn ``lr_scale`` times faster.
+
+        Args:
+            lr_scale: the factor; 1 suits the scaled form, in which steps count for more already.
+            lr: learning rate of the rest. Given, the groups carry ``"lr"``, else ``"lr_scale"`` for a scheduler.
+        """
+        return memory_param_groups(self, [self.memory.keys, self.memory.values], lr_scale, lr)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = (
+            layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # batch head time head_dim
+            for layer in (self.query, self.key, self.value)
+        )
+        return query, *self.memory(key, value)
+
+    def _allowed(self, x: Tensor, padding: Tensor | None, is_causal: bool) -> Tensor | None:
+        """Return True where a query may see a key, or None where all may see all."""
+        if padding is None and not is_causal:
+            return None
+        time = x.shape[1]
+        allowed = torch.ones(1, 1, time, time, device=x.device, dtype=torch.bool)
+        if is_causal:
+            allowed = allowed.tril()
+        if padding is not None:
+            allowed = allowed & ~padding[:, None, None]
+        return F.pad(allowed, (0, self.memory.num_slots), value=True)

@@ -1,0 +1,295 @@
+"""A layer that remembers in a large table of values, searched exactly by means of two small sets of keys."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnemic_core.parametric.param_groups import memory_param_groups
+
+QueryNorm = Literal["batch", "layer"]
+
+# Options of the official class that change what it computes and that only its experiments used.
+_OFFICIAL_ONLY: Mapping[str, Any] = {
+    "mem_score_softmax": True,
+    "mem_modulo_size": -1,
+    "mem_use_different_keys": True,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SlotUsage:
+    """How the slots of a product-key memory are used; add the usages of several batches for that of all.
+
+    Attributes:
+        mass: sum of the weights with which each slot was read.
+    """
+
+    mass: Float[Tensor, " slot"]
+
+    def __add__(self, other: "SlotUsage") -> "SlotUsage":
+        """Return the usage of both batches together."""
+        return SlotUsage(self.mass + other.mass)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the slots that were read at all, 0 to 1."""
+        return float((self.mass > 0).double().mean())
+
+    @property
+    def kl_from_uniform(self) -> float:
+        """Divergence of the reads from equal use of all slots, in nats: 0 if equal, log(slots) if one slot serves all.
+
+        NaN as long as nothing was read.
+        """
+        share = self.mass.double() / self.mass.double().sum()
+        return math.log(len(share)) - float(torch.special.entr(share).sum())
+
+    def as_dict(self) -> dict[str, float]:
+        """Return both numbers by name, for logging."""
+        return {"coverage": self.coverage, "kl_from_uniform": self.kl_from_uniform}
+
+
+class ProductKeyMemory(nn.Module):
+    """Recalls from ``sub_keys**2`` learned values those whose keys fit a token best, at the cost of two small searches.
+
+    Product-key memory (Lample et al. 2019, arXiv:1907.05242, sections 3.1 and 3.2). The key of slot ``i * n + j`` is
+    the concatenation of sub-key ``i`` of a first set and ``j`` of a second one, so its score is a sum of two, and the
+    best ``k`` of all ``n**2`` slots are found exactly among pairs of the best ``k`` of each set. Per head, with the
+    halves ``q1, q2`` of its query::
+
+        q = W x + b                                 (optionally a deeper network, normalised)
+        score(i, j) = q1 . key1_i + q2 . key2_j
+        I = top_k(score),   w = softmax(score[I] / temperature)
+        y = sum over heads and over s in I of w_s value_s
+
+    All heads share the values and have keys of their own. Use it as ``x + memory(x)``, in place of a feed-forward
+    layer or beside one. There is no state: what it knows is learned, and only the slots that are read get a gradient.
+    Slots of exactly equal score are chosen as ``torch.topk`` does, the same ones in every run.
+
+    Args:
+        dim: width of tokens.
+        out_dim: width of values and output; ``dim`` if not given.
+        sub_keys: keys in each of the two sets of a head.
+        num_heads: queries per token.
+        k: slots that each head reads, at most ``sub_keys``.
+        key_dim: width of queries and keys, even.
+        query_norm: normalises queries so that more slots come to be used. ``"batch"`` is the best setting of the
+            paper, with padding and the other rows of a batch entering its statistics while training; ``"layer"``
+            looks at one token only.
+        query_hidden: widths of hidden layers of the query network; none for a linear query.
+        query_bias: whether its layers have a bias.
+        unit_query: scale both halves of a query to length 1.
+        temperature: what scores are divided by before the softmax.
+        sparse: give the values sparse gradients, for ``SparseAdam`` or ``SGD``; not with FSDP.
+
+    Example:
+        >>> memory = ProductKeyMemory(dim=16, sub_keys=8, num_heads=2, k=4, key_dim=8)
+        >>> memory(torch.zeros(3, 5, 16)).shape
+        torch.Size([3, 5, 16])
+        >>> weights, slots = memory.select(torch.zeros(3, 5, 16))
+        >>> slots.shape
+        torch.Size([3, 5, 2, 4])
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        out_dim: int | None = None,
+        *,
+        sub_keys: int = 512,
+        num_heads: int = 4,
+        k: int = 32,
+        key_dim: int = 256,
+        query_norm: QueryNorm | None = None,
+        query_hidden: Sequence[int] = (),
+        query_bias: bool = True,
+        unit_query: bool = False,
+        temperature: float = 1.0,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__()
+        out_dim = dim if out_dim is None else out_dim
+        for name, size in {"dim": dim, "out_dim": out_dim, "num_heads": num_heads, "k": k}.items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        if k > sub_keys:
+            raise ValueError(f"k must be at most sub_keys, got k={k}, sub_keys={sub_keys}; read fewer or add keys")
+        if key_dim < 2 or key_dim % 2:
+            raise ValueError(f"key_dim must be even and at least 2, it is split into two halves, got {key_dim}")
+        if query_norm not in (None, *get_args(QueryNorm)):
+            raise ValueError(f"query_norm must be one of {', '.join(get_args(QueryNorm))} or None, got {query_norm!r}")
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        self.dim, self.out_dim = dim, out_dim
+        self.sub_keys, self.num_heads, self.k, self.key_dim = sub_keys, num_heads, k, key_dim
+        self.unit_query, self.temperature, self.sparse = unit_query, temperature, sparse
+        widths = [dim, *query_hidden, num_heads * key_dim]
+        self.query_network = _query_network(widths, query_norm, query_bias)
+        self.keys = nn.Parameter(_initial_keys(num_heads, sub_keys, key_dim // 2))
+        self.values = nn.Parameter(torch.randn(sub_keys**2, out_dim) * out_dim**-0.5)
+        # Ranks (i, j) in the two sorted lists that can belong to the best k sums: every pair of ranks up to i and up
+        # to j is at least as good, which makes (i + 1)(j + 1) pairs with this one. For k = 32, 119 of 1024 are left.
+        ranks = [(i, j) for i in range(k) for j in range(k // (i + 1))]
+        self.candidate_ranks: Tensor
+        self.register_buffer("candidate_ranks", torch.tensor(ranks).T.contiguous(), persistent=False)
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out_dim"]:
+        """Return the weighted sum of the values that each token selects."""
+        weights, slots = self.select(x)
+        bag = self.num_heads * self.k  # heads are summed, so that all of them are one bag
+        recalled = F.embedding_bag(
+            slots.reshape(-1, bag),
+            self.values,
+            per_sample_weights=weights.reshape(-1, bag).to(self.values.dtype),
+            mode="sum",
+            sparse=self.sparse,
+        )
+        return recalled.to(x.dtype).reshape(*x.shape[:-1], self.out_dim)
+
+    def query(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch head key_dim"]:
+        """Return the query of every head, before it is scaled to unit length."""
+        flat: Tensor = self.query_network(x.reshape(-1, self.dim))
+        return flat.reshape(*x.shape[:-1], self.num_heads, self.key_dim)
+
+    def select(
+        self, x: Float[Tensor, "*batch dim"]
+    ) -> tuple[Float[Tensor, "*batch head k"], Int[Tensor, "*batch head k"]]:
+        """Return what each head reads: weights that sum to 1, largest first, and the slots that they belong to."""
+        halves = self.query(x).reshape(-1, self.num_heads, 2, self.key_dim // 2)
+        if self.unit_query:
+            halves = F.normalize(halves, dim=-1)
+        scores = halves.permute(1, 2, 0, 3) @ self.keys.mT  # head half token sub_key
+        # In half precision most sums would be equal and the choice among them arbitrary.
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        first, second = self._best_pairs(scores.detach())
+        best = scores[:, 0].gather(-1, first) + scores[:, 1].gather(-1, second)
+        weights = (best / self.temperature).softmax(-1)
+        shape = (*x.shape[:-1], self.num_heads, self.k)
+        slots = first * self.sub_keys + second  # head token k
+        return weights.transpose(0, 1).reshape(shape), slots.transpose(0, 1).reshape(shape)
+
+    @torch.no_grad()
+    def usage(self, x: Float[Tensor, "*batch dim"]) -> SlotUsage:
+        """Return how the tokens use the slots; in training mode a batch normalisation takes note of them."""
+        weights, slots = self.select(x)
+        mass = weights.new_zeros(len(self.values))
+        return SlotUsage(mass.index_add(0, slots.flatten(), weights.flatten()))
+
+    def param_groups(self, lr_scale: float = 10.0, *, lr: float | None = None) -> list[dict[str, Any]]:
+        """Return optimiser groups of the rest and of the values, which learn ``lr_scale`` times faster.
+
+        Args:
+            lr_scale: the factor; the paper's settings use 10.
+            lr: learning rate of the rest. Given, the groups carry ``"lr"``, else ``"lr_scale"`` for a scheduler.
+        """
+        return memory_param_groups(self, [self.values], lr_scale, lr)
+
+    @classmethod
+    def from_official(cls, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> "ProductKeyMemory":
+        """Build the layer from a memory of the official code (XLM, ``HashingMemoryProduct``).
+
+        Args:
+            config: its ``input_dim``, ``output_dim`` and ``mem_*`` options.
+            weights: its state dict.
+
+        Raises:
+            ValueError: if an option is set that this class does not have, or a weight is unknown.
+        """
+        for name, only in _OFFICIAL_ONLY.items():
+            if config.get(name, only) != only:
+                raise ValueError(f"{name}={config[name]!r} is not supported, only {only!r}; convert another checkpoint")
+        sizes = config["mem_query_layer_sizes"]
+        if len(sizes) < 2:
+            raise ValueError(f"mem_query_layer_sizes must have at least two entries, got {sizes}; a query is projected")
+        memory = cls(
+            config["input_dim"],
+            config["output_dim"],
+            sub_keys=config["mem_n_keys"],
+            num_heads=config["mem_heads"],
+            k=config["mem_knn"],
+            key_dim=config["mem_k_dim"],
+            query_norm="batch" if config["mem_query_batchnorm"] else None,
+            query_hidden=sizes[1:-1],
+            query_bias=config["mem_query_bias"],
+            unit_query=config["mem_normalize_query"],
+            temperature=float(config["mem_temperature"]),
+        )
+        memory.load_state_dict(convert_official(weights))
+        return memory
+
+    def _best_pairs(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sub-keys of the best ``k`` pairs, ``[head token k]`` each, from ``[head half token sub_key]``."""
+        values, indices = _top_k(scores, self.k)
+        first_rank, second_rank = self.candidate_ranks
+        sums = values[:, 0].index_select(-1, first_rank) + values[:, 1].index_select(-1, second_rank)
+        best = sums.topk(self.k).indices
+        return indices[:, 0].gather(-1, first_rank[best]), indices[:, 1].gather(-1, second_rank[best])
+
+
+def convert_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights (or gradients) of an official product-key memory under the names used here.
+
+    Raises:
+        ValueError: if a name is unknown.
+    """
+    converted: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        # One sequence of layers, or a list of length 1 that holds it, depending on their number.
+        layer = re.fullmatch(r"query_proj\.query_mlps\.(?:0\.)?(\d+)\.(\w+)", name)
+        if layer:
+            converted[f"query_network.{layer[1]}.{layer[2]}"] = tensor
+        elif name in ("keys", "values.weight"):
+            converted[name.removesuffix(".weight")] = tensor
+        else:
+            raise ValueError(f"unknown weight {name!r} of a product-key memory; expected keys, values and query_mlps")
+    return converted
+
+
+def _query_network(widths: Sequence[int], norm: QueryNorm | None, bias: bool) -> nn.Sequential:
+    """Return linear layers, each with its normalisation, with ReLU between them."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(widths):
+        if layers:
+            layers.append(nn.ReLU())
+        layers.append(nn.Linear(fan_in, fan_out, bias=bias))
+        if norm is not None:
+            layers.append(nn.BatchNorm1d(fan_out) if norm == "batch" else nn.LayerNorm(fan_out))
+    return nn.Sequential(*layers)
+
+
+def _initial_keys(num_heads: int, sub_keys: int, width: int) -> Tensor:
+    """Return keys uniform in ``±1/sqrt(width)``, each set from a seed of its own.
+
+    As in the official code no set equals another and none depends on the global seed; the numbers are others, since
+    they come from torch's generator.
+    """
+    sets = [torch.rand(sub_keys, width, generator=torch.Generator().manual_seed(i)) for i in range(2 * num_heads)]
+    keys: Tensor = (2 * torch.stack(sets).unflatten(0, (num_heads, 2)) - 1) / math.sqrt(width)
+    return keys
+
+
+def _top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return values and indices of the ``k`` largest along the last axis, largest first, as ``torch.topk`` does.
+
+    Its time grows with the number of entries, so the entries are folded into groups first: one of the largest ``k``
+    lies in one of the ``k`` groups with the largest maxima, because fewer than ``k`` groups can have a larger one.
+    """
+    size = scores.shape[-1]
+    fold = next((fold for fold in (4, 2) if size % fold == 0 and size >= fold * fold * k), 1)
+    if fold == 1:
+        values, indices = scores.topk(k)
+        return values, indices
+    groups = size // fold
+    folded = scores.unflatten(-1, (fold, groups))  # a group is a column: maxima of columns are fast
+    chosen = folded.amax(-2).topk(k, sorted=False).indices
+    members = folded.gather(-1, chosen[..., None, :].expand(*chosen.shape[:-1], fold, k)).flatten(-2)
+    values, place = members.topk(k)
+    return values, chosen.gather(-1, place % k) + place.div(k, rounding_mode="floor") * groups

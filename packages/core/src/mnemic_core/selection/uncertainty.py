@@ -1,0 +1,139 @@
+"""GEMFormer: remember the tokens of a document that the model is most certain about."""
+
+import math
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Rule = Literal["low", "percentile", "highest"]
+
+LEAST_PROBABILITY = 1e-8  # the official code's; entropy sums p ln max(p, least)
+PAPER_THRESHOLDS = {"low": 0.3, "percentile": 5.0}
+
+
+@torch.no_grad()
+def normalised_entropy(logits: Float[Tensor, "*position vocabulary"]) -> Float[Tensor, "*position"]:
+    """Return how uncertain each prediction is: its entropy over that of a uniform one, 0 (certain) to 1.
+
+    ``H = -sum_v p_v ln(max(p_v, 1e-8)) / ln V``, in float32 at least.
+
+    Args:
+        logits: scores over a vocabulary of at least two words.
+
+    Raises:
+        ValueError: if the vocabulary has less than two words.
+
+    Example:
+        >>> normalised_entropy(torch.tensor([[0.0, 0.0, 0.0], [0.0, 999.0, 0.0]])).tolist()
+        [1.0, 0.0]
+    """
+    if logits.shape[-1] < 2:
+        raise ValueError(f"entropy needs a vocabulary of at least 2 words, got {logits.shape[-1]}")
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    log_probs = logits.log_softmax(-1)
+    surprise = -log_probs.clamp(min=math.log(LEAST_PROBABILITY))
+    return (log_probs.exp() * surprise).sum(-1) / math.log(logits.shape[-1])
+
+
+@torch.no_grad()
+def select_positions(
+    entropy: Float[Tensor, "batch time"],
+    candidates: Bool[Tensor, "batch time"],
+    *,
+    rule: Rule = "low",
+    threshold: float | None = None,
+    limit: int = 200,
+    padding: Bool[Tensor, "batch time"] | None = None,
+) -> Bool[Tensor, "batch time"]:
+    """Return True at the chosen tokens of each document; see :func:`select_certain_tokens` for the arguments.
+
+    Example:
+        >>> entropy = torch.tensor([[0.5, 0.1, 0.2, 0.1]])
+        >>> select_positions(entropy, entropy < 1, limit=2).tolist()
+        [[False, True, True, False]]
+    """
+    threshold = _checked_threshold(rule, threshold, limit)
+    # An entropy that is not a number is above and below nothing; sorted, it would come first.
+    eligible = candidates & ~entropy.isnan()
+    if padding is not None:
+        eligible = eligible & ~padding
+    if rule == "highest":
+        order = entropy.masked_fill(~eligible, -torch.inf).argsort(dim=1, descending=True, stable=True)
+        return eligible & (order.argsort(dim=1) < limit)
+    if rule == "percentile" and entropy.shape[1]:
+        # Of each document's own entropies, all of them and not of the candidates alone. The official code keeps the
+        # first document's percentile for all that follow.
+        whole = entropy if padding is None else entropy.masked_fill(padding, torch.nan)
+        eligible = eligible & (entropy < whole.nanquantile(threshold / 100, dim=1, keepdim=True))
+    else:
+        eligible = eligible & (entropy < threshold)
+    return eligible & (eligible.cumsum(1) <= limit)
+
+
+def select_certain_tokens(
+    logits: Float[Tensor, "batch time vocabulary"],
+    ids: Int[Tensor, "batch time"],
+    candidates: Bool[Tensor, "batch time"],
+    *,
+    rule: Rule = "low",
+    threshold: float | None = None,
+    limit: int = 200,
+    padding: Bool[Tensor, "batch time"] | None = None,
+) -> list[Int[Tensor, " token"]]:
+    """Return the tokens of each document that are worth putting in front of all its segments, in document order.
+
+    Global memory of GEMFormer (Sagirova and Burtsev, EMNLP 2023, arXiv:2311.18151), section 3: the head of a language
+    model tells how uncertain every position is (:func:`normalised_entropy`), and of the candidates the rule keeps
+
+    - ``"low"``: those below the threshold, the first ``limit`` of them;
+    - ``"percentile"``: the same, the threshold being a percentile of the document's own entropies;
+    - ``"highest"``: the ``limit`` most uncertain ones, for comparison; of equals the earlier.
+
+    No gradient passes. The memory is a plain sequence of at most ``limit`` ids for each document, chosen anew whenever
+    the document is read anew; a second pass reads ``[question ; memory ; segment]``.
+
+    Args:
+        logits: of the language model, for every position of the document.
+        ids: the tokens at these positions.
+        candidates: True where a token may be chosen: the paper leaves out separators and punctuation, and except with
+            ``"highest"`` words without content.
+        rule: which of the candidates to keep.
+        threshold: ``"low"``: an entropy, 0.3 by default; ``"percentile"``: 0 to 100, 5 by default.
+        limit: tokens to keep of each document, at least 1.
+        padding: True at positions that do not belong to the document.
+
+    Returns:
+        The chosen ids, one tensor for each document; this call waits for the device.
+
+    Raises:
+        ValueError: if there is no such rule, or the threshold or the limit does not fit it.
+
+    Example:
+        >>> logits = torch.tensor([[[9.0, 0.0], [0.0, 0.0], [0.0, 9.0]]])
+        >>> ids = torch.tensor([[5, 6, 7]])
+        >>> select_certain_tokens(logits, ids, ids > 0)
+        [tensor([5, 7])]
+    """
+    chosen = select_positions(
+        normalised_entropy(logits), candidates, rule=rule, threshold=threshold, limit=limit, padding=padding
+    )
+    return [row[is_chosen] for row, is_chosen in zip(ids, chosen, strict=True)]
+
+
+def _checked_threshold(rule: str, threshold: float | None, limit: int) -> float:
+    if rule not in get_args(Rule):
+        raise ValueError(f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}")
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1 token, got {limit}; an empty memory needs no selection")
+    if rule == "highest":
+        if threshold is not None:
+            raise ValueError(f"the rule 'highest' keeps the limit and has no threshold, got {threshold}; leave it out")
+        return math.inf
+    if threshold is None:
+        return PAPER_THRESHOLDS[rule]
+    largest = 1 if rule == "low" else 100
+    if not 0 <= threshold <= largest:
+        raise ValueError(f"threshold of the rule {rule!r} must be between 0 and {largest}, got {threshold}")
+    return threshold

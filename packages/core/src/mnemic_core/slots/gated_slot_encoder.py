@@ -1,0 +1,286 @@
+"""An encoder with a second stream of memory slots and a gate that decides what they keep: the memory of MemBART."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnemic_core.memory import SegmentMemory
+from mnemic_core.slots.slot_attention_memory import SlotState
+
+_STD = 0.02  # of every weight in BART
+
+
+@dataclass(frozen=True)
+class GatedSlotConfig:
+    """Sizes of a :class:`GatedSlotEncoder`; the defaults are those of the released MemBART-large.
+
+    Args:
+        dim: width of tokens and slots.
+        num_slots: slots per row.
+        num_heads: attention heads; must divide ``dim``.
+        ffn_dim: hidden width of the feed-forward blocks.
+        num_layers: depth.
+        max_length: most tokens of a segment; each place has a learned position.
+        dropout: of embeddings, residual branches and gate.
+        layer_norm_eps: added to the variance in layer normalisation.
+    """
+
+    dim: int = 1024
+    num_slots: int = 128
+    num_heads: int = 16
+    ffn_dim: int = 4096
+    num_layers: int = 12
+    max_length: int = 1024
+    dropout: float = 0.1
+    layer_norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "num_slots", "num_heads", "ffn_dim", "num_layers", "max_length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.dim % self.num_heads:
+            raise ValueError(f"num_heads must divide dim, got dim={self.dim}, num_heads={self.num_heads}")
+
+
+torch.serialization.add_safe_globals([GatedSlotConfig])  # so that a checkpoint with its configuration can be loaded
+
+
+@dataclass(frozen=True)
+class GatedSlotState(SlotState):
+    """The slots of :class:`GatedSlotEncoder`; zeros before the first segment."""
+
+
+class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
+    """A transformer encoder in which slots run beside the tokens through every layer and are rewritten by a gate.
+
+    MemBART (Wu and Yu, arXiv:2209.07634), its encoder, and the released code of Memformer's authors. For the slots
+    ``M`` that the segment before left, zeros at first, and a learned bias ``b``::
+
+        S_0 = LayerNorm(M + b)
+        S_l, H_l = layer(S_{l-1}, H_{l-1})                     H_0 = LayerNorm(tokens + positions)
+        g   = sigmoid(W2 gelu(W1 S_L))                         one number for each slot
+        M  <- g S_L + (1 - g) S_0
+
+    In a layer both streams attend in one softmax, each through its own projections: a token to all slots and all
+    tokens, a slot to itself and all tokens, never to another slot. Residual, layer normalisation, feed-forward and
+    again residual and normalisation follow, with weights of their own for each stream. The output is the token stream
+    ``H_L``; a decoder attends to it together with the new slots, ``state.content``.
+
+    Tokens see the whole segment, also what comes after them: this is an encoder and cannot predict its own input. In a
+    segment of nothing but padding a row keeps its slots bit-identical.
+
+    State: ``content`` ``[batch slot dim]`` and ``count`` ``[batch]``, ``4 num_slots dim + 8`` bytes per row. Writing
+    is learned from what later segments read, so gradients always cross segments; truncate them in the driver.
+
+    Args:
+        config: sizes.
+
+    Attributes:
+        gate: maps the slots of the last layer to how much of each is new, 0 to 1.
+
+    Example:
+        >>> config = GatedSlotConfig(dim=8, num_slots=2, num_heads=4, ffn_dim=16, num_layers=1, max_length=5)
+        >>> encoder = GatedSlotEncoder(config)
+        >>> encoded, state = encoder(torch.randn(3, 5, 8), encoder.init_state(batch=3))
+        >>> encoded.shape, state.content.shape
+        (torch.Size([3, 5, 8]), torch.Size([3, 2, 8]))
+    """
+
+    def __init__(self, config: GatedSlotConfig) -> None:
+        super().__init__(config.dim, detach="never")
+        self.config = config
+        dim, eps = config.dim, config.layer_norm_eps
+        self.positions = nn.Parameter(torch.empty(config.max_length, dim))
+        self.bias = nn.Parameter(torch.empty(config.num_slots, dim))
+        self.token_norm = nn.LayerNorm(dim, eps)
+        self.slot_norm = nn.LayerNorm(dim, eps)
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_layers))
+        hidden = (nn.Dropout(config.dropout), nn.Linear(dim, dim), nn.GELU())
+        self.gate = nn.Sequential(*hidden, nn.Dropout(config.dropout), nn.Linear(dim, 1), nn.Sigmoid())
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                # BART's deviation is made for its width; in a narrow network it would silence all branches.
+                nn.init.normal_(module.weight, std=_STD * (1024 / self.dim) ** 0.5)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.LayerNorm):
+                module.reset_parameters()
+        nn.init.normal_(self.positions, std=_STD)
+        nn.init.normal_(self.bias, std=_STD)
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> GatedSlotState:
+        """Return slots of zeros; in float32 if the weights have less and no ``dtype`` is given."""
+        device = self.bias.device if device is None else device
+        dtype = dtype or torch.promote_types(self.bias.dtype, torch.float32)
+        content = torch.zeros(batch, self.config.num_slots, self.dim, device=device, dtype=dtype)
+        return GatedSlotState(content, torch.zeros(batch, device=device, dtype=torch.long))
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: GatedSlotState,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time dim"], GatedSlotState]:
+        """Run one segment.
+
+        Args:
+            x: token embeddings, without positions.
+            state: what earlier segments left.
+            padding: True at tokens to ignore; outputs there have no meaning.
+            reset: True at rows that begin a new sequence with this segment.
+
+        Returns:
+            The encoded tokens, and the new state.
+
+        Raises:
+            ValueError: if the segment is too long or the state has other sizes.
+        """
+        batch, time = x.shape[:2]
+        if time > self.config.max_length:
+            raise ValueError(
+                f"a segment may have max_length={self.config.max_length} tokens, got {time}; split it or raise that"
+            )
+        state.require(batch, self.config.num_slots, self.dim)
+        if reset is not None:
+            state = self.reset(state, reset)
+        if padding is None:
+            padding = torch.zeros(batch, time, dtype=torch.bool, device=x.device)
+        # Padding may hold NaN, which no mask keeps out of a sum. Numbers stay: the official code encodes them as well.
+        x = x.masked_fill(padding[..., None] & ~x.isfinite(), 0)
+        tokens = self.dropout(self.token_norm(x + self.positions[:time]))
+        start = self._start(state.content)
+        slots, allowed = start.to(tokens.dtype), self._allowed(padding)
+        for layer in self.layers:
+            slots, tokens = layer(slots, tokens, allowed)
+        content = torch.lerp(start, slots.to(start.dtype), self.gate(slots).to(start.dtype))
+        return tokens, state.rewritten(content, padding)
+
+    def _start(self, content: Tensor) -> Tensor:
+        """Return the normalised slots in the type of the state: what a closed gate keeps is not rounded."""
+        weight, shift, bias = (
+            tensor.to(content.dtype) for tensor in (self.slot_norm.weight, self.slot_norm.bias, self.bias)
+        )
+        return F.layer_norm(content + bias, (self.dim,), weight, shift, self.slot_norm.eps)
+
+    def _allowed(self, padding: Tensor) -> Tensor:
+        """Return which slot or token may attend to which: all but slots to other slots, and nothing to padding."""
+        num_slots, time = self.config.num_slots, padding.shape[1]
+        itself = torch.eye(num_slots, dtype=torch.bool, device=padding.device)
+        allowed = F.pad(itself, (0, time, 0, time), value=True)
+        return allowed & F.pad(~padding, (num_slots, 0), value=True)[:, None, None]  # batch 1 query key
+
+
+class _Stream(nn.Module):
+    """What one stream has of its own in a layer."""
+
+    def __init__(self, config: GatedSlotConfig) -> None:
+        super().__init__()
+        dim, eps = config.dim, config.layer_norm_eps
+        self.num_heads = config.num_heads
+        self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))
+        self.attention_norm = nn.LayerNorm(dim, eps)
+        self.expand, self.contract = nn.Linear(dim, config.ffn_dim), nn.Linear(config.ffn_dim, dim)
+        self.output_norm = nn.LayerNorm(dim, eps)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return queries, keys and values, each ``[batch head time dim]``."""
+        projected = (self.query(x), self.key(x), self.value(x))
+        return tuple(tensor.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for tensor in projected)
+
+    def forward(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = self.attention_norm(x + self.dropout(self.output(attended)))
+        found: Tensor = self.output_norm(x + self.dropout(self.contract(F.gelu(self.expand(x)))))
+        return found
+
+
+class _Layer(nn.Module):
+    """Joint attention of slots and tokens."""
+
+    def __init__(self, config: GatedSlotConfig) -> None:
+        super().__init__()
+        self.slots, self.tokens = _Stream(config), _Stream(config)
+
+    def forward(self, slots: Tensor, tokens: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+        pairs = zip(self.slots.project(slots), self.tokens.project(tokens), strict=True)
+        query, key, value = (torch.cat(pair, dim=2) for pair in pairs)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        of_slots, of_tokens = attended.transpose(1, 2).flatten(2).split([slots.shape[1], tokens.shape[1]], dim=1)
+        return self.slots(slots, of_slots), self.tokens(tokens, of_tokens)
+
+
+_NAMES = {
+    "layernorm_embedding": "token_norm",
+    "memory_layer_norm": "slot_norm",
+    "memory_gate_net.dense": "gate.1",
+    "memory_gate_net.dense2": "gate.4",
+}
+_LAYER_NAMES = {
+    official.format(prefix): f"{stream}.{ours}"
+    for prefix, stream in (("", "tokens"), ("mem_", "slots"))
+    for official, ours in (
+        ("self_attn.{}q_proj", "query"),
+        ("self_attn.{}k_proj", "key"),
+        ("self_attn.{}v_proj", "value"),
+        ("self_attn.{}out_proj", "output"),
+        ("{}self_attn_layer_norm", "attention_norm"),
+        ("{}fc1", "expand"),
+        ("{}fc2", "contract"),
+        ("{}final_layer_norm", "output_norm"),
+    )
+}
+
+
+def convert_membart(weights: Mapping[str, Tensor], *, prefix: str = "", position_offset: int = 2) -> dict[str, Tensor]:
+    """Return official MemBART encoder weights under the names of :class:`GatedSlotEncoder`.
+
+    The table of token embeddings is left out: it belongs to whoever embeds the tokens.
+
+    Args:
+        weights: the official state dict.
+        prefix: what the encoder's names begin with, ``"model.encoder."`` in a released checkpoint; other names are
+            ignored.
+        position_offset: rows in front of the first position; BART's table has two that are never used.
+
+    Raises:
+        ValueError: if a name of the encoder is unknown.
+
+    Example:
+        >>> list(convert_membart({"encoder.memory_bias": torch.zeros(1, 4, 8)}, prefix="encoder."))
+        ['bias']
+    """
+    converted = {}
+    for name, weight in weights.items():
+        inner = name.removeprefix(prefix)
+        if not name.startswith(prefix) or inner == "embed_tokens.weight":
+            continue
+        if inner == "memory_bias":
+            converted["bias"] = weight[0]
+        elif inner == "embed_positions.weight":
+            converted["positions"] = weight[position_offset:]
+        else:
+            converted[_our_name(inner)] = weight
+    return converted
+
+
+def _our_name(official: str) -> str:
+    module, _, kind = official.rpartition(".")
+    if module in _NAMES:
+        return f"{_NAMES[module]}.{kind}"
+    _, _, index_and_part = module.partition("layers.")
+    index, _, part = index_and_part.partition(".")
+    if part not in _LAYER_NAMES:
+        raise ValueError(f"{official!r} is not a weight of a MemBART encoder; give the prefix of the encoder's names")
+    return f"layers.{index}.{_LAYER_NAMES[part]}.{kind}"

@@ -1,0 +1,208 @@
+"""Hierarchical Memory Transformer: recall from a bank of past segments, and the last tokens word for word."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.protocols import Detach
+from mnemic_core.slots.model_adapter import ModelAdapter, ModelWrapper, rename_official, rows_with_tokens
+from mnemic_core.state import MemoryState, SlotView
+
+
+@dataclass(frozen=True)
+class HierarchicalState(MemoryState):
+    """Two of the three levels of memory; the third is the model's own attention within the segment.
+
+    Attributes:
+        bank: one memory embedding for each past segment, the latest ``num_bank``.
+        sensory: embeddings of the latest ``num_sensory`` tokens.
+    """
+
+    bank: RingBuffer
+    sensory: RingBuffer
+
+    def slots(self) -> SlotView:
+        """Return the bank, the part that is recalled from."""
+        return self.bank.slots()
+
+
+class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
+    """Summarises a segment, recalls what its kind of segment left before, then runs it with that around it.
+
+    Hierarchical Memory Transformer (He et al., NAACL 2025, arXiv:2405.06067), section 3, with ``p`` a learned prompt,
+    ``N`` the bank, ``m_0`` a learned start, ``f`` the summary fraction and ``k`` the last tokens seen before::
+
+        s = model([p ; x[: round(f T)] ; p])_last                    what is this segment about
+        r = softmax((s Wq) (N Wk)^T / sqrt(recall_dim)) N            the bank itself is the value; m_0 while it is empty
+        [.. ; h ; n] = model([r ; k ; x ; r])                        y = head(h);  n goes into the bank
+
+    State: ``(num_bank + num_sensory) * dim`` values and four counters per row. A model with absolute positions must
+    have ``time + num_sensory + 2`` of them. The summary costs another run of a part of the segment.
+
+    Args:
+        model: a causal model that maps embeddings to hidden states of the same width.
+        adapter: how to embed for it, run it and take its outputs.
+        dim: width of embeddings and hidden states.
+        num_bank: past segments that can be recalled; the oldest leaves first.
+        num_sensory: latest tokens that are repeated word for word.
+        summary_fraction: part of the segment that asks what to recall, in (0, 1].
+        recall_dim: width of the recall's queries and keys; ``dim`` by default.
+        initial_std: standard deviation of the learned prompt and start; best that of the model's embeddings.
+        detach: ``"never"`` (the paper; a driver may still cut gradients) or ``"stored"``.
+
+    Example:
+        >>> adapter = ModelAdapter(run=lambda model, embeds, padding, positions: model(embeds)[0])
+        >>> wrapper = HierarchicalMemoryWrapper(nn.GRU(4, 4, batch_first=True), adapter, dim=4, num_bank=8)
+        >>> state = wrapper.init_state(batch=1)
+        >>> for segment in torch.zeros(3, 1, 5, 4):
+        ...     y, state = wrapper(segment, state)
+        >>> y.shape, state.bank.count
+        (torch.Size([1, 5, 4]), tensor([3]))
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        adapter: ModelAdapter,
+        dim: int,
+        *,
+        num_bank: int = 300,
+        num_sensory: int = 32,
+        summary_fraction: float = 0.5,
+        recall_dim: int | None = None,
+        initial_std: float = 0.02,
+        detach: Detach = "never",
+    ) -> None:
+        super().__init__(model, adapter, dim, detach)
+        recall_dim = dim if recall_dim is None else recall_dim
+        for name, number in (("num_bank", num_bank), ("num_sensory", num_sensory), ("recall_dim", recall_dim)):
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        if not 0 < summary_fraction <= 1:
+            raise ValueError(f"summary_fraction must be above 0 and at most 1, got {summary_fraction}")
+        self.num_bank, self.num_sensory, self.summary_fraction = num_bank, num_sensory, summary_fraction
+        self.prompt = nn.Parameter(torch.randn(1, dim) * initial_std)
+        self.initial = nn.Parameter(torch.randn(1, dim) * initial_std)
+        self.query = nn.Linear(dim, recall_dim, bias=False)
+        self.key = nn.Linear(dim, recall_dim, bias=False)
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> HierarchicalState:
+        """Return an empty bank and no sensory tokens."""
+        device = self.initial.device if device is None else device
+        dtype = self.initial.dtype if dtype is None else dtype
+        bank, sensory = (
+            RingBuffer.empty(batch, capacity, self.dim, device=device, dtype=dtype)
+            for capacity in (self.num_bank, self.num_sensory)
+        )
+        return HierarchicalState(bank, sensory)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: HierarchicalState,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time out_dim"], HierarchicalState]:
+        """Run one segment.
+
+        Args:
+            x: embeddings of the segment's tokens, as :meth:`embed` returns them.
+            state: what earlier segments left.
+            padding: True at tokens to ignore, anywhere in the row. A row without any other token keeps its state.
+            reset: True at rows that begin a new sequence with this segment.
+
+        Returns:
+            The head's output for every token, and the new state.
+        """
+        self._check(x, state)
+        if reset is not None:
+            state = self.reset(state, reset)
+        time = x.shape[1]
+        if time == 0:
+            return self._head(x), state
+        recalled = self.recall(self.summarise(x, padding), state)
+        embeds = torch.cat([recalled, state.sensory.ordered().to(x.dtype), x, recalled], dim=1)
+        hidden = self._run(embeds, self._padding(x, state, padding))
+        without_tokens = ~rows_with_tokens(x, padding)[:, None]
+        # Embeddings rather than the official token ids, so that any input will do; and the latest tokens of the
+        # row, however short its last segment was, where the official code keeps only what that segment has.
+        new_state = HierarchicalState(
+            state.bank.append(self._stored(hidden[:, -1:]), without_tokens),
+            state.sensory.append(self._stored(x), padding),
+        )
+        return self._head(hidden[:, -1 - time : -1]), new_state
+
+    def summarise(
+        self, x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None = None
+    ) -> Float[Tensor, "batch 1 dim"]:
+        """Return what the first tokens of the segment say about it: the query of the recall.
+
+        Args:
+            x: embeddings of the segment.
+            padding: True at tokens to ignore; the fraction is one of the others.
+        """
+        length = round(self.summary_fraction * x.shape[1])
+        if padding is None:
+            x = x[:, :length]
+        else:
+            order = padding.long().argsort(dim=1, stable=True)[:, :length]  # the row's own tokens first
+            x = x.gather(1, order[..., None].expand(-1, -1, self.dim))
+            lengths = (self.summary_fraction * (~padding).sum(1).double()).round()  # half to even, as Python rounds
+            padding = F.pad(torch.arange(length, device=x.device) >= lengths[:, None], (1, 1))
+        prompt = self.prompt.to(x.dtype).expand(x.shape[0], -1, -1)
+        return self._run(torch.cat([prompt, x, prompt], dim=1), padding)[:, -1:]
+
+    def recall(
+        self, query: Float[Tensor, "batch query dim"], state: HierarchicalState
+    ) -> Float[Tensor, "batch query dim"]:
+        """Return the mean of the bank that each query attends to; the learned start while the bank is empty."""
+        attended = self.recall_weights(query, state) @ state.bank.items.to(query.dtype)
+        is_empty = (state.bank.count == 0)[:, None, None]
+        return torch.where(is_empty, self.initial.to(query.dtype), attended)
+
+    def recall_weights(
+        self, query: Float[Tensor, "batch query dim"], state: HierarchicalState
+    ) -> Float[Tensor, "batch query slot"]:
+        """Return the attention of each query over the slots of the bank; zero everywhere while it is empty."""
+        keys = self.key(state.bank.items.to(query.dtype))
+        # The root at every width: the official training code divides by recall_dim itself for models of width 4096
+        # and more, yet its generation by the root.
+        logits: Tensor = self.query(query) @ keys.mT / math.sqrt(keys.shape[-1])
+        unused = ~state.bank.valid()[:, None]
+        # The lowest finite number, not -inf: a row without entries would become NaN. Its weights are cleared after.
+        logits = logits.masked_fill(unused, torch.finfo(logits.dtype).min)
+        return logits.softmax(-1).masked_fill(unused, 0)
+
+    @staticmethod
+    def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return an official checkpoint under this class's names, for ``load_state_dict``.
+
+        Args:
+            state: the ``RecurrentWrapper`` of OswaldHe/HMT-pytorch; the model in it keeps its names.
+
+        Raises:
+            ValueError: if it has tensors that this class does not know.
+        """
+        names = {
+            "mem": "prompt",
+            "memory_cell.memory": "initial",
+            "cross_attn.wq.weight": "query.weight",
+            "cross_attn.wk.weight": "key.weight",
+        }
+        return rename_official(state, names)
+
+    def _padding(self, x: Tensor, state: HierarchicalState, padding: Tensor | None) -> Tensor:
+        """Return where ``[recalled ; sensory ; x ; recalled]`` is padding."""
+        if padding is None:
+            padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+        # A ring fills from its first slot and its ordered items from the first place: in use are the same indices.
+        return F.pad(torch.cat([~state.sensory.valid(), padding], dim=1), (1, 1))

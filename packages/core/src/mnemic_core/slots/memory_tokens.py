@@ -1,0 +1,143 @@
+"""Recurrent Memory Transformer: memory as tokens that any model reads and rewrites."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnemic_core.protocols import Detach
+from mnemic_core.slots.model_adapter import ModelAdapter, ModelWrapper, rename_official, rows_with_tokens
+from mnemic_core.state import MemoryState, SlotView
+
+
+@dataclass(frozen=True)
+class MemoryTokens(MemoryState):
+    """The memory tokens of every row.
+
+    Attributes:
+        memory: what the next segment is given; the learned start before the first one.
+        count: segments that wrote it.
+    """
+
+    memory: Float[Tensor, "batch slot dim"]
+    count: Int[Tensor, " batch"]
+
+    def slots(self) -> SlotView:
+        """Return the tokens as slots; each segment rewrites all of them, so none is older than one segment."""
+        valid = (self.count > 0)[:, None].expand(self.memory.shape[:2])
+        return SlotView(self.memory, valid, valid.long() - 1)
+
+
+class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
+    """Surrounds each segment with memory tokens; the model's hidden states there are the memory of the next one.
+
+    Nothing inside the model changes: attention reads the memory and writes it. Recurrent Memory Transformer (Bulatov,
+    Kuratov and Burtsev, NeurIPS 2022, arXiv:2207.06881), section 3, with ``m`` the memory and ``x`` the segment::
+
+        causal:   [.. ; h ; m'] = model([m ; x ; m])      the group in front is read, the group behind is written
+        encoder:  [m' ; h]      = model([m ; x])          one group is both
+        y = head(h)
+
+    State: ``num_tokens * dim`` values and one counter per row, however deep the model and however long the sequence.
+    A model with absolute positions must have ``time + 2 * num_tokens`` of them (an encoder ``time + num_tokens``);
+    they begin anew with every segment.
+
+    Args:
+        model: any model that maps embeddings to hidden states of the same width.
+        adapter: how to embed for it, run it and take its outputs.
+        dim: width of embeddings and hidden states.
+        num_tokens: memory tokens per row; the paper has 10 for language modelling.
+        causal: whether the model attends causally, so that only tokens behind the segment have seen it.
+        initial_std: standard deviation of the learned start; best that of the model's embeddings (GPT-2: 0.02).
+        detach: ``"never"`` (the paper; a driver may still cut gradients) or ``"stored"``.
+
+    Example:
+        >>> adapter = ModelAdapter(run=lambda model, embeds, padding, positions: model(embeds)[0])
+        >>> wrapper = MemoryTokenWrapper(nn.GRU(4, 4, batch_first=True), adapter, dim=4, num_tokens=2)
+        >>> y, state = wrapper(torch.zeros(1, 5, 4), wrapper.init_state(batch=1))
+        >>> y.shape, state.memory.shape
+        (torch.Size([1, 5, 4]), torch.Size([1, 2, 4]))
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        adapter: ModelAdapter,
+        dim: int,
+        num_tokens: int = 10,
+        *,
+        causal: bool = True,
+        initial_std: float = 0.02,
+        detach: Detach = "never",
+    ) -> None:
+        super().__init__(model, adapter, dim, detach)
+        if num_tokens < 1:
+            raise ValueError(f"num_tokens must be at least 1, got {num_tokens}; use the model alone to keep nothing")
+        if not initial_std > 0:
+            # Equal tokens would attend alike. (The Transformer-XL version of the official code does start them equal.)
+            raise ValueError(
+                f"initial_std must be above 0, got {initial_std}: memory tokens must differ from the start"
+            )
+        self.causal = causal
+        self.initial = nn.Parameter(torch.randn(num_tokens, dim) * initial_std)
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> MemoryTokens:
+        """Return the learned memory, the same for every row; gradients reach it."""
+        initial = self.initial.to(device, dtype)
+        return MemoryTokens(initial.expand(batch, -1, -1), torch.zeros(batch, device=initial.device, dtype=torch.long))
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: MemoryTokens,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time out_dim"], MemoryTokens]:
+        """Run one segment.
+
+        Args:
+            x: embeddings of the segment's tokens, as :meth:`embed` returns them.
+            state: what earlier segments left.
+            padding: True at tokens to ignore, anywhere in the row: a segment that is cut short may stand at either
+                end. A row without any other token keeps its memory.
+            reset: True at rows that begin a new sequence with this segment.
+
+        Returns:
+            The head's output for every token, and the new memory.
+        """
+        self._check(x, state)
+        if reset is not None:
+            state = self.reset(state, reset)
+        num_tokens, time = len(self.initial), x.shape[1]
+        if time == 0:
+            return self._head(x), state
+        memory = state.memory.to(x.dtype)
+        behind = num_tokens if self.causal else 0
+        embeds = torch.cat([memory, x, memory[:, :behind]], dim=1)
+        hidden = self._run(embeds, None if padding is None else F.pad(padding, (num_tokens, behind)))
+        written = hidden[:, -num_tokens:] if self.causal else hidden[:, :num_tokens]
+        return self._head(hidden[:, num_tokens : num_tokens + time]), self._write(state, written, x, padding)
+
+    @staticmethod
+    def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return an official checkpoint under this class's names, for ``load_state_dict``.
+
+        Args:
+            state: the ``RecurrentWrapper`` of booydar/recurrent-memory-transformer; the model in it keeps its names.
+
+        Raises:
+            ValueError: if it has tensors that this class does not know.
+        """
+        return rename_official(state, {"memory_cell.memory": "initial"})
+
+    def _write(self, state: MemoryTokens, written: Tensor, x: Tensor, padding: Tensor | None) -> MemoryTokens:
+        # Where the official code truncates, it detaches a local copy, which cuts nothing: here "stored" does cut.
+        written = self._stored(written).to(state.memory.dtype)
+        has_tokens = rows_with_tokens(x, padding)
+        return MemoryTokens(torch.where(has_tokens[:, None, None], written, state.memory), state.count + has_tokens)

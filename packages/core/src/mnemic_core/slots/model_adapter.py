@@ -1,0 +1,128 @@
+"""Put memory around a model that somebody else wrote: three functions say how to use it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from mnemic_core.memory import SegmentMemory
+from mnemic_core.protocols import Detach
+from mnemic_core.state import MemoryState
+
+S = TypeVar("S", bound=MemoryState)
+
+OFFICIAL_MODEL = "memory_cell.model."
+
+
+def _hidden_states(_model: Any, hidden: Tensor) -> Tensor:
+    return hidden
+
+
+@dataclass(frozen=True)
+class ModelAdapter:
+    """How to embed for a model, run it and turn its hidden states into outputs.
+
+    Each function takes the model as its first argument and keeps nothing of it, so that a wrapped model can be
+    copied, moved, compiled and sharded like any other. With a GPT-2 of the ``transformers`` package, for example,
+    ``run`` returns ``model.transformer(inputs_embeds=embeds, attention_mask=~padding,
+    position_ids=positions).last_hidden_state`` (no attention mask where ``padding`` is None), ``embed`` is
+    ``model.transformer.wte(ids)`` and ``head`` is ``model.lm_head(hidden)``.
+
+    Attributes:
+        run: ``(model, embeds[batch time dim], padding[batch time] or None, positions[batch time])`` to the last
+            hidden states ``[batch time dim]``, after the final norm. ``padding`` is True at tokens that no other may
+            attend to; ``positions`` count the tokens of a row without its padding. The model masks causally itself.
+        embed: ``(model, ids)`` to embeddings ``[batch time dim]`` without positions; None for a model that is fed
+            features.
+        head: ``(model, hidden[batch time dim])`` to outputs ``[batch time out_dim]``; the hidden states themselves
+            by default.
+
+    Example:
+        >>> adapter = ModelAdapter(run=lambda model, embeds, padding, positions: model(embeds))
+        >>> adapter.run(nn.Identity(), torch.ones(1, 2, 1), None, torch.tensor([[0, 1]])).tolist()
+        [[[1.0], [1.0]]]
+    """
+
+    run: Callable[[Any, Tensor, Tensor | None, Tensor], Tensor]
+    embed: Callable[[Any, Tensor], Tensor] | None = None
+    head: Callable[[Any, Tensor], Tensor] = _hidden_states
+
+
+class ModelWrapper(SegmentMemory[S]):
+    """Base of memories that surround a whole model and see nothing of it but its inputs and last hidden states.
+
+    Args:
+        model: the model; its parameters are those of the wrapper.
+        adapter: how to use it.
+        dim: width of its embeddings and hidden states.
+        detach: ``"never"`` lets gradients cross every segment, ``"stored"`` none.
+    """
+
+    def __init__(self, model: nn.Module, adapter: ModelAdapter, dim: int, detach: Detach) -> None:
+        super().__init__(dim, detach)
+        self.model = model
+        self.adapter = adapter
+
+    def embed(self, ids: Shaped[Tensor, " *input"]) -> Float[Tensor, "batch tokens dim"]:
+        """Return the embeddings of token ids, or of whatever else the model embeds, as :meth:`forward` takes them.
+
+        Raises:
+            ValueError: if the adapter does not say how.
+        """
+        if self.adapter.embed is None:
+            raise ValueError("the adapter has no embed: give ModelAdapter one, or call the wrapper with embeddings")
+        return self.adapter.embed(self.model, ids)
+
+    def _check(self, x: Tensor, state: S) -> None:
+        expected = (state.batch_size, self.dim)
+        if x.shape[::2] != expected:
+            raise ValueError(
+                f"x must be [batch time dim] with batch and dim {expected} as the state and the model have them, "
+                f"got {tuple(x.shape)}; make the state with init_state(batch)"
+            )
+
+    def _run(self, embeds: Tensor, padding: Tensor | None) -> Tensor:
+        """Run the model; positions skip padding, so that tokens stand where they would without it."""
+        if padding is None:
+            positions = torch.arange(embeds.shape[1], device=embeds.device).expand(embeds.shape[:2])
+        else:
+            positions = ((~padding).cumsum(1) - 1).clamp(min=0)
+            # Attention gives padding the weight 0, and 0 times NaN would still be NaN.
+            embeds = embeds.masked_fill(padding[..., None], 0)
+        hidden = self.adapter.run(self.model, embeds, padding, positions)
+        if not isinstance(hidden, Tensor) or hidden.shape != embeds.shape:
+            found = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
+            raise TypeError(f"the adapter's run must return hidden states {tuple(embeds.shape)}, got {found}")
+        return hidden
+
+    def _head(self, hidden: Tensor) -> Tensor:
+        return self.adapter.head(self.model, hidden)
+
+
+def rows_with_tokens(x: Shaped[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None) -> Tensor:
+    """Return True for each row that has a token which is not padding."""
+    if padding is None:
+        return torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
+    return ~padding.all(1)
+
+
+def rename_official(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return an official checkpoint under this package's names; the wrapped model keeps the names that it has.
+
+    Args:
+        state: the tensors of the checkpoint; those of the model begin with ``memory_cell.model.``.
+        names: our name for each official one outside the model.
+
+    Raises:
+        ValueError: if the checkpoint has a tensor that neither the model nor the wrapper knows.
+    """
+    unknown = sorted(key for key in state if not key.startswith(OFFICIAL_MODEL) and key not in names)
+    if unknown:
+        raise ValueError(f"the checkpoint has {unknown} beside the model, expected only {sorted(names)}")
+    return {
+        names[key] if key in names else f"model.{key.removeprefix(OFFICIAL_MODEL)}": tensor
+        for key, tensor in state.items()
+    }

@@ -1,0 +1,242 @@
+"""Slots that tokens read by attention and that rewrite themselves by attention: the memory of Memformer."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnemic_core.memory import ReadWriteMemory
+from mnemic_core.state import MemoryState, SlotView
+
+Slots = TypeVar("Slots", bound="SlotState")
+
+_PULL = 0.1  # length of a new bias: a slot that takes in nothing is half way back to its start after seven writes
+
+_PARTS = {"read": "reading", "write": "writing"}
+_PROJECTIONS = {"q": "query", "k": "key", "v": "value", "o": "output"}
+
+
+@dataclass(frozen=True)
+class SlotState(MemoryState):
+    """Slots that every segment rewrites together; the base of the states of slot memories.
+
+    Attributes:
+        content: the slots.
+        count: segments written so far.
+    """
+
+    content: Float[Tensor, "batch slot dim"]
+    count: Int[Tensor, " batch"]
+
+    def slots(self) -> SlotView:
+        """Return the slots, as old as the segments that followed the first one."""
+        shape = self.content.shape[:2]
+        return SlotView(self.content, (self.count > 0)[:, None].expand(shape), (self.count - 1)[:, None].expand(shape))
+
+    def require(self, batch: int, num_slots: int, dim: int) -> None:
+        """Refuse a state of other sizes; one of a single row would otherwise serve every row of a batch.
+
+        Raises:
+            ValueError: if the slots have another shape.
+        """
+        expected = (batch, num_slots, dim)
+        if self.content.shape != expected:
+            raise ValueError(
+                f"the state must hold slots of shape {expected} [batch slot dim], got {tuple(self.content.shape)}; "
+                f"begin with init_state({batch}) of this memory"
+            )
+
+    def rewritten(self: Slots, content: Float[Tensor, "batch slot dim"], padding: Bool[Tensor, "batch time"]) -> Slots:
+        """Return the state after a segment; rows in which all is ``padding`` (True) stay bit-identical."""
+        has_tokens = (~padding).any(1)
+        content = torch.where(has_tokens[:, None, None], content.to(self.content.dtype), self.content)
+        return type(self)(content, self.count + has_tokens)
+
+
+@dataclass(frozen=True)
+class SlotAttentionState(SlotState):
+    """The slots of :class:`SlotAttentionMemory`, each a vector of length 1; before the first write the learned ones."""
+
+
+class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
+    """Slots read by cross-attention and written by attention of each slot over itself and the tokens.
+
+    Memformer (Wu et al., arXiv:2010.06891), section 3, memory reading, writing and forgetting. For tokens ``x``, slots
+    ``m_i``, learned biases ``b_i`` and a temperature ``t``, in each head of width ``d``::
+
+        read:   y    = softmax((x Wq)(m Wk)^T / sqrt(d)) (m Wv) Wo
+        write:  a_i  = softmax([m_i Wq' . m_i Wk' ; m_i Wq' . x Wk'] / (sqrt(d) t))
+                m'_i = a_i [m_i Wv' ; x Wv'] Wo'
+                m_i <- (m'_i + b_i) / |m'_i + b_i|          at the start m_i = b_i / |b_i|
+
+    A slot never sees another one. The last line is how slots forget ("biased memory normalisation"): each write pulls
+    a slot towards where it started, by an angle that grows with ``|b_i|``. In a segment of nothing but padding there
+    is no write, so that a stream may pause without forgetting.
+
+    State: ``content`` ``[batch slot dim]`` and ``count`` ``[batch]``, ``4 num_slots dim + 8`` bytes per row. Writing
+    is learned from what later segments read, so gradients always cross segments; truncate them in the driver.
+
+    Args:
+        dim: width of tokens and slots.
+        num_slots: slots per row.
+        num_heads: attention heads of reading and writing; must divide ``dim``.
+        temperature: of the attention that writes; below 1 it sharpens. The paper gives no number.
+
+    Example:
+        >>> memory = SlotAttentionMemory(dim=8, num_slots=2, num_heads=4)
+        >>> recalled, state = memory(torch.randn(3, 5, 8), memory.init_state(batch=3))
+        >>> recalled.shape, state.content.shape
+        (torch.Size([3, 5, 8]), torch.Size([3, 2, 8]))
+    """
+
+    writes_compose: ClassVar[bool] = False  # all tokens of a segment compete in one softmax
+
+    def __init__(self, dim: int, num_slots: int = 32, num_heads: int = 8, temperature: float = 0.25) -> None:
+        super().__init__(dim, detach="never")
+        if num_slots < 1:
+            raise ValueError(f"num_slots must be at least 1, got {num_slots}; use NoMemory to keep nothing")
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(f"num_heads must be positive and divide dim, got dim={dim}, num_heads={num_heads}")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature must be positive and finite, got {temperature}")
+        self.num_slots = num_slots
+        self.temperature = temperature
+        self.reading = _Attention(dim, num_heads)
+        self.writing = _Attention(dim, num_heads)
+        self.bias = nn.Parameter(torch.empty(num_slots, dim))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        for weight in (*self.reading.parameters(), *self.writing.parameters()):
+            nn.init.normal_(weight, std=self.dim**-0.5)
+        # A slot has length 1 and a token about sqrt(dim): what sees only slots begins larger by that factor. Otherwise
+        # all slots would ask for nearly the same mean of the tokens and become alike.
+        for linear in (self.reading.key, self.reading.value, self.writing.query):
+            nn.init.normal_(linear.weight)
+        # In the paper the value of a slot is the slot. Heads need projections; together they begin as the identity.
+        nn.init.orthogonal_(self.writing.value.weight)
+        self.writing.output.weight.copy_(self.writing.value.weight.T)
+        self.bias.copy_(_PULL * F.normalize(torch.randn_like(self.bias), dim=-1))
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> SlotAttentionState:
+        """Return the learned slots for every row; in float32 if the weights have less and no ``dtype`` is given."""
+        bias = self.bias.to(device, dtype or torch.promote_types(self.bias.dtype, torch.float32))
+        content = F.normalize(bias, dim=-1).expand(batch, -1, -1)
+        return SlotAttentionState(content, torch.zeros(batch, device=bias.device, dtype=torch.long))
+
+    def read(
+        self, query: Float[Tensor, "batch time dim"], state: SlotAttentionState
+    ) -> Float[Tensor, "batch time dim"]:
+        """Return what each token recalls from the slots."""
+        content, attention = self._content(state, query), self.reading
+        keys, values = attention.split(attention.key(content)), attention.split(attention.value(content))
+        return attention.join(F.scaled_dot_product_attention(attention.split(attention.query(query)), keys, values))
+
+    def read_weights(
+        self, query: Float[Tensor, "batch time dim"], state: SlotAttentionState
+    ) -> Float[Tensor, "batch time slot"]:
+        """Return the attention of each token over the slots, the mean of all heads."""
+        attention = self.reading
+        keys = attention.split(attention.key(self._content(state, query)))
+        logits = attention.split(attention.query(query)) @ keys.mT / math.sqrt(keys.shape[-1])
+        return logits.softmax(-1).mean(1)
+
+    def write(
+        self,
+        state: SlotAttentionState,
+        values: Float[Tensor, "batch time dim"],
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+    ) -> SlotAttentionState:
+        """Return the state after a segment; a row without any token stays bit-identical."""
+        values, padding = _without_padding(values, padding)
+        weights = self._write_weights(state, values, padding)
+        attention = self.writing
+        kept = weights[..., :1] * attention.split(attention.value(self._content(state, values)))
+        found = weights[..., 1:] @ attention.split(attention.value(values))
+        content = attention.join(kept + found).to(state.content.dtype) + self.bias.to(state.content.dtype)
+        return state.rewritten(F.normalize(content, dim=-1), padding)
+
+    def write_weights(
+        self,
+        state: SlotAttentionState,
+        values: Float[Tensor, "batch time dim"],
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+    ) -> Float[Tensor, "batch head slot key"]:
+        """Return the attention with which each slot is written: first over itself, then over the tokens.
+
+        The first weight says what a slot keeps: near 1 it holds on to its content, near 0 it is overwritten.
+        """
+        return self._write_weights(state, *_without_padding(values, padding))
+
+    def _write_weights(self, state: SlotAttentionState, values: Tensor, padding: Tensor) -> Tensor:
+        content, attention = self._content(state, values), self.writing
+        queries = attention.split(attention.query(content))
+        to_itself = (queries * attention.split(attention.key(content))).sum(-1, keepdim=True)
+        to_tokens = queries @ attention.split(attention.key(values)).mT
+        to_tokens = to_tokens.masked_fill(padding[:, None, None], -math.inf)  # the slot itself is left in any case
+        logits = torch.cat([to_itself, to_tokens], dim=-1)  # batch head slot 1+time
+        return (logits / (math.sqrt(queries.shape[-1]) * self.temperature)).softmax(-1)
+
+    def _content(self, state: SlotAttentionState, x: Tensor) -> Tensor:
+        state.require(x.shape[0], self.num_slots, self.dim)
+        return state.content.to(x.dtype)
+
+
+class _Attention(nn.Module):
+    """The four projections of multi-head attention, without biases."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query, self.key, self.value, self.output = (nn.Linear(dim, dim, bias=False) for _ in range(4))
+
+    def split(self, projected: Tensor) -> Tensor:
+        heads: Tensor = projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # batch head time dim
+        return heads
+
+    def join(self, x: Tensor) -> Tensor:
+        joined: Tensor = self.output(x.transpose(1, 2).flatten(2))
+        return joined
+
+
+def convert_memformer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights that are named as in Memformer's equations under the names of :class:`SlotAttentionMemory`.
+
+    No weights of the paper were released. The names are ``bias`` and ``read.q``, ``read.k``, ``read.v``, ``read.o``,
+    ``write.q`` and so on for matrices that are multiplied from the right, ``y = x W``.
+
+    Raises:
+        ValueError: if a name is none of these.
+
+    Example:
+        >>> list(convert_memformer({"write.o": torch.eye(2)}))
+        ['writing.output.weight']
+    """
+    converted = {}
+    for name, weight in weights.items():
+        part, _, projection = name.partition(".")
+        if name == "bias":
+            converted[name] = weight
+        elif part in _PARTS and projection in _PROJECTIONS:
+            converted[f"{_PARTS[part]}.{_PROJECTIONS[projection]}.weight"] = weight.T
+        else:
+            raise ValueError(f"expected bias, read.* or write.* with q, k, v or o, got {name!r}: no Memformer weights")
+    return converted
+
+
+def _without_padding(values: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the values with zeros at padding, which may hold anything, and the mask, which may have been left out."""
+    if padding is None:
+        return values, torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
+    return values.masked_fill(padding[..., None], 0), padding

@@ -1,0 +1,275 @@
+"""A small network whose weights are the memory, trained while it is used: what surprises it is remembered."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnemic_core.memory import SegmentMemory
+from mnemic_core.protocols import Detach
+from mnemic_core.state import MemoryState, SlotView
+
+
+@dataclass(frozen=True)
+class SurpriseState(MemoryState):
+    """The network of every row and what its training needs.
+
+    Attributes:
+        weights: the layers of the network now, ``M`` in the equations.
+        momentum: past surprise, ``S``: the decaying sum of the updates.
+        anchor: the weights as they were when the current chunk began; surprise is measured against them.
+        count: tokens written so far.
+    """
+
+    weights: Float[Tensor, "batch layer dim dim"]
+    momentum: Float[Tensor, "batch layer dim dim"]
+    anchor: Float[Tensor, "batch layer dim dim"]
+    count: Int[Tensor, " batch"]
+
+    def slots(self) -> SlotView:
+        """Return what each input of the last layer recalls: one slot per column, as old as the first token."""
+        columns = self.weights[:, -1].mT
+        valid = (self.count > 0)[:, None].expand(columns.shape[:2])
+        return SlotView(columns, valid, (self.count - 1)[:, None].expand(columns.shape[:2]))
+
+
+@dataclass(frozen=True)
+class _Tokens(MemoryState):
+    """What a token asks, what it teaches and how much; unfilled places teach nothing and change nothing."""
+
+    query: Float[Tensor, "batch time dim"]
+    key: Float[Tensor, "batch time dim"]
+    value: Float[Tensor, "batch time dim"]
+    log_keep: Float[Tensor, "batch time"]  # log(1 - alpha)
+    log_carry: Float[Tensor, "batch time"]  # log(eta)
+    size: Float[Tensor, "batch time"]  # theta
+    valid: Bool[Tensor, "batch time"]
+
+    def cut(self, start: int, stop: int) -> "_Tokens":
+        """Return the places from ``start`` to ``stop``."""
+        return self.map(lambda part: part[:, start:stop])
+
+
+class SurpriseMemory(SegmentMemory[SurpriseState]):
+    """Learns at test time: each token trains a small network to recall a value from a key, then asks it a question.
+
+    This project's reading of the family that learns by the surprise of its memory, after Titans (Behrouz et al. 2025,
+    arXiv:2501.00663, sections 3.1 and 3.2). With ``f_M`` a linear map (``depth`` 1) or a network with SiLU between its
+    layers, ``|k_t| = |q_t| = 1`` and the three gates functions of the token::
+
+        k_t, v_t, q_t = x_t W_K, x_t W_V, x_t W_Q
+        loss_t(M) = 1/2 |f_M(k_t) - v_t|^2                        recall error
+        S_t = eta_t S_{t-1} - theta_t grad loss_t(M_{c(t)})       past and momentary surprise
+        M_t = (1 - alpha_t) M_{t-1} + S_t                         forgetting and learning
+        y_t = W_O norm(f_{M_t}(q_t))
+
+    A token that the memory already predicts has no gradient and changes nothing. ``c(t)`` is the last token before
+    the chunk of ``t``; chunks are ``chunk_length`` tokens of a row, counted from its beginning, whatever segments and
+    padding they come in. So the gradients of a chunk are known at once: each is an outer product
+    ``signal_i input_i^T``, the recurrence unrolls to ``M_t = a_t M_0 + b_t S_0 - sum over i <= t of c_ti theta_i
+    signal_i input_i^T`` with products of gates ``a, b, c``, and ``forward`` computes all ``y_t`` of a chunk with matrix
+    products, without any ``M_t``. :meth:`step` is the recurrence itself; both give the same outputs and states for
+    every cut of a sequence into segments. With ``chunk_length=1`` surprise is measured against ``M_{t-1}``.
+
+    What differs from the paper: no convolution and no SiLU on queries, keys and values, half the squared error, and
+    ``theta_t = sigmoid(.) (1 - eta_t) / chunk_length``. All that a chunk of equal tokens ever adds then sums to at
+    most one full correction, so a linear memory does not diverge on a stream of them, however long.
+
+    State, per row: three times ``depth * dim**2`` numbers (weights, momentum, anchor), float32 whatever the type of
+    the tokens, and a counter: ``12 * depth * dim**2 + 8`` bytes.
+
+    Args:
+        dim: width of tokens and of every layer of the network.
+        depth: layers of the network; the paper finds deeper ones to remember more.
+        chunk_length: tokens whose surprise is measured against the same weights.
+        detach: ``"never"`` (the paper) lets gradients cross segments, ``"stored"`` cuts them between segments; within
+            one they flow in either case, so that the projections learn.
+
+    Example:
+        >>> memory, x = SurpriseMemory(dim=4, chunk_length=2), torch.randn(1, 5, 4)
+        >>> whole, _ = memory(x, memory.init_state(batch=1))
+        >>> first, state = memory(x[:, :3], memory.init_state(batch=1))
+        >>> second, state = memory(x[:, 3:], state)
+        >>> torch.allclose(torch.cat([first, second], dim=1), whole, atol=1e-5)
+        True
+    """
+
+    def __init__(self, dim: int, *, depth: int = 1, chunk_length: int = 16, detach: Detach = "never") -> None:
+        super().__init__(dim, detach)
+        for name, number in {"depth": depth, "chunk_length": chunk_length}.items():
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        self.depth, self.chunk_length = depth, chunk_length
+        self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
+        self.gates = nn.Linear(dim, 3)  # logits of step size, momentum and forgetting
+        with torch.no_grad():
+            # Learn fast, keep half of the past surprise, forget 2 % in ten tokens: a memory that works untrained.
+            self.gates.bias.copy_(torch.tensor([2.0, 0.0, -6.0]))
+        # The last layer starts at zero, so that a fresh memory recalls nothing; the others must differ to learn.
+        self.initial = nn.Parameter(torch.randn(depth, dim, dim) * dim**-0.5)
+        with torch.no_grad():
+            self.initial[-1].zero_()
+        self.norm = nn.RMSNorm(dim, eps=1e-5)  # early recalls are faint: one step writes 1 / chunk_length of a value
+        self.output = nn.Linear(dim, dim, bias=False)
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> SurpriseState:
+        """Return the learned first network for every row, in float32 unless said otherwise."""
+        initial = self.initial.to(device, dtype or torch.float32)
+        # Copies, not views of the parameter: then the first step has the form of all others and the same graph.
+        weights, anchor = (initial.expand(batch, -1, -1, -1).clone() for _ in range(2))
+        count = torch.zeros(batch, device=weights.device, dtype=torch.long)
+        return SurpriseState(weights, torch.zeros_like(weights), anchor, count)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: SurpriseState,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time dim"], SurpriseState]:
+        """Learn from the tokens of a segment and answer each by what is known after it, a chunk at a time.
+
+        Args:
+            x: the tokens.
+            state: what earlier segments left.
+            padding: True at tokens to ignore; outputs there have no meaning.
+            reset: True at rows that begin a new sequence with this segment.
+
+        Returns:
+            What every token recalls, itself included, and the new state.
+        """
+        if reset is not None:
+            state = self.reset(state, reset)
+        if x.shape[1] == 0:
+            return x, state
+        place, source, valid = self._places(x, state, padding)
+        tokens = self._project(_take(x, source).masked_fill(~valid[..., None], 0), valid, state)
+        recalled = []
+        for start in range(0, valid.shape[1], self.chunk_length):
+            answers, state = _learn_chunk(tokens.cut(start, start + self.chunk_length), state)
+            recalled.append(answers)
+        return self._answer(_take(torch.cat(recalled, dim=1), place), x), self._kept(state)
+
+    def step(
+        self, x: Float[Tensor, "batch dim"], state: SurpriseState
+    ) -> tuple[Float[Tensor, "batch dim"], SurpriseState]:
+        """Learn from one token of every row and answer it: the recurrence of the class docstring as it stands."""
+        valid = torch.ones(len(x), 1, device=x.device, dtype=torch.bool)
+        token = self._project(x[:, None], valid, state)
+        factors = zip(*_gradient_factors(state.anchor, token.key, token.value), strict=True)
+        gradient = torch.stack([signal.mT @ given for given, signal in factors], dim=1)
+        keep, carry, size = (
+            gate[..., None, None] for gate in (token.log_keep.exp(), token.log_carry.exp(), token.size)
+        )
+        momentum = carry * state.momentum - size * gradient
+        weights = keep * state.weights + momentum
+        count = state.count + 1
+        is_chunk_end = (count % self.chunk_length == 0)[:, None, None, None]
+        after = SurpriseState(weights, momentum, torch.where(is_chunk_end, weights, state.anchor), count)
+        return self._answer(_recall(weights, token.query)[:, 0], x), self._kept(after)
+
+    def _places(self, x: Tensor, state: SurpriseState, padding: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Lay the tokens of each row, without padding, into whole chunks, the first of which may have begun before.
+
+        Returns:
+            The place of each token, the token of each place, and True at places that have one.
+        """
+        time = x.shape[1]
+        begun = (state.count % self.chunk_length)[:, None]
+        counts = torch.ones(x.shape[:2], device=x.device, dtype=torch.bool) if padding is None else ~padding
+        # As many chunks as the latest start may need: a number that depends on the shape alone.
+        chunks = -(-(self.chunk_length - 1 + time) // self.chunk_length)
+        rank = torch.arange(chunks * self.chunk_length, device=x.device) - begun  # of the token that has the place
+        valid = (rank >= 0) & (rank < counts.sum(1, keepdim=True))
+        source = rank.clamp(0, time - 1)
+        if padding is not None:
+            source = padding.long().argsort(dim=1, stable=True).gather(1, source)
+        return (counts.cumsum(1) - 1).clamp(min=0) + begun, source, valid
+
+    def _project(self, x: Tensor, valid: Tensor, state: SurpriseState) -> _Tokens:
+        dtype = state.weights.dtype
+        query, key, value = self.query_key_value(x).to(dtype).chunk(3, dim=-1)
+        size, momentum, forgetting = self.gates(x).to(dtype).unbind(-1)
+        return _Tokens(
+            F.normalize(query, dim=-1),
+            F.normalize(key, dim=-1),
+            value,
+            F.logsigmoid(-forgetting).masked_fill(~valid, 0),
+            F.logsigmoid(momentum).masked_fill(~valid, 0),
+            (size.sigmoid() * (-momentum).sigmoid() / self.chunk_length).masked_fill(~valid, 0),
+            valid,
+        )
+
+    def _answer(self, recalled: Tensor, x: Tensor) -> Tensor:
+        answer: Tensor = self.output(self.norm(recalled.to(x.dtype)))
+        # The first network enters through a state only. Data parallelism waits for the gradient of every parameter of
+        # a forward pass, so in the middle of a stream it takes part with a gradient of zero.
+        return answer + 0 * self.initial.sum()
+
+    def _kept(self, state: SurpriseState) -> SurpriseState:
+        return state.map(self._stored)
+
+
+def _learn_chunk(tokens: _Tokens, state: SurpriseState) -> tuple[Tensor, SurpriseState]:
+    """Return what each token of one chunk recalls after it was learned, and the state after the chunk."""
+    keep, carry = _products(tokens.log_keep), _products(tokens.log_carry)
+    # Column 0 is the momentum from before the chunk, column 1 + i the gradient of token i. Only at a token, not at an
+    # unfilled place, does momentum enter the weights.
+    carry = torch.cat([tokens.log_carry.cumsum(-1).exp()[..., None], carry], dim=-1)
+    arrived = (keep * tokens.valid[:, None]) @ carry
+    kept = tokens.log_keep.cumsum(-1).exp()[..., None]
+    past, influence = arrived[..., :1], arrived[..., 1:] * tokens.size[:, None]
+    inputs, signals = _gradient_factors(state.anchor, tokens.key, tokens.value)
+    recalled, weights, momentum = tokens.query, [], []
+    for layer, (given, signal) in enumerate(zip(inputs, signals, strict=True)):
+        old, surprise = state.weights[:, layer], state.momentum[:, layer]
+        recalled = F.silu(recalled) if layer else recalled
+        learned = (recalled @ given.mT * influence) @ signal
+        recalled = kept * (recalled @ old.mT) + past * (recalled @ surprise.mT) - learned
+        new = (signal * influence[:, -1, :, None]).mT @ given
+        weights.append(kept[:, -1:] * old + past[:, -1:] * surprise - new)
+        newest = (signal * (carry[:, -1, 1:] * tokens.size)[..., None]).mT @ given
+        momentum.append(carry[:, -1:, :1] * surprise - newest)
+    after = torch.stack(weights, dim=1)
+    is_full = tokens.valid[:, -1, None, None, None]  # places are filled from the left
+    anchor = torch.where(is_full, after, state.anchor)
+    return recalled, SurpriseState(after, torch.stack(momentum, dim=1), anchor, state.count + tokens.valid.sum(1))
+
+
+def _gradient_factors(weights: Tensor, key: Tensor, value: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Return input and error signal of every layer; their outer product is the gradient of the recall error."""
+    inputs, slopes = [key], []
+    for layer in range(weights.shape[1] - 1):
+        hidden = inputs[-1] @ weights[:, layer].mT
+        gate = hidden.sigmoid()
+        slopes.append(gate * (1 + hidden * (1 - gate)))  # derivative of SiLU
+        inputs.append(hidden * gate)
+    signals = [inputs[-1] @ weights[:, -1].mT - value]
+    for layer in reversed(range(len(slopes))):
+        signals.insert(0, signals[0] @ weights[:, layer + 1] * slopes[layer])
+    return inputs, signals
+
+
+def _recall(weights: Tensor, query: Tensor) -> Tensor:
+    for layer in range(weights.shape[1]):
+        query = (F.silu(query) if layer else query) @ weights[:, layer].mT
+    return query
+
+
+def _products(log_gate: Tensor) -> Tensor:
+    """Return in entry ``[t, i]`` the product of the gates after ``i`` up to ``t``; zero for ``i`` after ``t``."""
+    total = log_gate.cumsum(-1)
+    difference = total[..., :, None] - total[..., None, :]
+    later = torch.ones_like(difference, dtype=torch.bool).triu(1)
+    # Masked before the exponential, which could overflow there and make gradients NaN.
+    return difference.masked_fill(later, -torch.inf).exp()
+
+
+def _take(items: Tensor, index: Tensor) -> Tensor:
+    """Return ``items[row, index[row, i]]``."""
+    return items.gather(1, index[..., None].expand(-1, -1, items.shape[-1]))

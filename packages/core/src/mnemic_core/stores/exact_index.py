@@ -1,0 +1,304 @@
+"""Vectors with their payloads, and the exact answer to which of them are closest."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from mnemic_core.stores import running_top_k
+from mnemic_core.stores.index_io import json_copies, read_snapshot, write_snapshot
+from mnemic_core.stores.running_top_k import Rescore
+
+Scan = Literal["float32", "bfloat16"]
+Index = TypeVar("Index", bound="ExactIndex")
+
+
+class ExactIndex:
+    """Finds the stored vectors with the largest inner product, all of them compared, none missed.
+
+    Vectors of length one make this the cosine similarity. Equal scores are ordered by age, oldest first. Removed
+    entries are left out at once; their space is given back when they outnumber the rest.
+
+    Scores are float32. ``scan="bfloat16"`` compares rounded copies first and computes the true score of all that come
+    close enough. How close is derived from the largest rounding error among the keys, so the answer is the same, up to
+    the last digit of a score. It halves what is read and is faster where the processor has instructions for it;
+    elsewhere it is much slower.
+
+    Args:
+        dim: width of the vectors.
+        scan: type of the first comparison.
+        device: where the vectors are.
+
+    Example:
+        >>> index = ExactIndex(dim=2)
+        >>> index.add(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), [{"name": "east"}, {"name": "north"}])
+        tensor([0, 1])
+        >>> scores, identities = index.search(torch.tensor([[0.5, 2.0]]), k=3)
+        >>> scores, identities
+        (tensor([[2.0000, 0.5000,   -inf]]), tensor([[ 1,  0, -1]]))
+        >>> index.payload(1)
+        {'name': 'north'}
+    """
+
+    def __init__(self, dim: int, *, scan: Scan = "float32", device: torch.device | str = "cpu") -> None:
+        if dim < 1:
+            raise ValueError(f"dim must be at least 1, got {dim}")
+        if scan not in get_args(Scan):
+            raise ValueError(f"scan must be one of {', '.join(get_args(Scan))}, got {scan!r}")
+        self.dim = dim
+        self.scan: Scan = scan
+        # Rows of the tensors beyond this number wait for entries; a removed entry keeps its row but is not live.
+        self._num_rows = 0
+        self._keys = torch.empty(0, dim, device=device)
+        self._rounded: Tensor | None = self._keys.bfloat16() if scan == "bfloat16" else None
+        self._worst = torch.zeros(2, device=device)  # rounding error and length of rounded keys, the largest of each
+        self._identities = torch.empty(0, dtype=torch.long, device=device)  # rise from row to row
+        self._live = torch.empty(0, dtype=torch.bool, device=device)
+        self._payloads: list[dict[str, Any]] = []
+        self._next_identity = 0
+
+    def __len__(self) -> int:
+        """Return the number of entries."""
+        return int(self._live.sum())
+
+    @property
+    def identities(self) -> Int[Tensor, " entry"]:
+        """Identities of all entries, oldest first."""
+        return self._identities[self._live_rows()]
+
+    def payload(self, identity: int) -> dict[str, Any]:
+        """Return what was stored with a vector.
+
+        Raises:
+            ValueError: if there is no such entry.
+        """
+        return dict(self._payloads[int(self._rows_of(torch.tensor([identity]))[0])])
+
+    def vectors(self, identities: Int[Tensor, " entry"]) -> Float[Tensor, "entry dim"]:
+        """Return the vectors of the given entries; an unknown identity is a ``ValueError``."""
+        return self._keys[self._rows_of(identities)]
+
+    def add(
+        self, keys: Float[Tensor, "entry dim"], payloads: Sequence[Mapping[str, Any]] | None = None
+    ) -> Int[Tensor, " entry"]:
+        """Add entries; an index whose vectors are mapped from a file copies them to memory first.
+
+        Args:
+            keys: vectors; they are copied, and kept as float32.
+            payloads: for each vector what belongs to it, of types that json knows; nothing if not given.
+
+        Returns:
+            The identities of the new entries. They rise with age and are never used again.
+
+        Raises:
+            TypeError: if json cannot write a payload.
+            ValueError: if the shape is wrong, a value is not finite, or the payloads are not as many as the vectors.
+        """
+        keys = self._checked(keys, "keys")
+        contents = [{} for _ in keys] if payloads is None else json_copies(payloads)
+        if len(contents) != len(keys):
+            raise ValueError(f"as many payloads as keys are needed, got {len(contents)} for {len(keys)} keys")
+        fresh = torch.arange(self._next_identity, self._next_identity + len(keys), device=keys.device)
+        new = slice(self._num_rows, self._num_rows + len(keys))
+        self._reserve(new.stop)
+        self._keys[new], self._identities[new], self._live[new] = keys, fresh, True
+        if self._rounded is not None:
+            self._rounded[new] = keys
+            self._worst = torch.maximum(self._worst, _worst(keys))
+        self._payloads += contents
+        self._num_rows, self._next_identity = new.stop, self._next_identity + len(keys)
+        return fresh
+
+    def remove(self, identities: Int[Tensor, " entry"]) -> None:
+        """Remove entries.
+
+        Raises:
+            ValueError: if there is no such entry; then none is removed.
+        """
+        rows = self._rows_of(identities)
+        self._live[rows] = False
+        for row in rows.tolist():
+            self._payloads[row] = {}
+        if 2 * len(self) < self._num_rows:
+            self._keep(self._live_rows())
+
+    @torch.no_grad()
+    def search(
+        self, query: Float[Tensor, "query dim"], k: int, *, allowed: Bool[Tensor, " entry"] | None = None
+    ) -> tuple[Float[Tensor, "query k"], Int[Tensor, "query k"]]:
+        """Return scores, best first, and identities of the ``k`` entries with the largest inner products.
+
+        Args:
+            query: what to look for.
+            k: number to find. Where there are fewer, scores end with -inf and identities with -1.
+            allowed: True at entries that may be found, in the order of :attr:`identities`; all if not given.
+
+        Raises:
+            ValueError: if ``k`` is below 1, a shape is wrong or a value is not finite.
+        """
+        query = self._checked(query, "query")
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        rows = self._searched_rows(allowed)
+        number_found = min(k, self._num_rows if rows is None else len(rows))
+        scores = torch.full((len(query), k), -torch.inf, device=query.device)
+        found = torch.full_like(scores, -1, dtype=torch.long)
+        if number_found:
+            step = running_top_k.queries_at_a_time(number_found)
+            parts = [self._search(part, rows, number_found) for part in query.split(step)]
+            scores[:, :number_found] = torch.cat([part[0] for part in parts])
+            found[:, :number_found] = self._identities[torch.cat([part[1] for part in parts])]
+        return scores, found
+
+    def save(self, path: str | Path) -> None:
+        """Write all entries to a folder, without what was removed; a failure leaves the folder's old index intact.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        write_snapshot(path, type(self).__name__, *self.snapshot())
+
+    @classmethod
+    def load(
+        cls: type[Index],
+        path: str | Path,
+        *,
+        mapped: bool = False,
+        scan: Scan = "float32",
+        device: torch.device | str = "cpu",
+    ) -> Index:
+        """Read an index that :meth:`save` wrote.
+
+        Args:
+            path: the folder.
+            mapped: leave the vectors in the file and read what a search touches, for an index larger than memory; a
+                damaged vector is then not noticed.
+            scan: type of the first comparison.
+            device: where the vectors go.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it is damaged or of another format version.
+        """
+        tensors, content = read_snapshot(path, cls.__name__, mapped=mapped)
+        try:
+            return cls.from_snapshot(tensors, content, scan=scan, device=device)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(f"the index at {path} is inconsistent ({error}); save it again") from error
+
+    def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and the other content of the index, for a store that contains one and saves it."""
+        live = self._live_rows()
+        tensors = {"keys": self._keys[live], "identities": self._identities[live]}
+        payloads = [self._payloads[row] for row in live.tolist()]
+        return tensors, {"dim": self.dim, "next_identity": self._next_identity, "payloads": payloads}
+
+    @classmethod
+    def from_snapshot(
+        cls: type[Index],
+        tensors: Mapping[str, Tensor],
+        content: Mapping[str, Any],
+        *,
+        scan: Scan = "float32",
+        device: torch.device | str = "cpu",
+    ) -> Index:
+        """Build the index that :meth:`snapshot` described; the tensors are used as they are.
+
+        Raises:
+            ValueError: if they do not fit each other.
+        """
+        index = cls(content["dim"], scan=scan, device=device)
+        keys, identities = tensors["keys"].to(device), tensors["identities"].to(device)
+        number = len(identities)
+        if keys.shape != (number, index.dim) or keys.dtype != torch.float32 or len(content["payloads"]) != number:
+            raise ValueError(
+                f"{tuple(keys.shape)} keys of {keys.dtype}, {number} identities, {len(content['payloads'])} payloads"
+            )
+        if number and (bool((identities.diff() <= 0).any()) or int(identities[-1]) >= content["next_identity"]):
+            raise ValueError(f"identities must rise and stay below {content['next_identity']}")
+        index._num_rows, index._keys, index._identities = number, keys, identities
+        index._live = torch.ones_like(identities, dtype=torch.bool)
+        index._payloads, index._next_identity = list(content["payloads"]), content["next_identity"]
+        if index._rounded is not None and number:
+            index._rounded, index._worst = keys.bfloat16(), _worst(keys)
+        return index
+
+    def _search(self, query: Tensor, rows: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+        if self._rounded is None:
+            return running_top_k.search(query, self._keys[: self._num_rows], rows, k)
+        scanned = query.bfloat16()
+        # |q k - q' k'| <= |q| |k - k'| + |q - q'| |k'|, and what products and sums of bfloat16 are rounded by.
+        error, length = self._worst
+        scanned_length = scanned.float().norm(dim=1)
+        slack = (
+            query.norm(dim=1) * error + (query - scanned.float()).norm(dim=1) * length + scanned_length * length / 64
+        )
+        rescore = Rescore(lambda which, row: (query[which] * self._keys[row]).sum(1), slack)
+        return running_top_k.search(scanned, self._rounded[: self._num_rows], rows, k, rescore)
+
+    def _live_rows(self) -> Tensor:
+        return self._live.nonzero()[:, 0]
+
+    def _searched_rows(self, allowed: Tensor | None) -> Tensor | None:
+        """Return the rows to compare, None for all."""
+        if allowed is None:
+            return None if len(self) == self._num_rows else self._live_rows()
+        if allowed.dtype != torch.bool or allowed.shape != (len(self),):
+            given = f"{allowed.dtype} {tuple(allowed.shape)}"
+            raise ValueError(f"allowed must be torch.bool ({len(self)},), one for each entry, got {given}")
+        return self._live_rows()[allowed.to(self._live.device)]
+
+    def _rows_of(self, identities: Tensor) -> Tensor:
+        known = self._identities[: self._num_rows]
+        identities = identities.to(known)
+        rows = torch.searchsorted(known, identities)
+        # One row more than there are, which belongs to nobody: where an identity above all others ends up.
+        found = F.pad(known, (0, 1), value=-1)[rows] == identities
+        found &= F.pad(self._live[: self._num_rows], (0, 1), value=False)[rows]
+        if not bool(found.all()):
+            raise ValueError(f"no entry has the identity {int(identities[~found][0])}; it was removed or never added")
+        return rows
+
+    def _reserve(self, total: int) -> None:
+        """Make room for rows: at least twice as much as before, so that adding one by one takes linear time."""
+        if total > len(self._keys):
+            size = max(total, 2 * len(self._keys))
+            self._keys, self._identities = _resized(self._keys, size), _resized(self._identities, size)
+            self._live = _resized(self._live, size)
+            if self._rounded is not None:
+                self._rounded = _resized(self._rounded, size)
+
+    def _keep(self, rows: Tensor) -> None:
+        self._num_rows = len(rows)
+        self._keys, self._identities, self._live = self._keys[rows], self._identities[rows], self._live[rows]
+        if self._rounded is not None:
+            self._rounded = self._rounded[rows]
+        self._payloads = [self._payloads[row] for row in rows.tolist()]
+
+    def _checked(self, vectors: Tensor, name: str) -> Tensor:
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim or not vectors.is_floating_point():
+            raise ValueError(
+                f"{name} must be floating-point [number, {self.dim}], got {vectors.dtype} {tuple(vectors.shape)}"
+            )
+        vectors = vectors.detach().to(self._keys)
+        # The squared length, not the values: were it infinite, a score could be so too, or be inf - inf.
+        if not bool(vectors.square().sum(1).isfinite().all()):
+            raise ValueError(f"{name} must be finite and of finite length in float32; drop or scale what is not")
+        return vectors
+
+
+def _resized(rows: Tensor, size: int) -> Tensor:
+    larger = rows.new_zeros(size, *rows.shape[1:])
+    larger[: len(rows)] = rows
+    return larger
+
+
+def _worst(keys: Tensor) -> Tensor:
+    """Return the largest rounding error and the largest length of rounded keys."""
+    rounded = keys.bfloat16().float()
+    lengths = torch.stack([(keys - rounded).norm(dim=1), rounded.norm(dim=1)])
+    return lengths.amax(1) if len(keys) else lengths.new_zeros(2)

@@ -1,0 +1,137 @@
+"""How stores are kept on disk: a folder with a json file that people can read and a safetensors file with vectors."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+FORMAT_VERSION = 1
+MANIFEST = "index.json"
+
+
+def write_snapshot(
+    folder: str | Path, kind: str, tensors: Mapping[str, Shaped[Tensor, "..."]], content: Mapping[str, Any]
+) -> None:
+    """Write a store; whoever reads the folder finds the old store or the new one, never a mixture.
+
+    The vectors go to a file that is named after what is in it, and the json file that names it is replaced last.
+
+    Args:
+        folder: made if it is not there.
+        kind: name of the class that can read it.
+        tensors: vectors and their like, by name.
+        content: everything else, of types that json knows.
+
+    Raises:
+        OSError: if it cannot be written, for want of space or of permission.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    checksum = _checksum(stored)
+    vectors = folder / f"vectors-{checksum[:16]}.safetensors"
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "kind": kind,
+        "vectors": vectors.name,
+        "checksum": checksum,
+        "content": content,
+    }
+    text = json.dumps(manifest, ensure_ascii=False)
+    partial_vectors, partial_manifest = (
+        path.with_name(f"{path.name}.partial") for path in (vectors, folder / MANIFEST)
+    )
+    try:
+        save_file(stored, partial_vectors)
+        partial_manifest.write_text(text, encoding="utf-8")
+        partial_vectors.replace(vectors)
+        partial_manifest.replace(folder / MANIFEST)
+    except SafetensorError as error:
+        raise OSError(f"cannot write {vectors} ({error}); make room or choose another folder") from error
+    finally:
+        partial_vectors.unlink(missing_ok=True)
+        partial_manifest.unlink(missing_ok=True)
+    for outdated in set(folder.glob("vectors-*.safetensors")) - {vectors}:
+        outdated.unlink()
+
+
+def read_snapshot(
+    folder: str | Path, kind: str, *, mapped: bool = False
+) -> tuple[dict[str, Shaped[Tensor, "..."]], dict[str, Any]]:
+    """Read a store that :func:`write_snapshot` wrote.
+
+    Args:
+        folder: where it is.
+        kind: name of the class that reads it.
+        mapped: leave the vectors in the file, from where pages come as they are used, and do not verify them; else
+            read them into memory and compare their checksum.
+
+    Returns:
+        The tensors by name, and the content.
+
+    Raises:
+        FileNotFoundError: if there is no store in the folder.
+        ValueError: if it is damaged, of another format version or of another kind.
+    """
+    folder = Path(folder)
+    manifest = _manifest(folder, kind)
+    vectors = folder / manifest["vectors"]
+    try:
+        with safe_open(vectors, framework="pt") as file:  # its tensors are windows on the mapped file
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{vectors} is not a complete safetensors file ({error}); save the store again") from error
+    if not mapped:
+        tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+        if _checksum(tensors) != manifest.get("checksum"):
+            raise ValueError(f"{vectors} was changed or damaged since it was saved; save the store again")
+    return tensors, manifest["content"]
+
+
+def json_copies(mappings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return copies as json brings them back, which also shows that a store of them can be saved.
+
+    Raises:
+        TypeError: if json cannot write one of them.
+    """
+    try:
+        copies: list[dict[str, Any]] = json.loads(json.dumps([dict(mapping) for mapping in mappings]))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"what is stored with a vector must be a mapping that json can write ({error})") from error
+    return copies
+
+
+def _manifest(folder: Path, kind: str) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(f"no store at {folder}: it has no {MANIFEST}; write one with {kind}.save")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        found = (manifest["kind"], manifest["format_version"])
+        complete = Path(manifest["vectors"]).name == manifest["vectors"] and isinstance(manifest["content"], dict)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); save the store again") from error
+    if found != (kind, FORMAT_VERSION):
+        raise ValueError(
+            f"{path} holds {found[0]} in format {found[1]}, expected {kind} in format {FORMAT_VERSION}; "
+            "load it with the class that saved it"
+        )
+    if not complete:
+        raise ValueError(f"{path} is damaged (its vectors or content); save the store again")
+    result: dict[str, Any] = manifest
+    return result
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

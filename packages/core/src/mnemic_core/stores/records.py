@@ -1,0 +1,226 @@
+"""Records that are found by a vector, replaced by name, and say where they come from."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mnemic_core.stores.exact_index import ExactIndex
+from mnemic_core.stores.index_io import json_copies, read_snapshot, write_snapshot
+
+Records = TypeVar("Records", bound="RecordStore")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One version of what is known under a name.
+
+    Attributes:
+        name: what the record is about.
+        version: 1 for the first; every change adds 1.
+        value: the content; None in the version that removed it.
+        source: where this version comes from, such as document and page.
+    """
+
+    name: str
+    version: int
+    value: Mapping[str, Any] | None
+    source: Mapping[str, Any]
+
+
+class Match(NamedTuple):
+    """A record that a search found, with the inner product of its key and the query."""
+
+    score: float
+    record: Record
+
+
+class RecordStore:
+    """Keeps named records with a key vector each; a search sees the latest versions, the history keeps them all.
+
+    Nothing is changed in place: putting a name again adds a version and removing it adds a last one, each with its
+    source, so that an answer can be traced to what the store said at the time. Vectors are kept for the latest
+    version only, in an :class:`~mnemic_core.stores.exact_index.ExactIndex`.
+
+    Args:
+        dim: width of the key vectors.
+
+    Example:
+        >>> store = RecordStore(dim=2)
+        >>> keys = torch.eye(2)
+        >>> _ = store.put(["sky", "sea"], keys, [{"is": "blue"}, {"is": "green"}], source={"page": 1})
+        >>> _ = store.put(["sky"], keys[:1], [{"is": "grey"}], source={"page": 7})
+        >>> [(match.record.name, match.record.value) for match in store.search(keys[:1], k=1)[0]]
+        [('sky', {'is': 'grey'})]
+        >>> [(record.version, record.source) for record in store.history("sky")]
+        [(1, {'page': 1}), (2, {'page': 7})]
+    """
+
+    def __init__(self, dim: int) -> None:
+        self._index = ExactIndex(dim)
+        self._history: dict[str, list[Record]] = {}
+        self._identity: dict[str, int] = {}  # in the index, of names that are not removed
+        self._name: dict[int, str] = {}
+
+    @property
+    def dim(self) -> int:
+        """Width of the key vectors."""
+        return self._index.dim
+
+    def __len__(self) -> int:
+        """Return the number of names that have a value."""
+        return len(self._identity)
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names that have a value."""
+        return iter(self._identity)
+
+    def __contains__(self, name: object) -> bool:
+        """Return True if the name has a value."""
+        return name in self._identity
+
+    def put(
+        self,
+        names: Sequence[str],
+        keys: Float[Tensor, "record dim"],
+        values: Sequence[Mapping[str, Any]],
+        *,
+        source: Mapping[str, Any],
+    ) -> list[Record]:
+        """Store a new version of every name.
+
+        Args:
+            names: what the records are about, each once.
+            keys: the vectors that they are found by.
+            values: their contents, of types that json knows.
+            source: where all of them come from.
+
+        Raises:
+            TypeError: if json cannot write a value or the source.
+            ValueError: if the numbers differ, a name comes twice, or a key has a wrong shape or is not finite.
+        """
+        if len(set(names)) < len(names):
+            raise ValueError(f"each name may be put once at a time, got {list(names)}; put them one after the other")
+        if not len(names) == len(keys) == len(values):
+            raise ValueError(
+                f"as many names as keys and values are needed, got {len(names)}, {len(keys)} and {len(values)}"
+            )
+        *contents, origin = json_copies([*values, source])
+        identities = self._index.add(keys).tolist()
+        self._leave_index([name for name in names if name in self])
+        self._identity |= zip(names, identities, strict=True)
+        self._name |= zip(identities, names, strict=True)
+        return [self._append(name, content, origin) for name, content in zip(names, contents, strict=True)]
+
+    def remove(self, name: str, *, source: Mapping[str, Any]) -> Record:
+        """Take a name out of the search; its history stays and ends with the version that is returned.
+
+        Args:
+            name: what to remove.
+            source: who or what removed it.
+
+        Raises:
+            KeyError: if the name has no value.
+        """
+        self._require(name)
+        (origin,) = json_copies([source])
+        self._leave_index([name])
+        return self._append(name, None, origin)
+
+    def get(self, name: str, version: int | None = None) -> Record:
+        """Return the latest version of a name that has a value, or any earlier one.
+
+        Raises:
+            KeyError: if there is none.
+        """
+        if version is None:
+            self._require(name)
+            return self._history[name][-1]
+        history = self.history(name)
+        if not 1 <= version <= len(history):
+            raise KeyError(f"{name!r} has versions 1 to {len(history)}, not {version}")
+        return history[version - 1]
+
+    def history(self, name: str) -> tuple[Record, ...]:
+        """Return all versions of a name, oldest first; none if it was never put."""
+        return tuple(self._history.get(name, ()))
+
+    def search(
+        self, query: Float[Tensor, "query dim"], k: int, *, where: Callable[[Record], bool] | None = None
+    ) -> list[list[Match]]:
+        """Return for each query up to ``k`` records with the largest inner products, best first.
+
+        Args:
+            query: what to look for.
+            k: number to find; fewer come back where there are fewer.
+            where: says which records may be found; all if not given.
+        """
+        allowed = None
+        if where is not None:
+            current = (self.get(self._name[identity]) for identity in self._index.identities.tolist())
+            allowed = torch.tensor([bool(where(record)) for record in current], dtype=torch.bool)
+        scores, identities = self._index.search(query, k, allowed=allowed)
+        return [
+            [
+                Match(score, self.get(self._name[identity]))
+                for score, identity in zip(*row, strict=True)
+                if identity >= 0
+            ]
+            for row in zip(scores.tolist(), identities.tolist(), strict=True)
+        ]
+
+    def save(self, path: str | Path) -> None:
+        """Write all versions to a folder; a failure leaves the folder's old store intact.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        tensors, index = self._index.snapshot()
+        records = [asdict(record) for versions in self._history.values() for record in versions]
+        content = {"index": index, "records": records, "identities": self._identity}
+        write_snapshot(path, type(self).__name__, tensors, content)
+
+    @classmethod
+    def load(cls: type[Records], path: str | Path, *, mapped: bool = False) -> Records:
+        """Read a store that :meth:`save` wrote.
+
+        Args:
+            path: the folder.
+            mapped: leave the vectors in the file and read what a search touches; a damaged vector is not noticed.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it is damaged or of another format version.
+        """
+        tensors, content = read_snapshot(path, cls.__name__, mapped=mapped)
+        try:
+            index = ExactIndex.from_snapshot(tensors, content["index"])
+            store = cls(index.dim)
+            store._index, store._identity = index, dict(content["identities"])
+            store._name = {identity: name for name, identity in store._identity.items()}
+            for record in content["records"]:
+                store._history.setdefault(record["name"], []).append(Record(**record))
+            if sorted(store._name) != index.identities.tolist() or not store._identity.keys() <= store._history.keys():
+                raise ValueError("records and vectors do not belong together")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"the records at {path} are inconsistent ({error}); save them again") from error
+        return store
+
+    def _append(self, name: str, value: Mapping[str, Any] | None, source: Mapping[str, Any]) -> Record:
+        versions = self._history.setdefault(name, [])
+        versions.append(Record(name, len(versions) + 1, value, source))
+        return versions[-1]
+
+    def _leave_index(self, names: Sequence[str]) -> None:
+        identities = [self._identity.pop(name) for name in names]
+        for identity in identities:
+            del self._name[identity]
+        self._index.remove(torch.tensor(identities, dtype=torch.long))
+
+    def _require(self, name: str) -> None:
+        if name not in self:
+            raise KeyError(f"no record is named {name!r}; put it first")

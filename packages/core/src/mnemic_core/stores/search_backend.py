@@ -1,0 +1,143 @@
+"""Which of many stored keys each query is closest to: the searches that attention can be given."""
+
+import importlib
+from types import ModuleType
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+_GROUP = 16
+
+
+@runtime_checkable
+class SearchBackend(Protocol):
+    """Finds the stored keys with the largest inner product; it has no gradient and keeps nothing between calls."""
+
+    def __call__(
+        self,
+        query: Float[Tensor, "batch head query dim"],
+        keys: Float[Tensor, "batch key head dim"],
+        allowed: Bool[Tensor, "batch key"],
+        k: int,
+    ) -> Int[Tensor, "batch head query k"]:
+        """Return the places of the best keys, best first; -1 where fewer than ``k`` are allowed.
+
+        Args:
+            query: what to look for; each row and head looks among its own keys.
+            keys: what is stored.
+            allowed: True at keys that may be found.
+            k: number to find.
+        """
+        ...
+
+
+class ExactSearch:
+    """Compares every query with every key, block by block, so that no table of all scores is ever made.
+
+    Shapes depend on sizes only, so the search can be compiled and exported. Among equal scores the choice is the
+    same in every run, but not specified.
+
+    Args:
+        block: keys that are compared at a time.
+
+    Example:
+        >>> keys = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]], [[2.0, 0.0]]]])
+        >>> ExactSearch()(torch.tensor([[[[1.0, 0.0]]]]), keys, torch.tensor([[True, True, False]]), k=3)
+        tensor([[[[ 0,  1, -1]]]])
+    """
+
+    def __init__(self, block: int = 4096) -> None:
+        if block < 1:
+            raise ValueError(f"block must be at least 1, got {block}")
+        self.block = block
+
+    def __call__(
+        self,
+        query: Float[Tensor, "batch head query dim"],
+        keys: Float[Tensor, "batch key head dim"],
+        allowed: Bool[Tensor, "batch key"],
+        k: int,
+    ) -> Int[Tensor, "batch head query k"]:
+        """Return the places of the best keys, best first; -1 where fewer than ``k`` are allowed."""
+        best = query.new_full((*query.shape[:3], k), -torch.inf)
+        place = torch.full_like(best, -1, dtype=torch.long)
+        for start in range(0, keys.shape[1], self.block):
+            part = slice(start, start + self.block)
+            scores = query @ keys[:, part].to(query.dtype).permute(0, 2, 3, 1)
+            scores = scores.masked_fill(~allowed[:, None, None, part], -torch.inf)
+            top, index = _top_k(scores, min(k, scores.shape[-1]))
+            best, order = torch.cat([best, top], dim=-1).topk(k)
+            place = torch.cat([place, index + start], dim=-1).gather(-1, order)
+        return place.masked_fill(best == -torch.inf, -1)
+
+
+class FaissBackend:
+    """Searches with an index of the faiss library, built anew from the keys in every call.
+
+    It pays where many queries share the keys, and it leaves the graph of ``torch.compile``. An approximate index
+    misses neighbours: compare it with :class:`ExactSearch` on your own keys first.
+
+    Args:
+        factory: description of the index as for ``faiss.index_factory``, such as ``"Flat"`` or ``"IVF64,Flat"``.
+    """
+
+    def __init__(self, factory: str = "Flat") -> None:
+        _import_faiss()
+        self.factory = factory
+
+    def __call__(
+        self,
+        query: Float[Tensor, "batch head query dim"],
+        keys: Float[Tensor, "batch key head dim"],
+        allowed: Bool[Tensor, "batch key"],
+        k: int,
+    ) -> Int[Tensor, "batch head query k"]:
+        """Return the places of the keys found, best first; -1 where there are fewer than ``k``."""
+        # The compiler cannot look into the library, and need not try.
+        found: Tensor = torch.compiler.disable(self._search)(query.detach(), keys.detach(), allowed, k)
+        return found
+
+    def _search(self, query: Tensor, keys: Tensor, allowed: Tensor, k: int) -> Tensor:
+        place = torch.full((*query.shape[:3], k), -1, device=query.device)
+        for row, of_row in enumerate(allowed):
+            slots = of_row.nonzero()[:, 0]
+            for head in range(query.shape[1] if len(slots) else 0):
+                found = self._search_one(query[row, head], keys[row, slots, head], min(k, len(slots)))
+                place[row, head, :, : found.shape[1]] = torch.where(found < 0, -1, slots[found])
+        return place
+
+    def _search_one(self, query: Tensor, keys: Tensor, k: int) -> Tensor:
+        faiss = _import_faiss()
+        index = faiss.index_factory(keys.shape[1], self.factory, faiss.METRIC_INNER_PRODUCT)
+        entries, wanted = (tensor.float().cpu().contiguous().numpy() for tensor in (keys, query))
+        index.train(entries)
+        index.add(entries)
+        return torch.from_numpy(index.search(wanted, k)[1]).to(query.device)
+
+
+def _top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return what ``scores.topk(k)`` does, several times faster for long rows.
+
+    The k largest lie in the k groups with the largest maxima: were one of them elsewhere, each of those k groups would
+    hold a number at least as large. So only those groups are sorted.
+    """
+    groups, rest = divmod(scores.shape[-1], _GROUP)
+    if rest or groups <= 2 * k:
+        return scores.topk(k)
+    # Members of a group lie `groups` apart: the maximum then runs along memory, for many groups at once.
+    best_groups = scores.unflatten(-1, (_GROUP, groups)).amax(-2).topk(k).indices
+    members = torch.arange(0, scores.shape[-1], groups, device=scores.device)
+    candidates = (best_groups[..., None] + members).flatten(-2)
+    top, order = scores.gather(-1, candidates).topk(k)
+    return top, candidates.gather(-1, order)
+
+
+def _import_faiss() -> ModuleType:
+    try:
+        return importlib.import_module("faiss")
+    except ImportError as error:
+        raise ImportError(
+            "FaissBackend needs the faiss library; install it with `pip install mnemic-core[faiss]`, or use ExactSearch"
+        ) from error

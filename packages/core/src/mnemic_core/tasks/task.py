@@ -1,0 +1,142 @@
+"""What an algorithmic task offers: inputs of any length, their solutions, and which outputs count."""
+
+import random
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+Level = Literal["regular", "dcf", "cs"]
+
+END = 2  # the token after which a binary answer holds nothing but zeros
+
+
+@dataclass(frozen=True)
+class TaskBatch:
+    """Strings of one length with their solutions.
+
+    Attributes:
+        inputs: input tokens.
+        targets: output tokens.
+        valid: True at outputs that count.
+    """
+
+    inputs: Int[Tensor, "batch time"]
+    targets: Int[Tensor, "batch output"]
+    valid: Bool[Tensor, "batch output"]
+
+
+class AlgorithmicTask(ABC):
+    """A task on strings of tokens that has an exact solution at every length.
+
+    A task keeps nothing between calls. All randomness comes from the generator that is given, or from PyTorch's own.
+
+    Attributes:
+        name: what configurations call it.
+        level: simplest class of languages that holds it: ``"regular"``, ``"dcf"`` (deterministic context-free) or
+            ``"cs"`` (context-sensitive).
+        has_end: whether an answer ends with a token, behind which outputs do not count.
+        input_size: number of input tokens.
+        output_size: number of output tokens.
+    """
+
+    name: ClassVar[str]
+    level: ClassVar[Level]
+    has_end: ClassVar[bool] = False
+    input_size: int = 2
+    output_size: int = 2
+
+    @abstractmethod
+    def draw(self, batch: int, length: int, generator: torch.Generator | None) -> Int[Tensor, "batch time"]:
+        """Return random inputs of the length, at least 1."""
+
+    @abstractmethod
+    def solve(self, inputs: Int[Tensor, "batch time"]) -> Int[Tensor, "batch output"]:
+        """Return the solution of every row, which no random draw enters."""
+
+    def output_length(self, length: int) -> int:
+        """Return the length of the outputs for inputs of the given length."""
+        return 1
+
+    def valid(self, targets: Int[Tensor, "batch output"]) -> Bool[Tensor, "batch output"]:
+        """Return True at outputs that count: all, or all up to the end token."""
+        if not self.has_end:
+            return torch.ones_like(targets, dtype=torch.bool)
+        is_end = targets == END
+        return is_end.cumsum(1) - is_end.long() == 0
+
+    def sample(self, batch: int, length: int, *, generator: torch.Generator | None = None) -> TaskBatch:
+        """Return random inputs and their solutions.
+
+        Args:
+            batch: number of rows.
+            length: length of the inputs.
+            generator: source of randomness; PyTorch's own if not given.
+
+        Raises:
+            ValueError: if the batch or the length is below 1.
+        """
+        if min(batch, length) < 1:
+            raise ValueError(f"batch and length must be at least 1, got {batch} and {length}")
+        inputs = self.draw(batch, length, generator)
+        targets = self.solve(inputs)
+        return TaskBatch(inputs, targets, self.valid(targets))
+
+
+class StringTask(AlgorithmicTask):
+    """A task whose inputs are random tokens, all equally likely."""
+
+    def draw(self, batch: int, length: int, generator: torch.Generator | None) -> Int[Tensor, "batch time"]:
+        """Return random tokens."""
+        return draw_tokens(batch, length, self.input_size, generator)
+
+
+class SymbolTask(StringTask):
+    """A task that gives the symbols of its input back in another order or number.
+
+    Args:
+        symbols: number of symbols, at least 2.
+    """
+
+    def __init__(self, symbols: int = 2) -> None:
+        check_at_least("symbols", symbols, 2)
+        self.input_size = self.output_size = symbols
+
+    def output_length(self, length: int) -> int:
+        """Return the length of the input."""
+        return length
+
+
+class RowTask(AlgorithmicTask):
+    """A task that is drawn and solved row by row: grammars and integers of any size do not fit into tensors."""
+
+    @abstractmethod
+    def draw_row(self, length: int, source: random.Random) -> list[int]:
+        """Return one random input."""
+
+    @abstractmethod
+    def solve_row(self, row: list[int]) -> list[int]:
+        """Return the solution of one input."""
+
+    def draw(self, batch: int, length: int, generator: torch.Generator | None) -> Int[Tensor, "batch time"]:
+        """Return random inputs of the length, at least 1."""
+        source = random.Random(int(torch.randint(2**63 - 1, (), generator=generator)))
+        return torch.tensor([self.draw_row(length, source) for _ in range(batch)])
+
+    def solve(self, inputs: Int[Tensor, "batch time"]) -> Int[Tensor, "batch output"]:
+        """Return the solution of every row."""
+        return torch.tensor([self.solve_row(row) for row in inputs.tolist()], device=inputs.device)
+
+
+def draw_tokens(batch: int, length: int, size: int, generator: torch.Generator | None) -> Int[Tensor, "batch time"]:
+    """Return tokens below ``size``, all equally likely."""
+    return torch.randint(size, (batch, length), generator=generator)
+
+
+def check_at_least(name: str, value: int, least: int) -> None:
+    """Raise ``ValueError`` for an option that is too small."""
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
