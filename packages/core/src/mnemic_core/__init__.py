@@ -2,18 +2,22 @@
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.buffers.window_memory import WindowMemory
-from mnemic_core.catalogue import Mechanism, create, list_mechanisms
-from mnemic_core.memory import ReadWriteMemory
+from mnemic_core.catalogue import create, find_mechanism, list_mechanisms
+from mnemic_core.layer_states import LayerStates
+from mnemic_core.mechanism import Mechanism
+from mnemic_core.memory import ReadWriteMemory, SegmentMemory
 from mnemic_core.protocols import Detach, Memory, ParametricLayer, SegmentModule, Selector, Slotted, Store, TokenMachine
 from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.slots.exponential_memory import ExponentialMemory, ExponentialState
 from mnemic_core.slots.no_memory import NoMemory, NoMemoryState
 from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.transformer import TransformerConfig, build_transformer
 
 __all__ = [
     "Detach",
     "ExponentialMemory",
     "ExponentialState",
+    "LayerStates",
     "Mechanism",
     "Memory",
     "MemoryReport",
@@ -23,14 +27,18 @@ __all__ = [
     "ParametricLayer",
     "ReadWriteMemory",
     "RingBuffer",
+    "SegmentMemory",
     "SegmentModule",
     "Selector",
     "SlotView",
     "Slotted",
     "Store",
     "TokenMachine",
+    "TransformerConfig",
     "WindowMemory",
+    "build_transformer",
     "create",
+    "find_mechanism",
     "list_mechanisms",
     "memory_report",
 ]

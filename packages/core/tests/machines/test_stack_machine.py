@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from mnemic_core import SegmentModule, TokenMachine
 from mnemic_core.machines import RecurrentMachine, StackCell, StackState, convert_official_stack
+from mnemic_core.machines.recurrent import RecurrentCell
 from mnemic_core.machines.stack_machine import update_stacks
 from mnemic_core.testing import CONTRACT, GoldenCase, golden_cases, unchecked_annotations
 
@@ -114,6 +115,19 @@ def test_a_cell_alone_equals_the_rnn_and_the_lstm_of_pytorch() -> None:
         expected, _ = reference(x.transpose(0, 1))
         outputs, _ = machine(x, machine.init_state(2))
         assert_close(outputs, expected.transpose(0, 1))
+
+
+def test_weights_start_as_those_of_the_official_matrices() -> None:
+    torch.manual_seed(0)
+    cut = 0.8796  # what cutting a normal distribution at two deviations leaves of its deviation
+    rnn = RecurrentCell(300, 400, 100, "rnn")
+    for weight in (rnn.inputs.weight, rnn.recurrent.weight[:, :100], rnn.recurrent.weight[:, 100:]):
+        assert_close(weight.std() / cut, torch.tensor(400**-0.5), rtol=0.02, atol=0)
+    lstm = RecurrentCell(3, 90, 7, "lstm")
+    for weight in (lstm.inputs.weight, lstm.recurrent.weight):
+        assert_close(weight.std() / cut, torch.tensor(0.1), rtol=0.05, atol=0)
+    assert lstm.inputs.bias.tolist() == [0] * 180 + [1] * 90 + [0] * 90
+    assert StackCell(DIM).control.bias.count_nonzero() == 0
 
 
 @pytest.mark.parametrize("build", MACHINES.values(), ids=MACHINES.keys())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from mnemic_core.machines.recurrent import SteppedMachine
+from mnemic_core.machines.recurrent import RecurrentMachine, SteppedMachine
 from mnemic_core.machines.turing_memory import PRESETS, NeuralTuringMemory, TuringState, convert_official_turing
 from mnemic_core.machines.turing_sequence import turing_scan
 from mnemic_core.testing import CONTRACT, GoldenCase, golden_cases, unchecked_annotations
@@ -201,6 +201,8 @@ def test_half_precision_does_not_cost_the_memory_its_precision(how: str) -> None
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with unchecked_annotations(), pytest.raises(TypeError, match="works with a TuringState, got a RecurrentState"):
+        memory(torch.zeros(2, 1, DIM), RecurrentMachine(DIM).init_state(2))
     with unchecked_annotations(), pytest.raises(ValueError, match=message):
         machine(**options)
 

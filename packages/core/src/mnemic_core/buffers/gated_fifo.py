@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.layers import masked_softmax, rotate
 from mnemic_core.memory import SegmentMemory
 
 
@@ -102,7 +103,7 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
 
     def _attend(self, x: Tensor, state: RingBuffer, position: Tensor, padding: Tensor) -> Tensor:
         query, key, value = self.project(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        turned, key = _rotate(query, position), _rotate(key, position)  # batch head time head_dim
+        turned, key = rotate(query, position), rotate(key, position)  # batch head time head_dim
         chunk = position // self.chunk_length
         itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
         # Every token may see itself, padding too: a row that may see nothing would be NaN.
@@ -120,12 +121,8 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         """Return the third path; zeros where the bank is empty."""
         bank = self.bank_project(state.items.to(query.dtype))
         key, value = bank.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        unused = ~state.valid()[:, None, None]
         logits = query @ key.mT / math.sqrt(query.shape[-1])
-        # The lowest finite number, not -inf: a row without entries would become NaN. Its weights are cleared after.
-        weights = logits.masked_fill(unused, torch.finfo(logits.dtype).min).softmax(-1)
-        recalled: Tensor = weights.masked_fill(unused, 0) @ value
-        return recalled
+        return masked_softmax(logits, state.valid()[:, None, None]) @ value
 
     def _write(self, state: RingBuffer, y: Tensor, position: Tensor, padding: Tensor) -> RingBuffer:
         """Return the bank after the chunks of a segment, one slot for each that is not padding altogether."""
@@ -147,13 +144,3 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
             new = gate * candidate.gather(1, source).to(items.dtype) + (1 - gate) * items
             items = torch.where((landing < added[:, None])[..., None], new, items)
         return RingBuffer(items, (state.cursor + added) % self.capacity, (state.count + added).clamp(max=self.capacity))
-
-
-def _rotate(x: Tensor, position: Tensor) -> Tensor:
-    """Return ``[batch head time head_dim]`` with its pairs of channels turned by rotary positions ``[batch time]``."""
-    half = x.shape[-1] // 2
-    frequency = 10_000.0 ** (-torch.arange(half, device=x.device) / half)
-    angle = position[:, None, :, None] * frequency
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.layers import masked_softmax
 from mnemic_core.memory import ReadWriteMemory
 from mnemic_core.protocols import Detach
 from mnemic_core.state import MemoryState, SlotView
@@ -159,10 +160,8 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
     ) -> Float[Tensor, "batch time slot"]:
         """Return the attention of each query over the stored frames; zero everywhere while the queue is empty."""
         stored = self.frames(state)
-        unused = ~stored.valid[:, None]
         logits = query @ stored.frames.to(query.dtype).mT / math.sqrt(self.dim)
-        # The lowest finite number, not -inf: a row without entries would become NaN. Its weights are cleared after.
-        return logits.masked_fill(unused, torch.finfo(logits.dtype).min).softmax(-1).masked_fill(unused, 0)
+        return masked_softmax(logits, stored.valid[:, None])
 
     def write(
         self,

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.layers import masked_softmax
 from mnemic_core.memory import ReadWriteMemory
 from mnemic_core.protocols import Detach
 
@@ -51,11 +52,7 @@ class WindowMemory(ReadWriteMemory[RingBuffer]):
     ) -> Float[Tensor, "batch time slot"]:
         """Return the attention of each query over the slots; zero everywhere while the window is empty."""
         stored = self._stored(state.items).to(query.dtype)
-        unused = ~state.valid()[:, None]
-        logits = query @ stored.mT / math.sqrt(self.dim)
-        # The lowest finite number, not -inf: a row without entries would become NaN. Its weights are cleared after.
-        logits = logits.masked_fill(unused, torch.finfo(logits.dtype).min)
-        return logits.softmax(-1).masked_fill(unused, 0)
+        return masked_softmax(query @ stored.mT / math.sqrt(self.dim), state.valid()[:, None])
 
     def write(
         self,

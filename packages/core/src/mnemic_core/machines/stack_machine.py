@@ -14,6 +14,7 @@ from mnemic_core.machines.recurrent import (
     RecurrentState,
     SteppedMachine,
     convert_official_cell,
+    initialise,
     strip_official_prefix,
 )
 from mnemic_core.protocols import Detach
@@ -123,6 +124,7 @@ class StackCell(SteppedMachine[StackState]):
         self.joint_actions = joint_actions
         self.cell = RecurrentCell(dim, self.out_dim, num_stacks * cell_dim, inner)
         self.control = nn.Linear(self.out_dim, num_stacks * (cell_dim + NUM_ACTIONS))  # all values, then all actions
+        initialise(self.control)
 
     def init_state(
         self,

@@ -14,6 +14,7 @@ from mnemic_core.machines.recurrent import (
     RecurrentState,
     SteppedMachine,
     convert_official_cell,
+    initialise,
     strip_official_prefix,
 )
 from mnemic_core.protocols import Detach
@@ -115,6 +116,9 @@ class TapeCell(SteppedMachine[TapeState]):
         self.cell = RecurrentCell(dim, self.out_dim, num_tapes * cell_dim, inner)
         self.write = _mlp([self.out_dim, *mlp, num_tapes * cell_dim])
         self.actions = nn.Linear(self.out_dim, num_tapes * NUM_ACTIONS)
+        for layer in (*self.write, self.actions):
+            if isinstance(layer, nn.Linear):
+                initialise(layer)
 
     def init_state(
         self,

@@ -80,8 +80,9 @@ def shift_weights(
     """Move weights around the circle of slots: ``sum_j weights[(i - j) mod slots] * shift[j]``, equation 8."""
     slots, offsets = weights.shape[-1], shift.shape[-1]
     sources = shift_sources(slots, offsets // 2, weights.device)
-    moved = weights[..., sources].unflatten(-1, (offsets, slots))  # batch head offset slot
-    return (shift[..., None, :] @ moved).squeeze(-2)
+    moved: Tensor = weights[..., sources].unflatten(-1, (offsets, slots))  # batch head offset slot
+    shifted: Tensor = shift[..., None, :] @ moved
+    return shifted.squeeze(-2)
 
 
 def sharpen(

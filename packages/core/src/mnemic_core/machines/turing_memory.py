@@ -111,6 +111,8 @@ class NeuralTuringMemory(SteppedMachine[TuringState]):
         (torch.Size([2, 5, 8]), torch.Size([2, 16, 4]), torch.Size([2, 1, 16]))
     """
 
+    state_class = TuringState
+
     def __init__(
         self,
         dim: int,
@@ -230,6 +232,7 @@ class NeuralTuringMemory(SteppedMachine[TuringState]):
             The output for every token, and the new state.
 
         Raises:
+            TypeError: if the state is that of another memory.
             ValueError: if the segment does not fit the machine or the state, or the state does not fit the machine.
         """
         self._check(x, state)
@@ -304,6 +307,10 @@ class NeuralTuringMemory(SteppedMachine[TuringState]):
         return reads, TuringState(memory, reads[-1].clone(), *self.layout.part(weights), state.count)
 
     def _check(self, x: Tensor, state: TuringState) -> None:
+        if not isinstance(state, TuringState):
+            raise TypeError(
+                f"NeuralTuringMemory works with a TuringState, got a {type(state).__name__}; make one with init_state"
+            )
         expected = (len(x), self.slots, self.layout.width)
         if x.shape[-1] != self.dim or state.memory.shape != expected:
             raise ValueError(

@@ -5,7 +5,7 @@ derivative recomputes everything that is not recurrent for all steps at once and
 loop. Symbols as in :mod:`mnemic_core.machines.turing_addressing`; the time axis comes first here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeVar
 
@@ -52,8 +52,8 @@ def turing_scan(
     tensors = (drive, recurrent, memory, reads, weights)
     with _full_precision(drive.device):
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-            differentiable: tuple[Tensor, Tensor, Tensor] = _Scan.apply(*tensors, active, layout, is_full)
-            return differentiable
+            scan: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Scan.apply
+            return scan(*tensors, active, layout, is_full)
         return _run(*tensors, active, layout, is_full, None)
 
 

@@ -93,7 +93,7 @@ def check_distributed(build: Callable[[], SegmentModule[Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         spawn(_learn, (build, folder), nprocs=2)
         ranks: list[dict[str, Tensor]] = [torch.load(Path(folder) / f"rank{rank}.pt") for rank in range(2)]
-    expected = _two_segments(_Wrapped(build()), slice(None))
+    expected = _two_segments(_Wrapped(build), slice(None))
     for name, tensor in expected.items():
         of_rows = name.startswith("state ")
         found = [torch.cat([rank[name] for rank in ranks])] if of_rows else [rank[name] for rank in ranks]
@@ -104,12 +104,12 @@ def check_distributed(build: Callable[[], SegmentModule[Any]]) -> None:
 class _Wrapped(nn.Module):
     """The module behind a layer: data parallelism refuses a module that has no parameters."""
 
-    def __init__(self, module: SegmentModule[Any]) -> None:
+    def __init__(self, build: Callable[[], SegmentModule[Any]]) -> None:
         super().__init__()
-        self.dim = module.dim
-        torch.manual_seed(0)
-        self.layer = nn.Linear(module.dim, module.dim)
-        self.module = module
+        torch.manual_seed(0)  # equal weights in every process
+        self.module = build()
+        self.dim = self.module.dim
+        self.layer = nn.Linear(self.dim, self.dim)
 
     def forward(self, x: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
         hidden = self.layer(x)
@@ -123,7 +123,7 @@ def _learn(rank: int, build: Callable[[], SegmentModule[Any]], folder: str) -> N
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(minutes=2))
     try:
         rows = slice(0, 2) if rank == 0 else slice(2, 4)
-        result = _two_segments(DistributedDataParallel(_Wrapped(build())), rows)
+        result = _two_segments(DistributedDataParallel(_Wrapped(build)), rows)
         torch.save(result, Path(folder) / f"rank{rank}.pt")
     finally:
         distributed.destroy_process_group()
