@@ -28,7 +28,8 @@ from mnemic_core.stores.exact_index import ExactIndex
 
 
 def _attend(model: CausalAttention, embeds: Tensor, padding: Tensor | None, positions: Tensor) -> Tensor:
-    return embeds + model(embeds, padding)
+    hidden: Tensor = embeds + model(embeds, padding)
+    return hidden
 
 
 def _wrapped() -> dict[str, Any]:

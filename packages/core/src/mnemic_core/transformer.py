@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mnemic_core.catalogue import Mechanism, find_mechanism
+from mnemic_core.catalogue import find_mechanism
 from mnemic_core.layer_states import LayerStates
 from mnemic_core.layers import CausalAttention
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.slots.model_adapter import ModelAdapter
 from mnemic_core.slots.no_memory import NoMemory
@@ -167,7 +168,8 @@ class MemoryBlock(nn.Module):
 
 def _run_stack(model: MemoryTransformer, embeds: Tensor, padding: Tensor | None, positions: Tensor) -> Tensor:
     # The stack counts positions itself, in the same way.
-    return model(embeds, model.init_state(len(embeds), device=embeds.device), padding=padding)[0]
+    hidden: Tensor = model(embeds, model.init_state(len(embeds), device=embeds.device), padding=padding)[0]
+    return hidden
 
 
 STACK_ADAPTER = ModelAdapter(run=_run_stack)

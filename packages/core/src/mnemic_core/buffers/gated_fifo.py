@@ -122,7 +122,8 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         bank = self.bank_project(state.items.to(query.dtype))
         key, value = bank.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         logits = query @ key.mT / math.sqrt(query.shape[-1])
-        return masked_softmax(logits, state.valid()[:, None, None]) @ value
+        recalled: Tensor = masked_softmax(logits, state.valid()[:, None, None]) @ value
+        return recalled
 
     def _write(self, state: RingBuffer, y: Tensor, position: Tensor, padding: Tensor) -> RingBuffer:
         """Return the bank after the chunks of a segment, one slot for each that is not padding altogether."""
