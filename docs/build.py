@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mnemic_core.catalogue import mechanism_table
+from mnemic_core.catalogue import cost_table, mechanism_table
 
 DOCS = Path(__file__).parent
 MECHANISMS = """# Mechanisms
@@ -12,12 +12,21 @@ representation, integration) are those of the review "Memory-Augmented Transform
 mechanism stands on them is this project's reading.
 
 {table}
+
+## Cost and size
+
+What a segment of T tokens of width d costs one row, and what the row carries to the next segment (float32; the names
+are those of the constructor's arguments). M, K and N count what is stored, S the frames of a stored segment, W the
+window, h heads, n sub-keys, V words. None of it grows with the length of the stream. "Causal" says that no token sees a
+later one of its segment.
+
+{costs}
 """
 
 
 def pages() -> dict[Path, str]:
     """Return the text of every generated page by its path."""
-    return {DOCS / "mechanisms.md": MECHANISMS.format(table=mechanism_table())}
+    return {DOCS / "mechanisms.md": MECHANISMS.format(table=mechanism_table(), costs=cost_table())}
 
 
 if __name__ == "__main__":

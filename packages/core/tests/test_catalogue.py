@@ -1,3 +1,5 @@
+import inspect
+import math
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ def all_subclasses(cls: type) -> set[type]:
     return {found for child in cls.__subclasses__() for found in (child, *all_subclasses(child))}
 
 
+RECURRENT = [mechanism for mechanism in list_mechanisms() if mechanism.is_recurrent]
 # Bases of mechanisms, and the parts of which `transformer` builds models.
 NO_MECHANISM = {"SegmentMemory", "ReadWriteMemory", "ModelWrapper", "MemoryTransformer"}
 
@@ -40,6 +43,14 @@ def test_every_entry_is_complete(mechanism) -> None:
     assert all((mechanism.paper, mechanism.objective, mechanism.read, mechanism.write, mechanism.capacity))
     assert bool(mechanism.detach) == mechanism.is_recurrent
     assert mechanism.place == "selector" or mechanism.build() is not mechanism.build()
+
+
+@pytest.mark.parametrize("mechanism", RECURRENT, ids=lambda mechanism: mechanism.name)
+def test_the_stated_size_of_the_state_is_its_size(mechanism) -> None:
+    defaults = {name: given.default for name, given in inspect.signature(mechanism.cls).parameters.items()}
+    arguments = {**defaults, **mechanism.arguments()}
+    stated = eval(mechanism.bytes_per_row, {"__builtins__": {}, "ceil": math.ceil, "sum": sum, **arguments})
+    assert mechanism.build().init_state(1).nbytes == stated
 
 
 def test_a_mechanism_of_another_kind_is_refused() -> None:

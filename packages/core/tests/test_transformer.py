@@ -17,8 +17,7 @@ SEGMENTS = [entry for entry in list_mechanisms() if entry.is_segment_memory and 
 
 def options(mechanism: Mechanism) -> Mapping[str, Any]:
     """Return what a configuration file would say of the memory, at the smallest size."""
-    small = mechanism.small() if callable(mechanism.small) else mechanism.small
-    return {name: value for name, value in small.items() if name not in {"dim", "model", "adapter"}}
+    return {name: value for name, value in mechanism.arguments().items() if name not in {"dim", "model", "adapter"}}
 
 
 def transformer(mechanism: Mechanism, **changes: Any) -> SegmentMemory[Any]:

@@ -62,14 +62,26 @@ def create(name: str, dim: int, **options: Any) -> ReadWriteMemory[Any]:
 def mechanism_table() -> str:
     """Return the mechanisms as a Markdown table; README and documentation show it and a test compares them."""
     head = ("name", "class", "source", "objective", "representation", "integration", "read", "write", "forget", "holds")
-    lines = [_row(head), _row(["---"] * len(head))]
+    rows = []
     for entry in MECHANISMS:
         source = f"[{entry.arxiv}](https://arxiv.org/abs/{entry.arxiv})" if entry.arxiv else entry.paper
         axes = [", ".join(entry.objective), entry.representation, ", ".join(entry.integration)]
         operations = [entry.read, entry.write, entry.forget, entry.capacity]
-        lines.append(_row([f"`{entry.name}`", f"`{entry.cls.__name__}`", source, *axes, *operations]))
-    return "\n".join(lines)
+        rows.append([f"`{entry.name}`", f"`{entry.cls.__name__}`", source, *axes, *operations])
+    return _table(head, rows)
 
 
-def _row(cells: list[str] | tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"
+def cost_table() -> str:
+    """Return place, cost, size and gradient policy of the mechanisms as a Markdown table."""
+    head = ("name", "place", "causal", "cost of a segment", "bytes of a row's state", "gradients of what is stored")
+    rows = []
+    for entry in MECHANISMS:
+        size = f"`{entry.bytes_per_row}`" if entry.bytes_per_row else "no state"
+        policies = {"stored": "none", "never": "all"}
+        policy = ", ".join(policies[name] for name in entry.detach) or "-"
+        rows.append([f"`{entry.name}`", entry.place, "yes" if entry.is_causal else "no", entry.cost, size, policy])
+    return _table(head, rows)
+
+
+def _table(head: tuple[str, ...], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))

@@ -32,6 +32,8 @@ class Mechanism:
         write: what writing does.
         forget: how content is lost.
         capacity: how much fits into one row.
+        cost: arithmetic of a segment of T tokens of width d in one row; M, K, N are what is stored.
+        bytes_per_row: size of the state in float32 as an expression of the constructor's arguments; empty without.
         detach: the gradient policies that it offers, its default first; none for what carries no state.
         small: constructor arguments of an instance that is small enough for any test, or a function that makes them
             where they are modules, which no two instances may share.
@@ -51,6 +53,8 @@ class Mechanism:
     write: str
     forget: str
     capacity: str
+    cost: str
+    bytes_per_row: str = field(default="", kw_only=True)
     detach: tuple[Detach, ...]
     small: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict)
     is_causal: bool = True
@@ -73,5 +77,8 @@ class Mechanism:
 
     def build(self, **overrides: Any) -> Any:
         """Return a small instance for tests; ``overrides`` replace its constructor arguments."""
-        small = self.small() if callable(self.small) else self.small
-        return self.cls(**{**small, **overrides})
+        return self.cls(**{**self.arguments(), **overrides})
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor arguments of a small instance."""
+        return dict(self.small() if callable(self.small) else self.small)
