@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mnemic_core.catalogue import cost_table, mechanism_table
+from mnemic_core.testing.matrix import matrix_table, stated_matrix
 
 DOCS = Path(__file__).parent
 MECHANISMS = """# Mechanisms
@@ -21,12 +22,20 @@ window, h heads, n sub-keys, V words. None of it grows with the length of the st
 later one of its segment.
 
 {costs}
+
+## Contract
+
+Every mechanism that carries a state against every rule of the contract, with each of its gradient policies;
+`python -m mnemic_core.testing` runs the checks and prints this table.
+
+{matrix}
 """
 
 
 def pages() -> dict[Path, str]:
     """Return the text of every generated page by its path."""
-    return {DOCS / "mechanisms.md": MECHANISMS.format(table=mechanism_table(), costs=cost_table())}
+    matrix = matrix_table(stated_matrix())
+    return {DOCS / "mechanisms.md": MECHANISMS.format(table=mechanism_table(), costs=cost_table(), matrix=matrix)}
 
 
 if __name__ == "__main__":
