@@ -55,6 +55,12 @@ def test_epochs_of_single_frames_are_shared_and_change_no_result(tmp_path: Path)
     assert_close(weights[0], weights[1], atol=0.0, rtol=0.0)
 
 
+def test_options_of_a_memory_are_for_that_memory_only() -> None:
+    """The packaged config gives its exponential memory a decay, which no other memory would understand."""
+    assert ablate.memory_arguments("memotr_generated", "exponential") == ["--model.config.memory=exponential"]
+    assert "--model.config.memory_options=null" in ablate.memory_arguments("memotr_generated", "window")
+
+
 def test_the_table_has_mean_and_spread() -> None:
     scores = dict.fromkeys(ablate.SCORES, 0.5)
     table = ablate.markdown({"none": [scores | {"hota": 0.4}, scores | {"hota": 0.6}]})

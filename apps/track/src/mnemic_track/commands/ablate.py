@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -44,7 +45,7 @@ def ablate(
         start = train_without_memory(common, single_frame_epochs(config), out / f"start-{seed}")
         for memory in memories:
             folder = out / f"{memory}-{seed}"
-            table[memory].append(run_once([*common, f"--model.config.memory={memory}"], folder, start))
+            table[memory].append(run_once([*common, *memory_arguments(config, memory)], folder, start))
             with atomic_write(out / "ablation.json") as file:
                 json.dump({"config": config, "seeds": list(seeds), "scores": table}, file, indent=1)
     with atomic_write(out / "ablation.md") as file:
@@ -53,9 +54,16 @@ def ablate(
     Console().print(markdown(table), markup=False, highlight=False)
 
 
+def memory_arguments(config: str, memory: str) -> list[str]:
+    """Return the options of fit that choose a memory; options in the config are for its own memory."""
+    chosen = [f"--model.config.memory={memory}"]
+    is_own = _section(config, "model", "config").get("memory", "exponential") == memory
+    return chosen if is_own else [*chosen, "--model.config.memory_options=null"]
+
+
 def single_frame_epochs(config: str) -> int:
     """Return in how many epochs at the start of training the clips of a config have one frame."""
-    lengths = yaml.safe_load(train.find_config(config).read_text()).get("data", {}).get("clip_lengths") or {0: 2}
+    lengths = _section(config, "data", "clip_lengths") or {0: 2}
     return min((epoch for epoch, length in lengths.items() if length > 1), default=0)
 
 
@@ -98,6 +106,13 @@ def markdown(table: dict[str, list[Scores]]) -> str:
         singles = ", ".join(f"{100 * one['hota']:.1f}" for one in seeds)
         lines.append(f"| {memory} | {' | '.join(cells)} | {singles} |")
     return "\n".join(lines) + "\n"
+
+
+def _section(config: str, *names: str) -> dict[Any, Any]:
+    section: dict[Any, Any] = yaml.safe_load(train.find_config(config).read_text())
+    for name in names:
+        section = section.get(name, {})
+    return section
 
 
 def _spread(values: list[float]) -> str:
