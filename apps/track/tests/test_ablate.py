@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mnemic_kit import training
 from mnemic_track import cli
-from mnemic_track.commands import ablate, train
+from mnemic_track.commands import ablate
 
 TINY = """
 trainer: {accelerator: cpu, max_epochs: 1, enable_progress_bar: false, enable_model_summary: false}
@@ -33,7 +34,7 @@ def test_each_memory_is_trained_with_each_seed_once(tmp_path: Path, monkeypatch:
     assert (out / "ablation.png").exists()
 
     (out / "none-0" / "scores.json").unlink()  # as if killed between the training and its result
-    monkeypatch.setattr(train, "loggers", lambda root: [])
+    monkeypatch.setattr(training, "loggers", lambda root: [])
     with pytest.raises(SystemExit, match="0"):
         cli.main(command)
     assert json.loads((out / "ablation.json").read_text())["scores"] == first

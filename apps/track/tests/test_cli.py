@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mnemic_kit.cli import Program
 from mnemic_track import cli
 
 
@@ -73,7 +74,7 @@ def test_interruption_is_one_line_and_exit_code_130(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_run", interrupt)
+    monkeypatch.setattr(Program, "run", interrupt)
     assert run(["demo"], capsys) == (130, "mnemic-track: interrupted\n")
 
 
@@ -81,6 +82,6 @@ def test_a_defect_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyP
     def fail(*_: object) -> None:
         raise KeyError("defect")
 
-    monkeypatch.setattr(cli, "_run", fail)
+    monkeypatch.setattr(Program, "run", fail)
     with pytest.raises(KeyError):
         cli.main(["demo"])

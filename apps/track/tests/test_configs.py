@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mnemic_kit.training import find_config
 from mnemic_track.commands import train
 from mnemic_vision.memotr import Memotr, MemotrConfig
 
@@ -57,4 +58,4 @@ def test_schedules_are_the_official_ones(
 
 def test_a_name_that_is_no_config_lists_those_there_are() -> None:
     with pytest.raises(FileNotFoundError, match="memotr_bdd100k, memotr_dancetrack"):
-        train.find_config("memotr")
+        find_config("memotr", train.CONFIGS)

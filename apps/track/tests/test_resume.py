@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import TensorDataset
 
+from mnemic_kit.resume import ResumableLoader, WholeFileIO, seed_step
 from mnemic_track.commands import train
-from mnemic_track.resume import ResumableLoader, WholeFileIO, seed_step
 
 TINY = """
 trainer:

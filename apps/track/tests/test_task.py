@@ -4,6 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
+from mnemic_kit.training import loggers
 from mnemic_track.commands import train
 from mnemic_track.datamodule import DataSource, TrackingData, World
 from mnemic_track.task import TrackingTask
@@ -33,7 +34,7 @@ WORLD = World(num_sequences=2, num_frames=3, size=(64, 96), seed=3)
 def trainer(root: Path, **options: object) -> Trainer:
     defaults = {"max_epochs": 1, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     return Trainer(
-        logger=train.loggers(str(root)), **{**train.TRAINER_DEFAULTS, "default_root_dir": root, **defaults, **options}
+        logger=loggers(str(root)), **{**train.TRAINER_DEFAULTS, "default_root_dir": root, **defaults, **options}
     )
 
 

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
-from mnemic_track.resume import ResumableLoader
+from mnemic_kit.resume import ResumableLoader
 from mnemic_vision.memotr import ClipBatch
 from mnemic_vision.memotr.data import (
     ClipAugmentation,

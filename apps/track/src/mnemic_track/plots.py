@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mnemic_track.safe_io import atomic_write
+from mnemic_kit.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

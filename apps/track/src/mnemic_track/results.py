@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mnemic_track.safe_io import atomic_write
+from mnemic_kit.atomic_files import atomic_write
 from mnemic_vision.tracks import Track
 
 WriteFrame: TypeAlias = Callable[[int, Sequence[Track]], None]

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR, MultiStepLR
 
+from mnemic_kit.provenance import provenance
+from mnemic_kit.resume import seed_step
 from mnemic_track.metrics import SequenceResult, evaluate_sequences
-from mnemic_track.provenance import provenance
 from mnemic_track.results import bdd100k_writer, mot_writer
-from mnemic_track.resume import seed_step
 from mnemic_track.sequences import as_rows, ground_truth, track_sequence
 from mnemic_track.tables import scores_table
 from mnemic_vision.backbone import load_backbone
@@ -174,7 +174,13 @@ class TrackingTask(pl.LightningModule):
             "config": asdict(self.model.config),
             "settings": asdict(self.settings),
             "provenance": provenance(
-                seed=self.seed, data=data, step=self.global_step, epoch=self.current_epoch, metrics=metrics
+                "mnemic-track",
+                Path(__file__).parent,
+                seed=self.seed,
+                data=data,
+                step=self.global_step,
+                epoch=self.current_epoch,
+                metrics=metrics,
             ),
         }
 

@@ -13,8 +13,8 @@ from torchvision.models import resnet50
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.ops import FrozenBatchNorm2d
 
+from mnemic_core.loading import read_state_dict
 from mnemic_vision.images import IMAGENET_MEAN, IMAGENET_STD
-from mnemic_vision.loading import read_state_dict
 
 FROZEN_STRIDE = 4
 

@@ -9,11 +9,12 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.parse import call
+from mnemic_kit.training import find_config
 from mnemic_track.checkpoints import MemoryName
 from mnemic_track.commands import train
-from mnemic_track.commands.parse import call
 from mnemic_track.plots import plot_scores
-from mnemic_track.safe_io import atomic_write
 
 Scores = dict[str, float]
 SCORES = ("hota", "deta", "assa", "mota", "idf1", "id_switches")
@@ -109,7 +110,7 @@ def markdown(table: dict[str, list[Scores]]) -> str:
 
 
 def _section(config: str, *names: str) -> dict[Any, Any]:
-    section: dict[Any, Any] = yaml.safe_load(train.find_config(config).read_text())
+    section: dict[Any, Any] = yaml.safe_load(find_config(config, train.CONFIGS).read_text())
     for name in names:
         section = section.get(name, {})
     return section
@@ -119,9 +120,9 @@ def _spread(values: list[float]) -> str:
     return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
 
 
-def main(command: str, arguments: list[str]) -> None:
+def main(program: str, arguments: list[str]) -> None:
     """Run the command line."""
-    call(ablate, command, _join_lists(arguments))
+    call(ablate, program, _join_lists(arguments))
 
 
 def _join_lists(arguments: list[str]) -> list[str]:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mnemic_track.commands.parse import call
-from mnemic_track.provenance import provenance
+from mnemic_kit.parse import call
+from mnemic_kit.provenance import provenance
 from mnemic_vision.memotr import Memotr, MemotrConfig, load_official
 from mnemic_vision.memotr.checkpoint import TrackerSettings, save_model
 
@@ -31,9 +31,11 @@ def convert(
         raise FileNotFoundError(f"cannot write {out}: the folder {out.parent} does not exist")
     model = Memotr(config)
     load_official(model, official)
-    save_model(out, model, settings, provenance(converted_from=official.name), half)
+    save_model(
+        out, model, settings, provenance("mnemic-track", Path(__file__).parent, converted_from=official.name), half
+    )
 
 
-def main(command: str, arguments: list[str]) -> None:
+def main(program: str, arguments: list[str]) -> None:
     """Run the command line."""
-    call(convert, command, arguments, as_positional=True)
+    call(convert, program, arguments, as_positional=True)

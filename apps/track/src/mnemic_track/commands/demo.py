@@ -5,8 +5,8 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
+from mnemic_kit.parse import call
 from mnemic_track.checkpoints import Device, MemoryName, open_tracker
-from mnemic_track.commands.parse import call
 from mnemic_track.commands.run import run_frames
 from mnemic_track.metrics import SequenceResult, evaluate_sequences
 from mnemic_track.results import read_mot
@@ -47,6 +47,6 @@ def demo(
     scores_table(evaluate_sequences([result]), "against the generated ground truth", Console())
 
 
-def main(command: str, arguments: list[str]) -> None:
+def main(program: str, arguments: list[str]) -> None:
     """Run the command line."""
-    call(demo, command, arguments)
+    call(demo, program, arguments)

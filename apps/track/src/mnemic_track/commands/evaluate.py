@@ -9,14 +9,14 @@ from typing import Any
 from rich.console import Console
 
 from mnemic_core import MemoryReport
+from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.parse import call
 from mnemic_track.checkpoints import SHIPPED, Device, MemoryName, open_tracker
-from mnemic_track.commands.parse import call
 from mnemic_track.commands.run import progress
 from mnemic_track.iou_baseline import track_by_overlap
 from mnemic_track.memory import report_of
 from mnemic_track.metrics import SequenceResult, TrackingScores, evaluate_sequences
 from mnemic_track.results import MotRows, mot_writer, read_mot
-from mnemic_track.safe_io import atomic_write
 from mnemic_track.sequences import as_rows, ground_truth, track_sequence
 from mnemic_track.tables import scores_table
 from mnemic_vision.memotr import Tracker
@@ -131,6 +131,6 @@ def _dumps(summary: dict[str, Any]) -> str:
     return json.dumps(summary, allow_nan=False)
 
 
-def main(command: str, arguments: list[str]) -> None:
+def main(program: str, arguments: list[str]) -> None:
     """Run the command line."""
-    call(evaluate, command, arguments)
+    call(evaluate, program, arguments)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mnemic_track.commands.parse import call
+from mnemic_kit.parse import call
 from mnemic_vision.memotr.data import GeneratedSequences
 
 
@@ -25,6 +25,6 @@ def generate(
     GeneratedSequences(seed=seed, num_sequences=num_sequences, num_frames=num_frames, size=size).write_mot_layout(out)
 
 
-def main(command: str, arguments: list[str]) -> None:
+def main(program: str, arguments: list[str]) -> None:
     """Run the command line."""
-    call(generate, command, arguments)
+    call(generate, program, arguments)

@@ -20,8 +20,8 @@ from rich.progress import (
 from rich.text import Text
 
 from mnemic_core import MemoryReport
+from mnemic_kit.parse import call
 from mnemic_track.checkpoints import Device, MemoryName, open_tracker
-from mnemic_track.commands.parse import call
 from mnemic_track.memory import report_of
 from mnemic_track.plots import plot_memory
 from mnemic_track.results import json_lines_writer, mot_writer
@@ -187,6 +187,6 @@ def _finish(outcome: Outcome, console: Console) -> None:
             console.print(f"{kind}: {path}", highlight=False, soft_wrap=True)
 
 
-def main(command: str, arguments: list[str]) -> None:
+def main(program: str, arguments: list[str]) -> None:
     """Run the command line."""
-    call(run, command, arguments, as_positional=True)
+    call(run, program, arguments, as_positional=True)

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mnemic_vision.loading import read_checkpoint, read_tensors
+from mnemic_core.loading import read_checkpoint, read_tensors
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.inference import Thresholds, Tracker
 from mnemic_vision.memotr.model import Memotr

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mnemic_core.loading import read_tensors
 from mnemic_vision.boxes import cxcywh_to_xywh
 from mnemic_vision.images import pad_images, preprocess_frame
-from mnemic_vision.loading import read_tensors
 from mnemic_vision.memotr.model import FrameOutput, Memotr
 from mnemic_vision.memotr.tracks import TrackState, is_distinct
 from mnemic_vision.tracks import Track

@@ -1,4 +1,4 @@
-from mnemic_track.commands.parse import call
+from mnemic_kit.parse import call
 
 
 def test_options_may_be_spelt_with_hyphens() -> None:
@@ -13,7 +13,7 @@ def test_options_may_be_spelt_with_hyphens() -> None:
         """
         seen.update(max_size=max_size, data_name=data_name)
 
-    call(command, "test", ["--max-size=3", "--data_name", "a-b"])
+    call(command, "program test", ["--max-size=3", "--data_name", "a-b"])
     assert seen == {"max_size": 3, "data_name": "a-b"}
 
 
@@ -30,5 +30,5 @@ def test_a_switch_needs_no_value_but_may_have_one() -> None:
         seen.append((json, name))
 
     for words in (["--json"], ["--json", "--name", "x"], ["--json", "false", "--name=x"], []):
-        call(command, "test", words)
+        call(command, "program test", words)
     assert seen == [(True, ""), (True, "x"), (False, "x"), (False, "")]

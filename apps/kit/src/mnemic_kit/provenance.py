@@ -5,23 +5,24 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
-def provenance(**facts: object) -> dict[str, object]:
-    """Return the given facts with the package version and, in a git checkout, the revision of the code.
+def provenance(package: str, folder: Path, **facts: object) -> dict[str, object]:
+    """Return the given facts with the version of a package and, in a git checkout, the revision of its code.
 
     Args:
+        package: name of the distribution.
+        folder: where its code lies.
         facts: what else is known, such as seed, data, step and validation figures; plain values only, since
             checkpoints are read without running code.
     """
     try:
-        package = version("mnemic-track")
+        number = version(package)
     except PackageNotFoundError:  # run from a source folder that is not installed
-        package = None
-    return {"package": "mnemic-track", "version": package, "revision": _revision()} | facts
+        number = None
+    return {"package": package, "version": number, "revision": _revision(folder)} | facts
 
 
-def _revision() -> str | None:
-    folder = str(Path(__file__).parent)  # empty answer: the folder lies in a checkout of something else
-    command = ["git", "-C", folder, "log", "-1", "--format=%H", "--", "."]
+def _revision(folder: Path) -> str | None:
+    command = ["git", "-C", str(folder), "log", "-1", "--format=%H", "--", "."]  # empty answer: not in this checkout
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip() or None
     except (OSError, subprocess.SubprocessError):

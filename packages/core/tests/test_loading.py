@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mnemic_vision.loading import read_checkpoint, read_state_dict, read_tensors
+from mnemic_core.loading import read_checkpoint, read_state_dict, read_tensors
 
 
 class Foreign:

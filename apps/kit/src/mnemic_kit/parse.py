@@ -8,17 +8,17 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 
-def call(function: Callable[..., Any], command: str, arguments: list[str], *, as_positional: bool = False) -> None:
+def call(function: Callable[..., Any], program: str, arguments: list[str], *, as_positional: bool = False) -> None:
     """Call a function with the arguments of a command line.
 
     Args:
         function: its signature gives the options, its docstring the help.
-        command: name of the command.
+        program: what the user typed: program and command.
         arguments: what follows it.
         as_positional: give arguments without a default by place instead of by name.
     """
     text = (function.__doc__ or "").partition("\n")[0]
-    parser = ArgumentParser(prog=f"mnemic-track {command}", description=text, exit_on_error=False)
+    parser = ArgumentParser(prog=program, description=text, exit_on_error=False)
     parser.add_function_arguments(function, as_positional=as_positional)
     switches = {f"--{name}" for name, option in signature(function).parameters.items() if option.default is False}
     words = [_underscored(word) for word in arguments]

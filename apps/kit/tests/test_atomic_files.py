@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-from mnemic_track.safe_io import atomic_write
+from mnemic_kit.atomic_files import atomic_write
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(target: Path, monkeypatch: 
     def full(_: int) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("mnemic_track.safe_io.os.fsync", full)
+    monkeypatch.setattr("mnemic_kit.atomic_files.os.fsync", full)
     with pytest.raises(OSError, match=r"disk full.*result\.txt") as caught, atomic_write(target) as file:
         file.write("later")
     assert caught.value.errno == errno.ENOSPC
@@ -62,7 +62,7 @@ def test_a_full_disk_inside_the_block_is_blamed_on_the_inner_file(target: Path) 
 
 LIMITED = """
 import resource, signal, sys
-from mnemic_track.safe_io import atomic_write
+from mnemic_kit.atomic_files import atomic_write
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 with atomic_write(sys.argv[1]) as file:

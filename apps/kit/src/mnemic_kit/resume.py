@@ -21,8 +21,8 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from mnemic_track.safe_io import atomic_write
-from mnemic_vision.loading import read_checkpoint
+from mnemic_core.loading import read_checkpoint
+from mnemic_kit.atomic_files import atomic_write
 
 
 class WholeFileIO(TorchCheckpointIO):
@@ -90,11 +90,12 @@ class BestCheckpoint(ModelCheckpoint):
 
     Args:
         folder: where it lies.
-        monitor: validation figure to maximise.
+        monitor: validation figure that decides.
+        mode: ``max`` or ``min``, whichever is better.
     """
 
-    def __init__(self, folder: str, monitor: str = "val/hota") -> None:
-        super().__init__(folder, "best", monitor=monitor, mode="max", enable_version_counter=False)
+    def __init__(self, folder: str, monitor: str, mode: str = "max") -> None:
+        super().__init__(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
 
 
 class ClipSampler(DistributedSampler[Any]):

@@ -1,0 +1,1 @@
+"""What every app is made of: command line, training that resumes, files that are whole."""

@@ -1,0 +1,95 @@
+"""One program with several commands: finds the command, turns mistakes into one line, imports nothing heavy itself."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+USER_ERROR, INTERRUPTED = 2, 130
+TRAINING = ("fit", "validate", "test", "predict")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program and its commands.
+
+    Attributes:
+        name: what users type.
+        description: what it is for, one sentence.
+        commands: what each command does. Its ``main(program_and_command, arguments)`` is in the module of its name
+            in ``package``; the commands of training are all in ``train``.
+        package: import name of the package with the modules of the commands.
+    """
+
+    name: str
+    description: str
+    commands: Mapping[str, str]
+    package: str
+
+    def main(self, argv: Sequence[str] | None = None) -> None:
+        """Run one command and exit.
+
+        Args:
+            argv: command and its arguments; None: those of the process.
+        """
+        given = list(sys.argv[1:] if argv is None else argv)
+        debug = "--debug" in given or os.environ.get("MNEMIC_DEBUG") == "1"
+        given = [word for word in given if word != "--debug"]
+        if not given or given[0] not in self.commands:
+            sys.exit(self._guarded(lambda: self._explain(given or ["--help"]), debug))
+        sys.exit(self._guarded(lambda: self.run(given[0], given[1:]), debug))
+
+    def run(self, command: str, arguments: list[str]) -> None:
+        """Run a command; its module is imported only now, since torch and Lightning take seconds."""
+        module = "train" if command in TRAINING else command
+        main: Callable[[str, list[str]], None] = import_module(f"{self.package}.{module}").main
+        main(f"{self.name} {command}", arguments)
+
+    def _guarded(self, run: Callable[[], None], debug: bool) -> int:
+        """Return the exit code; a mistake of the user is one line on standard error."""
+        if debug:
+            run()
+            return 0
+        try:
+            run()
+        except KeyboardInterrupt:
+            return self._report("interrupted", INTERRUPTED)
+        except SystemExit as request:
+            # Lightning turns Ctrl-C into an exit of its own.
+            if isinstance(request.__context__, KeyboardInterrupt):
+                return self._report("interrupted; continue with fit --resume", INTERRUPTED)
+            return request.code if isinstance(request.code, int) else USER_ERROR if request.code else 0
+        except Exception as error:  # sorted here: what is no mistake of the user is raised again
+            if not _is_mistake(error):
+                raise
+            return self._report(f"error: {' '.join(str(error).split())}", USER_ERROR)
+        return 0
+
+    def _report(self, line: str, code: int) -> int:
+        sys.stderr.write(f"{self.name}: {line}\n")
+        return code
+
+    def _explain(self, words: list[str]) -> None:
+        """Answer what is no command: help, or what is wrong."""
+        width = max(map(len, self.commands))
+        listing = "\n".join(f"  {name:<{width}}  {text}" for name, text in self.commands.items())
+        parser = argparse.ArgumentParser(
+            prog=self.name,
+            description=self.description,
+            epilog=f"commands:\n{listing}\n\n{self.name} COMMAND --help tells the options of each.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            exit_on_error=False,
+        )
+        parser.add_argument("command", choices=list(self.commands), metavar="COMMAND", help="one of the commands below")
+        parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
+        parser.parse_args(words)
+
+
+def _is_mistake(error: Exception) -> bool:
+    """Tell wrong input from a defect of the program; our own checks raise exactly these."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    kinds = (ValueError, OSError, ModuleNotFoundError)
+    # By name, since their modules are slow to import: jsonargparse's errors, and Lightning's of a wrong setting.
+    return isinstance(error, kinds) or bool(names & {"ArgumentError", "MisconfigurationException"})

@@ -1,0 +1,160 @@
+"""LightningCLI as every app uses it: loggers without network, whole checkpoints, ``--resume``, configs by name."""
+
+import logging
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from mnemic_kit.resume import BestCheckpoint, LastCheckpoint, WholeFileIO
+
+
+class AppCLI(LightningCLI):
+    """Adds the checkpoints, loggers that need no network, and the seed that data and model share.
+
+    Attributes:
+        monitor: validation figure that chooses ``best.ckpt``.
+        mode: ``max`` or ``min``, whichever is better.
+    """
+
+    monitor: ClassVar[str] = "val/loss"
+    mode: ClassVar[str] = "min"
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Let the folder of the run be where checkpoints go."""
+        # `translate` has already turned it into --ckpt_path; it stands here for the help.
+        parser.add_argument("--resume", action="store_true", help="go on where an earlier run stopped or was killed")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
+        parser.set_defaults({"best_checkpoint.monitor": self.monitor, "best_checkpoint.mode": self.mode})
+        for name in ("last_checkpoint", "best_checkpoint"):
+            parser.link_arguments("trainer.default_root_dir", f"{name}.folder", lambda root: f"{root}/checkpoints")
+        for name in ("data.seed", "model.seed"):
+            parser.link_arguments("seed_everything", name, int)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Return a trainer that logs to CSV and, where installed, to TensorBoard; a config may choose others."""
+        given = self._get(self.config_init, "trainer")
+        if given["logger"] in (None, True):
+            kwargs["logger"] = loggers(given["default_root_dir"])
+        kwargs["plugins"] = [*(given["plugins"] or []), WholeFileIO()]
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Refuse to overwrite another run."""
+        last = Path(self.trainer.default_root_dir, "checkpoints", "last.ckpt")
+        if self.config["fit"]["ckpt_path"] is None and last.exists():
+            raise ValueError(
+                f"{last} is of an earlier run: continue it with --resume, or give another --trainer.default_root_dir"
+            )
+
+
+def run_training(
+    cli: type[AppCLI],
+    task: type[LightningModule],
+    data: type[LightningDataModule],
+    program: str,
+    arguments: list[str],
+    configs: Path,
+    trainer_defaults: dict[str, Any],
+) -> AppCLI:
+    """Run LightningCLI on the arguments, in which ``--resume`` and bare names of packaged configs are allowed.
+
+    Args:
+        cli: the app's command line.
+        task: what is trained; its constructor is the schema of the options under ``model``.
+        data: likewise under ``data``.
+        program: what the user typed; the last word is fit, validate, test or predict.
+        arguments: what follows it on the command line.
+        configs: folder of the packaged configs.
+        trainer_defaults: settings of the trainer that differ from Lightning's.
+
+    Returns:
+        The command line object after the run, with ``trainer``, ``model`` and ``datamodule``.
+    """
+    silence()
+    parsers = ["fit", "validate", "test", "predict"]
+    return cli(
+        task,
+        data,
+        args=[program.split()[-1], *translate(arguments, configs)],
+        seed_everything_default=0,
+        trainer_defaults=trainer_defaults,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        save_config_kwargs={"overwrite": True},
+        parser_kwargs={"exit_on_error": False} | {name: {"exit_on_error": False} for name in parsers},
+    )
+
+
+def translate(arguments: list[str], configs: Path) -> list[str]:
+    """Return the arguments in Lightning's form: ``--resume`` spelt out, packaged configs by their path.
+
+    Raises:
+        FileNotFoundError: if there is neither a file nor a packaged config of that name.
+    """
+    translated: list[str] = []
+    for word in arguments:
+        key, _, value = word.partition("=")
+        if word == "--resume":
+            translated.append("--ckpt_path=last")
+        elif key in {"--config", "-c"} and value:
+            translated.append(f"--config={find_config(value, configs)}")
+        elif translated and translated[-1] in {"--config", "-c"}:
+            translated.append(str(find_config(word, configs)))
+        else:
+            translated.append(word)
+    return translated
+
+
+def find_config(name: str, configs: Path) -> Path:
+    """Return the path of a config: a file, or the name of a packaged one."""
+    packaged = configs / f"{Path(name).stem}.yaml"
+    if Path(name).is_file():
+        return Path(name)
+    if packaged.is_file() and Path(name).parent == Path():
+        return packaged
+    known = ", ".join(sorted(path.stem for path in configs.glob("*.yaml")))
+    raise FileNotFoundError(f"no config {name}: give a file or one of {known}")
+
+
+def loggers(root: str) -> list[Logger]:
+    """Return loggers that write to ``root/logs/version_N``, a new version for every start of a run."""
+    # Flushed at every logged step: a killed run keeps its curve up to the end.
+    csv = CSVLogger(root, "logs", flush_logs_every_n_steps=1)
+    if find_spec("tensorboard") is None:
+        return [csv]
+    return [csv, TensorBoardLogger(root, "logs", csv.version)]
+
+
+def silence() -> None:
+    """Switch off advertisements and warnings about things that a user of this program cannot change."""
+    for part in (
+        "pytorch.utilities.rank_zero",
+        "fabric.utilities.rank_zero",
+        "fabric.utilities.seed",
+        "pytorch.trainer.connectors.checkpoint_connector",
+    ):
+        logging.getLogger(f"lightning.{part}").addFilter(_is_news)
+    for message in (
+        ".*LeafSpec.*",
+        "LightningCLI's args parameter.*",
+        ".*does not have many workers.*",
+        ".*in eval mode at the start of training.*",  # frozen batch norm
+        ".*dirpath has changed from.*",  # an ablation goes on from epochs that it shares
+        ".*Checkpoint directory .* exists and is not empty.*",  # that is where it resumes from
+        ".*lr_scheduler.step.*before.*optimizer.step.*",
+        ".*Total length of `list` across ranks is zero.*",  # training without validation
+        ".*could not find the monitored key.*",  # likewise
+        ".*no last checkpoint available.*",  # --resume also starts a run
+        ".*deprecated in v4.*",  # how Lightning calls jsonargparse
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(words in record.getMessage() for words in ("Tip:", "Seed set to", "TPU available", "`weights_only`"))
