@@ -78,17 +78,19 @@ class RingBuffer(MemoryState):
         if time == 0:
             return self
         added = self.count.new_full((batch,), time) if padding is None else (~padding).sum(1)
-        # Each slot asks which new item lands on it last (a gather), so no two items compete for one slot as they
-        # would in a scatter. Ranks count the kept items of the row; a negative rank means that none lands here.
-        last_slot = (self.cursor + added - 1)[:, None]
-        rank = added[:, None] - 1 - (last_slot - self._slot_index()) % self.capacity  # batch capacity
+        # Only the latest items that fit are written, each to a slot of its own, so that no two compete for one; the
+        # work is that of the segment, not of the capacity. Ranks count the kept items of the row; where there are
+        # fewer than could be written, ranks are negative and the slot keeps what it has.
+        number = min(time, self.capacity)
+        rank = added[:, None] - number + torch.arange(number, device=self.cursor.device)  # batch number
+        slot = (self.cursor[:, None] + rank) % self.capacity
         source = rank.clamp(min=0)
         if padding is not None:
             source = padding.long().argsort(dim=1, stable=True).gather(1, source)
-        incoming = _take(items.to(self.items.dtype), source)
-        written = (rank >= 0).view(batch, self.capacity, *[1] * (items.ndim - 2))
+        written = _with_item_axes(rank >= 0, items)
+        incoming = torch.where(written, _take(items.to(self.items.dtype), source), _take(self.items, slot))
         return RingBuffer(
-            torch.where(written, incoming, self.items),
+            self.items.scatter(1, _with_item_axes(slot, items).expand_as(incoming), incoming),
             (self.cursor + added) % self.capacity,
             (self.count + added).clamp(max=self.capacity),
         )
@@ -115,5 +117,9 @@ class RingBuffer(MemoryState):
 
 def _take(items: Tensor, index: Tensor) -> Tensor:
     """Return ``items[row, index[row, i]]`` for items of any shape."""
-    index = index.view(*index.shape, *[1] * (items.ndim - 2))
-    return items.gather(1, index.expand(-1, -1, *items.shape[2:]))
+    return items.gather(1, _with_item_axes(index, items).expand(-1, -1, *items.shape[2:]))
+
+
+def _with_item_axes(flags: Tensor, items: Tensor) -> Tensor:
+    """Return a tensor [batch number] with an axis of length 1 for each axis of an item."""
+    return flags.view(*flags.shape, *[1] * (items.ndim - 2))
