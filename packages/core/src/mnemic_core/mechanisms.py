@@ -12,6 +12,11 @@ from mnemic_core.buffers.segment_queue import SegmentQueue
 from mnemic_core.buffers.summary_bank import SummaryBank
 from mnemic_core.buffers.window_memory import WindowMemory
 from mnemic_core.layers import CausalAttention
+from mnemic_core.machines.prompt_machine import PromptInterpreter
+from mnemic_core.machines.recurrent import RecurrentMachine
+from mnemic_core.machines.stack_machine import StackCell
+from mnemic_core.machines.tape_machine import TapeCell
+from mnemic_core.machines.universal_machine import follow_prompt
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.parametric.persistent_keys import PersistentAttention
 from mnemic_core.parametric.product_key_memory import ProductKeyMemory
@@ -309,6 +314,60 @@ MECHANISMS = (
         small={"dim": 4, "chunk_length": 3},
     ),
     Mechanism(
+        name="stack",
+        cls=StackCell,
+        place="machine",
+        paper="Neural Networks and the Chomsky Hierarchy (ICLR 2023); stacks as in Joulin and Mikolov (2015)",
+        arxiv="2207.02098",
+        objective=("reasoning",),
+        representation="state-based",
+        integration=("gated control",),
+        read="top of each stack",
+        write="push, in part",
+        forget="pop, in part; what sinks below the last cell",
+        capacity="`num_stacks` x `size` vectors",
+        cost="O(T (d^2 + n S c)) in T steps",
+        bytes_per_row="4 * (num_stacks * size * cell_dim + dim) + 8",
+        detach=("never", "stored"),
+        small={"dim": 4, "cell_dim": 2, "size": 5, "num_stacks": 2},
+    ),
+    Mechanism(
+        name="tape",
+        cls=TapeCell,
+        place="machine",
+        paper="Neural Networks and the Chomsky Hierarchy (ICLR 2023)",
+        arxiv="2207.02098",
+        objective=("reasoning",),
+        representation="state-based",
+        integration=("gated control",),
+        read="the cell under the head",
+        write="overwrite the cell under the head, then move in part",
+        forget="by overwriting",
+        capacity="`num_tapes` x `size` vectors",
+        cost="O(T (d^2 + n S c)) in T steps",
+        bytes_per_row="4 * (num_tapes * size * cell_dim + dim) + 16",
+        detach=("never", "stored"),
+        small={"dim": 4, "cell_dim": 2, "size": 5, "num_tapes": 2, "mlp": (3,)},
+    ),
+    Mechanism(
+        name="recurrent",
+        cls=RecurrentMachine,
+        place="machine",
+        paper="the recurrent cell alone, baseline of the machines",
+        arxiv=None,
+        objective=("ablation",),
+        representation="state-based",
+        integration=("gated control",),
+        read="hidden state",
+        write="recurrent update",
+        forget="by overwriting",
+        capacity="1 vector",
+        cost="O(T d^2) in T steps",
+        bytes_per_row="4 * dim",
+        detach=("never", "stored"),
+        small={"dim": 4},
+    ),
+    Mechanism(
         name="product_key",
         cls=ProductKeyMemory,
         place="layer",
@@ -358,6 +417,23 @@ MECHANISMS = (
         cost="O(N d) a query",
         detach=(),
         small={"dim": 4},
+    ),
+    Mechanism(
+        name="prompt_machine",
+        cls=PromptInterpreter,
+        place="store",
+        paper="Memory Augmented Large Language Models are Computationally Universal (2023)",
+        arxiv="2301.04589",
+        objective=("reasoning",),
+        representation="explicit",
+        integration=("associative retrieval",),
+        read="substitution of stored values in the prompt",
+        write="assignments in the answer",
+        forget="by overwriting",
+        capacity="unbounded",
+        cost="one call of the text function a step",
+        detach=(),
+        small={"model": follow_prompt},
     ),
     Mechanism(
         name="certain_tokens",

@@ -25,6 +25,8 @@ from mnemic_core.protocols import Detach
 from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.state import MemoryState, SlotView
 
+SHORT = 3  # segments below this number of tokens are stepped
+
 Addressing = Literal["full", "content", "uniform"]
 Start = Literal["learned", "random", "zeros", "constant"]
 Preset = Literal["released", "collapsed", "paper", "improved"]
@@ -238,9 +240,10 @@ class NeuralTuringMemory(SteppedMachine[TuringState]):
         self._check(x, state)
         if reset is None:  # a learned start takes part in every step, as data parallelism wants of every parameter
             reset = torch.zeros(len(x), device=x.device, dtype=torch.bool)
+        # A compiler fuses plain steps better than they can be ordered by hand; few tokens do not pay for the set-up.
+        if torch.compiler.is_compiling() or x.shape[1] < SHORT:
+            return super().forward(x, state, padding=padding, reset=reset)
         state = self.reset(state, reset)
-        if not x.shape[1]:
-            return torch.zeros_like(x), state.map(self._stored)
         if padding is not None:
             x = x.masked_fill(padding[..., None], 0)  # NaN in padding would come back as a gradient
         drive, base = self._project(x).split([sum(self.layout.sizes), self.dim], -1)

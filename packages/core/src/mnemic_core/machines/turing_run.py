@@ -1,0 +1,222 @@
+"""The recurrence of a Neural Turing Machine over a segment, with few kernels per step and no graph.
+
+Steps write into tensors that hold the whole segment, through views that are made once, so that a step is some twenty
+kernels and nothing else. The equations are those of :mod:`mnemic_core.machines.turing_addressing`; here time comes
+first, and memory is [batch width slot], because the slots are many and the width is small.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mnemic_core.machines.turing_addressing import COSINE_EPS, HeadLayout, shift_sources
+
+Views = tuple[Tensor, ...]
+
+
+class SegmentParameters(NamedTuple):
+    """Head parameters of a whole segment, as views of one tensor [time batch parameter].
+
+    The first three are what is squashed by one function together: tanh, sigmoid, softplus.
+    """
+
+    wide: Tensor
+    gates: Tensor
+    positive: Tensor
+    key: Tensor  # time batch head width
+    add: Tensor  # time batch write_head width
+    gate: Tensor  # time batch head 1
+    erase: Tensor  # time batch write_head width
+    strength: Tensor  # time batch head 1
+    sharpening: Tensor  # time batch head 1
+    shift: Tensor  # time batch head offset, before its softmax
+
+    @classmethod
+    def of(cls, stacked: Tensor, layout: HeadLayout) -> "SegmentParameters":
+        """Return the views of the layout."""
+        wide, gates, positive, shift = stacked.split(layout.sizes, -1)
+        key, add = wide.unflatten(-1, (-1, layout.width)).split([layout.heads, layout.write_heads], 2)
+        gate, erase = gates.split([layout.heads, layout.write_heads * layout.width], -1)
+        strength, sharpening = positive.unflatten(-1, (2, layout.heads, 1)).unbind(2)
+        shift = shift.unflatten(-1, (layout.heads, layout.offsets))
+        erase = erase.unflatten(-1, (-1, layout.width))
+        return cls(wide, gates, positive, key, add, gate[..., None], erase, strength, sharpening, shift)
+
+
+class GroupTrace(NamedTuple):
+    """What a group of heads needs and leaves: stacked over time, or views of one step."""
+
+    key: Tensor
+    strength: Tensor
+    gate: Tensor
+    sharpening: Tensor
+    raw_shift: Tensor
+    shift: Tensor  # batch head offset
+    flat_shift: Tensor  # (batch*head) 1 offset
+    content: Tensor  # batch head slot
+    weights: Tensor  # batch head slot
+    reading: Tensor  # batch read_head slot
+    writing: Tensor  # batch 1 slot
+    erase: Tensor  # batch width 1
+    add: Tensor  # batch width 1
+    reads: Tensor  # batch read_head width
+
+    def steps(self) -> "list[GroupTrace]":
+        """Return the views of every step."""
+        return [GroupTrace(*fields) for fields in zip(*(field.unbind(0) for field in self), strict=True)]
+
+
+class Moves:
+    """Room for one shift of a group's weights.
+
+    Args:
+        sources: where each weight comes from, one circle of slots for each move.
+        shape: batch, head and slot.
+        like: a tensor of the right type and device.
+    """
+
+    def __init__(self, sources: Tensor, shape: torch.Size, like: Tensor) -> None:
+        self.sources = sources.expand(*shape[:2], -1)
+        self.before, self.after = like.new_empty(shape), like.new_empty(shape)
+        self.flat_before, self.flat_after = (each.view(-1, 1, shape[2]) for each in (self.before, self.after))
+        self.moved = like.new_empty(self.sources.shape)
+        self.flat_moved = self.moved.view(len(self.flat_after), -1, shape[2])
+
+    def shift(self, shift: Tensor) -> Tensor:
+        """Return what is in ``before`` shifted; it stays until the next call."""
+        torch.gather(self.before, -1, self.sources, out=self.moved)
+        torch.bmm(shift, self.flat_moved, out=self.flat_after)
+        return self.after
+
+
+def slot_norm(memory: Tensor) -> Tensor:
+    """Return the norm of every slot of ``[... width slot]``.
+
+    As a product with ones: a norm over an axis that is not the last is many times slower on a CPU.
+    """
+    ones = memory.new_ones(1, memory.shape[-2])
+    return (ones @ memory.square()).sqrt_()
+
+
+class TuringRun:
+    """One run over a segment.
+
+    Args:
+        drive: the controller's part of the head parameters, not squashed, [time batch parameter].
+        recurrent: how the vectors read in the previous step enter them, [parameter recurrent].
+        memory: the slots before the segment, [batch slot width].
+        reads: the vectors read last, [batch read_head width].
+        weights: the last weights, heads in the order of use, [batch head slot].
+        active: False at tokens to ignore, [time batch].
+        layout: the heads.
+        is_full: all stages of addressing, or content only.
+        keep: hold what the derivative needs, such as the memory before every write.
+    """
+
+    def __init__(
+        self,
+        drive: Tensor,
+        recurrent: Tensor,
+        memory: Tensor,
+        reads: Tensor,
+        weights: Tensor,
+        active: Tensor | None,
+        layout: HeadLayout,
+        *,
+        is_full: bool,
+        keep: bool,
+    ) -> None:
+        time, batch, slots = len(drive), *memory.shape[:2]
+        self.layout, self.is_full, self.active = layout, is_full, active
+        self.squashed = drive.clone()
+        self.outputs = drive.new_empty(time, *reads.shape)
+        versions = time * layout.write_heads + 1
+        room = drive.new_empty(versions if keep else 1, batch, layout.width, slots)
+        self.memories = room if keep else room.expand(versions, -1, -1, -1)  # without keep: one, written over
+        self.memories[0] = memory.transpose(1, 2)
+        self.parts = self._cut(SegmentParameters.of(self.squashed, layout), slots, keep)
+        self.versions, self.turned = self.memories.unbind(0), self.memories.transpose(2, 3).unbind(0)
+        self.last = list(layout.cut(weights))
+        sources = shift_sources(slots, layout.max_shift, drive.device)
+        self.moves = [Moves(sources, part.shape, part) for part in self.last]
+        self.eps, self.ones = drive.new_full((), COSINE_EPS), drive.new_ones(batch, 1, layout.width)
+        self._go(recurrent, reads)
+
+    def results(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return reads, memory and weights."""
+        memory = self.memories[-1].transpose(1, 2).contiguous()
+        return self.outputs, memory, torch.cat([part.weights[-1] for part in self.parts], 1)
+
+    def _cut(self, parameters: SegmentParameters, slots: int, keep: bool) -> list[GroupTrace]:
+        time, batch = self.squashed.shape[:2]
+        shared = (parameters.key, parameters.strength, parameters.gate, parameters.sharpening, parameters.shift)
+        cut = [cut_time(part, self.layout) for part in shared]
+        reads = self.outputs.split(self.layout.groups, 2)
+        parts = []
+        for group, (*own, raw_shift) in enumerate(zip(*cut, strict=True)):
+            num_reads = self.layout.groups[group]
+            weights = raw_shift.new_empty(time, batch, num_reads + 1, slots)
+            content = weights
+            if self.is_full:
+                content = torch.empty_like(weights) if keep else torch.empty_like(weights[0]).expand_as(weights)
+            shift = torch.empty_like(raw_shift, memory_format=torch.contiguous_format)
+            flat_shift = shift.view(time, -1, 1, self.layout.offsets)
+            reading, writing = weights.split([num_reads, 1], 2)
+            written = (parameters.erase[:, :, group, :, None], parameters.add[:, :, group, :, None])
+            key, strength, gate, sharpening = own
+            used = (raw_shift, shift, flat_shift, content, weights, reading, writing)
+            parts.append(GroupTrace(key, strength, gate, sharpening, *used, *written, reads[group]))
+        return parts
+
+    def _go(self, recurrent: Tensor, reads: Tensor) -> None:
+        layout, squashed = self.layout, SegmentParameters.of(self.squashed, self.layout)
+        # 1 + softplus(x) = log(exp(x + 1) + e), so one call makes strength, at least 0, and sharpening, at least 1.
+        squashed.sharpening.add_(1)
+        floor = torch.arange(2, device=reads.device).repeat_interleave(layout.heads).to(reads.dtype)
+        views = [each.unbind(0) for each in (self.squashed, squashed.wide, squashed.gates, squashed.positive)]
+        parts = list(zip(*(part.steps() for part in self.parts), strict=True))
+        outputs, flats = self.outputs.unbind(0), self.outputs.flatten(2).unbind(0)
+        flat, turn, live = reads.flatten(1), recurrent.t(), None
+        for time, (raw, wide, gates, positive) in enumerate(zip(*views, strict=True)):
+            raw.addmm_(flat, turn)
+            wide.tanh_()
+            gates.sigmoid_()
+            torch.logaddexp(positive, floor, out=positive)
+            if self.active is not None:
+                live = self.active[time, :, None, None]
+            for group, here in enumerate(parts[time]):
+                self._act(group, here, time * len(self.parts) + group, live)
+            if live is not None:
+                torch.where(live, outputs[time], reads, out=outputs[time])
+            reads, flat = outputs[time], flats[time]
+
+    def _act(self, group: int, here: GroupTrace, version: int, live: Tensor | None) -> None:
+        """Address, read and write with one group of heads."""
+        memory, writing = self.versions[version], here.writing
+        self._address(group, here, memory)
+        if live is not None:
+            torch.where(live, here.weights, self.last[group], out=here.weights)
+            writing = writing * live
+        self.last[group] = here.weights
+        if self.layout.groups[group]:
+            torch.bmm(here.reading, self.turned[version], out=here.reads)
+        change = torch.addcmul(here.add, memory, here.erase, value=-1)
+        torch.addcmul(memory, writing, change, out=self.versions[version + 1])
+
+    def _address(self, group: int, here: GroupTrace, memory: Tensor) -> None:
+        norm = torch.linalg.vector_norm(here.key, dim=-1, keepdim=True)
+        norms = torch.addcmul(self.eps, norm, torch.bmm(self.ones, memory.square()).sqrt_())  # see slot_norm
+        likeness = torch.bmm(here.key * here.strength, memory).div_(norms)
+        torch.softmax(likeness, -1, out=here.content)
+        if self.is_full:
+            moves = self.moves[group]
+            torch.softmax(here.raw_shift, -1, out=here.shift)
+            torch.lerp(self.last[group], here.content, here.gate, out=moves.before)
+            torch.softmax(torch.xlogy(here.sharpening, moves.shift(here.flat_shift)), -1, out=here.weights)
+
+
+def cut_time(stacked: Tensor, layout: HeadLayout) -> Views:
+    """Split something of all heads and steps into the groups."""
+    parts: Views = stacked.split([reads + 1 for reads in layout.groups], 2)
+    return parts
