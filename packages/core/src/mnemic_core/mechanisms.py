@@ -16,6 +16,7 @@ from mnemic_core.machines.prompt_machine import PromptInterpreter
 from mnemic_core.machines.recurrent import RecurrentMachine
 from mnemic_core.machines.stack_machine import StackCell
 from mnemic_core.machines.tape_machine import TapeCell
+from mnemic_core.machines.turing_memory import NeuralTuringMemory
 from mnemic_core.machines.universal_machine import follow_prompt
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.parametric.persistent_keys import PersistentAttention
@@ -312,6 +313,24 @@ MECHANISMS = (
         bytes_per_row="12 * depth * dim**2 + 8",
         detach=("never", "stored"),
         small={"dim": 4, "chunk_length": 3},
+    ),
+    Mechanism(
+        name="turing",
+        cls=NeuralTuringMemory,
+        place="machine",
+        paper="Neural Turing Machines (2014); options for Memory-augmented conformer (Interspeech 2023)",
+        arxiv="1410.5401",
+        objective=("reasoning", "context extension"),
+        representation="explicit",
+        integration=("associative retrieval", "gated control"),
+        read="weighted sum of slots, addressed by content and by place",
+        write="erase and add, shared out by the same addressing",
+        forget="erased where heads write",
+        capacity="`slots` vectors of `width`",
+        cost="O(T N W) in T steps",
+        bytes_per_row="4 * (slots * width + read_heads * width + (read_heads + write_heads) * slots) + 8",
+        detach=("never", "stored"),
+        small={"dim": 4, "slots": 5, "width": 2},
     ),
     Mechanism(
         name="stack",

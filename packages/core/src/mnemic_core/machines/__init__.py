@@ -4,6 +4,8 @@ from mnemic_core.machines.prompt_machine import KeyValueStore, PromptInterpreter
 from mnemic_core.machines.recurrent import RecurrentMachine, RecurrentState
 from mnemic_core.machines.stack_machine import StackCell, StackState, convert_official_stack
 from mnemic_core.machines.tape_machine import TapeCell, TapeState, convert_official_tape
+from mnemic_core.machines.turing_addressing import HeadParameters, address
+from mnemic_core.machines.turing_memory import NeuralTuringMemory, TuringState, convert_official_turing
 from mnemic_core.machines.universal_machine import (
     UNIVERSAL_MACHINE,
     Transition,
@@ -14,7 +16,9 @@ from mnemic_core.machines.universal_machine import (
 
 __all__ = [
     "UNIVERSAL_MACHINE",
+    "HeadParameters",
     "KeyValueStore",
+    "NeuralTuringMemory",
     "PromptInterpreter",
     "PromptRun",
     "PromptStep",
@@ -25,8 +29,11 @@ __all__ = [
     "TapeCell",
     "TapeState",
     "Transition",
+    "TuringState",
+    "address",
     "convert_official_stack",
     "convert_official_tape",
+    "convert_official_turing",
     "follow_prompt",
     "replay",
     "trace",
