@@ -1,0 +1,1 @@
+"""Memories on tasks with exact solutions: training, length against accuracy, and what every mechanism costs."""

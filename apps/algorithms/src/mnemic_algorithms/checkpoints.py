@@ -1,0 +1,48 @@
+"""Trained machines read from Lightning checkpoints."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
+from mnemic_core.loading import read_checkpoint
+from mnemic_core.tasks import create_task
+
+KIND, FORMAT_VERSION = "algorithms", 1
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def load_model(path: str | Path) -> tuple[AlgorithmModel, dict[str, Any]]:
+    """Return a trained machine, ready to be evaluated, and what made it.
+
+    Args:
+        path: a checkpoint that ``fit`` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is truncated, of another program or of another version.
+    """
+    checkpoint = read_checkpoint(path)
+    facts = checkpoint.get("mnemic", {})
+    if (facts.get("kind"), facts.get("format_version")) != (KIND, FORMAT_VERSION):
+        raise ValueError(f"{path} is no checkpoint of mnemic-algorithms in format {FORMAT_VERSION}; make one with fit")
+    model = AlgorithmModel(MachineConfig(**facts["config"]), create_task(facts["task"]))
+    weights = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit the machine it names: {error}") from error
+    return model.eval(), facts["provenance"]
+
+
+def find_device(name: Device) -> torch.device:
+    """Return the device of a name; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        ValueError: if there is no such device in this machine.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: this machine has no usable CUDA device, use cpu or auto")
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))

@@ -1,0 +1,35 @@
+"""``mnemic-algorithms fit`` and ``validate``: LightningCLI with our strings, machines and checkpoints."""
+
+from pathlib import Path
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from mnemic_algorithms.datamodule import AlgorithmData
+from mnemic_algorithms.task import AlgorithmTask
+from mnemic_kit.training import AppCLI, run_training
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+TRAINER_DEFAULTS = {
+    "default_root_dir": "runs/algorithms",
+    "max_epochs": 9,
+    "gradient_clip_val": 1.0,
+    "num_sanity_val_steps": 0,
+    "reload_dataloaders_every_n_epochs": 1,  # strings change with the epoch
+}
+
+
+class AlgorithmsCLI(AppCLI):
+    """Adds the task, which data and model share."""
+
+    monitor = "val/accuracy"
+    mode = "max"
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Take the task from the data."""
+        super().add_arguments_to_parser(parser)
+        parser.link_arguments("data.task", "model.task")
+
+
+def main(program: str, arguments: list[str]) -> AppCLI:
+    """Train or validate, as the last word of ``program`` says; return what it leaves."""
+    return run_training(AlgorithmsCLI, AlgorithmTask, AlgorithmData, program, arguments, CONFIGS, TRAINER_DEFAULTS)

@@ -1,0 +1,119 @@
+"""Strings of random lengths to train on, and the same strings at every validation."""
+
+import hashlib
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mnemic_core.tasks import AlgorithmicTask, TaskBatch, create_task
+from mnemic_kit.resume import ResumableLoader
+
+
+class RandomBatches(Dataset[TaskBatch]):
+    """Batches of one epoch; each has one length, equally likely from 1 to the largest.
+
+    What is in a batch follows from seed, epoch and index.
+
+    Args:
+        task: where strings come from.
+        max_length: largest length.
+        batch_size: strings of a batch.
+        count: batches of the epoch.
+        seed: of all strings.
+        epoch: number of the epoch, from 0.
+    """
+
+    def __init__(
+        self, task: AlgorithmicTask, max_length: int, batch_size: int, count: int, seed: int, epoch: int
+    ) -> None:
+        self.task, self.max_length, self.batch_size = task, max_length, batch_size
+        self.count, self.seed, self.epoch = count, seed, epoch
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return self.count
+
+    def __getitem__(self, index: int) -> TaskBatch:
+        """Return one batch."""
+        generator = _generator(f"{self.seed}/{self.epoch}/{index}")
+        length = int(torch.randint(1, self.max_length + 1, (), generator=generator))
+        return self.task.sample(self.batch_size, length, generator=generator)
+
+
+class AlgorithmData(pl.LightningDataModule):
+    """Strings of a task for training and validation; the defaults are those of the short proof on a CPU.
+
+    Args:
+        task: name of the task, such as ``reverse_string``.
+        max_length: training strings have 1 to this many tokens; 40 in the study.
+        batch_size: strings of a training batch, all of one length; 128 in the study.
+        steps_per_epoch: training batches of an epoch.
+        val_lengths: lengths of the validation strings.
+        val_strings: validation strings of each length, the same for every seed.
+        seed: of the training strings; the command line sets it to ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        task: str = "reverse_string",
+        max_length: int = 20,
+        batch_size: int = 48,
+        steps_per_epoch: int = 200,
+        val_lengths: tuple[int, ...] = (20, 40),
+        val_strings: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.task = create_task(task)
+        for name, value in {
+            "max_length": max_length,
+            "batch_size": batch_size,
+            "steps_per_epoch": steps_per_epoch,
+            "val_strings": val_strings,
+            **dict.fromkeys(["val_lengths"], min(val_lengths, default=1)),
+        }.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.max_length, self.batch_size, self.steps_per_epoch = max_length, batch_size, steps_per_epoch
+        self.val_lengths, self.val_strings = tuple(val_lengths), val_strings
+        self.seed = seed
+
+    @property
+    def description(self) -> dict[str, int | str]:
+        """The training data as plain values."""
+        return {"task": self.task.name, "max_length": self.max_length, "batch_size": self.batch_size}
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Return the batches of the present epoch."""
+        trainer = self.trainer
+        if trainer is None or getattr(trainer, "reload_dataloaders_every_n_epochs", 0) != 1:
+            raise ValueError("strings change with the epoch: the trainer needs reload_dataloaders_every_n_epochs=1")
+        epoch = trainer.current_epoch
+        batches = RandomBatches(self.task, self.max_length, self.batch_size, self.steps_per_epoch, self.seed, epoch)
+        return ResumableLoader(
+            batches, epoch, 1, self.seed, _single, num_replicas=trainer.world_size, rank=trainer.global_rank
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return one batch for each validation length."""
+        batches = [
+            self.task.sample(self.val_strings, length, generator=_generator(f"validation/{length}"))
+            for length in self.val_lengths
+        ]
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list will do
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch; Lightning cannot move frozen dataclasses."""
+        return TaskBatch(batch.inputs.to(device), batch.targets.to(device), batch.valid.to(device))
+
+
+def _generator(key: str) -> torch.Generator:
+    digest = hashlib.blake2b(key.encode(), digest_size=7).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+
+
+def _single(items: list[TaskBatch]) -> TaskBatch:
+    (batch,) = items  # an item is a whole batch already
+    return batch

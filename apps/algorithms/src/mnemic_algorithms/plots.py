@@ -1,0 +1,138 @@
+"""Figures: length against accuracy, and what memories cost over a stream.
+
+Matplotlib (``pip install mnemic-algorithms[plots]``) is imported when a figure is drawn; no display is needed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mnemic_kit.atomic_files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Curve: TypeAlias = Mapping[int, float]  # accuracy, 0 to 1, by length
+
+# Colours of Okabe and Ito, told apart by readers with any colour vision; the second round is dashed.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", ":", "-.")
+_STYLE: dict[Any, Any] = {  # the stubs of matplotlib list every key as a literal
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#808080",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+}
+
+
+def can_plot() -> bool:
+    """Tell whether matplotlib is installed; without it commands leave the picture out."""
+    return find_spec("matplotlib") is not None
+
+
+def plot_accuracy(
+    curves: Mapping[str, Sequence[Curve]], path: str | Path, *, title: str, chance: float, max_length: int | None
+) -> None:
+    """Draw accuracy against length: the mean of the seeds as a line, each seed as a dot.
+
+    Args:
+        curves: name of a machine -> the curve of each seed.
+        path: the picture to write (.png, .svg or .pdf); its folder must exist.
+        title: heading.
+        chance: accuracy of guessing.
+        max_length: largest training length; lengths up to it are shaded.
+
+    Raises:
+        ValueError: if a machine has no curve.
+        ModuleNotFoundError: if matplotlib is not installed.
+    """
+    if not curves or not all(curves.values()):
+        raise ValueError(f"expected a curve of at least one seed for each machine, got {sorted(curves)}")
+    with _figure(path, 6.5, 3.6) as figure:
+        axes = figure.subplots()
+        for index, (name, seeds) in enumerate(curves.items()):
+            lengths = sorted(set.intersection(*(set(curve) for curve in seeds)))
+            means = [100 * sum(curve[length] for curve in seeds) / len(seeds) for length in lengths]
+            axes.plot(lengths, means, label=name, **_look(index))
+            for curve in seeds if len(seeds) > 1 else ():
+                axes.scatter(list(curve), [100 * value for value in curve.values()], s=9, color=_look(index)["color"])
+        if max_length is not None:
+            axes.axvspan(1, max_length, color="#F0F0F0", zorder=0, label="training lengths")
+        axes.axhline(100 * chance, color="#808080", linestyle="--", linewidth=1, label="chance")
+        axes.set(title=title, xlabel="length", ylabel="right outputs (%)", ylim=(0, 103))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+
+
+def plot_costs(results: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
+    """Draw what each memory costs per step over a stream, how large its state is and how far back it recalls.
+
+    Args:
+        results: name of a mechanism -> what `mnemic_algorithms.measure.measure` returned.
+        path: the picture to write (.png, .svg or .pdf); its folder must exist.
+
+    Raises:
+        ValueError: if there are no results.
+        ModuleNotFoundError: if matplotlib is not installed.
+    """
+    if not results:
+        raise ValueError("expected the results of at least one mechanism, got none")
+    with _figure(path, 10.0, 6.5) as figure:
+        (time, peak), (size, recall) = figure.subplots(2, 2)
+        for index, (name, result) in enumerate(results.items()):
+            tokens = [point["tokens"] for point in result["stream"]]
+            time.plot(tokens, [1e3 * point["seconds"] for point in result["stream"]], label=name, **_look(index))
+            peak.plot(tokens, [point["peak_bytes"] / 1024 for point in result["stream"]], **_look(index))
+        for axes, title, unit in (
+            (time, "Time per step", "ms"),
+            (peak, "Peak memory per step", "KiB"),
+        ):
+            axes.set(title=title, xlabel="tokens of the stream so far", ylabel=unit, yscale="log")
+        _bars(size, {name: result["state_bytes_per_row"] / 1024 for name, result in results.items()})
+        size.set(title="State per row", xlabel="KiB", xscale="symlog")
+        _bars(recall, {name: result["recall_distance"] for name, result in results.items()})
+        for place, result in enumerate(results.values()):
+            if result["recall_reaches_start"]:
+                recall.annotate(" or more", (result["recall_distance"], place), va="center", fontsize=7)
+        recall.set(title="Recall distance", xlabel="tokens")
+        recall.margins(x=0.2)
+        figure.legend(*time.get_legend_handles_labels(), loc="outside right upper")
+
+
+def _bars(axes: "Axes", values: Mapping[str, int | float]) -> None:
+    axes.barh(list(values), list(values.values()), color=_COLOURS[0])
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+
+
+def _look(index: int) -> dict[str, Any]:
+    return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)]}
+
+
+@contextmanager
+def _figure(path: str | Path, width: float, height: float) -> Iterator["Figure"]:
+    """An empty figure in our style (sizes in inches) that is written when the block ends."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure  # not pyplot, which would look for a display
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "plots need matplotlib; install it with: pip install 'mnemic-algorithms[plots]'"
+        ) from error
+    kind = Path(path).suffix.lower().removeprefix(".")
+    if kind not in {"png", "svg", "pdf"}:
+        raise ValueError(f"a plot is written as .png, .svg or .pdf, got {path}")
+    with rc_context(_STYLE), atomic_write(path, "wb") as file:
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        figure.savefig(file, format=kind, dpi=160)

@@ -1,0 +1,82 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnemic_algorithms import cli
+from mnemic_algorithms.commands import train
+from mnemic_algorithms.machines import MachineConfig, build_machine
+
+CONFIGS = sorted(path.stem for path in train.CONFIGS.glob("*.yaml"))
+
+
+def test_help_lists_every_command_without_importing_torch() -> None:
+    lines = ["import sys", "from mnemic_algorithms import cli", "try: cli.main(['--help'])"]
+    code = "\n".join([*lines, "except SystemExit: print('torch' in sys.modules)"])
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.endswith("False\n")
+    assert all(f"  {name} " in shown for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_request:
+        cli.main([command, "--help"])
+    assert exit_request.value.code == 0
+    assert "usage" in capsys.readouterr().out.lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["trian"], "invalid choice: 'trian'"),
+        (["fit", "--config", "prof"], "give a file or one of proof, study"),
+        (["fit", "--config", "proof", "--data.task", "sorting"], "task must be one of even_pairs"),
+        (["fit", "--config", "proof", "--model.config.machine", "elephant"], "machine must be one of rnn"),
+        (["fit", "--config", "proof", "--model.config.size=3"], "size"),
+        (["evaluate", "--checkpoint", "absent.ckpt"], "no checkpoint at absent.ckpt"),
+        (["evaluate", "--checkpoint", "absent.ckpt", "--lengths", "x"], "lengths"),
+        (["compare", "--machines", "elephant"], "machine must be one of rnn"),
+        (["compare", "--task", "sorting"], "task must be one of even_pairs"),
+        (["compare", "--seeds", "[]"], "at least one of --machines and one of --seeds"),
+        (["bench", "--mechanism", "product_key"], "mechanisms that carry a state are"),
+        (["bench", "--mechanism", "window", "--segments", "7"], "a multiple of 8, got 32, 32, 16, 4 and 7"),
+    ],
+    ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_request:
+        cli.main(arguments)
+    message = capsys.readouterr().err
+    assert exit_request.value.code == 2
+    assert message.startswith("mnemic-algorithms: error: ")
+    assert message.count("\n") == 1
+    assert expected in message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_is_short_and_its_machine_can_be_built(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train.AlgorithmsCLI, "instantiate_classes", lambda self: None)
+    monkeypatch.setattr(train.AlgorithmsCLI, "_run_subcommand", lambda self, command: None)
+    given = train.main("fit", ["--config", name]).config["fit"]
+    assert given["model"]["task"] == given["data"]["task"] == "reverse_string"
+    build_machine(MachineConfig(**given["model"]["config"].as_dict()), 3)
+    assert len((train.CONFIGS / f"{name}.yaml").read_text().splitlines()) <= 40
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    arguments = [f"--trainer.default_root_dir={tmp_path}", "--trainer.max_steps=1", "--trainer.accelerator=cpu"]
+    small = ["--data={steps_per_epoch: 1, val_strings: 1, batch_size: 1, max_length: 2, val_lengths: [2]}"]
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    train.main("fit", [*arguments, *small, *quiet])
+    with pytest.raises(ValueError, match="continue it with --resume"):
+        train.main("fit", [*arguments, *small, *quiet])
