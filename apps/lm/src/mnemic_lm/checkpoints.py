@@ -1,0 +1,85 @@
+"""Reading a checkpoint of training as a language model that runs."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mnemic_core import TransformerConfig
+from mnemic_core.loading import read_checkpoint
+from mnemic_lm.model import LanguageModel, ProductKeyConfig, memory_size
+from mnemic_lm.tokens import Codec, restore_codec
+
+KIND, FORMAT_VERSION = "language_model", 1
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A language model with what belongs to it.
+
+    Attributes:
+        model: in evaluation mode.
+        codec: text to tokens and back.
+        segment_length: tokens of a segment in training.
+        provenance: what made it.
+    """
+
+    model: LanguageModel
+    codec: Codec
+    segment_length: int
+    provenance: dict[str, Any]
+
+
+def load_checkpoint(path: Path, device: Device = "auto") -> Checkpoint:
+    """Read a checkpoint of ``mnemic-lm fit``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, of another program or of another version.
+    """
+    content = read_checkpoint(path)
+    found = content.get("mnemic", {})
+    if (found.get("kind"), found.get("format_version")) != (KIND, FORMAT_VERSION):
+        raise ValueError(
+            f"{path} is no checkpoint of mnemic-lm in format {FORMAT_VERSION}: train one with mnemic-lm fit"
+        )
+    product_keys = found["product_keys"]
+    model = LanguageModel(
+        TransformerConfig(**found["transformer"]),
+        found["vocab_size"],
+        None if product_keys is None else ProductKeyConfig(**product_keys),
+    )
+    prefix = "model."
+    weights = {name.removeprefix(prefix): value for name, value in content["state_dict"].items()}
+    model.load_state_dict(weights)
+    codec = restore_codec(found["tokenizer"])
+    return Checkpoint(model.eval().to(find_device(device)), codec, found["segment_length"], found["provenance"])
+
+
+def with_memory_size(model: LanguageModel, size: int) -> LanguageModel:
+    """Return a network with the same weights whose memory holds another number of items.
+
+    Raises:
+        ValueError: if the weights depend on the size, or the memory refuses it.
+    """
+    option = memory_size(model.config)
+    if option is None:
+        raise ValueError(f"the size of {model.config.memory!r} is fixed by its weights: leave out --memory-sizes")
+    options = {**model.config.memory_options, option[0]: size}
+    changed = LanguageModel(replace(model.config, memory_options=options), model.vocab_size, model.product_keys)
+    changed.load_state_dict(model.state_dict())
+    return changed.eval().to(model.embedding.weight.device)
+
+
+def find_device(name: Device) -> torch.device:
+    """Return the device of a name; ``auto`` is a GPU where there is one.
+
+    Raises:
+        ValueError: if there is no such device in this machine.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: this machine has no usable CUDA device, use cpu or auto")
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))

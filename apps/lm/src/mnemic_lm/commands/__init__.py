@@ -1,0 +1,1 @@
+"""The commands, one module each; those of training are all in ``train``."""

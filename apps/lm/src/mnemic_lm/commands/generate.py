@@ -1,0 +1,61 @@
+"""``mnemic-lm generate``: continue a text, and go on another day."""
+
+import sys
+from pathlib import Path
+
+from mnemic_kit.parse import call
+from mnemic_lm.checkpoints import Device, load_checkpoint
+from mnemic_lm.generation import Sampling, Session
+
+
+def generate(
+    checkpoint: Path,
+    prompt: str = "",
+    tokens: int = 200,
+    session: Path | None = None,
+    temperature: float = 0.8,
+    top_k: int = 0,
+    seed: int = 0,
+    device: Device = "auto",
+) -> None:
+    """Write the continuation of a prompt to the standard output, token by token.
+
+    Args:
+        checkpoint: file of mnemic-lm fit.
+        prompt: text to continue.
+        tokens: how many to write; bytes for a model of bytes.
+        session: file that the session is continued from, if it exists, and saved to.
+        temperature: below 1 prefers likely tokens; 0 always takes the likeliest.
+        top_k: draw from the so many likeliest tokens only; 0 from all.
+        seed: of the draws; a text written in two sessions equals one written at once.
+        device: where to run; auto takes a GPU where there is one.
+    """
+    sampling = Sampling(temperature, top_k, seed)
+    if tokens < 0:
+        raise ValueError(f"--tokens must be at least 0, got {tokens}")
+    if session is not None and not session.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {session}: the folder {session.parent} does not exist; create it first")
+    loaded = load_checkpoint(checkpoint, device)
+    continues = session is not None and session.exists()
+    text = (
+        Session.load(session, loaded.model, loaded.segment_length)
+        if session is not None and continues
+        else Session(loaded.model, loaded.segment_length)
+    )
+    text.feed(loaded.codec.encode(prompt.encode()).tolist())
+    decode = loaded.codec.decoder()
+    for token in text.write(tokens, sampling):
+        _show(decode(token))
+    _show(decode(None) + "\n")
+    if session is not None:
+        text.save(session)
+
+
+def _show(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def main(program: str, arguments: list[str]) -> None:
+    """Run the command line."""
+    call(generate, program, arguments)

@@ -1,0 +1,60 @@
+"""Networks of equal size: what a memory costs in parameters is taken from the feed-forward blocks."""
+
+from dataclasses import replace
+
+import torch
+
+from mnemic_core import TransformerConfig, find_mechanism
+from mnemic_lm.model import LanguageModel, ProductKeyConfig
+
+TOLERANCE = 0.01
+
+
+def match_size(
+    transformer: TransformerConfig, vocab_size: int, product_keys: ProductKeyConfig | None = None
+) -> TransformerConfig:
+    """Return the configuration with the ``ffn_dim`` that makes the network as large as one without memory.
+
+    Args:
+        transformer: sizes and memory; its ``ffn_dim`` is that of the network without memory.
+        vocab_size: number of tokens.
+        product_keys: sizes of the product-key memory, which counts as a memory.
+
+    Raises:
+        ValueError: if no feed-forward width comes within 1 % of the parameters.
+
+    Example:
+        >>> config = TransformerConfig(dim=16, num_layers=2, num_heads=2, ffn_dim=64, memory="window")
+        >>> match_size(config, vocab_size=257).ffn_dim
+        55
+    """
+    plain = replace(transformer, memory="none", memory_options={}, memory_layers=None)
+    target = count_parameters(plain, vocab_size)
+    narrowest, next_one = (
+        count_parameters(with_ffn(transformer, ffn_dim), vocab_size, product_keys) for ffn_dim in (1, 2)
+    )
+    if next_one == narrowest:
+        raise ValueError(f"the size of {transformer.memory!r} does not depend on ffn_dim; train it without match_size")
+    ffn_dim = 1 + round((target - narrowest) / (next_one - narrowest))
+    reached = narrowest + (ffn_dim - 1) * (next_one - narrowest)
+    if ffn_dim < 1 or abs(reached - target) > TOLERANCE * target:
+        raise ValueError(
+            f"no ffn_dim gives {transformer.memory!r} about {target} parameters, it has {narrowest} without "
+            "feed-forward; give it fewer layers (memory_layers) or a smaller memory"
+        )
+    return with_ffn(transformer, ffn_dim)
+
+
+def with_ffn(transformer: TransformerConfig, ffn_dim: int) -> TransformerConfig:
+    """Return the configuration with another feed-forward width; a memory that is a whole stack has an own option."""
+    if find_mechanism(transformer.memory).place == "stack":
+        return replace(transformer, memory_options={**transformer.memory_options, "ffn_dim": ffn_dim})
+    return replace(transformer, ffn_dim=ffn_dim)
+
+
+def count_parameters(
+    transformer: TransformerConfig, vocab_size: int, product_keys: ProductKeyConfig | None = None
+) -> int:
+    """Return the number of parameters of a language model; random numbers are left as they were."""
+    with torch.random.fork_rng(devices=[]):
+        return LanguageModel(transformer, vocab_size, product_keys).num_parameters

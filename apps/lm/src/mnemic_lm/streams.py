@@ -1,0 +1,153 @@
+"""A text cut into parallel streams of segments, in order, so that a memory can be carried from one to the next."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from mnemic_lm.text import Corpus
+
+
+@dataclass(frozen=True)
+class SegmentBatch:
+    """Some segments in a row of every stream.
+
+    Attributes:
+        inputs: tokens; the last one of the segment before, or the start of a document, comes first.
+        targets: the token after each.
+        padding: True where there is none, since the document ends.
+        reset: True at streams in which something new begins with that segment.
+        bytes_per_token: of the whole text.
+    """
+
+    inputs: Int[Tensor, "segment batch time"]
+    targets: Int[Tensor, "segment batch time"]
+    padding: Bool[Tensor, "segment batch time"]
+    reset: Bool[Tensor, "segment batch"]
+    bytes_per_token: float
+
+    def __len__(self) -> int:
+        """Return the number of segments."""
+        return len(self.inputs)
+
+    def to(self, device: torch.device | str) -> "SegmentBatch":
+        """Return a copy on a device."""
+        return SegmentBatch(
+            self.inputs.to(device),
+            self.targets.to(device),
+            self.padding.to(device),
+            self.reset.to(device),
+            self.bytes_per_token,
+        )
+
+
+class TextStreams:
+    """All segments of a text, spread over ``batch_size`` streams that run beside each other.
+
+    The documents are cut into segments, the last one of each is filled up with padding; one stream after the other
+    gets an equal share of them, in order. Nothing is left out: what the last stream lacks is padding too. Step ``i``
+    follows from the text and ``i`` alone, so that a restart needs no more than the number of steps.
+
+    Args:
+        corpus: the text.
+        segment_length: tokens of a segment.
+        batch_size: streams.
+        segments_per_step: segments of one batch.
+
+    Example:
+        >>> from mnemic_lm.text import Corpus
+        >>> streams = TextStreams(Corpus((torch.tensor([1, 2, 3]),), 0, 3), segment_length=2, batch_size=1)
+        >>> [batch.inputs.tolist() for batch in streams]
+        [[[[0, 1]]], [[[2, 0]]]]
+    """
+
+    def __init__(self, corpus: Corpus, segment_length: int, batch_size: int, segments_per_step: int = 1) -> None:
+        sizes = {"segment_length": segment_length, "batch_size": batch_size, "segments_per_step": segments_per_step}
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        self.segment_length, self.segments_per_step = segment_length, segments_per_step
+        self.bytes_per_token = corpus.bytes_per_token
+        # The token that begins a document stands before it; 16 bits hold bytes and most vocabularies.
+        narrow = torch.int16 if corpus.start_token < 2**15 else torch.int32
+        start = torch.tensor([corpus.start_token], dtype=narrow)
+        self._tokens = torch.cat([part.to(narrow) for document in corpus.documents for part in (start, document)])
+        begin, length, is_first = _cut(corpus, segment_length)
+        rows = math.ceil(len(begin) / batch_size)
+        missing = rows * batch_size - len(begin)
+        self._begin, self._length, self._reset = (
+            torch.cat([tensor, tensor.new_zeros(missing)]).view(batch_size, rows).T.contiguous()
+            for tensor in (begin, length, is_first)
+        )  # segment batch
+        self._reset[0] = True
+
+    def __len__(self) -> int:
+        """Return the number of steps."""
+        return math.ceil(len(self._begin) / self.segments_per_step)
+
+    def __getitem__(self, step: int) -> SegmentBatch:
+        """Return one step."""
+        if not 0 <= step < len(self):
+            raise IndexError(f"step must be in 0..{len(self) - 1}, got {step}")
+        part = slice(step * self.segments_per_step, (step + 1) * self.segments_per_step)
+        place = torch.arange(self.segment_length)
+        padding = place >= self._length[part, :, None]
+        index = (self._begin[part, :, None] + place).masked_fill(padding, 0)
+        inputs, targets = (self._tokens[index + shift].long().masked_fill(padding, 0) for shift in (0, 1))
+        return SegmentBatch(inputs, targets, padding, self._reset[part], self.bytes_per_token)
+
+    def __iter__(self) -> Iterator[SegmentBatch]:
+        """Yield all steps."""
+        return (self[step] for step in range(len(self)))
+
+
+class StreamLoader:
+    """The steps of one epoch, which can be left and taken up again in the middle.
+
+    Lightning stores ``state_dict`` with each checkpoint and gives it back before the first step.
+
+    Args:
+        streams: the text of this epoch.
+        epoch: its number, from 0.
+    """
+
+    def __init__(self, streams: TextStreams, epoch: int = 0) -> None:
+        self.streams, self.epoch = streams, epoch
+        self._used = 0
+
+    def __len__(self) -> int:
+        """Return the number of steps of the whole epoch."""
+        return len(self.streams)
+
+    def __iter__(self) -> Iterator[SegmentBatch]:
+        """Yield the steps that are left of the epoch."""
+        for step in range(self._used, len(self)):
+            self._used = step + 1  # before the batch is out: a checkpoint after its step must not see it again
+            yield self.streams[step]
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how far the epoch has come."""
+        return {"epoch": self.epoch, "used": self._used}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue where another loader stopped.
+
+        A run that ``max_steps`` ended within an epoch goes on with the next one, which begins with its first step.
+        """
+        self._used = state["used"] if state["epoch"] == self.epoch else 0
+
+
+def _cut(corpus: Corpus, segment_length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return where each segment begins among all tokens, how many it has, and whether it begins a document."""
+    begin, length, is_first = [], [], []
+    offset = 0
+    for document in corpus.documents:
+        within = torch.arange(0, len(document), segment_length)
+        begin.append(offset + within)
+        length.append((len(document) - within).clamp(max=segment_length))
+        is_first.append(within == 0)
+        offset += 1 + len(document)
+    return torch.cat(begin), torch.cat(length), torch.cat(is_first)

@@ -1,0 +1,223 @@
+"""Training and validation of a language model as a LightningModule that carries its memory from step to step."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from mnemic_core import MemoryState, TransformerConfig
+from mnemic_core.training import replay_backward, run_segments
+from mnemic_kit.provenance import provenance
+from mnemic_kit.resume import seed_step
+from mnemic_lm.checkpoints import FORMAT_VERSION, KIND
+from mnemic_lm.datamodule import TextData
+from mnemic_lm.model import LanguageModel, ProductKeyConfig, restore_state, total_nats
+from mnemic_lm.optimisation import parameter_groups, warmup_cosine
+from mnemic_lm.scoring import Tally
+from mnemic_lm.sizes import match_size as matched
+from mnemic_lm.streams import SegmentBatch
+from mnemic_lm.tokens import open_codec
+
+
+class LanguageTask(pl.LightningModule):
+    """Learns to predict the next token of streams of text; the memory goes from step to step without gradients.
+
+    Args:
+        transformer: sizes and memory of the network.
+        product_keys: sizes of a product-key memory before the head; none if null.
+        tokenizer: tokenizer file; the command line sets it to that of the data.
+        match_size: change ``ffn_dim`` so that the network has as many parameters as without memory.
+        lr: highest learning rate.
+        final_lr: the last learning rate as a share of the highest one.
+        warmup_steps: steps in which the learning rate rises; then it falls along a cosine until the last step.
+        weight_decay: of AdamW, on matrices.
+        memory_lr_scale: how many times faster the values of a product-key memory learn.
+        replay: compute activations of one segment at a time (memory replay back-propagation): equal gradients, less
+            memory, a third more time.
+        seed: of the noise in training steps; the command line sets it to ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        transformer: TransformerConfig = TransformerConfig(),  # noqa: B008  # frozen, shown in the help
+        product_keys: ProductKeyConfig | None = None,
+        tokenizer: Path | None = None,
+        match_size: bool = False,
+        lr: float = 2e-3,
+        final_lr: float = 0.1,
+        warmup_steps: int = 100,
+        weight_decay: float = 0.1,
+        memory_lr_scale: float = 10.0,
+        replay: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.codec = open_codec(tokenizer)
+        vocab_size = self.codec.num_tokens + 1
+        config = matched(transformer, vocab_size, product_keys) if match_size else transformer
+        self.model = LanguageModel(config, vocab_size, product_keys)
+        self.lr, self.final_lr, self.warmup_steps = lr, final_lr, warmup_steps
+        self.weight_decay, self.memory_lr_scale = weight_decay, memory_lr_scale
+        self.replay, self.seed = replay, seed
+        self._carried: MemoryState | None = None  # of the training streams
+        self._saved: dict[str, Tensor] | None = None  # the same as read from a checkpoint
+        self._scored: MemoryState | None = None  # of the streams of a validation or test
+        self._tally, self._bytes_per_token = Tally(), 1.0
+
+    def on_fit_start(self) -> None:
+        """Refuse what would train wrongly: several processes, and what memory replay has no part in."""
+        trainer = self.trainer
+        if trainer.world_size > 1:  # a checkpoint holds the streams of one
+            raise ValueError(f"streams belong to one process, got {trainer.world_size}: use --trainer.devices=1")
+        if self.replay and (trainer.accumulate_grad_batches > 1 or trainer.precision == "16-mixed"):
+            raise ValueError("model.replay goes with neither accumulate_grad_batches nor 16-mixed: use bf16-mixed")
+
+    def on_train_batch_start(self, batch: SegmentBatch, batch_idx: int) -> None:
+        """Make the noise of the step follow from its number, see ``mnemic_kit.resume``."""
+        seed_step(self.seed, self.global_rank, self.trainer.fit_loop.total_batch_idx)
+
+    def training_step(self, batch: SegmentBatch, batch_idx: int) -> Tensor:
+        """Return the loss of a token over some segments in a row of every stream."""
+        run = self._replay if self.replay else self._unroll
+        loss, state = run(batch, self._before(batch), (~batch.padding).sum().clamp(min=1))
+        self._carried = state.detach()
+        batch_size = batch.inputs.shape[1]
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch_size)
+        # Lightning's own count of logged steps is one off after a restart between two epochs.
+        self.log("step", float(self.global_step), batch_size=batch_size)
+        return loss
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Clear the gradients, but not those that memory replay has just left there."""
+        if not self.replay:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+
+    def backward(self, loss: Tensor, *arguments: Any, **keywords: Any) -> None:
+        """Back-propagate, unless memory replay already has."""
+        if not self.replay:
+            super().backward(loss, *arguments, **keywords)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin all streams anew."""
+        self._scored, self._tally = None, Tally()
+
+    def validation_step(self, batch: SegmentBatch, batch_idx: int) -> None:
+        """Score the next segments of every stream."""
+        state = self.model.init_state(batch.inputs.shape[1]) if self._scored is None else self._scored
+        for ids, targets, padding, reset in zip(batch.inputs, batch.targets, batch.padding, batch.reset, strict=True):
+            logits, state = self.model(ids, state, padding=padding, reset=reset)
+            self._tally = self._tally.add(logits, targets, padding)
+        self._scored = state
+        self._bytes_per_token = batch.bytes_per_token
+
+    def on_validation_epoch_end(self) -> None:
+        """Log bits per byte, which compares networks with different tokens."""
+        self._score("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Begin all streams anew."""
+        self.on_validation_epoch_start()
+
+    def test_step(self, batch: SegmentBatch, batch_idx: int) -> None:
+        """Score the next segments of every stream."""
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log bits per byte."""
+        self._score("test")
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return AdamW and its schedule by steps: a linear rise, then half a cosine."""
+        groups = parameter_groups(self.model, self.lr, self.weight_decay, self.memory_lr_scale)
+        optimizer = AdamW(groups, self.lr, betas=(0.9, 0.95))
+        share = partial(warmup_cosine, warmup=self.warmup_steps, total=self._total_steps(), final=self.final_lr)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, share), "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the memory of the streams, and what ``checkpoints.load_checkpoint`` needs, as plain data."""
+        metrics = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key.startswith("val/")}
+        product_keys = self.model.product_keys
+        checkpoint["mnemic"] = {
+            "kind": KIND,
+            "format_version": FORMAT_VERSION,
+            "transformer": asdict(self.model.config),
+            "product_keys": None if product_keys is None else asdict(product_keys),
+            "tokenizer": self.codec.source,
+            "vocab_size": self.model.vocab_size,
+            "segment_length": self._data.segment_length,
+            "provenance": provenance(
+                "mnemic-lm",
+                Path(__file__).parent,
+                seed=self.seed,
+                data=self._data.description,
+                step=self.global_step,
+                epoch=self.current_epoch,
+                metrics=metrics,
+            ),
+        }
+        if self._carried is not None:
+            checkpoint["mnemic"]["streams"] = self._carried.to_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the memory of the streams."""
+        self._saved = checkpoint["mnemic"].get("streams")
+
+    def _before(self, batch: SegmentBatch) -> MemoryState:
+        """Return what the step before left, or the run that this one goes on from."""
+        rows = batch.inputs.shape[1]
+        if self._saved is not None:
+            self._carried, self._saved = restore_state(self.model, self._saved, rows), None
+        return self.model.init_state(rows).detach() if self._carried is None else self._carried
+
+    def _unroll(self, batch: SegmentBatch, state: MemoryState, count: Tensor) -> tuple[Tensor, MemoryState]:
+        """Return the loss with the graph of all segments, and the last state."""
+        segments = list(self.model.embed(batch.inputs))
+        hidden, state = run_segments(
+            self.model.transformer, segments, state, paddings=list(batch.padding), reset=batch.reset
+        )
+        pieces = zip(hidden, batch.targets, batch.padding, strict=True)
+        nats = torch.stack([total_nats(self.model.head(piece), targets, padding) for piece, targets, padding in pieces])
+        return nats.sum() / count, state
+
+    def _replay(self, batch: SegmentBatch, state: MemoryState, count: Tensor) -> tuple[Tensor, MemoryState]:
+        """Leave the gradients, computed from one segment after the other; return loss and last state without them."""
+
+        def step(index: int, before: MemoryState) -> tuple[Tensor, MemoryState]:
+            logits, after = self.model(
+                batch.inputs[index], before, padding=batch.padding[index], reset=batch.reset[index]
+            )
+            return logits, after
+
+        def loss(logits: Tensor, index: int) -> Tensor:
+            return total_nats(logits, batch.targets[index], batch.padding[index]) / count
+
+        self.zero_grad()  # Lightning would do it only after this step
+        losses, state, _ = replay_backward(step, range(len(batch)), state, loss)
+        return torch.stack(losses).sum(), state
+
+    def _total_steps(self) -> int:
+        """Return the number of the last optimiser step."""
+        # Not Lightning's estimate: it opens the data before a checkpoint says where in the text to go on.
+        trainer, data = self.trainer, self._data
+        limits = [trainer.max_steps] if trainer.max_steps != -1 else []
+        if trainer.max_epochs not in (None, -1):
+            limits.append(trainer.max_epochs * data.steps_per_epoch // trainer.accumulate_grad_batches)
+        if not limits:
+            raise ValueError("the learning rate falls until the last step: give --trainer.max_steps or max_epochs")
+        return min(limits)
+
+    @property
+    def _data(self) -> TextData:
+        data: TextData = self.trainer.datamodule  # type: ignore[attr-defined]  # set where it is given
+        return data
+
+    def _score(self, split: str) -> None:
+        self.log(f"{split}/loss", self._tally.nats_per_token)
+        self.log(f"{split}/bits_per_byte", self._tally.bits_per_byte(self._bytes_per_token), prog_bar=True)

@@ -1,0 +1,99 @@
+"""Text files, plain or compressed, as one sequence of tokens."""
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mnemic_lm.tokens import Codec
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The documents of a text.
+
+    Attributes:
+        documents: the tokens of each, at least one token.
+        start_token: what stands before the first token of each.
+        num_bytes: bytes of all documents.
+    """
+
+    documents: tuple[Tensor, ...]
+    start_token: int
+    num_bytes: int
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all documents."""
+        return sum(len(document) for document in self.documents)
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes that a token stands for, on average."""
+        return self.num_bytes / self.num_tokens
+
+
+def read_corpus(paths: Sequence[Path], codec: Codec) -> Corpus:
+    """Read files and folders; each file is one document, and an empty one is left out.
+
+    Args:
+        paths: text files, plain or ``.gz``, and folders, which stand for the files in them and below, in the order of
+            their names and without hidden ones.
+        codec: makes tokens of bytes.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ValueError: if a file is damaged or cannot be encoded, or there is no text at all.
+
+    Example:
+        >>> import tempfile
+        >>> from mnemic_lm.tokens import ByteCodec
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("b", "a"):
+        ...     _ = (folder / name).write_text(2 * name)
+        >>> [document.tolist() for document in read_corpus([folder], ByteCodec()).documents]
+        [[97, 97], [98, 98]]
+    """
+    documents, num_bytes = [], 0
+    for path in (file for given in paths for file in _files(given)):
+        content = _read(path)
+        try:
+            tokens = codec.encode(content)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 ({error.reason}): a tokenizer needs text, bytes take any") from error
+        if len(tokens):
+            documents.append(tokens)
+            num_bytes += len(content)
+    if not documents:
+        raise ValueError(f"no text in {', '.join(map(str, paths))}: give a file that is not empty, or a folder of them")
+    return Corpus(tuple(documents), codec.num_tokens, num_bytes)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f"no text file or folder at {path}")
+    below = ((file, file.relative_to(path).parts) for file in path.rglob("*") if file.is_file())
+    return sorted(file for file, parts in below if not any(part.startswith(".") for part in parts))
+
+
+def _read(path: Path) -> bytes:
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    try:
+        with gzip.open(path) as file:
+            return file.read()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged or not compressed with gzip ({error}): copy it again") from error
+
+
+def shuffled(corpus: Corpus, seed: int, epoch: int) -> Corpus:
+    """Return the documents in an order that follows from seed and epoch."""
+    generator = torch.Generator().manual_seed((seed << 32) + epoch)
+    order = torch.randperm(len(corpus.documents), generator=generator).tolist()
+    return Corpus(tuple(corpus.documents[index] for index in order), corpus.start_token, corpus.num_bytes)

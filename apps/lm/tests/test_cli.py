@@ -1,0 +1,79 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnemic_lm import cli
+
+
+def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Return exit code and standard error."""
+    with pytest.raises(SystemExit) as exit_request:
+        cli.main(arguments)
+    return exit_request.value.code, capsys.readouterr().err
+
+
+def test_help_lists_every_command_without_importing_torch() -> None:
+    lines = ["import sys", "from mnemic_lm import cli", "try: cli.main(['--help'])"]
+    code = "\n".join([*lines, "except SystemExit: print('torch' in sys.modules)"])
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.endswith("False\n")
+    assert all(f"  {name} " in shown for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_request:
+        cli.main([command, "--help"])
+    assert exit_request.value.code == 0
+    assert "usage" in capsys.readouterr().out.lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train"], "invalid choice: 'train'"),
+        (["fit"], "data.train names no text"),
+        (["fit", "--config", "shakespear"], "shakespeare_bytes"),
+        (["fit", "--data.train=[absent.txt]", "--trainer.max_steps=1"], "no text file or folder at absent.txt"),
+        (["fit", "--data.train=[TEXT]", "--data.segment_length=0", "--trainer.max_steps=1"], "got 0"),
+        (["fit", "--data.train=[TEXT]", "--data.tokenizer=absent.json"], "no tokenizer file at absent.json"),
+        (["fit", "--model.transformer.memory=elephant"], "memory must be one of"),
+        (["fit", "--model.transformer.memory=product_key"], "expected a segment memory"),
+        (["fit", "--model.transformer.dim=33"], "dim must be a multiple"),
+        (["fit", "--data.train=[TEXT]", "--trainer.max_epochs=-1"], "give --trainer.max_steps"),
+        (["fit", "--data.train=[TEXT]", "--model.replay=true", "--trainer.accumulate_grad_batches=2"], "model.replay"),
+        (["evaluate", "--checkpoint", "absent.ckpt", "--data", "TEXT"], "no checkpoint at absent.ckpt"),
+        (["evaluate", "--checkpoint", "FOREIGN", "--data", "TEXT"], "no checkpoint of mnemic-lm"),
+        (["evaluate", "--checkpoint", "CHECKPOINT", "--data", "absent"], "no text file or folder"),
+        (["evaluate", "--checkpoint", "CHECKPOINT", "--data", "TEXT", "--contexts", "12"], "multiple of the segment"),
+        (["evaluate", "--checkpoint", "CHECKPOINT", "--data", "TEXT", "--memory-sizes", "0"], "capacity must be"),
+        (["generate", "--checkpoint", "CHECKPOINT", "--tokens", "-1"], "--tokens must be at least 0"),
+        (["generate", "--checkpoint", "CHECKPOINT", "--session", "absent/x"], "the folder absent does not exist"),
+        (["generate", "--checkpoint", "CHECKPOINT", "--session", "FOREIGN"], "no complete session"),
+        (["compare", "--memories", "elephant"], "elephant"),
+    ],
+    ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    expected: str,
+    checkpoint: Path,
+    text: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    places = {"TEXT": str(text), "CHECKPOINT": str(checkpoint), "FOREIGN": "foreign.ckpt"}
+    for name, place in places.items():
+        arguments = [word.replace(name, place) for word in arguments]
+    code, message = run(arguments, capsys)
+    assert code == 2
+    last = message.splitlines()[-1]
+    assert last.startswith("mnemic-lm: error: ")
+    assert expected in last

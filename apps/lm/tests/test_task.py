@@ -1,0 +1,188 @@
+import csv
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch.testing import assert_close
+
+from mnemic_core import MemoryState, TransformerConfig
+from mnemic_lm.checkpoints import load_checkpoint
+from mnemic_lm.commands import train
+from mnemic_lm.datamodule import TextData
+from mnemic_lm.model import ProductKeyConfig
+from mnemic_lm.scoring import score
+from mnemic_lm.streams import SegmentBatch
+from mnemic_lm.task import LanguageTask
+from mnemic_lm.text import read_corpus
+from mnemic_lm.tokens import ByteCodec
+
+TINY = """
+trainer:
+  accelerator: cpu
+  max_epochs: 2
+  log_every_n_steps: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+last_checkpoint: {every_n_train_steps: 1}
+model:
+  transformer: {dim: 16, num_layers: 2, num_heads: 2, ffn_dim: 16, dropout: 0.1, memory: MEMORY}
+  warmup_steps: 2
+data: {train: [FOLDER], segment_length: 8, batch_size: 2, bptt: 2}
+"""
+
+
+LEARNED_START = "slot_attention, memory_options: {num_slots: 3, num_heads: 2}"
+
+
+@pytest.fixture(params=["window", LEARNED_START])
+def config(request: pytest.FixtureRequest, tmp_path: Path, text: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY.replace("MEMORY", request.param).replace("FOLDER", str(text)))
+    return path
+
+
+def trainer(root: Path, **options: object) -> Trainer:
+    defaults = {"max_steps": 3, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    return Trainer(logger=False, **{**train.TRAINER_DEFAULTS, "default_root_dir": root, **defaults, **options})
+
+
+def data(text: Path, **options: object) -> TextData:
+    return TextData([text], [text], **{"segment_length": 8, "batch_size": 2, "bptt": 3, **options})
+
+
+def losses(root: Path) -> dict[int, str]:
+    """Return the loss of each step over all starts of a run, the latest start last."""
+    found: dict[int, str] = {}
+    for path in sorted(root.glob("logs/version_*/metrics.csv")):
+        with path.open() as file:
+            found |= {int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]}
+    return found
+
+
+class Stop(Callback):
+    """Ends training without any farewell after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
+        if trainer.fit_loop.total_batch_idx == self.steps:
+            raise RuntimeError("killed")
+
+
+def test_a_run_stopped_anywhere_continues_with_its_memory_on_the_same_loss_curve(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train.main("fit", ["--config", str(config), f"--trainer.default_root_dir={tmp_path / 'whole'}"])
+    arguments = ["--config", str(config), f"--trainer.default_root_dir={tmp_path / 'broken'}", "--resume"]
+    for steps in (2, 6, 9):  # in the first epoch, between the two, in the second
+        monkeypatch.setitem(train.TRAINER_DEFAULTS, "callbacks", [Stop(steps)])
+        with pytest.raises(RuntimeError, match="killed"):
+            train.main("fit", arguments)
+    monkeypatch.delitem(train.TRAINER_DEFAULTS, "callbacks")
+    train.main("fit", arguments)
+    whole = losses(tmp_path / "whole")
+    assert len(whole) == 12  # 22 segments of 8 bytes in 2 streams, 2 a step, twice
+    assert losses(tmp_path / "broken") == whole
+
+
+@pytest.mark.slow
+def test_a_killed_process_continues_on_the_same_loss_curve(config: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mnemic_lm", "fit", "--config", str(config), "--trainer.max_epochs=20", "--resume"]
+    subprocess.run([*command, f"--trainer.default_root_dir={tmp_path / 'whole'}"], check=True, capture_output=True)
+    root = tmp_path / "killed"
+    command = [*command, f"--trainer.default_root_dir={root}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(losses(root)) < 9:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run(command, check=True, capture_output=True)
+    assert losses(root) == losses(tmp_path / "whole")
+
+
+def test_a_run_that_was_long_enough_can_be_made_longer(tmp_path: Path, text: Path) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY.replace("MEMORY", "window").replace("FOLDER", str(text)))
+    arguments = ["--config", str(config), f"--trainer.default_root_dir={tmp_path}", "--resume"]
+    for steps in (2, 2, 9):
+        run = train.main("fit", [*arguments, f"--trainer.max_steps={steps}"])
+        assert run.trainer.global_step == steps
+
+
+@pytest.mark.parametrize("memory", ["window", "slot_attention", "none"])
+def test_memory_replay_leaves_the_gradients_of_back_propagation(tmp_path: Path, text: Path, memory: str) -> None:
+    options = {"num_slots": 3, "num_heads": 2} if memory == "slot_attention" else {}
+    transformer = TransformerConfig(16, 2, 2, 16, memory, options, dropout=0.1)
+    weights = []
+    for replay in (False, True):
+        torch.manual_seed(0)
+        task = LanguageTask(transformer, replay=replay, lr=0.01, warmup_steps=1)
+        trainer(tmp_path).fit(task, data(text))
+        weights.append(task.model.state_dict())
+    assert_close(weights[0], weights[1], atol=2e-5, rtol=1e-4)
+
+
+def test_training_carries_the_memory_from_step_to_step_without_gradients(tmp_path: Path, text: Path) -> None:
+    seen: list[tuple[MemoryState, torch.Tensor]] = []
+
+    class Watched(LanguageTask):
+        def _unroll(self, batch: SegmentBatch, state: MemoryState, *arguments: object) -> object:
+            seen.append((state, batch.reset))
+            return super()._unroll(batch, state, *arguments)
+
+    trainer(tmp_path).fit(Watched(TransformerConfig(16, 1, 2, 16, "window", {"capacity": 99})), data(text))
+    assert [int(state.tensors()["layers.0:RingBuffer.count"].max()) for state, _ in seen] == [0, 24, 48]
+    assert not any(tensor.requires_grad for state, _ in seen for tensor in state.tensors().values())
+    assert [bool(reset.any(1)[0]) for _, reset in seen][:2] == [True, False]
+
+
+def test_validation_and_test_give_the_bits_of_the_text(tmp_path: Path, text: Path) -> None:
+    task, run, texts = LanguageTask(TransformerConfig(16, 1, 2, 16, "window")), trainer(tmp_path), data(text)
+    found = run.validate(task, texts, verbose=False)[0] | run.test(task, texts, verbose=False)[0]
+    expected = score(task.model, read_corpus([text], ByteCodec()), 8, batch_size=2)
+    assert found["val/bits_per_byte"] == found["test/bits_per_byte"] == pytest.approx(expected)
+    assert found["val/loss"] == pytest.approx(expected * math.log(2))
+
+
+def test_a_checkpoint_is_the_model_with_all_that_belongs_to_it(tmp_path: Path, text: Path) -> None:
+    keys = ProductKeyConfig(sub_keys=4, num_heads=1, k=2, key_dim=4)
+    transformer = TransformerConfig(16, 2, 2, 64, "window", {"capacity": 3}, memory_layers=(1,))
+    task, run = LanguageTask(transformer, keys, match_size=True, seed=4), trainer(tmp_path)
+    run.fit(task, data(text))
+    run.save_checkpoint(tmp_path / "some.ckpt")
+    loaded = load_checkpoint(tmp_path / "some.ckpt", "cpu")
+    assert (loaded.model.config, loaded.model.product_keys) == (task.model.config, keys)
+    assert loaded.model.config.ffn_dim < 64
+    assert_close(loaded.model.state_dict(), task.model.state_dict(), atol=0.0, rtol=0.0)
+    assert (loaded.segment_length, loaded.codec.num_tokens) == (8, 256)
+    made = loaded.provenance
+    assert (made["seed"], made["step"], made["package"], made["data"]) == (4, 3, "mnemic-lm", text.name)
+
+
+def test_the_learning_rate_rises_and_falls_and_values_learn_faster(tmp_path: Path, text: Path) -> None:
+    keys = ProductKeyConfig(sub_keys=4, num_heads=1, k=2, key_dim=4)
+    task = LanguageTask(TransformerConfig(16, 1, 2, 16), keys, lr=1.0, final_lr=0.1, warmup_steps=2)
+    trainer(tmp_path, max_steps=8).fit(task, data(text))
+    schedule = task.lr_schedulers()
+    rates = [schedule.lr_lambdas[0](step) for step in range(9)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[5] == pytest.approx(0.55)
+    assert rates[8] == pytest.approx(0.1)
+    assert [group["lr"] for group in task.optimizers().param_groups] == pytest.approx([0.1, 0.1, 1.0])
+    assert sum(len(group["params"]) for group in task.optimizers().param_groups) == len(list(task.parameters()))
+
+
+def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = LanguageTask(TransformerConfig(16, 1, 2, 16))
+    task.trainer = trainer(tmp_path)
+    monkeypatch.setattr(Trainer, "world_size", property(lambda _: 2))
+    with pytest.raises(ValueError, match="streams belong to one process, got 2"):
+        task.on_fit_start()
