@@ -1,8 +1,8 @@
 """``make train-demo``: train the checkpoint that the demo ships.
 
-Two stages with the network and data of ``memotr_pets``: a detector on single frames, then, with the backbone fixed,
-all the rest on clips. They train on generated sequences and, where it lies beside the repository, on the real training
-clip. Call it again after an interruption: it goes on where it was.
+Three stages with the network and data of ``memotr_pets``: a detector on single frames; then, with the backbone fixed,
+all the rest on clips; then everything on clips, more of them enlarged. They train on generated sequences and, where it
+lies beside the repository, on the real training clip. Call it again after an interruption: it goes on where it was.
 """
 
 from importlib.util import find_spec
@@ -17,13 +17,15 @@ from mnemic_vision.memotr.checkpoint import load_model, save_model
 GENERATED = "{name: generated, world: {num_sequences: %d, num_frames: 20, size: [288, 384], seed: %d}}"
 # Without gradients of the backbone a step takes half the time on a CPU: twice as many steps.
 CLIPS = ["--model.frozen=[backbone]", "--trainer.check_val_every_n_epoch=1"]
+# People who come near the camera are larger than nearly all in the training clip.
+TUNE = ["--model.lr=1e-4", "--model.lr_backbone=5e-5", "--data.augmentation.crop_prob=0.8", CLIPS[1]]
 
 
 def train_demo(
     out: Path = Path("runs/train_demo"),
     real: Path = Path("../shared/data/tracking"),
     backbone_weights: Path | None = None,
-    epochs: tuple[int, int] = (10, 5),
+    epochs: tuple[int, int, int] = (10, 5, 2),
     checkpoint: Path = SHIPPED,
     options: tuple[str, ...] = (),
 ) -> None:
@@ -34,7 +36,7 @@ def train_demo(
         real: folder with ``train`` and ``val`` sequences to use besides generated ones, if it exists.
         backbone_weights: ImageNet weights of tf_efficientnet_lite0; None: those of the package that
             ``make train-demo`` installs.
-        epochs: of the two stages.
+        epochs: of the three stages.
         checkpoint: file to write.
         options: further options of fit for all stages.
     """
@@ -46,7 +48,7 @@ def train_demo(
     detector = ["--data.clip_lengths={0: 1}", "--data.batch_size=4"]
     detector.append(f"--model.backbone_weights={backbone_weights or packaged_weights()}")
     last = None
-    for name, length, extra in zip(("detector", "clips"), epochs, (detector, CLIPS), strict=True):
+    for name, length, extra in zip(("detector", "clips", "tune"), epochs, (detector, CLIPS, TUNE), strict=True):
         start = [] if last is None else [f"--model.init_checkpoint={last}"]
         last = _stage(out / name, length, [*shared, *extra, *start, *options])
     best = last.with_name("best.ckpt")
@@ -71,7 +73,7 @@ def packaged_weights() -> Path:
 
 def _stage(folder: Path, epochs: int, arguments: list[str]) -> Path:
     """Train one stage, or go on with it, and return its last checkpoint."""
-    drops = f"--model.lr_drops=[{epochs * 3 // 5}, {epochs * 17 // 20}]"
+    drops = f"--model.lr_drops={sorted({epochs * 3 // 5, epochs * 17 // 20})}"
     where = [f"--trainer.default_root_dir={folder}", f"--trainer.max_epochs={epochs}", drops]
     train.main("fit", [*arguments, *where, "--resume"])
     return folder / "checkpoints" / "last.ckpt"
