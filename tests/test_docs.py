@@ -12,7 +12,9 @@ from types import ModuleType
 
 import pytest
 
-from mnemic_track.cli import COMMANDS
+from mnemic_algorithms.cli import COMMANDS as ALGORITHMS
+from mnemic_lm.cli import COMMANDS as LM
+from mnemic_track.cli import COMMANDS as TRACK
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -25,6 +27,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # An option's line of a help page: flags, then after two spaces or on the next lines what it does.
 OPTION = re.compile(r"^  (-\S(?:.*?\S)??)(?:  +|\n {3,}|$)((?:.*)(?:\n {3,}.*)*)", re.MULTILINE)
 UNDOCUMENTED_IN_TREE = {"__init__.py", "py.typed"}
+PROGRAMS = {"mnemic-track": TRACK.keys(), "mnemic-lm": LM.keys(), "mnemic-algorithms": ALGORITHMS.keys()}
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:
@@ -62,8 +65,8 @@ def test_commands_of_shell_blocks_exist(page: str, line: str) -> None:
         return
     name = PurePosixPath(program).name
     assert name in {"python3", "git", "cd"} or (BIN / name).exists(), f"{page}: no program {name}"
-    if name == "mnemic-track":
-        help_page = help_of(arguments[0])
+    if name in PROGRAMS:
+        help_page = help_of(name, arguments[0])
         unknown = [word for word in arguments if word.startswith("--") and word.partition("=")[0] not in help_page]
         assert not unknown, f"{page}: {name} {arguments[0]} has no {unknown}"
 
@@ -82,9 +85,9 @@ def test_make_alone_prints_every_target() -> None:
 
 
 @cache
-def help_of(command: str) -> str:
+def help_of(program: str, command: str) -> str:
     result = subprocess.run(
-        [BIN / "mnemic-track", command, "--help"],
+        [BIN / program, command, "--help"],
         capture_output=True,
         text=True,
         check=False,
@@ -100,10 +103,17 @@ def unexplained(help_page: str) -> list[str]:
 
 
 # validate, test and predict are the parser of fit once more.
-@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"validate", "test", "predict"}))
-def test_every_option_has_help(command: str) -> None:
-    silent = unexplained(help_of(command))
-    assert not silent, f"options of `mnemic-track {command}` without help: {silent}"
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        (name, command)
+        for name, known in PROGRAMS.items()
+        for command in sorted(known - {"validate", "test", "predict"})
+    ],
+)
+def test_every_option_has_help(program: str, command: str) -> None:
+    silent = unexplained(help_of(program, command))
+    assert not silent, f"options of `{program} {command}` without help: {silent}"
 
 
 def test_an_option_without_help_would_be_found() -> None:
