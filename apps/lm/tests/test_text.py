@@ -28,7 +28,7 @@ def test_any_bytes_are_a_text(tmp_path: Path) -> None:
     assert contents(read_corpus([tmp_path / "binary"], ByteCodec())) == [bytes(range(256))]
 
 
-@pytest.mark.parametrize("damaged", [b"no gzip", gzip.compress(bytes(1000))[:-9]])
+@pytest.mark.parametrize("damaged", [b"no gzip", gzip.compress(bytes(1000))[:-9]], ids=["no gzip", "truncated"])
 def test_a_damaged_file_is_named(tmp_path: Path, damaged: bytes) -> None:
     (tmp_path / "bad.gz").write_bytes(damaged)
     with pytest.raises(ValueError, match=r"bad\.gz is damaged"):
