@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnemic_algorithms.checkpoints import find_device, load_model
+from mnemic_algorithms.checkpoints import load_model
+from mnemic_kit.devices import find_device
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,13 @@
 """Trained machines read from Lightning checkpoints."""
 
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
+from typing import Any
 
 from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
 from mnemic_core.loading import read_checkpoint
 from mnemic_core.tasks import create_task
 
 KIND, FORMAT_VERSION = "algorithms", 1
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 def load_model(path: str | Path) -> tuple[AlgorithmModel, dict[str, Any]]:
@@ -35,14 +31,3 @@ def load_model(path: str | Path) -> tuple[AlgorithmModel, dict[str, Any]]:
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit the machine it names: {error}") from error
     return model.eval(), facts["provenance"]
-
-
-def find_device(name: Device) -> torch.device:
-    """Return the device of a name; ``auto`` takes a GPU where there is one.
-
-    Raises:
-        ValueError: if there is no such device in this machine.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: this machine has no usable CUDA device, use cpu or auto")
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))

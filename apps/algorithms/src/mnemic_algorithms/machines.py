@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mnemic_algorithms.sizes import Sizes, memory_options
 from mnemic_core import LayerStates, MemoryState, TransformerConfig, build_transformer, find_mechanism, list_mechanisms
-from mnemic_core.machines.recurrent import RecurrentMachine, SteppedMachine, initialise
+from mnemic_core.machines.recurrent import RecurrentMachine, SteppedMachine
 from mnemic_core.machines.stack_machine import StackCell
 from mnemic_core.machines.tape_machine import TapeCell
 from mnemic_core.machines.turing_memory import NeuralTuringMemory
@@ -105,12 +105,8 @@ class AlgorithmModel(TaskModel):
     """
 
     def __init__(self, config: MachineConfig, task: AlgorithmicTask) -> None:
-        memory = build_machine(config, task.input_size + 1)
-        super().__init__(memory, task)
+        super().__init__(build_machine(config, task.input_size + 1), task)
         self.config = config
-        if isinstance(memory, SegmentedModel | ControlledMemory):  # these are wider than the tokens that they take
-            self.head = nn.Linear(memory.out_dim, task.output_size)
-            initialise(self.head)
 
 
 class SegmentedModel(SegmentMemory[MemoryState]):

@@ -3,37 +3,21 @@
 Matplotlib (``pip install mnemic-algorithms[plots]``) is imported when a figure is drawn; no display is needed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.figures import COLOURS, open_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Curve: TypeAlias = Mapping[int, float]  # accuracy, 0 to 1, by length
 
-# Colours of Okabe and Ito, told apart by readers with any colour vision; the second round is dashed.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+# More lines than colours: the second round is dashed.
+_COLOURS = (*COLOURS, "#000000")
 _DASHES = ("-", "--", ":", "-.")
-_STYLE: dict[Any, Any] = {  # the stubs of matplotlib list every key as a literal
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#808080",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-}
 
 
 def can_plot() -> bool:
@@ -59,7 +43,7 @@ def plot_accuracy(
     """
     if not curves or not all(curves.values()):
         raise ValueError(f"expected a curve of at least one seed for each machine, got {sorted(curves)}")
-    with _figure(path, 6.5, 3.6) as figure:
+    with open_figure(path, 6.5, 3.6, program="mnemic-algorithms") as figure:
         axes = figure.subplots()
         for index, (name, seeds) in enumerate(curves.items()):
             lengths = sorted(set.intersection(*(set(curve) for curve in seeds)))
@@ -87,7 +71,7 @@ def plot_costs(results: Mapping[str, Mapping[str, Any]], path: str | Path) -> No
     """
     if not results:
         raise ValueError("expected the results of at least one mechanism, got none")
-    with _figure(path, 10.0, 6.5) as figure:
+    with open_figure(path, 10.0, 6.5, program="mnemic-algorithms") as figure:
         (time, peak), (size, recall) = figure.subplots(2, 2)
         for index, (name, result) in enumerate(results.items()):
             tokens = [point["tokens"] for point in result["stream"]]
@@ -117,22 +101,3 @@ def _bars(axes: "Axes", values: Mapping[str, int | float]) -> None:
 
 def _look(index: int) -> dict[str, Any]:
     return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)]}
-
-
-@contextmanager
-def _figure(path: str | Path, width: float, height: float) -> Iterator["Figure"]:
-    """An empty figure in our style (sizes in inches) that is written when the block ends."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure  # not pyplot, which would look for a display
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "plots need matplotlib; install it with: pip install 'mnemic-algorithms[plots]'"
-        ) from error
-    kind = Path(path).suffix.lower().removeprefix(".")
-    if kind not in {"png", "svg", "pdf"}:
-        raise ValueError(f"a plot is written as .png, .svg or .pdf, got {path}")
-    with rc_context(_STYLE), atomic_write(path, "wb") as file:
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure
-        figure.savefig(file, format=kind, dpi=160)

@@ -1,6 +1,6 @@
 """Command lines made of the signature and the docstring of a function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from inspect import signature
 from itertools import zip_longest
 from typing import Any
@@ -27,6 +27,31 @@ def call(function: Callable[..., Any], program: str, arguments: list[str], *, as
         for word, following in zip_longest(words, words[1:])
     ]
     function(**parser.instantiate(parser.parse_args(spelt)))
+
+
+def join_lists(arguments: list[str], names: Collection[str]) -> list[str]:
+    """Return the arguments with ``--seeds 0 1 2`` in the form of a config, ``--seeds [0, 1, 2]``.
+
+    Args:
+        arguments: words of a command line.
+        names: options that take lists, with their dashes; no value may begin with a dash.
+
+    Example:
+        >>> join_lists(["--seeds", "0", "1", "--out", "x"], {"--seeds"})
+        ['--seeds', '[0, 1]', '--out', 'x']
+    """
+    joined: list[str] = []
+    values: list[str] = []
+    for word in [*arguments, "--"]:
+        if joined and joined[-1] in names and not word.startswith("-"):
+            values.append(word)
+            continue
+        if values:
+            is_list = len(values) == 1 and values[0].startswith("[")
+            joined.append(values[0] if is_list else f"[{', '.join(values)}]")
+            values = []
+        joined.append(word)
+    return joined[:-1]
 
 
 def _underscored(word: str) -> str:

@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
+from typing import Any
 
 from mnemic_core import TransformerConfig
 from mnemic_core.loading import read_checkpoint
+from mnemic_kit.devices import Device, find_device
 from mnemic_lm.model import LanguageModel, ProductKeyConfig, memory_size
 from mnemic_lm.tokens import Codec, restore_codec
 
 KIND, FORMAT_VERSION = "language_model", 1
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -72,14 +69,3 @@ def with_memory_size(model: LanguageModel, size: int) -> LanguageModel:
     changed = LanguageModel(replace(model.config, memory_options=options), model.vocab_size, model.product_keys)
     changed.load_state_dict(model.state_dict())
     return changed.eval().to(model.embedding.weight.device)
-
-
-def find_device(name: Device) -> torch.device:
-    """Return the device of a name; ``auto`` is a GPU where there is one.
-
-    Raises:
-        ValueError: if there is no such device in this machine.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: this machine has no usable CUDA device, use cpu or auto")
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))

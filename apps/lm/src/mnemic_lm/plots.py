@@ -3,32 +3,10 @@
 Matplotlib (``pip install mnemic-lm[plots]``) is imported when a figure is drawn; no display is needed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from mnemic_kit.atomic_files import atomic_write
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# Colours of Okabe and Ito, told apart by readers with any colour vision.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
-_STYLE: dict[Any, Any] = {  # the stubs of matplotlib list every key as a literal
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#808080",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-}
+from mnemic_kit.figures import COLOURS, open_figure
 
 
 def plot_curves(curves: Mapping[str, Mapping[int, float]], marks: Mapping[str, float], path: Path) -> None:
@@ -46,13 +24,13 @@ def plot_curves(curves: Mapping[str, Mapping[int, float]], marks: Mapping[str, f
     drawn = {name: curve for name, curve in curves.items() if curve}
     if not drawn:
         raise ValueError("expected at least one curve with points, got none")
-    with _figure(path, width=max(5.0, 3.8 * len(drawn)), height=3.2) as figure:
+    with open_figure(path, width=max(5.0, 3.8 * len(drawn)), height=3.2, program="mnemic-lm") as figure:
         panels = figure.subplots(1, len(drawn), squeeze=False)[0]
         for axes, (name, curve) in zip(panels, drawn.items(), strict=True):
             sizes = sorted(curve)
-            axes.plot(sizes, [curve[size] for size in sizes], marker="o", color=_COLOURS[0])
+            axes.plot(sizes, [curve[size] for size in sizes], marker="o", color=COLOURS[0])
             for index, (mark, level) in enumerate(marks.items(), 1):
-                axes.axhline(level, color=_COLOURS[index % len(_COLOURS)], linestyle="--", label=mark)
+                axes.axhline(level, color=COLOURS[index % len(COLOURS)], linestyle="--", label=mark)
             axes.set_xscale("log", base=2)
             axes.set_xticks(sizes, [str(size) for size in sizes])
             axes.minorticks_off()
@@ -76,30 +54,13 @@ def plot_comparison(table: Mapping[str, Sequence[Mapping[str, float]]], path: Pa
     if not table or not all(table.values()):
         raise ValueError(f"expected the scores of at least one seed for each memory, got {sorted(table)}")
     looks = {"bits_per_byte": ("memory", "o"), "off": ("memory off", "x"), "shuffled": ("memory of another text", "+")}
-    with _figure(path, width=6.5, height=0.9 + 0.4 * len(table)) as figure:
+    with open_figure(path, width=6.5, height=0.9 + 0.4 * len(table), program="mnemic-lm") as figure:
         axes = figure.subplots()
         for index, (score, (label, marker)) in enumerate(looks.items()):
             points = [(run[score], row) for row, runs in enumerate(table.values()) for run in runs]
             values, rows = zip(*points, strict=True)
-            axes.scatter(values, rows, marker=marker, color=_COLOURS[index], label=label, zorder=3)
+            axes.scatter(values, rows, marker=marker, color=COLOURS[index], label=label, zorder=3)
         axes.set_yticks(range(len(table)), list(table))
         axes.set_ylim(len(table) - 0.5, -0.5)
         axes.set_xlabel("bits per byte, lower is better")
         figure.legend(loc="outside upper center", ncols=len(looks))
-
-
-@contextmanager
-def _figure(path: Path, width: float, height: float) -> Iterator["Figure"]:
-    """An empty figure in our style (sizes in inches) that is written when the block ends."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure  # not pyplot, which would look for a display
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("plots need matplotlib; install it with: pip install 'mnemic-lm[plots]'") from error
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in {"png", "svg", "pdf"}:
-        raise ValueError(f"a plot is written as .png, .svg or .pdf, got {path}")
-    with rc_context(_STYLE), atomic_write(path, "wb") as file:
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure
-        figure.savefig(file, format=kind, dpi=160)

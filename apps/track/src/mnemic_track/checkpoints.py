@@ -4,15 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
+from mnemic_kit.devices import Device, find_device
 from mnemic_vision.memotr import Memotr, Tracker
 from mnemic_vision.memotr.checkpoint import TrackerSettings, load_model
 
 SHIPPED = Path(__file__).parent / "checkpoints" / "memotr_small.safetensors"
 
 MemoryName = Literal["none", "window", "exponential"]
-Device = Literal["auto", "cpu", "cuda"]
 
 
 def open_tracker(
@@ -60,14 +58,3 @@ def with_memory(model: Memotr, memory: MemoryName) -> Memotr:
     changed = Memotr(replace(model.config, memory=memory, memory_options=None))
     changed.load_state_dict(model.state_dict())
     return changed.eval()
-
-
-def find_device(name: Device) -> torch.device:
-    """Return the device of a name.
-
-    Raises:
-        ValueError: there is no such device in this machine.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: this machine has no usable CUDA device, use cpu or auto")
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))

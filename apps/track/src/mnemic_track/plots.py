@@ -4,36 +4,18 @@ Matplotlib (``pip install mnemic-track[plots]``) is imported when a figure is dr
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.figures import COLOURS, open_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 History: TypeAlias = Sequence[Mapping[str, float | int | None]]  # one mapping a frame, from name to number
 
-# Colours of Okabe and Ito, told apart by readers with any colour vision.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
-_STYLE: dict[Any, Any] = {  # the stubs of matplotlib list every key as a literal
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#808080",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-}
 
 _SCORES = {"hota": "HOTA", "deta": "DetA", "assa": "AssA", "mota": "MOTA", "idf1": "IDF1"}
 
@@ -76,7 +58,7 @@ def plot_memory(history: History, path: str | Path) -> None:
     panels = [panel for panel in _MEMORY_PANELS if any(_has_numbers(history, name) for name in panel.lines)]
     if not panels:
         raise ValueError(f"the memory history of {len(history)} frames holds no number to draw")
-    with _figure(path, width=7.5, height=0.9 + 1.5 * len(panels)) as figure:
+    with open_figure(path, width=7.5, height=0.9 + 1.5 * len(panels), program="mnemic-track") as figure:
         all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, panel in zip(all_axes, panels, strict=True):
             _draw_panel(axes, panel, frames, history)
@@ -92,7 +74,7 @@ def _draw_panel(axes: "Axes", panel: _Panel, frames: Sequence[float | int], hist
     for index, (name, label) in enumerate(panel.lines.items()):
         if _has_numbers(history, name):
             numbers = [math.nan if (value := entry.get(name)) is None else value for entry in history]
-            colour, dashes = ("#808080", "--") if name == "capacity" else (_COLOURS[index], "-")
+            colour, dashes = ("#808080", "--") if name == "capacity" else (COLOURS[index], "-")
             width = 2.4 - 0.6 * index  # a line that is covered by the next shows on both sides of it
             axes.plot(frames, numbers, label=label, color=colour, linestyle=dashes, linewidth=width)
     axes.set_title(panel.title)
@@ -115,11 +97,11 @@ def plot_scores(table: Mapping[str, Sequence[Mapping[str, float | int]]], path: 
     """
     if not table or not all(table.values()):
         raise ValueError(f"expected the scores of at least one seed for each memory, got {sorted(table)}")
-    with _figure(path, width=7.5, height=3.6) as figure:
+    with open_figure(path, width=7.5, height=3.6, program="mnemic-track") as figure:
         shares, switches = figure.subplots(1, 2, width_ratios=[5, 1.2])
         for index, (memory, seeds) in enumerate(table.items()):
             place = 0.8 * ((index + 0.5) / len(table) - 0.5)
-            look = {"width": 0.72 / len(table), "color": _COLOURS[index % len(_COLOURS)], "label": memory}
+            look = {"width": 0.72 / len(table), "color": COLOURS[index % len(COLOURS)], "label": memory}
             for column, score in enumerate(_SCORES):
                 _draw_bar(shares, column + place, [100 * seed[score] for seed in seeds], "{:.1f}", look)
             _draw_bar(switches, place, [seed["id_switches"] for seed in seeds], "{:.0f}", look)
@@ -144,22 +126,3 @@ def _draw_bar(axes: "Axes", place: float, seeds: Sequence[float | int], number: 
     above = (0, 3 if mean >= 0 else -10)
     top = max(*seeds, mean) if mean >= 0 else min(*seeds, mean)
     axes.annotate(number.format(mean), (place, top), above, textcoords="offset points", ha="center", fontsize=7.5)
-
-
-@contextmanager
-def _figure(path: str | Path, width: float, height: float) -> Iterator["Figure"]:
-    """An empty figure in our style (sizes in inches) that is written when the block ends."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure  # not pyplot, which would look for a display
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "plots need matplotlib; install it with: pip install 'mnemic-track[plots]'"
-        ) from error
-    kind = Path(path).suffix.lower().removeprefix(".")
-    if kind not in {"png", "svg", "pdf"}:
-        raise ValueError(f"a plot is written as .png, .svg or .pdf, got {path}")
-    with rc_context(_STYLE), atomic_write(path, "wb") as file:
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure
-        figure.savefig(file, format=kind, dpi=160)

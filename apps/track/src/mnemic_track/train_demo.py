@@ -15,10 +15,11 @@ from mnemic_track.commands import train
 from mnemic_vision.memotr.checkpoint import load_model, save_model
 
 GENERATED = "{name: generated, world: {num_sequences: %d, num_frames: 20, size: [288, 384], seed: %d}}"
+VALIDATED = "--trainer.check_val_every_n_epoch=1"
 # Without gradients of the backbone a step takes half the time on a CPU: twice as many steps.
-CLIPS = ["--model.frozen=[backbone]", "--trainer.check_val_every_n_epoch=1"]
+CLIPS = ["--model.frozen=[backbone]", VALIDATED]
 # People who come near the camera are larger than nearly all in the training clip.
-TUNE = ["--model.lr=1e-4", "--model.lr_backbone=5e-5", "--data.augmentation.crop_prob=0.8", CLIPS[1]]
+TUNE = ["--model.lr=1e-4", "--model.lr_backbone=5e-5", "--data.augmentation.crop_prob=0.8", VALIDATED]
 
 
 def train_demo(

@@ -4,6 +4,7 @@ The three axes are those of the review "Memory-Augmented Transformers" (arXiv:25
 them is this project's reading. The entries themselves are in `mechanisms`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from mnemic_core.mechanism import Mechanism
@@ -68,7 +69,7 @@ def mechanism_table() -> str:
         axes = [", ".join(entry.objective), entry.representation, ", ".join(entry.integration)]
         operations = [entry.read, entry.write, entry.forget, entry.capacity]
         rows.append([f"`{entry.name}`", f"`{entry.cls.__name__}`", source, *axes, *operations])
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def cost_table() -> str:
@@ -80,8 +81,9 @@ def cost_table() -> str:
         policies = {"stored": "none", "never": "all"}
         policy = ", ".join(policies[name] for name in entry.detach) or "-"
         rows.append([f"`{entry.name}`", entry.place, "yes" if entry.is_causal else "no", entry.cost, size, policy])
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
-def _table(head: tuple[str, ...], rows: list[list[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))

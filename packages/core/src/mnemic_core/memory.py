@@ -23,6 +23,9 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
         dim: width of tokens.
         detach: ``"never"`` lets gradients cross every segment (a driver may still cut them), ``"stored"`` gives
             nothing that is stored a gradient.
+
+    Attributes:
+        out_dim: width of outputs, ``dim`` where a mechanism does not say otherwise.
     """
 
     def __init__(self, dim: int, detach: Detach) -> None:
@@ -32,6 +35,7 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
         if detach not in get_args(Detach):
             raise ValueError(f"detach must be one of {', '.join(get_args(Detach))}, got {detach!r}")
         self.dim = dim
+        self.out_dim = dim
         self.detach: Detach = detach
 
     @abstractmethod

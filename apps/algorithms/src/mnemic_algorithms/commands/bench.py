@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 
-from mnemic_algorithms.checkpoints import Device, find_device
 from mnemic_algorithms.measure import POINTS, measure, one_thread
 from mnemic_algorithms.output import dumps, machine_facts, markdown_table, show, write_json, write_text
 from mnemic_algorithms.plots import can_plot, plot_costs
 from mnemic_algorithms.sizes import Sizes, build_memory
-from mnemic_algorithms.words import join_lists
 from mnemic_core import list_mechanisms
-from mnemic_kit.parse import call
+from mnemic_kit.devices import Device, find_device
+from mnemic_kit.parse import call, join_lists
 
 
 def bench(

@@ -11,9 +11,8 @@ from mnemic_algorithms.commands.evaluate import evaluate_checkpoint
 from mnemic_algorithms.machines import MachineConfig
 from mnemic_algorithms.output import dumps, markdown_table, show, write_json, write_text
 from mnemic_algorithms.plots import can_plot, plot_accuracy
-from mnemic_algorithms.words import join_lists
 from mnemic_core.tasks import create_task
-from mnemic_kit.parse import call
+from mnemic_kit.parse import call, join_lists
 
 SOLVED = 0.9  # the study calls a task solved from this score on, the mean accuracy beyond the training lengths
 

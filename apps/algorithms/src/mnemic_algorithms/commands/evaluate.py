@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mnemic_algorithms.checkpoints import Device, find_device, load_model
+from mnemic_algorithms.checkpoints import load_model
 from mnemic_algorithms.output import dumps, markdown_table, show, write_json, write_text
 from mnemic_algorithms.plots import can_plot, plot_accuracy
-from mnemic_algorithms.words import join_lists
 from mnemic_core.tasks import task_accuracy
-from mnemic_kit.parse import call
+from mnemic_kit.devices import Device, find_device
+from mnemic_kit.parse import call, join_lists
 
 MULTIPLES = (1, 2, 5, 10)  # of the largest training length
 

@@ -10,11 +10,10 @@ import yaml  # type: ignore[import-untyped]  # ships no types
 from rich.console import Console
 
 from mnemic_kit.atomic_files import atomic_write
-from mnemic_kit.parse import call
+from mnemic_kit.parse import call, join_lists
 from mnemic_lm.checkpoints import load_checkpoint
 from mnemic_lm.commands import train
 from mnemic_lm.commands.evaluate import memory_worth
-from mnemic_lm.listing import join_lists
 from mnemic_lm.model import looks_ahead
 from mnemic_lm.plots import plot_comparison
 from mnemic_lm.text import read_corpus

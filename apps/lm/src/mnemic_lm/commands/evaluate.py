@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mnemic_kit.atomic_files import atomic_write
-from mnemic_kit.parse import call
-from mnemic_lm.checkpoints import Checkpoint, Device, load_checkpoint, with_memory_size
-from mnemic_lm.listing import join_lists
+from mnemic_kit.devices import Device
+from mnemic_kit.parse import call, join_lists
+from mnemic_lm.checkpoints import Checkpoint, load_checkpoint, with_memory_size
 from mnemic_lm.model import LanguageModel, looks_ahead, memory_size
 from mnemic_lm.plots import plot_curves
 from mnemic_lm.scoring import score

@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
+from mnemic_kit.devices import Device
 from mnemic_kit.parse import call
-from mnemic_lm.checkpoints import Device, load_checkpoint
+from mnemic_lm.checkpoints import load_checkpoint
 from mnemic_lm.generation import Sampling, Session
 
 

@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 
 from mnemic_kit.atomic_files import atomic_write
-from mnemic_kit.parse import call
+from mnemic_kit.parse import call, join_lists
 from mnemic_kit.training import find_config
 from mnemic_track.checkpoints import MemoryName
 from mnemic_track.commands import train
@@ -122,19 +122,4 @@ def _spread(values: list[float]) -> str:
 
 def main(program: str, arguments: list[str]) -> None:
     """Run the command line."""
-    call(ablate, program, _join_lists(arguments))
-
-
-def _join_lists(arguments: list[str]) -> list[str]:
-    """Return the arguments with ``--seeds 0 1 2`` in the form of a config, ``--seeds [0, 1, 2]``."""
-    joined: list[str] = []
-    values: list[str] = []
-    for word in [*arguments, "--"]:
-        if joined and joined[-1] in {"--memories", "--seeds"} and not word.startswith("-"):
-            values.append(word)
-            continue
-        if values:
-            joined.append(f"[{', '.join(values)}]" if len(values) > 1 or values[0][0] != "[" else values[0])
-            values = []
-        joined.append(word)
-    return joined[:-1]
+    call(ablate, program, join_lists(arguments, {"--memories", "--seeds"}))

@@ -5,8 +5,9 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
+from mnemic_kit.devices import Device
 from mnemic_kit.parse import call
-from mnemic_track.checkpoints import Device, MemoryName, open_tracker
+from mnemic_track.checkpoints import MemoryName, open_tracker
 from mnemic_track.commands.run import run_frames
 from mnemic_track.metrics import SequenceResult, evaluate_sequences
 from mnemic_track.results import read_mot

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from mnemic_core import MemoryReport
 from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.devices import Device
 from mnemic_kit.parse import call
-from mnemic_track.checkpoints import SHIPPED, Device, MemoryName, open_tracker
+from mnemic_track.checkpoints import SHIPPED, MemoryName, open_tracker
 from mnemic_track.commands.run import progress
 from mnemic_track.iou_baseline import track_by_overlap
 from mnemic_track.memory import report_of

@@ -20,8 +20,9 @@ from rich.progress import (
 from rich.text import Text
 
 from mnemic_core import MemoryReport
+from mnemic_kit.devices import Device
 from mnemic_kit.parse import call
-from mnemic_track.checkpoints import Device, MemoryName, open_tracker
+from mnemic_track.checkpoints import MemoryName, open_tracker
 from mnemic_track.memory import report_of
 from mnemic_track.plots import plot_memory
 from mnemic_track.results import json_lines_writer, mot_writer

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.machines.recurrent import SteppedMachine, initialise
+from mnemic_core.machines.recurrent import initialise
 from mnemic_core.machines.stack_machine import StackCell
 from mnemic_core.machines.tape_machine import TapeCell
 from mnemic_core.memory import SegmentMemory
@@ -43,7 +43,7 @@ class TaskModel(nn.Module):
             )
         self.memory = memory
         self.task = task
-        self.head = nn.Linear(memory.out_dim if isinstance(memory, SteppedMachine) else memory.dim, task.output_size)
+        self.head = nn.Linear(memory.out_dim, task.output_size)
         initialise(self.head)
 
     def forward(self, inputs: Int[Tensor, "batch time"]) -> Float[Tensor, "batch output class"]:

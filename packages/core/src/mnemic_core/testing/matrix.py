@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
-from mnemic_core.catalogue import find_mechanism, list_mechanisms
+from mnemic_core.catalogue import find_mechanism, list_mechanisms, markdown_table
 from mnemic_core.testing import CONTRACT
 
 CONTRACT_FAMILIES = (
@@ -49,6 +49,5 @@ def stated_matrix() -> dict[str, dict[str, str]]:
 
 def matrix_table(results: Mapping[str, Mapping[str, str]]) -> str:
     """Return the matrix as a Markdown table."""
-    head = ["mechanism", *CONTRACT]
     rows = [[f"`{name}`", *(cell.split(" with")[0] for cell in row.values())] for name, row in results.items()]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+    return markdown_table(["mechanism", *CONTRACT], rows)

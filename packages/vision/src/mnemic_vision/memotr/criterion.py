@@ -155,14 +155,15 @@ class ClipCriterion:
         as negatives. Who overlaps its object by less than half loses its identity and is a negative for one frame.
         """
         detections = _matched_first(detections)
+        certainty = detections.logits.sigmoid().amax(dim=-1)
         if self.drop_rate or self.insert_rate:
             keep, born = self._augmented(seen, detections)
         else:
             keep = seen.valid & ((seen.scores > self.update_threshold) | (seen.ids >= 0))
-            confident = detections.logits.sigmoid().amax(dim=-1) > self.update_threshold
-            born = confident | (detections.ids >= 0)
+            born = (certainty > self.update_threshold) | (detections.ids >= 0)
         if self.detect_alone:
-            priority = detections.logits.sigmoid().amax(dim=-1) + (detections.ids >= 0)
+            # Whoever is of an object comes before every false positive, however confident.
+            priority = certainty + (detections.ids >= 0)
             born = born & is_distinct(detections, replace(seen, valid=keep), priority)
         carried, newborn = seen.compact(keep).append(replace(detections, valid=born))
         ids = torch.where(carried.iou < MIN_IOU, NEGATIVE_ID, carried.ids)

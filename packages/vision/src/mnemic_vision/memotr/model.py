@@ -263,8 +263,9 @@ class Memotr(nn.Module):
         if queries.noised is None and not self.config.detect_alone:
             return None
         count = queries.content.shape[1]
-        blocked = torch.zeros(count, count, dtype=torch.bool, device=queries.content.device)
-        if queries.noised is not None:
+        if queries.noised is None:
+            blocked = torch.zeros(count, count, dtype=torch.bool, device=queries.content.device)
+        else:
             blocked = blocked_between(queries.noised.group, count)
         if self.config.detect_alone:
             first_track = num_noised + self.config.num_queries
