@@ -1,0 +1,125 @@
+"""What two-stage queries and denoising are worth: one detector each, on single frames, with all else equal.
+
+``python benchmarks/training/detector_options.py [--epochs 4] [--seeds 0] [--out runs/detector_options] [--write]``
+trains the detector stage of ``make train-demo`` with both options, without one of them and without both. It prints the
+average precision (IoU 0.5) of the detect queries on the frames of the validation clip, and with two-stage queries that
+of the dense head after non-maximum suppression. About 15 minutes a run on one slow core; a killed run goes on.
+"""
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.detection import MeanAveragePrecision
+from torchvision.ops import batched_nms, box_convert
+
+from mnemic_track.commands import train
+from mnemic_track.train_demo import GENERATED, packaged_weights
+from mnemic_vision.images import pad_images, preprocess_frame
+from mnemic_vision.memotr import Memotr
+from mnemic_vision.memotr.checkpoint import load_model
+from mnemic_vision.memotr.data import MotSequences
+
+RESULT = Path(__file__).parents[1] / "results" / "detector_options.json"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "both": {},
+    "without denoising": {"denoising_groups": 0},
+    "without two-stage": {"two_stage": False},
+    "without both": {"two_stage": False, "denoising_groups": 0},
+}
+NMS_IOU = 0.6
+
+
+def train_detector(variant: str, seed: int, options: argparse.Namespace) -> Path:
+    """Train one detector, or go on with it, and return its checkpoint."""
+    folder = options.out / f"{variant.replace(' ', '_')}-{seed}"
+    sources = f"[{GENERATED % (10, 1)}, {{name: mot, root: {options.data / 'train'}}}]"
+    arguments = [
+        *("--config", "memotr_pets", f"--data.train={sources}", "--data.clip_lengths={0: 1}", "--data.batch_size=4"),
+        *(f"--data.val=[{{name: mot, root: {options.data / 'val'}}}]", "--trainer.limit_val_batches=0"),
+        *(f"--trainer.max_epochs={options.epochs}", f"--model.lr_drops=[{max(1, options.epochs * 3 // 4)}]"),
+        *(f"--model.backbone_weights={packaged_weights()}", f"--seed_everything={seed}", "--resume"),
+        *(f"--trainer.default_root_dir={folder}", "--trainer.enable_progress_bar=false"),
+        *(f"--model.config.{name}={str(value).lower()}" for name, value in VARIANTS[variant].items()),
+    ]
+    train.main("fit", arguments)
+    return folder / "checkpoints" / "last.ckpt"
+
+
+@torch.inference_mode()
+def average_precision(checkpoint: Path, data: Path, every: int) -> dict[str, float]:
+    """Return the average precision at IoU 0.5 of the queries and of the dense head, on every so many-th frame."""
+    model, settings, _ = load_model(checkpoint)
+    model.eval()
+    metrics = {"queries": _metric(), "dense head": _metric()}
+    for sequence in MotSequences(data, require_ground_truth=True).sequences:
+        for index in range(0, sequence.num_frames, every):
+            image = sequence.image(index)
+            truth = torch.from_numpy(sequence.target_rows(index).boxes).float()
+            found = detect(model, image, settings.short_side, settings.long_side)
+            for name, prediction in found.items():
+                metrics[name].update([prediction], [{"boxes": truth, "labels": torch.zeros(len(truth), dtype=int)}])
+    return {name: float(metric.compute()["map_50"]) for name, metric in metrics.items() if name in found}
+
+
+def detect(model: Memotr, image: Tensor, short_side: int, long_side: int) -> dict[str, dict[str, Tensor]]:
+    """Return boxes in pixels with scores, of the queries and of the dense head where there is one."""
+    frame, _ = preprocess_frame(image, short_side, long_side)
+    images, padding = pad_images([frame])
+    output = model(images, padding, model.init_tracks(1))
+    # Boxes are shares of the image without its padding.
+    scale = torch.tensor([image.shape[2], image.shape[1]] * 2)
+    found = {"queries": _prediction(output.logits[0, : output.num_detect], output.boxes[0, : output.num_detect], scale)}
+    proposals = output.aids.proposals
+    if proposals is not None:
+        dense = _prediction(proposals.logits[0], proposals.boxes[0], scale)
+        boxes = box_convert(dense["boxes"], "xywh", "xyxy")
+        kept = batched_nms(boxes, dense["scores"], dense["labels"], NMS_IOU)[:100]
+        found["dense head"] = {name: values[kept] for name, values in dense.items()}
+    return found
+
+
+def _prediction(logits: Tensor, boxes: Tensor, scale: Tensor) -> dict[str, Tensor]:
+    scores = logits.sigmoid().amax(-1)
+    pixels = box_convert(boxes * scale, "cxcywh", "xywh")
+    return {"boxes": pixels, "scores": scores, "labels": torch.zeros(len(scores), dtype=int)}
+
+
+def _metric() -> MeanAveragePrecision:
+    return MeanAveragePrecision(box_format="xywh", iou_thresholds=[0.5])
+
+
+def main() -> None:
+    """Train, measure, print, and with --write keep the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--every", type=int, default=4, help="score every so many-th frame")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/tracking"), help="folder with train and val")
+    parser.add_argument("--out", type=Path, default=Path("runs/detector_options"), help="folder of the runs")
+    parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULT.name}")
+    options = parser.parse_args()
+    results: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
+    for seed in options.seeds:
+        for variant, found in results.items():
+            checkpoint = train_detector(variant, seed, options)
+            found.append(average_precision(checkpoint, options.data / "val", options.every))
+    document = {
+        "benchmark": "detector_options",
+        "config": {name: str(value) for name, value in vars(options).items()},
+        "average_precision_50": results,
+        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), "cores": os.cpu_count()},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+    print(json.dumps(document, indent=2))
+    if options.write:
+        RESULT.write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
