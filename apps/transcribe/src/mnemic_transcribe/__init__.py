@@ -1,0 +1,1 @@
+"""Train, evaluate and run speech recognisers with memory."""

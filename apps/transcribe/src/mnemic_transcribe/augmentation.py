@@ -1,0 +1,77 @@
+"""What is changed at random in training utterances, as configs say it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mnemic_speech.augment import SpecAugment, add_noise, change_gain, change_speed
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Settings of SpecAugment, which warps and masks features; the defaults are those of the paper's recipe.
+
+    Args:
+        time_warp: greatest shift of a random frame, in frames; 0 for none.
+        num_frequency_masks: bands of frequencies.
+        frequency_width: a band has 0 to ``frequency_width - 1`` mels.
+        num_time_masks: stretches of time.
+        time_share: a stretch has fewer frames than this share of the utterance.
+    """
+
+    time_warp: int = 5
+    num_frequency_masks: int = 2
+    frequency_width: int = 27
+    num_time_masks: int = 5
+    time_share: float = 0.05
+
+    def build(self) -> SpecAugment:
+        """Return the module."""
+        return SpecAugment(**vars(self))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Speed, loudness and noise; the defaults change nothing.
+
+    Args:
+        speeds: factors of which each utterance gets one, such as 0.9, 1.0, 1.1 (Ko et al., Interspeech 2015).
+        gain_db: lowest and highest change of loudness, in decibels.
+        noise_prob: share of the utterances that get white noise.
+        noise_db: lowest and highest ratio of speech to noise, in decibels.
+    """
+
+    speeds: tuple[float, ...] = (1.0,)
+    gain_db: tuple[float, float] = (0.0, 0.0)
+    noise_prob: float = 0.0
+    noise_db: tuple[float, float] = (10.0, 40.0)
+
+    def __post_init__(self) -> None:
+        if not self.speeds or min(self.speeds) <= 0:
+            raise ValueError(f"speeds must be factors above 0, such as [0.9, 1.0, 1.1], got {list(self.speeds)}")
+        if not 0 <= self.noise_prob <= 1:
+            raise ValueError(f"noise_prob must be between 0 and 1, got {self.noise_prob}")
+        for name in ("gain_db", "noise_db"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} must be the lower and the higher value, got [{low}, {high}]")
+
+    def __call__(self, waveform: Float[Tensor, " samples"], random: np.random.Generator) -> Float[Tensor, " changed"]:
+        """Return a changed copy.
+
+        Args:
+            waveform: samples in [-1, 1]; may leave this range, as loud recordings would before they are clipped.
+            random: decides.
+        """
+        # Drawn in any case and in this order: another setting of one change leaves the others as they were.
+        speed = self.speeds[random.integers(len(self.speeds))]
+        gain, ratio = random.uniform(*self.gain_db), random.uniform(*self.noise_db)
+        is_noisy, noise_seed = random.random() < self.noise_prob, int(random.integers(2**63))
+        waveform = waveform if speed == 1.0 else change_speed(waveform, speed)
+        if is_noisy:
+            noise = torch.randn(len(waveform), generator=torch.Generator().manual_seed(noise_seed))
+            waveform = add_noise(waveform, noise, ratio)
+        return change_gain(waveform, gain)

@@ -1,0 +1,150 @@
+"""Utterances of like length put together, so that little of a batch is padding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from mnemic_speech.text import Tokenizer
+from mnemic_transcribe.augmentation import Augmentation
+
+_JITTER = 0.1  # durations count so much more or less in each epoch, so that neighbours change
+
+
+class Clip(Protocol):
+    """A recording with its text, read when it is needed."""
+
+    @property
+    def id(self) -> str:
+        """Name of the clip, unique in its data set."""
+
+    @property
+    def text(self) -> str:
+        """What is said."""
+
+    @property
+    def seconds(self) -> float:
+        """Duration, known without reading the sound."""
+
+    def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
+        """Return the sound; clips that are made instead of recorded may draw from ``random``."""
+
+
+@dataclass(frozen=True)
+class SpeechBatch:
+    """Utterances beside each other, zeros behind the shorter ones.
+
+    Attributes:
+        waveforms: samples in [-1, 1].
+        lengths: samples of each utterance.
+        tokens: tokens of each text.
+        token_lengths: number of them.
+        ids: names of the utterances.
+        texts: what is said in each.
+    """
+
+    waveforms: Float[Tensor, "batch samples"]
+    lengths: Int[Tensor, " batch"]
+    tokens: Int[Tensor, "batch token"]
+    token_lengths: Int[Tensor, " batch"]
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of utterances."""
+        return len(self.ids)
+
+    def to(self, device: torch.device) -> "SpeechBatch":
+        """Return the batch on a device."""
+        tensors = (self.waveforms, self.lengths, self.tokens, self.token_lengths)
+        return SpeechBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors), self.ids, self.texts)
+
+
+def duration_batches(
+    seconds: Sequence[float], batch_seconds: float, shuffle: tuple[int, int] | None = None
+) -> list[list[int]]:
+    """Return the indices of each batch: clips of like length, as many as fit when padded to the longest.
+
+    Args:
+        seconds: duration of each clip.
+        batch_seconds: upper bound of the longest duration times the number of clips; a longer clip is a batch alone.
+        shuffle: seed and epoch that decide which clips of like length are together; None: strictly by length.
+
+    Example:
+        >>> duration_batches([3.0, 1.0, 2.0, 1.0], batch_seconds=4.0)
+        [[1, 3], [2], [0]]
+    """
+    durations = np.asarray(seconds, dtype=float)
+    keys = durations
+    if shuffle is not None:
+        keys = durations * np.random.default_rng(shuffle).uniform(1 - _JITTER, 1 + _JITTER, len(durations))
+    batches: list[list[int]] = []
+    longest = 0.0
+    for index in np.argsort(keys, kind="stable").tolist():
+        longest = max(longest, durations[index])
+        if batches and longest * (len(batches[-1]) + 1) <= batch_seconds:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+            longest = durations[index]
+    return batches
+
+
+class SpeechBatches(Dataset[SpeechBatch]):
+    """The batches of one epoch; batch i follows from seed, epoch and i alone.
+
+    Args:
+        clips: the utterances.
+        tokenizer: text to tokens.
+        sample_rate: in Hz.
+        batch_seconds: of `duration_batches`.
+        shuffle: seed and epoch, for training; None: by length.
+        augmentation: what is changed at random; needs ``shuffle``.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        tokenizer: Tokenizer,
+        sample_rate: int,
+        batch_seconds: float,
+        shuffle: tuple[int, int] | None = None,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self.clips = clips
+        self.tokenizer = tokenizer
+        self.sample_rate = sample_rate
+        self.shuffle = shuffle
+        self.augmentation = augmentation or Augmentation()
+        self.batches = duration_batches([clip.seconds for clip in clips], batch_seconds, shuffle)
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> SpeechBatch:
+        """Return one batch."""
+        indices = self.batches[index]
+        clips = [self.clips[each] for each in indices]
+        tokens = [torch.tensor(self.tokenizer.encode(clip.text, strict=False), dtype=torch.long) for clip in clips]
+        waveforms = [self._waveform(each) for each in indices]
+        return SpeechBatch(
+            pad_sequence(waveforms, batch_first=True),
+            torch.tensor([len(waveform) for waveform in waveforms]),
+            pad_sequence(tokens, batch_first=True),
+            torch.tensor([len(each) for each in tokens]),
+            tuple(clip.id for clip in clips),
+            tuple(clip.text for clip in clips),
+        )
+
+    def _waveform(self, index: int) -> Tensor:
+        """Return the sound of a clip as it is in this epoch."""
+        random = np.random.default_rng((*(self.shuffle or (0, 0)), index))
+        waveform = self.clips[index].read(self.sample_rate, random)
+        return waveform if self.shuffle is None else self.augmentation(waveform, random)

@@ -1,0 +1,26 @@
+"""Which checkpoint to run, and on which device."""
+
+from pathlib import Path
+
+from mnemic_kit.devices import Device, find_device
+from mnemic_speech.conformer_ntm.checkpoint import Recognizer, load_recognizer
+
+SHIPPED = Path(__file__).parent / "checkpoints" / "digits.safetensors"
+
+
+def open_recognizer(checkpoint: Path | None = None, *, device: Device = "auto") -> Recognizer:
+    """Return a recogniser that runs a checkpoint.
+
+    Args:
+        checkpoint: an exported file or a checkpoint of training; None: the shipped one, which knows digits.
+        device: where to run; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: the checkpoint cannot be used.
+    """
+    if checkpoint is None and not SHIPPED.is_file():
+        raise FileNotFoundError(
+            f"the shipped checkpoint {SHIPPED} is absent: run make train-demo-transcribe, or give --checkpoint"
+        )
+    return load_recognizer(checkpoint or SHIPPED).to(find_device(device))

@@ -1,0 +1,1 @@
+"""The commands of ``mnemic-transcribe``, one module each with ``main(command, arguments)``."""

@@ -1,0 +1,23 @@
+"""``mnemic-transcribe average``: the mean of several checkpoints of one run."""
+
+from pathlib import Path
+
+from mnemic_kit.parse import call, join_lists
+from mnemic_transcribe.averaging import average_checkpoints
+
+
+def average(checkpoints: tuple[Path, ...], out: Path) -> None:
+    """Write the mean of the weights of several checkpoints of one run; every command here runs it.
+
+    Args:
+        checkpoints: files that fit wrote, such as those in checkpoints/candidates.
+        out: file to write, .ckpt.
+    """
+    if out.suffix != ".ckpt":
+        raise ValueError(f"the average is a .ckpt file as fit writes it, got {out}")
+    average_checkpoints(checkpoints, out)
+
+
+def main(program: str, arguments: list[str]) -> None:
+    """Run the command line."""
+    call(average, program, join_lists(arguments, {"--checkpoints"}))

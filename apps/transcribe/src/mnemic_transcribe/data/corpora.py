@@ -1,0 +1,281 @@
+"""Layouts of public data sets, read as they lie on the disk.
+
+Every reader takes ``problems``: with a list, wrong rows are left out and described there, so that one of them does not
+stop a job; without, the first one is an error that names file and line.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mnemic_transcribe.data.manifest import Utterance, numbered_lines, read_manifest, row_problems, utterance_of
+
+_STM = re.compile(r"(?P<file>\S+) \S+ (?P<speaker>\S+) (?P<start>\S+) (?P<end>\S+)(?: <[^>]*>)?(?P<text>.*)")
+_NOT_SCORED = "ignore_time_segment_in_scoring"
+_SUFFIXES = re.compile(r" '(?=(?:s|d|t|m|ll|re|ve)\b)", re.IGNORECASE)
+_NO_WORDS = re.compile(r"<[^>]*>|\{[^}]*\}|\[[^]]*\]|\(\d+\)")
+
+
+def read_corpus(source: str | Path, split: str | None = None, problems: list[str] | None = None) -> list[Utterance]:
+    """Return the utterances of a data set in any layout known here; what it is, its files tell.
+
+    Args:
+        source: a manifest (.jsonl or .json), a SpeechBrain list (.csv), or a folder: with ``index.tsv``, of Kaldi
+            (``wav.scp`` and ``text``), of TED-LIUM (``stm`` and ``sph``) or of LibriSpeech.
+        split: a value of the column ``split`` of ``index.tsv``, or a folder in ``source`` such as ``test-clean``.
+        problems: see above.
+
+    Raises:
+        FileNotFoundError: if there is nothing at ``source``, or no such folder in it.
+        ValueError: if the layout is not known, a row is wrong, or there is no such split.
+    """
+    source = Path(source)
+    if (source / "index.tsv").is_file():
+        return read_index_tsv(source, split, problems)
+    if split is not None:
+        source = source / split
+    if not source.exists():
+        raise FileNotFoundError(f"no data at {source}; give a manifest or the folder of a data set")
+    return _reader(source)(source, problems)
+
+
+def read_librispeech(folder: str | Path, problems: list[str] | None = None) -> list[Utterance]:
+    """Return the utterances of LibriSpeech, or of any part of its tree, in the order of their ids.
+
+    Args:
+        folder: holds ``SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt`` and FLAC files beside it, at any depth.
+        problems: see above.
+
+    Raises:
+        FileNotFoundError: if there are no transcripts.
+        ValueError: if a line has no recording beside it.
+    """
+    utterances = []
+    for path in _found(folder, "**/*.trans.txt", "the tree of LibriSpeech"):
+        for number, line in numbered_lines(path):
+            with row_problems(path, number, problems):
+                name, _, text = line.partition(" ")
+                audio = path.parent / f"{name}.flac"
+                utterances.append(utterance_of(audio, text.strip(), name=name, speaker=name.partition("-")[0]))
+    return sorted(utterances, key=lambda utterance: utterance.id)
+
+
+def read_tedlium(folder: str | Path, problems: list[str] | None = None) -> list[Utterance]:
+    """Return the utterances of a part of TED-LIUM, without those that are not to be scored.
+
+    Marks such as ``<unk>``, ``{breath}`` and ``(2)`` are taken out of the texts, and ``it 's`` is joined.
+
+    Args:
+        folder: holds the folders ``stm`` and ``sph``, as ``legacy/test`` does.
+        problems: see above.
+
+    Raises:
+        FileNotFoundError: if there is no ``.stm`` file.
+        ValueError: if a line is malformed.
+    """
+    utterances = []
+    for path in _found(folder, "stm/*.stm", "a part of TED-LIUM"):
+        for number, line in numbered_lines(path):
+            if line.startswith(";;") or line.endswith(_NOT_SCORED):
+                continue
+            with row_problems(path, number, problems):
+                utterances.append(_stm_utterance(line, Path(folder) / "sph"))
+    return utterances
+
+
+def read_kaldi(folder: str | Path, problems: list[str] | None = None) -> list[Utterance]:
+    """Return the utterances of a Kaldi data folder in the order of its ``text``.
+
+    Args:
+        folder: holds ``wav.scp`` and ``text``; ``utt2spk`` and ``segments`` are used where present. As in Kaldi,
+            relative paths in ``wav.scp`` count from the present folder; commands (lines that end in ``|``) are not run.
+        problems: see above.
+
+    Raises:
+        FileNotFoundError: if ``wav.scp`` or ``text`` is missing.
+        ValueError: if an utterance has no recording, or its recording is a command.
+    """
+    folder = Path(folder)
+    recordings = _table(folder / "wav.scp")
+    segments, speakers = (
+        _table(folder / name) if (folder / name).is_file() else {} for name in ("segments", "utt2spk")
+    )
+    utterances = []
+    for number, line in numbered_lines(folder / "text"):
+        with row_problems(folder / "text", number, problems):
+            name, _, text = line.partition(" ")
+            recording, start, end = _segment(name, segments)
+            utterances.append(
+                utterance_of(
+                    _recording(recording, recordings),
+                    text.strip(),
+                    None if end is None else end - start,
+                    offset=start,
+                    name=name,
+                    speaker=speakers.get(name, ""),
+                )
+            )
+    return utterances
+
+
+def read_csv(path: str | Path, problems: list[str] | None = None) -> list[Utterance]:
+    """Return the utterances of a SpeechBrain list with the columns ID, duration, wav, spk_id and wrd.
+
+    Args:
+        path: file of comma-separated values; relative paths in it count from the file.
+        problems: see above.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a column or a value is missing.
+    """
+    path = Path(path)
+    utterances = []
+    for number, row in _rows(path, ("ID", "wav", "wrd"), ","):
+        with row_problems(path, number, problems):
+            audio = _value(row, "wav")
+            if "$" in audio or "{" in audio:
+                raise ValueError(f"wav {audio!r} has a variable of a recipe: replace it by the folder of the audio")
+            utterances.append(
+                utterance_of(
+                    path.parent / audio,
+                    _value(row, "wrd"),
+                    _seconds(row["duration"] or "") if "duration" in row else None,
+                    name=_value(row, "ID"),
+                    speaker=row.get("spk_id") or "",
+                )
+            )
+    return utterances
+
+
+def read_index_tsv(folder: str | Path, split: str | None = None, problems: list[str] | None = None) -> list[Utterance]:
+    """Return the utterances of a folder with an ``index.tsv``.
+
+    Args:
+        folder: its ``index.tsv`` has a first line with the names of its columns, in any order: path (from the
+            folder) and text, optionally split, speaker and id. Quotes are part of a text. Durations come from the
+            files, since such columns are rounded.
+        split: only the rows with this value in the column split.
+        problems: see above.
+
+    Raises:
+        FileNotFoundError: if there is no ``index.tsv``.
+        ValueError: if a column or a value is missing, or if there is no such split.
+    """
+    path = Path(folder) / "index.tsv"
+    utterances = []
+    splits: set[str] = set()
+    for number, row in _rows(path, ("path", "text") if split is None else ("path", "text", "split"), "\t"):
+        splits.add(row.get("split") or "")
+        if split is not None and row.get("split") != split:
+            continue
+        with row_problems(path, number, problems):
+            audio = _value(row, "path")
+            utterances.append(
+                utterance_of(
+                    path.parent / audio,
+                    _value(row, "text"),
+                    name=row.get("id") or str(Path(audio).with_suffix("")),
+                    speaker=row.get("speaker") or "",
+                )
+            )
+    if split is not None and split not in splits:
+        raise ValueError(f"{path} has no split {split!r}; it has {', '.join(sorted(splits))}")
+    return utterances
+
+
+def _reader(source: Path) -> Callable[[Path, list[str] | None], list[Utterance]]:
+    if source.is_file():
+        by_suffix = {".jsonl": read_manifest, ".json": read_manifest, ".csv": read_csv}
+        if source.suffix in by_suffix:
+            return by_suffix[source.suffix]
+    elif (source / "wav.scp").is_file():
+        return read_kaldi
+    elif (source / "stm").is_dir():
+        return read_tedlium
+    elif any(source.glob("**/*.trans.txt")):
+        return read_librispeech
+    raise ValueError(
+        f"{source} is in no known layout: give a .jsonl manifest, a SpeechBrain .csv, or a folder with index.tsv, "
+        "wav.scp (Kaldi), stm (TED-LIUM) or *.trans.txt (LibriSpeech)"
+    )
+
+
+def _found(folder: str | Path, pattern: str, what: str) -> list[Path]:
+    paths = sorted(Path(folder).glob(pattern))
+    if not paths:
+        raise FileNotFoundError(f"no {pattern} in {folder}; expected {what}")
+    return paths
+
+
+def _stm_utterance(line: str, folder: Path) -> Utterance:
+    match = _STM.fullmatch(" ".join(line.split()))
+    if match is None:
+        raise ValueError(f"expected 'file channel speaker start end <label> text', got {line[:60]!r}")
+    start, end = _seconds(match["start"]), _seconds(match["end"])
+    words = " ".join(_NO_WORDS.sub(" ", match["text"]).split())
+    return utterance_of(
+        folder / f"{match['file']}.sph",
+        _SUFFIXES.sub("'", words),
+        end - start,
+        offset=start,
+        name=f"{match['file']}-{start:.2f}-{end:.2f}",
+        speaker=match["speaker"],
+    )
+
+
+def _table(path: Path) -> dict[str, str]:
+    """Return the lines of a file of Kaldi by their first word."""
+    rows = (line.partition(" ") for _, line in numbered_lines(path))
+    return {name: rest.strip() for name, _, rest in rows}
+
+
+def _segment(name: str, segments: dict[str, str]) -> tuple[str, float, float | None]:
+    """Return recording, start and end of an utterance; without segments it is a whole recording."""
+    if not segments:
+        return name, 0.0, None
+    if name not in segments:
+        raise ValueError(f"{name} is not in segments: add it there or remove it from text")
+    fields = segments[name].split()
+    if len(fields) != 3:
+        raise ValueError(f"segments has {segments[name]!r} for {name}, expected 'recording start end'")
+    recording, start, end = fields[0], _seconds(fields[1]), _seconds(fields[2])
+    return recording, start, None if end == -1 else end  # Kaldi writes -1 for the end of the recording
+
+
+def _recording(name: str, recordings: dict[str, str]) -> Path:
+    if name not in recordings:
+        raise ValueError(f"recording {name} is not in wav.scp: add it there")
+    if recordings[name].endswith("|"):
+        raise ValueError(f"recording {name} is made by a command, which is not run: run it and write a path to wav.scp")
+    return Path(recordings[name])
+
+
+def _rows(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Yield the rows of a table with their line numbers."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; give an existing one")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(
+            file, delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+        )
+        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"{path} has no column {', '.join(missing)}: its first line names the columns")
+        for row in reader:
+            yield reader.line_num, row
+
+
+def _value(row: dict[str, str | None], name: str) -> str:
+    value = row.get(name)
+    if value is None:
+        raise ValueError(f"no {name}: the line has too few columns")
+    return value.strip()
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no time: give seconds, such as 2.5") from error

@@ -1,0 +1,125 @@
+"""Strings of spoken digits, put together from recorded takes of single ones."""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mnemic_speech.audio import read_audio
+from mnemic_transcribe.data.manifest import row_problems
+
+SAMPLE_RATE = 8000
+_SAMPLES_PER_MS = SAMPLE_RATE // 1000
+_COLUMNS = ("id", "split", "speaker", "seconds", "lead_ms", "parts", "text")
+
+
+@dataclass(frozen=True)
+class DigitTake:
+    """One recorded digit of a string and the silence behind it.
+
+    Args:
+        path: recording of the digit.
+        pause_ms: silence behind it, milliseconds.
+    """
+
+    path: Path
+    pause_ms: int
+
+
+@dataclass(frozen=True)
+class DigitString:
+    """How a string of digits of one speaker is put together.
+
+    Args:
+        id: name of the string.
+        split: ``train``, ``dev`` or ``dev_long``.
+        speaker: who says it.
+        text: the digits as words.
+        seconds: duration of the whole.
+        lead_ms: silence before the first digit, milliseconds.
+        takes: the digits in order.
+    """
+
+    id: str
+    split: str
+    speaker: str
+    text: str
+    seconds: float
+    lead_ms: int
+    takes: tuple[DigitTake, ...]
+
+
+def read_digit_strings(folder: str | Path, split: str | None = None) -> list[DigitString]:
+    """Return the strings of ``strings.tsv``.
+
+    Args:
+        folder: holds ``strings.tsv`` and ``isolated/SPEAKER/DIGIT_SPEAKER_TAKE.flac``.
+        split: only those of this split; None: all.
+
+    Raises:
+        FileNotFoundError: if there is no ``strings.tsv``.
+        ValueError: if a line is malformed, or if there is no such split.
+    """
+    path = Path(folder) / "strings.tsv"
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; give the folder of the digit strings")
+    strings: list[DigitString] = []
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        for row in reader:
+            with row_problems(path, reader.line_num, None):
+                strings.append(_parse(row, Path(folder) / "isolated"))
+    chosen = [string for string in strings if split in (None, string.split)]
+    if not chosen:
+        splits = sorted({string.split for string in strings})
+        raise ValueError(f"{path} has no split {split!r}; it has {', '.join(splits)}")
+    return chosen
+
+
+def render(string: DigitString, *, noise: float = 0.002, seed: int = 0) -> Float[Tensor, " samples"]:
+    """Return the sound of a string at 8 kHz.
+
+    Args:
+        string: what to put together.
+        noise: standard deviation of the white noise that fills the silences; 0 for zeros.
+        seed: of the noise.
+
+    Raises:
+        FileNotFoundError: if a take is missing.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def silence(milliseconds: int) -> Tensor:
+        return noise * torch.randn(milliseconds * _SAMPLES_PER_MS, generator=generator)
+
+    sounds = [sound for take in string.takes for sound in (_read_take(take.path), silence(take.pause_ms))]
+    return torch.cat([silence(string.lead_ms), *sounds])
+
+
+@cache  # all takes together are 42 MB
+def _read_take(path: Path) -> Tensor:
+    return read_audio(path, SAMPLE_RATE)
+
+
+def _parse(row: dict[str, str | None], folder: Path) -> DigitString:
+    if missing := [name for name in _COLUMNS if row.get(name) is None]:
+        raise ValueError(f"no {', '.join(missing)}: expected the columns {', '.join(_COLUMNS)}")
+    values = {name: row[name] or "" for name in _COLUMNS}
+    folder = folder / values["speaker"]
+    parts = [part.partition(":") for part in values["parts"].split()]
+    try:
+        return DigitString(
+            id=values["id"],
+            split=values["split"],
+            speaker=values["speaker"],
+            text=values["text"],
+            seconds=float(values["seconds"]),
+            lead_ms=int(values["lead_ms"]),
+            takes=tuple(DigitTake(folder / f"{name}.flac", int(pause)) for name, _, pause in parts),
+        )
+    except ValueError as error:
+        raise ValueError(f"{error}: expected numbers in seconds, lead_ms and parts, which are take:pause_ms") from error

@@ -1,0 +1,196 @@
+"""Manifests: one JSON object for each utterance and line, with the field names of NeMo."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from mnemic_kit.atomic_files import atomic_write
+from mnemic_speech.audio import audio_duration, read_audio
+
+_EXAMPLE = '{"audio_filepath": "a.flac", "duration": 2.5, "text": "HELLO"}'
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A recording, or a part of one, with what is said in it.
+
+    Args:
+        audio_filepath: any file with audio.
+        duration: seconds.
+        text: as the data set writes it; empty where nothing is said.
+        offset: seconds from the beginning of the file to that of the utterance.
+        id: name of the utterance.
+        speaker: name of the speaker; empty where not known.
+
+    Raises:
+        ValueError: if the part begins before the file or has no length.
+    """
+
+    audio_filepath: Path
+    duration: float
+    text: str
+    offset: float = 0.0
+    id: str = ""
+    speaker: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.offset < math.inf:
+            raise ValueError(
+                f"offset {self.offset:g} s is not in the file: count seconds from its beginning, 0 or more"
+            )
+        if not 0 < self.duration < math.inf:
+            raise ValueError(f"duration {self.duration:g} s is no length: give the seconds of the utterance, above 0")
+
+    def read(self, sample_rate: int) -> Float[Tensor, " samples"]:
+        """Return the sound.
+
+        Args:
+            sample_rate: in Hz; a file of another rate is resampled.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is damaged, or ends before the utterance does.
+        """
+        return read_audio(self.audio_filepath, sample_rate, offset=self.offset, duration=self.duration)
+
+
+def utterance_of(
+    path: Path, text: str, duration: float | None = None, *, offset: float = 0.0, name: str, speaker: str = ""
+) -> Utterance:
+    """Return an utterance; where no duration is given it lasts to the end of the file, which is asked for it.
+
+    Raises:
+        FileNotFoundError: if there is no such file to ask.
+        ValueError: if the file ends before the utterance begins.
+    """
+    if duration is None:
+        duration = audio_duration(path) - offset
+        if duration <= 0:
+            raise ValueError(f"offset {offset:g} s is at or behind the end of {path} at {duration + offset:g} s")
+    return Utterance(path, duration, text, offset, name, speaker)
+
+
+def read_manifest(path: str | Path, problems: list[str] | None = None) -> list[Utterance]:
+    """Return the utterances of a manifest.
+
+    A line is an object with ``audio_filepath`` (relative paths count from the manifest) and ``text``; further fields
+    are ``duration`` (without it the file is asked), ``offset``, ``id`` and ``speaker``. Other fields are ignored. That
+    a part lies within its file shows when it is read.
+
+    Args:
+        path: file of JSON lines.
+        problems: wrong lines are left out and described here; None: the first one is an error.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a line is wrong, naming file and line, or if the file is not text.
+    """
+    path = Path(path)
+    utterances: list[Utterance] = []
+    for number, line in numbered_lines(path):
+        with row_problems(path, number, problems):
+            utterances.append(_parse(line, path.parent, f"-{number}"))
+    return utterances
+
+
+def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
+    """Write a manifest that appears when it is complete.
+
+    Paths of files beside or below the manifest become relative, so that the folder can be moved as a whole.
+
+    Args:
+        path: file to write; its folder must exist.
+        utterances: in the order of the lines.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+    """
+    folder = Path(path).resolve().parent
+    with atomic_write(path) as file:
+        for utterance in utterances:
+            file.write(json.dumps(_fields(utterance, folder), ensure_ascii=False) + "\n")
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file that are not blank, with their numbers from 1.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not UTF-8.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; give an existing one")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line.strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): convert it") from error
+
+
+@contextmanager
+def row_problems(path: Path, number: int, problems: list[str] | None) -> Iterator[None]:
+    """Name file and line in the error of a row; with a list of problems, note it there and go on."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        message = f"{path}:{number}: {error}"
+        if problems is None:
+            raise ValueError(message) from error
+        problems.append(message)
+
+
+def _parse(line: str, folder: Path, suffix: str) -> Utterance:
+    try:
+        fields = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error}); a line is an object such as {_EXAMPLE}") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"expected an object such as {_EXAMPLE}, got {line[:40]}")
+    path = folder / _string(fields, "audio_filepath")
+    return utterance_of(
+        path,
+        _string(fields, "text"),
+        _number(fields, "duration"),
+        offset=_number(fields, "offset") or 0.0,
+        name=_name(fields, "id", default=path.stem + suffix),
+        speaker=_name(fields, "speaker", default=""),
+    )
+
+
+def _string(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        hint = ' ("" where nothing is said)' if name == "text" else ""
+        raise ValueError(f"no {name}: give it as a string{hint}, as in {_EXAMPLE}")
+    return value
+
+
+def _name(fields: dict[str, Any], name: str, default: str) -> str:
+    value = fields.get(name)
+    return default if value is None else str(value)  # numbers are names, too
+
+
+def _number(fields: dict[str, Any], name: str) -> float | None:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        raise ValueError(f"{name} {value!r} is no number: give seconds, without quotes")
+    return None if value is None else float(value)
+
+
+def _fields(utterance: Utterance, folder: Path) -> dict[str, Any]:
+    path = utterance.audio_filepath.resolve()
+    optional = {"offset": utterance.offset, "id": utterance.id, "speaker": utterance.speaker}
+    return {
+        "audio_filepath": path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path),
+        "duration": utterance.duration,
+        "text": utterance.text,
+    } | {name: value for name, value in optional.items() if value}

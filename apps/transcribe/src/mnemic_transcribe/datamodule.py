@@ -1,0 +1,177 @@
+"""Training, validation and test utterances from any mixture of data sets, chosen by name."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from mnemic_kit.resume import ResumableLoader
+from mnemic_speech.text import TextStyle, Tokenizer
+from mnemic_transcribe.augmentation import Augmentation
+from mnemic_transcribe.batching import Clip, SpeechBatch, SpeechBatches
+from mnemic_transcribe.sources import DataSource
+from mnemic_transcribe.vocabulary import Vocabulary
+
+_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
+
+
+class SpeechData(pl.LightningDataModule):
+    """Utterances with their texts, in batches of like length.
+
+    Args:
+        train: sources of training utterances, put together.
+        val: sources of validation utterances.
+        test: sources of utterances to test on or to transcribe; the validation utterances if not given.
+        vocabulary: the tokens; the model's output has one for each.
+        text_style: how texts are normalised: letters, digits and apostrophes in upper or lower case, or as they are.
+        sample_rate: of what the model hears; the command line sets it to that of the features. Recordings of any
+            other rate are resampled.
+        batch_seconds: sound in a batch of one process, padding included.
+        min_seconds: shorter training utterances are left out.
+        max_seconds: longer training utterances are left out.
+        augmentation: what is changed at random in training.
+        num_workers: processes that load utterances.
+        seed: of order and augmentation; the command line sets it to ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        train: list[DataSource],
+        val: list[DataSource] | None = None,
+        test: list[DataSource] | None = None,
+        vocabulary: Vocabulary = Vocabulary(),  # noqa: B008  # frozen, and jsonargparse shows its defaults in the help
+        text_style: TextStyle = "upper",
+        sample_rate: int = 16000,
+        batch_seconds: float = 400.0,
+        min_seconds: float = 0.1,
+        max_seconds: float = 30.0,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008  # likewise
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_seconds <= 0 or not 0 <= min_seconds < max_seconds:
+            raise ValueError(
+                "expected batch_seconds above 0 and 0 <= min_seconds < max_seconds, "
+                f"got {batch_seconds}, {min_seconds} and {max_seconds}"
+            )
+        self.sources = {"train": train, "val": val or [], "test": test or val or []}
+        self.vocabulary = vocabulary
+        self.text_style: TextStyle = text_style
+        self.sample_rate = sample_rate
+        self.batch_seconds = batch_seconds
+        self.seconds_range = (min_seconds, max_seconds)
+        self.augmentation = augmentation
+        self.num_workers = num_workers
+        self.seed = seed
+        self._clips: dict[str, list[Clip]] = {}
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokens; a SentencePiece model that does not exist yet is trained on the training texts."""
+        return self.vocabulary.open(clip.text for clip in self.clips("train"))
+
+    @property
+    def tokenizer_state(self) -> dict[str, Any]:
+        """The tokens as plain data, which the command line gives to the model."""
+        return self.tokenizer.state()
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, likewise."""
+        return self.tokenizer.vocab_size
+
+    @property
+    def description(self) -> str:
+        """The training data in a few words."""
+        return " + ".join(map(str, self.sources["train"]))
+
+    def clips(self, split: str) -> list[Clip]:
+        """Return the utterances of a split.
+
+        Raises:
+            FileNotFoundError: if a folder or file is missing.
+            ValueError: if a file is malformed, or a split has no utterance.
+        """
+        if split not in self._clips:
+            sources = self.sources[split]
+            found = [clip for source in sources for clip in source.open(self.text_style)]
+            if split == "train":
+                shortest, longest = self.seconds_range
+                found = [clip for clip in found if shortest <= clip.seconds <= longest]
+            if sources and not found:
+                raise ValueError(f"no utterance of usable length in data.{split}: {', '.join(map(str, sources))}")
+            self._clips[split] = found
+        return self._clips[split]
+
+    def setup(self, stage: str) -> None:
+        """Open the files that a stage needs, so that mistakes show before the first step."""
+        for split in _SPLITS[stage]:
+            self.clips(split)
+        if stage == "fit":
+            self._check_vocabulary()
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Return the batches of the present epoch."""
+        trainer: Any = self.trainer
+        if trainer is None or trainer.reload_dataloaders_every_n_epochs != 1:
+            raise ValueError("batches change with the epoch: the trainer needs reload_dataloaders_every_n_epochs=1")
+        epoch = trainer.current_epoch
+        return ResumableLoader(
+            self._batches(self.clips("train"), (self.seed, epoch), self.augmentation),
+            epoch,
+            1,  # an item is a whole batch
+            self.seed,
+            _first,
+            num_replicas=trainer.world_size,
+            rank=trainer.global_rank,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Return the validation utterances by length; an empty list without any."""
+        return self._by_length("val")
+
+    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Return the test utterances by length."""
+        return self._by_length("test")
+
+    def predict_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Return the test utterances by length."""
+        return self._by_length("test")
+
+    def transfer_batch_to_device(self, batch: SpeechBatch, device: torch.device, dataloader_idx: int) -> SpeechBatch:
+        """Move a batch."""
+        return batch.to(device)
+
+    def sample(self, count: int) -> SpeechBatches:
+        """Return at most so many training utterances as they are, for statistics; the seed decides which."""
+        clips = self.clips("train")
+        chosen = np.random.default_rng(self.seed).permutation(len(clips))[:count]
+        return self._batches([clips[index] for index in chosen])
+
+    def _by_length(self, split: str) -> DataLoader[Any] | list[Any]:
+        clips = self.clips(split)
+        return DataLoader(self._batches(clips), batch_size=None, num_workers=self.num_workers) if clips else []
+
+    def _batches(
+        self, clips: Sequence[Clip], shuffle: tuple[int, int] | None = None, augmentation: Augmentation | None = None
+    ) -> SpeechBatches:
+        return SpeechBatches(clips, self.tokenizer, self.sample_rate, self.batch_seconds, shuffle, augmentation)
+
+    def _check_vocabulary(self) -> None:
+        """Refuse training texts that the vocabulary cannot write, before the first step."""
+        for clip in self.clips("train"):
+            try:
+                self.tokenizer.encode(clip.text, strict=True)
+            except ValueError as error:
+                raise ValueError(f"{clip.id}: {error} (data.text_style, data.vocabulary)") from error
+
+
+def _first(items: list[SpeechBatch]) -> SpeechBatch:
+    return items[0]

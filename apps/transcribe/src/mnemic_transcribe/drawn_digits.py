@@ -1,0 +1,77 @@
+"""More strings of spoken digits than a data set lists: drawn from the takes that its strings are made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from mnemic_speech.audio import audio_duration
+from mnemic_transcribe.data import DigitString, DigitTake
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How many strings to draw, and how long they are.
+
+    Args:
+        num_strings: how many; 0 takes those of the data set instead.
+        min_digits: least number of digits in one.
+        max_digits: greatest number of digits in one.
+        seed: the same one gives the same strings.
+    """
+
+    num_strings: int = 0
+    min_digits: int = 1
+    max_digits: int = 7
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.num_strings < 0 or not 1 <= self.min_digits <= self.max_digits:
+            raise ValueError(
+                "expected num_strings of at least 0 and 1 <= min_digits <= max_digits, "
+                f"got {self.num_strings}, {self.min_digits} and {self.max_digits}"
+            )
+
+    def strings(self, listed: Sequence[DigitString]) -> list[DigitString]:
+        """Return strings of the takes, pauses and speakers of those that are listed.
+
+        Args:
+            listed: strings of one split, so that no take of another one slips in.
+
+        Raises:
+            FileNotFoundError: if a take is missing.
+        """
+        takes = _takes(listed)
+        pauses = sorted({take.pause_ms for string in listed for take in string.takes})
+        leads = sorted({string.lead_ms for string in listed})
+        speakers = sorted(takes)
+        random = np.random.default_rng(self.seed)
+        drawn = []
+        for number in range(self.num_strings):
+            speaker = speakers[random.integers(len(speakers))]
+            count = int(random.integers(self.min_digits, self.max_digits + 1))
+            words = sorted(takes[speaker])
+            spoken = [words[index] for index in random.integers(len(words), size=count)]
+            paths = [takes[speaker][word][random.integers(len(takes[speaker][word]))] for word in spoken]
+            parts = [DigitTake(path, pauses[random.integers(len(pauses))]) for path in paths]
+            lead = leads[random.integers(len(leads))]
+            seconds = (lead + sum(part.pause_ms for part in parts)) / 1000 + sum(map(_duration, paths))
+            name = f"{listed[0].split}_drawn_{self.seed}_{number:05d}"
+            drawn.append(DigitString(name, listed[0].split, speaker, " ".join(spoken), seconds, lead, tuple(parts)))
+        return drawn
+
+
+def _takes(listed: Sequence[DigitString]) -> dict[str, dict[str, list[Path]]]:
+    """Return the recordings by speaker and word."""
+    found: dict[str, dict[str, set[Path]]] = {}
+    for string in listed:
+        for word, take in zip(string.text.split(), string.takes, strict=True):
+            found.setdefault(string.speaker, {}).setdefault(word, set()).add(take.path)
+    return {speaker: {word: sorted(paths) for word, paths in words.items()} for speaker, words in sorted(found.items())}
+
+
+@cache
+def _duration(path: Path) -> float:
+    return audio_duration(path)

@@ -1,0 +1,184 @@
+"""How well a recogniser writes down utterances whose text is known."""
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from mnemic_core import MemoryReport
+from mnemic_speech.conformer_ntm.inference import Transcriber
+from mnemic_speech.conformer_ntm.recognition import recognise
+from mnemic_speech.metrics import ErrorCounts, bootstrap_interval, by_duration, summarize, word_errors
+from mnemic_speech.text import TextStyle, normalize_text
+from mnemic_transcribe.batching import Clip
+from mnemic_transcribe.data import read_corpus
+from mnemic_transcribe.noise import Noise, read_clip
+from mnemic_transcribe.scoring import Heard, error_rates
+from mnemic_transcribe.sources import DataSource, RecordedClip
+
+Segmentation = Literal["auto", "never", "always"]
+
+EDGES = (5.0, 10.0, 15.0, 20.0, 25.0, 35.0, 60.0, 120.0)  # seconds
+
+
+@dataclass
+class Evaluation:
+    """What was heard in a set of utterances.
+
+    Attributes:
+        heard: the utterances that could be read, in the order of the data.
+        seconds: duration of each.
+        compute_seconds: time that recognition took, without reading.
+        report: how the memory was used in the end, one row of it for each utterance of the last batch.
+        problems: why utterances could not be read, one line each.
+    """
+
+    heard: list[Heard] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    compute_seconds: float = 0.0
+    report: MemoryReport | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def word_errors(self) -> list[ErrorCounts]:
+        """Errors in words of each utterance."""
+        return [word_errors(each.reference, each.hypothesis) for each in self.heard]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures as plain values; rates are shares of the words of the references.
+
+        Raises:
+            ValueError: if no utterance could be read.
+        """
+        if not self.heard:
+            raise ValueError(f"none of the utterances could be read; the first: {self.problems[0]}")
+        errors = self.word_errors
+        return {
+            **error_rates(self.heard),
+            "wer_interval": _interval(errors),
+            "sentence_error_rate": summarize(errors).sentence_error_rate,
+            "wer_by_duration": self._by_duration(errors),
+            "num_utterances": len(self.heard),
+            "num_words": sum(each.length for each in errors),
+            "audio_seconds": round(sum(self.seconds), 3),
+            "real_time_factor": round(self.compute_seconds / max(sum(self.seconds), 1e-9), 5),
+            "memory_report": None if self.report is None else self.report.as_dict(),
+        }
+
+    def _by_duration(self, errors: Sequence[ErrorCounts]) -> dict[str, dict[str, Any]]:
+        names = list(by_duration([], EDGES))
+        groups: dict[str, list[ErrorCounts]] = {name: [] for name in names}
+        for seconds, counts in zip(self.seconds, errors, strict=True):
+            groups[names[bisect_right(EDGES, seconds)]].append(counts)
+        return {name: _figures(group) for name, group in groups.items() if group}
+
+
+def open_clips(data: Path, split: str | None, style: TextStyle) -> tuple[list[Clip], list[str]]:
+    """Return the utterances of a data set, and what is wrong with its rows that are left out.
+
+    Args:
+        data: a manifest, the folder of a data set, or that of digit strings (with ``strings.tsv``).
+        split: a part of it.
+        style: how references are normalised.
+
+    Raises:
+        FileNotFoundError: if there is nothing.
+        ValueError: if the layout is not known, there is no such split, or every row is wrong.
+    """
+    if (data / "strings.tsv").is_file():
+        return DataSource("digits", data, split).open(style), []
+    problems: list[str] = []
+    utterances = read_corpus(data, split, problems)
+    if not utterances:
+        raise ValueError(f"{data} has no utterance{f'; the first problem: {problems[0]}' if problems else ''}")
+    return [RecordedClip(each, normalize_text(each.text, style)) for each in utterances], problems
+
+
+def evaluate_clips(
+    transcriber: Transcriber,
+    clips: Sequence[Clip],
+    *,
+    segmentation: Segmentation = "auto",
+    noise: Noise | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    advance: Callable[[float], None] = lambda seconds: None,
+) -> Evaluation:
+    """Recognise utterances and keep what was heard beside what was said.
+
+    Args:
+        transcriber: recogniser and how it decodes.
+        clips: the utterances; those that cannot be read are problems of the result.
+        segmentation: ``never`` recognises each as a whole, ``always`` cuts it at its pauses, ``auto`` cuts those that
+            are longer than the longest segment of the settings.
+        noise: added to each.
+        seed: of noise and of what is rendered.
+        batch_size: utterances that are recognised together.
+        advance: told the seconds of audio that are done.
+    """
+    longest = {"auto": transcriber.settings.max_seconds, "never": float("inf"), "always": 0.0}[segmentation]
+    order = sorted(range(len(clips)), key=lambda index: clips[index].seconds)
+    whole = [index for index in order if clips[index].seconds <= longest]
+    groups = [whole[first : first + batch_size] for first in range(0, len(whole), batch_size)]
+    groups += [[index] for index in order[len(whole) :]]
+    evaluation = Evaluation()
+    found: dict[int, tuple[str, float]] = {}
+    for group in groups:
+        waveforms = dict(_readable(clips, group, transcriber.sample_rate, noise, seed, evaluation.problems))
+        started = time.perf_counter()
+        recognize = _as_a_whole if clips[group[0]].seconds <= longest else _in_segments
+        if waveforms:
+            texts, evaluation.report = recognize(transcriber, list(waveforms.values()))
+            seconds = [len(waveform) / transcriber.sample_rate for waveform in waveforms.values()]
+            found |= dict(zip(waveforms, zip(texts, seconds, strict=True), strict=True))
+        evaluation.compute_seconds += time.perf_counter() - started
+        advance(sum(clips[index].seconds for index in group))
+    for index in sorted(found):
+        text, duration = found[index]
+        evaluation.heard.append(Heard(clips[index].id, clips[index].text, text))
+        evaluation.seconds.append(duration)
+    return evaluation
+
+
+def _readable(
+    clips: Sequence[Clip], group: Sequence[int], sample_rate: int, noise: Noise | None, seed: int, problems: list[str]
+) -> Iterator[tuple[int, Float[Tensor, " samples"]]]:
+    """Yield the sounds that can be read, and note the problems of the others."""
+    for index in group:
+        try:
+            yield index, read_clip(clips, index, sample_rate, noise=noise, seed=seed)
+        except (ValueError, OSError) as error:
+            problems.append(f"{clips[index].id}: {error}")
+
+
+def _as_a_whole(transcriber: Transcriber, waveforms: list[Tensor]) -> tuple[list[str], MemoryReport]:
+    found, state = recognise(transcriber.recognizer, waveforms, transcriber.settings)
+    return [each.text for each in found], transcriber.recognizer.model.memory.report(state)
+
+
+def _in_segments(transcriber: Transcriber, waveforms: list[Tensor]) -> tuple[list[str], MemoryReport]:
+    [waveform] = waveforms
+    stream = transcriber.stream(transcriber.sample_rate)
+    segments = [segment for block in waveform.split(transcriber.sample_rate) for segment in stream.push(block)]
+    segments += stream.finish()
+    return [" ".join(segment.text for segment in segments)], stream.report()
+
+
+def _figures(errors: Sequence[ErrorCounts]) -> dict[str, Any]:
+    summary = summarize(errors)
+    return {
+        "wer": summary.rate,
+        "wer_interval": _interval(errors),
+        "deletions": summary.counts.deletions / max(summary.counts.length, 1),
+        "num_utterances": summary.utterances,
+    }
+
+
+def _interval(errors: Sequence[ErrorCounts]) -> list[float]:
+    interval = bootstrap_interval(errors)
+    return [interval.low, interval.high]

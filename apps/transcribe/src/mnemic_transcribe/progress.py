@@ -1,0 +1,35 @@
+"""Progress in seconds of audio."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+
+@contextmanager
+def audio_progress(title: str, seconds: float | None, console: Console) -> Iterator[Callable[[float], None]]:
+    """Show a bar with the real-time factor; gives the function that counts seconds of audio.
+
+    Args:
+        title: what is done.
+        seconds: audio there is; None where that is not known.
+        console: where to show it.
+    """
+    title_column = TextColumn("{task.description}", markup=False)  # file names may have brackets
+    columns = (title_column, BarColumn(), _Seconds(), _RealTimeFactor(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=seconds)
+        yield lambda done: bar.advance(task, done)
+
+
+class _Seconds(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed:.0f}{'' if task.total is None else f'/{task.total:.0f}'} s of audio")
+
+
+class _RealTimeFactor(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        elapsed = task.finished_time or task.elapsed
+        return Text(f"real-time factor {elapsed / task.completed:.3f}" if elapsed and task.completed else "")

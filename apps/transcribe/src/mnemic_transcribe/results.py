@@ -1,0 +1,52 @@
+"""Transcripts as files."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from mnemic_kit.atomic_files import atomic_write
+from mnemic_speech.transcript import Transcript
+
+Format = Literal["txt", "json", "srt", "vtt"]
+
+
+def _to_json(transcript: Transcript) -> str:
+    return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+FORMATS: Mapping[Format, Callable[[Transcript], str]] = MappingProxyType(
+    {"txt": Transcript.to_text, "json": _to_json, "srt": Transcript.to_srt, "vtt": Transcript.to_vtt}
+)
+"""How each format is made: lines of text, words with times and confidences, and two forms of subtitles."""
+
+
+def write_transcript(transcript: Transcript, folder: Path, name: str, formats: Sequence[Format]) -> list[Path]:
+    """Write a transcript and return the files; each appears when it is complete.
+
+    Args:
+        transcript: what was said.
+        folder: must exist.
+        name: of the files, without ending.
+        formats: which files to write.
+    """
+    paths = [folder / f"{name}.{kind}" for kind in formats]
+    for path, kind in zip(paths, formats, strict=True):
+        with atomic_write(path) as file:
+            file.write(FORMATS[kind](transcript))
+    return paths
+
+
+def unique_names(files: Sequence[Path]) -> list[str]:
+    """Return a name for the results of each file: without its ending where that is clear, and never the same twice.
+
+    Example:
+        >>> unique_names([Path("a.wav"), Path("b.wav"), Path("b.mp3"), Path("old/b.mp3")])
+        ['a', 'b', 'b.mp3', 'b.mp3-2']
+    """
+    names: list[str] = []
+    for file in files:
+        numbered = (f"{file.name}-{number}" for number in range(2, len(files) + 2))
+        names.append(next(name for name in (file.stem, file.name, *numbered) if name not in names))
+    return names

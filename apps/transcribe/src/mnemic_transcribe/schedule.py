@@ -1,0 +1,29 @@
+"""How fast the optimiser learns in which step."""
+
+import math
+
+
+def warmup_share(step: int, warmup: int, total: int | None = None) -> float:
+    """Return the learning rate of a step as a share of the highest one.
+
+    A linear rise over ``warmup`` steps, then the inverse square root of the step (Vaswani et al. 2017, section 5.3, as
+    ESPnet's WarmupLR scales it: the highest rate is that of step ``warmup``), or half a cosine down to 0.
+
+    Args:
+        step: number of the step, from 0.
+        warmup: steps of the rise.
+        total: step at which half a cosine ends; None: the inverse square root, which never ends.
+
+    Example:
+        >>> [round(warmup_share(step, warmup=4), 2) for step in (0, 1, 3, 15)]
+        [0.25, 0.5, 1.0, 0.5]
+        >>> [round(warmup_share(step, warmup=4, total=14), 2) for step in (0, 3, 8, 13)]
+        [0.25, 1.0, 0.5, 0.0]
+    """
+    number = step + 1
+    if number <= warmup:
+        return number / warmup
+    if total is None:
+        return math.sqrt(warmup / number)
+    done = min(1.0, (number - warmup) / max(1, total - warmup))
+    return (1 + math.cos(math.pi * done)) / 2

@@ -1,0 +1,120 @@
+"""Where utterances come from: recordings in any layout, strings of spoken digits, or generated tones."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+from torchaudio.functional import resample
+
+from mnemic_speech.text import TextStyle, normalize_text
+from mnemic_transcribe.batching import Clip
+from mnemic_transcribe.data import DigitString, Utterance, read_corpus, read_digit_strings, render
+from mnemic_transcribe.data.digits import SAMPLE_RATE
+from mnemic_transcribe.drawn_digits import Drawn
+from mnemic_transcribe.tones import ToneWorld
+
+
+@dataclass(frozen=True)
+class RecordedClip:
+    """An utterance of a recording.
+
+    Args:
+        utterance: file and part.
+        text: what is said, normalised.
+    """
+
+    utterance: Utterance
+    text: str
+
+    @property
+    def id(self) -> str:
+        """Name of the utterance."""
+        return self.utterance.id
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.utterance.duration
+
+    def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
+        """Return the sound; ``random`` has no part in it."""
+        return self.utterance.read(sample_rate)
+
+
+@dataclass(frozen=True)
+class DigitClip:
+    """A string of spoken digits, put together when it is read.
+
+    Args:
+        string: the digits.
+        text: their names, normalised.
+    """
+
+    string: DigitString
+    text: str
+
+    @property
+    def id(self) -> str:
+        """Name of the string."""
+        return self.string.id
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.string.seconds
+
+    def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
+        """Return the sound; the noise of the pauses follows from ``random``."""
+        sound: Tensor = resample(render(self.string, seed=int(random.integers(2**31))), SAMPLE_RATE, sample_rate)
+        return sound
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """One part of a mixture of data.
+
+    Args:
+        name: ``recordings`` are a manifest or the folder of a data set (LibriSpeech, TED-LIUM, Kaldi, ``index.tsv``),
+            ``digits`` are strings of recorded digits, and ``generated`` needs no files.
+        root: the manifest or folder.
+        split: a part of it: a folder in ``root`` such as ``train-clean-100``, or a value of the column split.
+        drawn: strings of digits to draw from the takes of the split, instead of those listed.
+        world: size and seed of a generated data set.
+    """
+
+    name: Literal["recordings", "digits", "generated"]
+    root: Path | None = None
+    split: str | None = None
+    drawn: Drawn = Drawn()
+    world: ToneWorld = ToneWorld()
+
+    def __str__(self) -> str:
+        """Return the source in a few words."""
+        if self.name == "generated":
+            return f"generated {self.world}"
+        drawn = f" {self.drawn}" if self.drawn.num_strings else ""
+        return f"{self.name} {self.root}{f' {self.split}' if self.split else ''}{drawn}"
+
+    def open(self, style: TextStyle) -> list[Clip]:
+        """Return the utterances.
+
+        Args:
+            style: how texts are normalised.
+
+        Raises:
+            FileNotFoundError: a folder or file is missing.
+            ValueError: a file is malformed, or ``root`` is not given.
+        """
+        if self.name == "generated":
+            return list(self.world.clips())
+        if self.root is None:
+            raise ValueError(f"data source {self.name} needs root, the folder of the data set")
+        if self.name == "recordings":
+            found = read_corpus(self.root, self.split)
+            return [RecordedClip(utterance, normalize_text(utterance.text, style)) for utterance in found]
+        strings = read_digit_strings(self.root, self.split)
+        strings = self.drawn.strings(strings) if self.drawn.num_strings else strings
+        return [DigitClip(string, normalize_text(string.text, style)) for string in strings]

@@ -1,0 +1,95 @@
+"""Generated speech for tests and first steps: the tones of a telephone's keys, with the names of the keys as text."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Two tones of a key in Hz, ITU-T Recommendation Q.23.
+_ROWS, _COLUMNS = (697, 770, 852, 941), (1209, 1336, 1477)
+_KEYS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "star", "zero", "pound")
+WORDS = tuple(sorted(_KEYS))
+
+
+@dataclass(frozen=True)
+class ToneWorld:
+    """A generated data set: the same numbers give the same sounds.
+
+    Args:
+        num_clips: how many utterances.
+        min_words: least number of keys in one.
+        max_words: greatest number of keys in one.
+        noise: standard deviation of the noise; tones have amplitudes from 0.05 to 0.5.
+        seed: give training and validation different ones.
+    """
+
+    num_clips: int = 256
+    min_words: int = 1
+    max_words: int = 7
+    noise: float = 0.02
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_words <= self.max_words or self.num_clips < 1:
+            raise ValueError(
+                "expected at least one clip and 1 <= min_words <= max_words, "
+                f"got {self.num_clips} clips of {self.min_words} to {self.max_words} words"
+            )
+
+    def clips(self) -> list["ToneClip"]:
+        """Return the utterances."""
+        return [ToneClip(self, index) for index in range(self.num_clips)]
+
+
+@dataclass(frozen=True)
+class ToneClip:
+    """Keys that somebody pressed: each has its own duration, each clip its loudness and its rhythm.
+
+    Args:
+        world: the data set.
+        index: number of the clip in it.
+    """
+
+    world: ToneWorld
+    index: int
+
+    @cached_property
+    def _plan(self) -> tuple[list[int], np.ndarray, np.ndarray, float]:
+        """Keys, milliseconds of sound and of silence around each, and amplitude."""
+        random = np.random.default_rng((self.world.seed, self.index))
+        count = int(random.integers(self.world.min_words, self.world.max_words + 1))
+        keys = random.integers(len(_KEYS), size=count).tolist()
+        sounds, pauses = random.integers(70, 200, size=count), random.integers(40, 250, size=count + 1)
+        return keys, sounds, pauses, float(np.exp(random.uniform(np.log(0.05), np.log(0.5))))
+
+    @property
+    def id(self) -> str:
+        """Name of the clip."""
+        return f"tones-{self.world.seed}-{self.index:05d}"
+
+    @property
+    def text(self) -> str:
+        """Names of the keys."""
+        return " ".join(_KEYS[key] for key in self._plan[0])
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        _, sounds, pauses, _ = self._plan
+        return float(sounds.sum() + pauses.sum()) / 1000
+
+    def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
+        """Return the sound; ``random`` has no part in it."""
+        keys, sounds, pauses, amplitude = self._plan
+        pieces = [np.zeros(pauses[0] * sample_rate // 1000)]
+        for key, sound, pause in zip(keys, sounds, pauses[1:], strict=True):
+            time = np.arange(sound * sample_rate // 1000) / sample_rate
+            pair = (_ROWS[key // len(_COLUMNS)], _COLUMNS[key % len(_COLUMNS)])
+            pieces.append(amplitude / 2 * np.sin(2 * np.pi * np.outer(time, pair)).sum(1))
+            pieces.append(np.zeros(pause * sample_rate // 1000))
+        clean = np.concatenate(pieces)
+        noise = np.random.default_rng((self.world.seed, self.index, 1)).standard_normal(len(clean))
+        return torch.from_numpy(clean + self.world.noise * noise).float()

@@ -1,0 +1,50 @@
+"""``make train-demo-transcribe``: train the checkpoint that the demo ships, on strings of spoken digits.
+
+One run of ``conformer_ntm_digits``, whose last states are averaged. Call it again after an interruption: it goes on
+where it was.
+"""
+
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+from mnemic_speech.conformer_ntm.checkpoint import load_recognizer, save_recognizer
+from mnemic_transcribe.checkpoints import SHIPPED
+from mnemic_transcribe.commands import train
+from mnemic_transcribe.task import TranscriptionTask
+
+
+def train_demo(
+    out: Path = Path("runs/train_demo_transcribe"),
+    digits: Path = Path("../shared/data/speech_digits"),
+    checkpoint: Path = SHIPPED,
+    options: tuple[str, ...] = (),
+) -> dict[str, float]:
+    """Train, write the shipped checkpoint and return its figures on the short and the long strings kept for tests.
+
+    Args:
+        out: folder of the run.
+        digits: folder with ``strings.tsv`` and the recordings.
+        checkpoint: file to write.
+        options: further options of fit.
+    """
+    sources = {"train": f"{{name: digits, root: {digits}, split: train, drawn: {{num_strings: 8000}}}}"}
+    sources |= {"val": f"{{name: digits, root: {digits}, split: dev}}"}
+    sources |= {"test": f"{{name: digits, root: {digits}, split: dev_long}}"}
+    data = [f"--data.{split}=[{source}]" for split, source in sources.items()]
+    arguments = ["--config=conformer_ntm_digits", f"--trainer.default_root_dir={out}", *data, *options]
+    run = train.main("fit", [*arguments, "--resume"])
+    averaged = out / "checkpoints" / "averaged.ckpt"
+    task: TranscriptionTask = run.model
+    figures: dict[str, float] = {}
+    for score in (run.trainer.validate, run.trainer.test):
+        figures |= score(task, run.datamodule, ckpt_path=str(averaged), verbose=False)[0]
+    recognizer = load_recognizer(averaged)
+    recognizer.provenance |= {"command": "make train-demo-transcribe", "metrics": figures}
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    save_recognizer(checkpoint, recognizer, half=True)
+    return figures
+
+
+if __name__ == "__main__":
+    auto_cli(train_demo, as_positional=False)

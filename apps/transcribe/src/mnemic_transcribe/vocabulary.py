@@ -1,0 +1,60 @@
+"""Which tokens a recogniser writes, as a config says it."""
+
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mnemic_kit.atomic_files import atomic_write
+from mnemic_speech.text import CharTokenizer, SentencePieceTokenizer, Tokenizer, WordTokenizer
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens of a recogniser.
+
+    Args:
+        kind: single characters, the words of a closed list, or sub-word pieces of a SentencePiece unigram model.
+        alphabet: the characters; those of LibriSpeech's transcripts by default.
+        words: the closed list.
+        file: the SentencePiece model. It is trained on the training texts and written there if absent.
+        size: number of pieces in a model that is trained, the special ones included.
+    """
+
+    kind: Literal["characters", "words", "sentencepiece"] = "characters"
+    alphabet: str = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    words: tuple[str, ...] = ()
+    file: Path | None = None
+    size: int = 5000
+
+    def __post_init__(self) -> None:
+        if self.kind == "sentencepiece" and self.file is None:
+            raise ValueError("a sentencepiece vocabulary needs file: the .model to use, or to write after training it")
+
+    def open(self, texts: Iterable[str]) -> Tokenizer:
+        """Return the tokenizer.
+
+        Args:
+            texts: training texts; looked at only if a SentencePiece model is to be trained.
+
+        Raises:
+            ValueError: if the vocabulary is empty, or the file is damaged.
+        """
+        if self.kind == "characters":
+            return CharTokenizer(self.alphabet)
+        if self.kind == "words":
+            return WordTokenizer(self.words)
+        assert self.file is not None  # checked above
+        if not self.file.exists():
+            self._train(texts, self.file)
+        try:
+            return SentencePieceTokenizer(self.file.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{self.file}: {error}") from error
+
+    def _train(self, texts: Iterable[str], file: Path) -> None:
+        model = b64decode(SentencePieceTokenizer.train(texts, self.size).state()["model"])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file, "wb") as target:
+            target.write(model)

@@ -1,0 +1,117 @@
+import json
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from mnemic_speech.conformer_ntm import Recognizer
+from mnemic_speech.conformer_ntm.inference import Transcriber
+from mnemic_transcribe import cli
+from mnemic_transcribe.commands.run import listen, name_files, run
+from mnemic_transcribe.results import unique_names
+
+Speak = Callable[[str, Path], Path]
+TEXT = "one two three four five six seven eight nine"
+
+
+def test_a_run_writes_text_words_and_subtitles_of_each_file(checkpoint: Path, speak: Speak, tmp_path: Path) -> None:
+    files = (speak(TEXT, tmp_path / "a.wav"), speak("zero", tmp_path / "b.flac"))
+    run(files, tmp_path / "new" / "out", checkpoint)
+    out = tmp_path / "new" / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"{name}.{kind}" for name in "ab" for kind in ("json", "srt", "txt", "vtt")
+    ]
+    transcript = json.loads((out / "a.json").read_text())
+    assert transcript["text"] == TEXT == (out / "a.txt").read_text().strip()
+    assert transcript["duration"] == pytest.approx(1.0 + 9 * 0.36, abs=1e-3)
+    words = [word for segment in transcript["segments"] for word in segment["words"]]
+    assert " ".join(word["text"] for word in words) == TEXT
+    assert all(0 <= word["start"] < word["end"] <= transcript["duration"] for word in words)
+    assert (out / "a.srt").read_text().startswith("1\n00:00:00,5")
+    assert (out / "b.vtt").read_text().startswith("WEBVTT\n\n00:00:00.5")
+
+
+def test_only_the_wished_formats_are_written(checkpoint: Path, speak: Speak, tmp_path: Path) -> None:
+    path = speak("zero", tmp_path / "a.wav")
+    command = ["run", "--out", str(tmp_path / "out"), "--formats", "txt", "srt", "--checkpoint", str(checkpoint)]
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([*command, "--decoding=joint", "--beam", "2", str(path)])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.txt", "a.srt"}
+
+
+def test_files_that_fail_are_listed_at_the_end_and_the_rest_goes_on(
+    checkpoint: Path, speak: Speak, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, cut = speak("zero", tmp_path / "good.wav"), speak(TEXT, tmp_path / "cut.flac")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.mp3").write_text("no audio")
+    soundfile.write(tmp_path / "nan.wav", np.full(800, np.nan), 8000, subtype="FLOAT")
+    names = ["empty.wav", "text.mp3", "nan.wav", "absent.wav"]
+    files = [*(str(tmp_path / name) for name in names), str(cut), str(good)]
+    with pytest.raises(SystemExit) as exit_request:
+        cli.main(["run", *files, "--out", str(tmp_path / "out"), "--checkpoint", str(checkpoint)])
+    assert exit_request.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [next(name for name in [*names, "cut.flac"] if name in line) for line in lines] == [*names, "cut.flac"]
+    assert all(line.startswith("failed: ") for line in lines)
+    assert "(what comes before has been transcribed)" in lines[-1]
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == {"good", "cut"}
+    heard = (tmp_path / "out" / "cut.txt").read_text().split()
+    assert heard == TEXT.split()[: len(heard)]
+    assert 3 <= len(heard) < 9
+
+
+def test_a_silent_file_gives_empty_results(checkpoint: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silent.wav", np.zeros((8000, 3)), 44100, subtype="PCM_U8")
+    run((tmp_path / "silent.wav",), tmp_path / "out", checkpoint)
+    assert (tmp_path / "out" / "silent.txt").read_text() == ""
+    assert json.loads((tmp_path / "out" / "silent.json").read_text())["segments"] == []
+
+
+def test_earlier_results_stay_when_a_file_fails(checkpoint: Path, speak: Speak, tmp_path: Path) -> None:
+    path = speak("zero", tmp_path / "a.wav")
+    run((path,), tmp_path / "out", checkpoint, ("txt",))
+    path.write_bytes(b"")
+    with pytest.raises(SystemExit):
+        run((path,), tmp_path / "out", checkpoint, ("txt",))
+    assert (tmp_path / "out" / "a.txt").read_text() == "zero\n"
+
+
+def test_a_microphone_is_heard_until_it_is_interrupted(recognizer: Recognizer, speak: Speak, tmp_path: Path) -> None:
+    sound, _ = soundfile.read(speak("one two three", tmp_path / "a.wav"), dtype="float32")
+
+    def microphone() -> Iterator[Tensor]:
+        yield from torch.from_numpy(sound).split(800)
+        raise KeyboardInterrupt
+
+    shown = StringIO()
+    transcript = listen(Transcriber(recognizer), microphone(), Console(file=shown))
+    assert transcript.text == "one two three"
+    assert transcript.duration == len(sound) / 8000
+    assert "s] one two three" in shown.getvalue()
+
+
+@pytest.mark.parametrize("arguments", [[], ["a.wav", "--microphone"]])
+def test_either_files_or_a_microphone(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", *arguments])
+    assert "give files to transcribe, or --microphone, and not both" in capsys.readouterr().err
+
+
+def test_files_are_recognised_wherever_they_stand() -> None:
+    assert name_files(["--formats", "txt", "--out=x", "a", "--device", "cpu", "b"]) == [
+        *("--formats", "txt", "--out=x", "--device", "cpu", "--files", '["a", "b"]')
+    ]
+    assert name_files(["--help"]) == ["--help"]
+
+
+def test_results_of_files_of_one_name_do_not_meet() -> None:
+    files = [Path(name) for name in ("x/a.wav", "y/a.wav", "z/a.wav", "b.wav", "b.mp3")]
+    assert unique_names(files) == ["a", "a.wav", "a.wav-2", "b", "b.mp3"]

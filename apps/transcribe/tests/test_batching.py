@@ -1,0 +1,92 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from mnemic_speech.text import WordTokenizer
+from mnemic_transcribe.augmentation import Augmentation
+from mnemic_transcribe.batching import SpeechBatches, duration_batches
+from mnemic_transcribe.tones import WORDS, ToneWorld
+
+SECONDS = np.random.default_rng(0).uniform(0.5, 12, size=200).tolist()
+CLIPS = ToneWorld(num_clips=6, max_words=3).clips()
+LOUD = Augmentation(speeds=(0.9, 1.1), gain_db=(-6, 6), noise_prob=0.5)
+
+
+def batches(shuffle: tuple[int, int] | None = None, augmentation: Augmentation | None = None) -> SpeechBatches:
+    return SpeechBatches(CLIPS, WordTokenizer(WORDS), 8000, 3.0, shuffle, augmentation)
+
+
+@pytest.mark.parametrize("shuffle", [None, (0, 0), (3, 7)])
+def test_batches_hold_every_clip_once_and_keep_to_the_duration(shuffle: tuple[int, int] | None) -> None:
+    found = duration_batches(SECONDS, 40.0, shuffle)
+    assert sorted(index for batch in found for index in batch) == list(range(200))
+    assert all(max(SECONDS[index] for index in batch) * len(batch) <= 40 for batch in found)
+
+
+def test_little_of_a_shuffled_batch_is_padding() -> None:
+    found = duration_batches(SECONDS, 40.0, (0, 0))
+    padded = sum(max(SECONDS[index] for index in batch) * len(batch) for batch in found)
+    assert sum(SECONDS) / padded > 0.85
+
+
+def test_neighbours_follow_from_seed_and_epoch() -> None:
+    first, again, later, other = (duration_batches(SECONDS, 40.0, key) for key in ((1, 0), (1, 0), (1, 1), (2, 0)))
+    assert first == again
+    assert first != later
+    assert first != other
+
+
+def test_a_clip_longer_than_a_batch_is_a_batch_alone() -> None:
+    assert duration_batches([50.0, 1.0, 2.0], 40.0) == [[1, 2], [0]]
+
+
+def test_a_batch_is_its_clips_with_zeros_behind_them() -> None:
+    made, places = batches(), []
+    for index, batch in enumerate(made):
+        assert batch.waveforms.shape == (len(batch), int(batch.lengths.max()))
+        for row, place in enumerate(made.batches[index]):
+            clip, length = CLIPS[place], int(batch.lengths[row])
+            assert torch.equal(batch.waveforms[row, :length], clip.read(8000, np.random.default_rng()))
+            assert not batch.waveforms[row, length:].any()
+            spoken = batch.tokens[row, : batch.token_lengths[row]].tolist()
+            assert made.tokenizer.decode(spoken) == clip.text == batch.texts[row]
+            assert batch.ids[row] == clip.id
+            places.append(place)
+    assert sorted(places) == list(range(6))
+
+
+def test_what_is_changed_follows_from_seed_and_epoch() -> None:
+    first, again, later, plain = (
+        torch.cat([batch.waveforms.flatten() for batch in batches(shuffle, augmentation)])
+        for shuffle, augmentation in (((1, 0), LOUD), ((1, 0), LOUD), ((1, 1), LOUD), ((1, 0), None))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, later)
+    assert not torch.equal(first, plain)
+
+
+def test_without_shuffling_nothing_is_changed() -> None:
+    assert torch.equal(batches(None, LOUD)[0].waveforms, batches()[0].waveforms)
+
+
+def test_a_word_outside_the_vocabulary_is_unknown_and_no_crash() -> None:
+    @dataclass(frozen=True)
+    class Strange:
+        id = "strange"
+        text = "one sixteen"
+        seconds = 0.1
+
+        def read(self, sample_rate: int, random: np.random.Generator) -> torch.Tensor:
+            return torch.zeros(sample_rate // 10)
+
+    made = SpeechBatches([Strange()], WordTokenizer(["one"]), 8000, 1.0)
+    assert made[0].tokens.tolist() == [[2, 1]]
+
+
+def test_a_batch_moves_to_a_device() -> None:
+    moved = batches()[0].to(torch.device("meta"))
+    assert moved.waveforms.is_meta
+    assert moved.token_lengths.is_meta
+    assert moved.ids == batches()[0].ids

@@ -1,0 +1,79 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mnemic_kit.training import find_config
+from mnemic_transcribe import cli
+from mnemic_transcribe.commands import train
+
+GENERATED = ["fit", "--config", "conformer_ntm_generated"]
+
+
+def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Return exit code and standard error."""
+    with pytest.raises(SystemExit) as exit_request:
+        cli.main(arguments)
+    return exit_request.value.code, capsys.readouterr().err
+
+
+def test_help_lists_every_command_without_importing_torch() -> None:
+    lines = ["import sys", "from mnemic_transcribe import cli", "try: cli.main(['--help'])"]
+    code = "\n".join([*lines, "except SystemExit: print('torch' in sys.modules)"])
+    started = time.process_time()
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert time.process_time() - started < 1
+    assert shown.endswith("False\n")
+    assert all(f"  {name} " in shown for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_request:
+        cli.main([command, "--help"])
+    assert exit_request.value.code == 0
+    assert "usage" in capsys.readouterr().out.lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["fitt"], "invalid choice: 'fitt'"),
+        (["fit", "--config", "conformer_ntm_generate"], "conformer_ntm_generated"),
+        ([*GENERATED, "--model.config.memory=elephant"], "memory must be one of"),
+        ([*GENERATED, "--model.config.encoder.dim=33"], "dim=33"),
+        ([*GENERATED, "--data.vocabulary={kind: words, words: [one]}"], "tones-1-00000: not in the vocabulary"),
+        ([*GENERATED, "--data.train=[{name: recordings}]"], "data source recordings needs root"),
+        ([*GENERATED, "--data.train=[{name: recordings, root: absent.jsonl}]"], "absent.jsonl"),
+        (
+            [*GENERATED, "--data.min_seconds=100", "--data.max_seconds=101"],
+            "no utterance of usable length in data.train",
+        ),
+        ([*GENERATED, "--model.config.ctc_weight=0"], "needs the branch ctc"),
+        ([*GENERATED, "--model.warmup_steps=0"], "warmup_steps must be at least 1"),
+        ([*GENERATED, "--trainer.max_steps=-1", "--trainer.max_epochs=1"], "give --trainer.max_steps"),
+        (["average", "--checkpoints", "absent.ckpt", "--out", "x.ckpt"], "no checkpoint at absent.ckpt"),
+    ],
+    ids=lambda value: " ".join(value)[-50:] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    code, message = run([*arguments, *(quiet if arguments[:3] == GENERATED else [])], capsys)
+    assert code == 2
+    last = message.splitlines()[-1]
+    assert last.startswith("mnemic-transcribe: error: ")
+    assert expected in last
+
+
+def test_a_name_that_is_no_config_lists_those_there_are() -> None:
+    with pytest.raises(FileNotFoundError, match="conformer_librispeech100, conformer_ntm_digits"):
+        find_config("conformer", train.CONFIGS)

@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig
+from mnemic_transcribe.commands import train
+
+CONFIGS = sorted(path.stem for path in train.CONFIGS.glob("*.yaml"))
+PUBLISHED = ["conformer_librispeech100", "conformer_ntm_librispeech100", "conformer_ntm_librispeech960"]
+
+
+def parse(name: str, monkeypatch: pytest.MonkeyPatch) -> train.TranscribeCLI:
+    """Return the command line object with its config parsed and nothing built."""
+    monkeypatch.setattr(train.TranscribeCLI, "instantiate_classes", lambda self: None)
+    monkeypatch.setattr(train.TranscribeCLI, "_run_subcommand", lambda self, command: None)
+    return train.main("fit", ["--config", name])
+
+
+def network(given: dict[str, object], vocab_size: int) -> ConformerNtm:
+    """Return the network of a config without its weights."""
+    config = given["model"]["config"]
+    config["encoder"] = (
+        ConformerNtmConfig.__dataclass_fields__["encoder"].default_factory().__class__(**config["encoder"])
+    )
+    with torch.device("meta"):
+        return ConformerNtm(ConformerNtmConfig(**{**config, "encoder": encoder, "vocab_size": vocab_size}))
+
+
+def test_every_setting_has_a_config() -> None:
+    assert set(CONFIGS) == {*PUBLISHED, "conformer_ntm_digits", "conformer_ntm_generated"}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_is_short_and_begins_with_its_command(name: str) -> None:
+    lines = (train.CONFIGS / f"{name}.yaml").read_text().splitlines()
+    assert len(lines) <= 40
+    assert any(f"mnemic-transcribe fit --config {name}" in line for line in lines[:3])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_data_and_model_share_agrees(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = parse(name, monkeypatch).config["fit"].as_dict()
+    assert given["trainer"]["default_root_dir"] == f"runs/{name}"
+    assert given["data"]["sample_rate"] == given["model"]["features"]["sample_rate"]
+    assert given["model"]["config"]["encoder"]["num_mels"] == given["model"]["features"]["num_mels"]
+    assert network(given, 13).config.vocab_size == 13
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_recipe(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = parse(name, monkeypatch).config["fit"].as_dict()
+    model, data, trainer = given["model"], given["data"], given["trainer"]
+    assert (model["lr"], model["weight_decay"], model["config"]["ctc_weight"]) == (2e-3, 1e-6, 0.3)
+    assert (trainer["accumulate_grad_batches"], trainer["gradient_clip_val"]) == (4, 5.0)
+    assert (data["vocabulary"]["kind"], data["vocabulary"]["size"], data["max_seconds"]) == ("sentencepiece", 5000, 30)
+    assert given["averaged_checkpoint"]["keep"] == 10
+    size = sum(parameter.numel() for parameter in network(given, 5000).parameters())
+    memory = 0 if name == "conformer_librispeech100" else 82_236
+    assert size == 20_906_496 + 12_038_024 + 1_285_000 + memory  # as measured on the released network

@@ -1,0 +1,88 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch.testing import assert_close
+
+from mnemic_transcribe.commands import train
+
+
+def losses(root: Path) -> dict[int, str]:
+    """Return the loss of each step over all starts of a run, the latest start last."""
+    found: dict[int, str] = {}
+    for path in sorted(root.glob("logs/version_*/metrics.csv")):
+        with path.open() as file:
+            found |= {int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]}
+    return found
+
+
+def weights(root: Path, name: str) -> dict[str, torch.Tensor]:
+    return torch.load(root / "checkpoints" / name)["state_dict"]
+
+
+class Stop(Callback):
+    """Ends training without any farewell after so many batches."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+
+    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
+        if trainer.fit_loop.total_batch_idx == self.batches:
+            raise RuntimeError("killed")
+
+
+def fit(config: Path, root: Path, *options: str) -> Path:
+    train.main("fit", ["--config", str(config), f"--trainer.default_root_dir={root}", "--resume", *options])
+    return root
+
+
+def test_a_run_stopped_anywhere_ends_as_an_uninterrupted_one(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fit(config, tmp_path / "whole")
+    steps = len(losses(whole))
+    assert steps >= 10
+    for batches in (3, steps // 2, steps // 2 + 3):  # in the first epoch, between the two, in the second
+        monkeypatch.setitem(train.TRAINER_DEFAULTS, "callbacks", [Stop(batches)])
+        with pytest.raises(RuntimeError, match="killed"):
+            fit(config, tmp_path / "broken")
+    monkeypatch.delitem(train.TRAINER_DEFAULTS, "callbacks")
+    broken = fit(config, tmp_path / "broken")
+    assert losses(broken) == losses(whole)
+    for name in ("last.ckpt", "averaged.ckpt"):
+        assert_close(weights(broken, name), weights(whole, name), atol=0.0, rtol=0.0)
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_as_an_uninterrupted_one(config: Path, tmp_path: Path) -> None:
+    whole, root = fit(config, tmp_path / "whole"), tmp_path / "killed"
+    command = [sys.executable, "-m", "mnemic_transcribe", "fit", "--config", str(config), "--resume"]
+    command += [f"--trainer.default_root_dir={root}", "--data.num_workers=1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while len(losses(root)) < 4:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    subprocess.run(command, check=True, capture_output=True)
+    assert losses(root) == losses(whole)
+    assert_close(weights(root, "averaged.ckpt"), weights(whole, "averaged.ckpt"), atol=0.0, rtol=0.0)
+
+
+def test_a_run_that_was_long_enough_can_be_made_longer(config: Path, tmp_path: Path) -> None:
+    for steps in (2, 2, 4):
+        fit(config, tmp_path / "run", f"--trainer.max_steps={steps}")
+        assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"] == steps
+
+
+def test_a_second_run_in_the_same_folder_is_refused(config: Path, tmp_path: Path) -> None:
+    root = fit(config, tmp_path / "run", "--trainer.max_steps=1")
+    with pytest.raises(ValueError, match="continue it with --resume"):
+        train.main("fit", ["--config", str(config), f"--trainer.default_root_dir={root}"])

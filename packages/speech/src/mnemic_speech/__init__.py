@@ -1,0 +1,1 @@
+"""Speech systems with memory."""

@@ -1,0 +1,150 @@
+"""Waveforms from files and microphones: mono, at the wished rate, whole or block by block.
+
+Every file goes through the same pipeline (mean of the channels, streaming resampler, limits of ±1), so that what is
+streamed is what is read at once. Silent and clipped recordings are legal.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mnemic_speech.audio_sources import AudioSource, Block, open_microphone, open_source
+from mnemic_speech.resample import Resampler
+
+_SLACK = 0.1  # seconds by which a part may reach beyond the end: durations in lists are rounded
+_LIVE_SECONDS = 0.1
+
+
+def read_audio(
+    path: str | Path, sample_rate: int, *, offset: float = 0.0, duration: float | None = None
+) -> Float[Tensor, " samples"]:
+    """Return a recording, or a part of it, as a mono waveform in [-1, 1].
+
+    Args:
+        path: WAV, FLAC, OGG, MP3, or anything with an audio track that FFmpeg decodes, videos included. What the file
+            is, its content says; a wrong suffix does no harm.
+        sample_rate: wished samples per second; the file may have any.
+        offset: where the part begins, in seconds.
+        duration: how long it is, in seconds; None for all that follows.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no audio, empty, cut off or damaged; a sample is NaN or infinite (the message says
+            where); the part is negative or reaches more than 0.1 s beyond the end.
+    """
+    if offset < 0 or (duration is not None and duration <= 0):
+        raise ValueError(
+            f"{path}: a part needs an offset of at least 0 and a duration above 0 s, got {offset} and {duration}"
+        )
+    with closing(open_source(path)) as source:
+        first = round(offset * source.sample_rate)
+        count = None if duration is None else max(round(duration * source.sample_rate), 1)
+        waveform = torch.cat([torch.zeros(0), *_pieces(source, sample_rate, str(path), first, count)])
+    if len(waveform) == 0:
+        what = f"ends before the offset {offset} s" if offset else "holds no samples"
+        raise ValueError(f"{path} {what}; give a file with audio there")
+    if duration is not None and len(waveform) < (duration - _SLACK) * sample_rate:
+        end = offset + len(waveform) / sample_rate
+        raise ValueError(f"{path} ends at {end:.2f} s, before the end of the wished part at {offset + duration:.2f} s")
+    return waveform
+
+
+def stream_audio(path: str | Path, sample_rate: int, block_seconds: float = 1.0) -> Iterator[Float[Tensor, " samples"]]:
+    """Yield a recording of any length as mono blocks in [-1, 1]; together they are what ``read_audio`` returns.
+
+    Memory is that of a few blocks.
+
+    Args:
+        path: as for ``read_audio``.
+        sample_rate: wished samples per second.
+        block_seconds: length of a block; the last one may be shorter.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as for ``read_audio``. What comes before a damage is yielded first.
+    """
+    with closing(open_source(path)) as source:
+        is_empty = True
+        for block in _blocks(_pieces(source, sample_rate, str(path)), _block_size(block_seconds, sample_rate)):
+            is_empty = False
+            yield block
+        if is_empty:
+            raise ValueError(f"{path} holds no samples; give a file with audio")
+
+
+def stream_microphone(sample_rate: int, device: str | None = None) -> Iterator[Float[Tensor, " samples"]]:
+    """Yield what a microphone hears, without end, as mono blocks of 0.1 s in [-1, 1].
+
+    Args:
+        sample_rate: wished samples per second; the device keeps its own.
+        device: its name as the system knows it (Linux: ``"plughw:1"``, macOS: the number, Windows: the name); None for
+            the default one.
+
+    Raises:
+        ValueError: there is no microphone, it cannot be opened, or it is unplugged.
+    """
+    with closing(open_microphone(device)) as source:
+        yield from _blocks(_pieces(source, sample_rate, "the microphone"), _block_size(_LIVE_SECONDS, sample_rate))
+
+
+def audio_duration(path: str | Path) -> float:
+    """Return the seconds of audio in a file without decoding it; of MP3 and videos to within about 0.1 s.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no audio.
+    """
+    with closing(open_source(path)) as source:
+        return source.num_frames() / source.sample_rate
+
+
+def _block_size(seconds: float, sample_rate: int) -> int:
+    if round(seconds * sample_rate) < 1:
+        raise ValueError(f"a block must have at least one sample, got block_seconds={seconds} at {sample_rate} Hz")
+    return round(seconds * sample_rate)
+
+
+def _pieces(
+    source: AudioSource, sample_rate: int, label: str, first: int = 0, count: int | None = None
+) -> Iterator[Tensor]:
+    """Yield a part of a source, mono and resampled, in pieces of any size; an error comes after what was read."""
+    resampler = Resampler(source.sample_rate, sample_rate)
+    try:
+        for samples in _mono(source.blocks(first, count), label, first, source.sample_rate):
+            yield resampler.push(samples).clamp(-1, 1)
+    except ValueError:
+        yield resampler.finish().clamp(-1, 1)
+        raise
+    yield resampler.finish().clamp(-1, 1)
+
+
+def _mono(blocks: Iterable[Block], label: str, position: int, sample_rate: int) -> Iterator[Tensor]:
+    for block in blocks:
+        is_finite = np.isfinite(block).all(axis=1)
+        good = block if is_finite.all() else block[: int(is_finite.argmin())]
+        yield torch.from_numpy(good.mean(axis=1))
+        position += len(good)
+        if len(good) < len(block):
+            raise ValueError(f"{label} has a NaN or infinite sample at {position / sample_rate:.3f} s; export it again")
+
+
+def _blocks(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """Yield the pieces anew in blocks of ``size``; an error comes after a last, shorter block."""
+    held = torch.zeros(0)
+    try:
+        for piece in pieces:
+            held = torch.cat([held, piece])
+            while len(held) >= size:
+                yield held[:size]
+                held = held[size:]
+    except ValueError:
+        if len(held):
+            yield held
+        raise
+    if len(held):
+        yield held

@@ -1,0 +1,286 @@
+"""What audio comes from: files that soundfile reads, everything else through FFmpeg, and live inputs."""
+
+import re
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from os import SEEK_END, environ
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import av
+import numpy as np
+import soundfile
+from av.container import InputContainer
+from jaxtyping import Float32
+
+Block: TypeAlias = Float32[np.ndarray, "frame channel"]
+
+# The first bytes of formats that soundfile reads: WAV, FLAC, OGG, AIFF, AU, NIST (TED-LIUM), Wave64, CAF. MP3 goes
+# through FFmpeg: libsndfile 1.2 guesses the length of files without a Xing header and drops what exceeds the guess.
+_SOUNDFILE_MARKS = frozenset({b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"riff", b"caff"})
+_BLOCK_FRAMES = 4096  # a damaged file loses no more than this before the damage
+_STREAMED_SIZE = 0x7FFF0000  # programs that write WAV to a pipe put a size from here upwards, for "unknown"
+_LONGEST_OGG_PAGE = 65307
+_MISSING_END = 1.0  # seconds by which a matroska file may be shorter than it says
+
+_ALSA_SETTINGS = Path("/usr/share/alsa/alsa.conf")
+_LIVE_INPUTS = {  # by platform: FFmpeg's format, the default device, how a device is named to FFmpeg
+    "linux": ("alsa", "default", "{}"),
+    "darwin": ("avfoundation", "default", ":{}"),
+    "win32": ("dshow", "", "audio={}"),
+}
+
+
+@runtime_checkable
+class AudioSource(Protocol):
+    """Audio at its own rate and with its own channels; to be closed."""
+
+    sample_rate: int
+
+    def blocks(self, first: int = 0, count: int | None = None) -> Iterator[Block]:
+        """Yield ``count`` frames (None for all) from frame ``first`` on, fewer where the audio ends."""
+
+    def num_frames(self) -> int:
+        """Return how many frames there are, for some compressed formats up to a packet more."""
+
+    def close(self) -> None:
+        """Release the file or the device."""
+
+
+def open_source(path: str | Path) -> AudioSource:
+    """Open an audio file, or a video with an audio track; the content decides what it is, not the suffix.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read as audio.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file; give an audio file or a video")
+    with path.open("rb") as file:
+        mark = file.read(4)
+    if not mark:
+        raise ValueError(f"{path} is empty (0 bytes); give a complete audio file")
+    if mark in _SOUNDFILE_MARKS:
+        try:
+            sound = soundfile.SoundFile(path)
+        except (soundfile.LibsndfileError, TypeError):  # an unknown codec, or the suffix .raw
+            pass
+        else:
+            if 0 < sound.frames < sys.maxsize:
+                return SoundFileSource(sound, path)
+            sound.close()  # written to a pipe, its length is unknown; FFmpeg reads it to the end
+    try:
+        container = av.open(f"file:{path}")  # so that a colon in the name is no protocol
+    except (av.FFmpegError, ValueError) as error:
+        reason = error.strerror if isinstance(error, av.FFmpegError) else error
+        raise ValueError(f"{path} cannot be read as audio ({reason}); is the file complete?") from error
+    return ContainerSource(container, str(path), announced_packets=_mp3_frames(path))
+
+
+def open_microphone(device: str | None = None) -> AudioSource:
+    """Open a live input through FFmpeg: ALSA on Linux, AVFoundation on macOS, DirectShow on Windows.
+
+    Args:
+        device: name of the device as the system knows it (Linux: ``"plughw:1"``, from ``arecord -l``); None for the
+            default one.
+
+    Raises:
+        ValueError: it cannot be opened.
+    """
+    kind, default, form = _LIVE_INPUTS.get(sys.platform, _LIVE_INPUTS["linux"])
+    name = device or default
+    if _ALSA_SETTINGS.is_file():  # FFmpeg's own copy of ALSA looks for them where it was built
+        environ.setdefault("ALSA_CONFIG_PATH", str(_ALSA_SETTINGS))
+    try:
+        container = av.open(form.format(name), format=kind)
+    except (av.FFmpegError, ValueError) as error:
+        raise ValueError(
+            f"microphone {name!r} cannot be opened through {kind} ({error}); name another device (on Linux plughw:0, "
+            "plughw:1, ... as arecord -l lists them) or record to a file"
+        ) from error
+    return ContainerSource(container, f"microphone {name!r}")
+
+
+class SoundFileSource:
+    """A file that soundfile has opened.
+
+    Args:
+        file: the open file; closed with this source.
+        path: its path, for messages and for what soundfile does not tell.
+    """
+
+    def __init__(self, file: soundfile.SoundFile, path: Path) -> None:
+        self._file = file
+        self._path = path
+        self.sample_rate: int = file.samplerate
+
+    def blocks(self, first: int = 0, count: int | None = None) -> Iterator[Block]:
+        """Yield ``count`` frames (None for all) from frame ``first`` on, fewer where the audio ends.
+
+        Raises:
+            ValueError: after the last frame, when the file is damaged or cut off before the wanted end.
+        """
+        if first >= self._file.frames:
+            return
+        self._file.seek(first)
+        wanted = sys.maxsize if count is None else count
+        read = 0
+        while read < wanted:
+            try:
+                block = self._file.read(min(_BLOCK_FRAMES, wanted - read), dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                raise self._cut_off(first + read, str(error)) from error
+            if not len(block):
+                break
+            read += len(block)
+            yield block
+        if read < wanted and (reason := self._what_is_missing(first + read)):
+            raise self._cut_off(first + read, reason)
+
+    def num_frames(self) -> int:
+        """Return how many frames there are."""
+        return int(self._file.frames)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+    def _what_is_missing(self, read: int) -> str:
+        """Return why the file is shorter than it should be, nothing when it is complete."""
+        if self._file.format == "OGG":
+            return "its last page is incomplete" if _ends_within_ogg_page(self._path) else ""
+        # libsndfile silently shortens the audio to what the file holds, but notes what the header said.
+        found = re.search(r"(?:data|SSND) : (\d+) \(should be (\d+)\)", self._file.extra_info)
+        if found and int(found[2]) < int(found[1]) < _STREAMED_SIZE:
+            return f"it holds {found[2]} bytes of audio and announces {found[1]}"
+        if read < self._file.frames:
+            return f"it announces {self._file.frames / self.sample_rate:.2f} s"
+        return ""
+
+    def _cut_off(self, read: int, reason: str) -> ValueError:
+        return _cut_off(str(self._path), read / self.sample_rate, reason)
+
+
+class ContainerSource:
+    """The first audio track of what FFmpeg has opened.
+
+    Args:
+        container: the open container; closed with this source.
+        label: what to call it in messages.
+        announced_packets: how many packets of audio there should be, if that is known.
+
+    Raises:
+        ValueError: if it has no audio.
+    """
+
+    def __init__(self, container: InputContainer, label: str, announced_packets: int = 0) -> None:
+        if not container.streams.audio:
+            container.close()
+            raise ValueError(f"{label} has no audio stream; give a file with sound")
+        self._container = container
+        self._label = label
+        self._announced_packets = announced_packets
+        self._stream = container.streams.audio[0]
+        self.sample_rate: int = self._stream.codec_context.sample_rate
+
+    def blocks(self, first: int = 0, count: int | None = None) -> Iterator[Block]:
+        """Yield ``count`` frames (None for all) from frame ``first`` on, fewer where the audio ends.
+
+        What comes before ``first`` is decoded too: in many formats a jump does not hit the frame exactly.
+
+        Raises:
+            ValueError: after the last frame, when the audio is damaged or cut off before the wanted end.
+        """
+        skip, wanted = first, sys.maxsize if count is None else count
+        with closing(self._decoded()) as decoded:
+            for block in decoded:
+                kept = block[skip:][:wanted]
+                skip = max(skip - len(block), 0)
+                wanted -= len(kept)
+                if len(kept):
+                    yield kept
+                if wanted == 0:
+                    return
+
+    def num_frames(self) -> int:
+        """Return how many frames the packets announce; they are read, and no block comes afterwards."""
+        packets = self._container.demux(self._stream)
+        seconds = sum((packet.duration or 0) * packet.time_base for packet in packets if packet.time_base)
+        return round(seconds * self.sample_rate)
+
+    def close(self) -> None:
+        """Release the file or the device."""
+        self._container.close()
+
+    def _decoded(self) -> Generator[Block, None, None]:
+        read, packets, end, reason = 0, 0, 0.0, ""
+        is_wav = self._container.format.name == "wav"  # one from a pipe ends within a packet
+        try:
+            for packet in self._container.demux():  # all tracks: together they tell whether the file is complete
+                if packet.pts is not None and packet.time_base:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                if packet.stream_index != self._stream.index:
+                    continue
+                if packet.size:  # the last packet is empty and only flushes the decoder
+                    packets += 1
+                    reason = "its last packet is incomplete" if packet.is_corrupt and not is_wav else ""
+                for frame in packet.decode():
+                    block = self._to_block(frame)
+                    read += len(block)
+                    yield block
+        except av.FFmpegError as error:
+            reason = str(error.strerror)
+        if reason := reason or self._what_is_missing(packets, end):
+            raise _cut_off(self._label, read / self.sample_rate, reason)
+
+    def _what_is_missing(self, packets: int, end: float) -> str:
+        """Return why the file is shorter than it should be, nothing when it is complete."""
+        if packets + 1 < self._announced_packets:  # programs differ in whether the table itself counts
+            return f"it announces {self._announced_packets} packets and holds {packets}"
+        announced = (self._container.duration or 0) / av.time_base
+        if "matroska" in self._container.format.name and end + _MISSING_END < announced:
+            return f"it announces {announced:.2f} s"
+        return ""
+
+    def _to_block(self, frame: object) -> Block:
+        assert isinstance(frame, av.AudioFrame)
+        if frame.sample_rate != self.sample_rate:
+            raise ValueError(f"{self._label} changes its sampling rate on the way; convert it to one rate")
+        values: np.ndarray[Any, np.dtype[Any]] = frame.to_ndarray()
+        if frame.format.is_packed:
+            values = values.reshape(frame.samples, -1).T
+        if values.dtype.kind == "f":
+            return values.T.astype(np.float32)
+        full = 1 << (8 * values.dtype.itemsize - 1)
+        middle = full if values.dtype.kind == "u" else 0  # 8-bit audio is unsigned
+        return ((values.T.astype(np.float64) - middle) / full).astype(np.float32)
+
+
+def _ends_within_ogg_page(path: Path) -> bool:
+    """Return whether the last page of an OGG file is longer than the file (RFC 3533, section 6)."""
+    with path.open("rb") as file:
+        file.seek(-min(_LONGEST_OGG_PAGE, path.stat().st_size), SEEK_END)
+        tail = file.read()
+    page = tail[max(tail.rfind(b"OggS"), 0) :]
+    num_segments = page[26] if len(page) > 26 else len(page)
+    return len(page) < 27 + num_segments + sum(page[27 : 27 + num_segments])
+
+
+def _mp3_frames(path: Path) -> int:
+    """Return the number of frames that the table in the first frame of an MP3 announces, 0 without one."""
+    with path.open("rb") as file:
+        tag = file.read(10)
+        if tag[:3] == b"ID3":  # its size is in the low seven bits of four bytes
+            file.seek(10 + sum(byte << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=False)))
+        else:
+            file.seek(0)
+        head = file.read(64)  # the table stands behind the header and at most 32 bytes of side information
+    place = max(head.find(b"Xing"), head.find(b"Info"))
+    has_count = head[:1] == b"\xff" and place > 0 and len(head) >= place + 12 and head[place + 7] & 1
+    return int.from_bytes(head[place + 8 : place + 12], "big") if has_count else 0
+
+
+def _cut_off(label: str, seconds: float, reason: str) -> ValueError:
+    return ValueError(f"{label} is damaged or cut off after {seconds:.2f} s ({reason}); give a complete copy")

@@ -1,0 +1,173 @@
+"""Changes to audio and features that make training data of what there is."""
+
+from math import ceil
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torchaudio import functional as audio
+
+from mnemic_speech.resample import Resampler
+
+_SPEED_STEPS = 1000  # a speed is rounded to thousandths
+_CUBIC = -0.75  # torch's bicubic coefficient
+
+
+class SpecAugment(nn.Module):
+    """Warps features in time and masks bands of frequencies and stretches of time, in training mode only.
+
+    Park et al., "SpecAugment" (Interspeech 2019), with the settings and the order of the paper's ESPnet recipe: it is
+    applied before normalisation, and masked values become 0. Every item is treated by its own length.
+
+    Args:
+        time_warp: greatest shift of a random frame, in frames; 0 for none. Items of at most twice as many frames are
+            left as they are.
+        num_frequency_masks: bands per item.
+        frequency_width: a band has 0 to ``frequency_width - 1`` mels.
+        num_time_masks: stretches per item.
+        time_share: a stretch has fewer frames than this share of the item.
+    """
+
+    def __init__(
+        self,
+        time_warp: int = 5,
+        num_frequency_masks: int = 2,
+        frequency_width: int = 27,
+        num_time_masks: int = 5,
+        time_share: float = 0.05,
+    ) -> None:
+        super().__init__()
+        if min(time_warp, num_frequency_masks, frequency_width, num_time_masks) < 0 or not 0 <= time_share <= 1:
+            raise ValueError(
+                f"numbers and widths must be at least 0 and time_share 0 to 1, got time_warp={time_warp}, "
+                f"num_frequency_masks={num_frequency_masks}, frequency_width={frequency_width}, "
+                f"num_time_masks={num_time_masks}, time_share={time_share}"
+            )
+        self.time_warp = time_warp
+        self.num_frequency_masks = num_frequency_masks
+        self.frequency_width = frequency_width
+        self.num_time_masks = num_time_masks
+        self.time_share = time_share
+
+    def forward(
+        self, features: Float[Tensor, "batch frame mel"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch frame mel"]:
+        """Return augmented features; frames beyond an item's length stay as they are."""
+        if not self.training:
+            return features
+        if self.time_warp:
+            features = self._warp(features, lengths)
+        num_mels = torch.full_like(lengths, features.shape[2])
+        bands = _random_bands(num_mels, num_mels.clamp(max=self.frequency_width), self.num_frequency_masks)
+        stretches = _random_bands(lengths, (lengths * self.time_share).floor().long(), self.num_time_masks)
+        masked = _cover(bands, features.shape[2])[:, None, :] | _cover(stretches, features.shape[1])[:, :, None]
+        beyond = torch.arange(features.shape[1], device=features.device) >= lengths[:, None]
+        return features.masked_fill(masked & ~beyond[..., None], 0)
+
+    def _warp(self, features: Tensor, lengths: Tensor) -> Tensor:
+        # ESPnet warps a batch of different lengths item by item in Python; here the index of each frame says it all.
+        window = self.time_warp
+        can_warp = lengths > 2 * window
+        centre = window + _random_below(lengths - 2 * window)
+        target = centre - window + 1 + _random_below(torch.full_like(lengths, 2 * window))
+        return warp_time(
+            features, lengths, torch.where(can_warp, centre, lengths), torch.where(can_warp, target, lengths)
+        )
+
+
+def warp_time(
+    features: Float[Tensor, "batch frame mel"],
+    lengths: Int[Tensor, " batch"],
+    centre: Int[Tensor, " batch"],
+    target: Int[Tensor, " batch"],
+) -> Float[Tensor, "batch frame mel"]:
+    """Move frame ``centre`` to ``target``; both sides are stretched by bicubic interpolation.
+
+    Args:
+        features: any; frames beyond an item's length stay as they are.
+        lengths: frames of each item.
+        centre: the first frame of the right side, 1 to the length.
+        target: where it goes, 1 to the length; the length only together with ``centre``, which changes nothing.
+    """
+    centre, target, ends = centre[:, None], target[:, None], lengths[:, None]
+    position = torch.arange(features.shape[1], device=features.device).expand(len(lengths), -1)
+    is_left = position < target
+    size = torch.where(is_left, centre, (ends - centre).clamp(min=1))  # frames of the side before
+    new_size = torch.where(is_left, target, (ends - target).clamp(min=1))
+    start = torch.where(is_left, 0, centre)
+    place = (position - torch.where(is_left, 0, target) + 0.5) * (size / new_size) - 0.5
+    before = place.floor()
+    warped = torch.zeros_like(features)
+    for tap, weight in enumerate(_cubic_weights(place - before), start=-1):
+        index = start + (before.long() + tap).clamp(min=0).minimum(size - 1)
+        index = index.clamp(max=features.shape[1] - 1)[..., None].expand_as(features)
+        warped = warped + weight[..., None] * features.gather(1, index)
+    return torch.where((position < ends)[..., None], warped, features)
+
+
+def change_speed(waveform: Float[Tensor, " samples"], factor: float) -> Float[Tensor, " changed"]:
+    """Return the recording played ``factor`` times as fast, pitch included (Ko et al., Interspeech 2015).
+
+    Equal to ``torchaudio.functional.speed``, but as quick for any factor (rounded to thousandths) as for 0.9 and 1.1.
+
+    Raises:
+        ValueError: if the factor is not above 0.
+    """
+    if not factor >= 1 / _SPEED_STEPS:
+        raise ValueError(f"a speed must be at least {1 / _SPEED_STEPS}, got {factor}")
+    resampler = Resampler(round(factor * _SPEED_STEPS), _SPEED_STEPS)
+    return torch.cat([resampler.push(waveform), resampler.finish()])
+
+
+def change_gain(waveform: Float[Tensor, " samples"], gain_db: float) -> Float[Tensor, " samples"]:
+    """Return the recording louder (above 0) or quieter by ``gain_db`` decibels; nothing is clipped."""
+    return waveform * 10 ** (gain_db / 20)
+
+
+def add_noise(
+    waveform: Float[Tensor, " samples"], noise: Float[Tensor, " noise_samples"], snr_db: float
+) -> Float[Tensor, " samples"]:
+    """Return the recording with noise at a signal-to-noise ratio over its whole length.
+
+    Args:
+        waveform: the recording; one that is all silence gets no noise.
+        noise: any length: the beginning of a longer one is used, a shorter one is repeated.
+        snr_db: energy of the recording over that of the noise, in decibels.
+
+    Raises:
+        ValueError: if the noise is empty or silent where it is used.
+    """
+    repeated = noise.repeat(ceil(len(waveform) / max(len(noise), 1)))[: len(waveform)]
+    if len(waveform) and not repeated.any():
+        raise ValueError(f"the noise of {len(noise)} samples is silent, no ratio can be set; give another recording")
+    mixed: Tensor = audio.add_noise(waveform, repeated, waveform.new_tensor(snr_db))
+    return mixed
+
+
+def _random_below(limit: Int[Tensor, "*any"]) -> Int[Tensor, "*any"]:
+    """Return whole numbers from 0 to below ``limit``, 0 where that is 0 or less."""
+    return (torch.rand(limit.shape, device=limit.device) * limit.clamp(min=0)).long()
+
+
+def _random_bands(
+    size: Int[Tensor, " batch"], limit: Int[Tensor, " batch"], count: int
+) -> tuple[Int[Tensor, "batch mask"], Int[Tensor, "batch mask"]]:
+    """Return start and end of ``count`` bands per item, each narrower than ``limit`` and within ``size``."""
+    width = _random_below(limit[:, None].expand(-1, count))
+    # ESPnet takes the widest band of the whole batch off the range of starts; here a narrow one reaches the end too.
+    start = _random_below(size[:, None] - width + 1)
+    return start, start + width
+
+
+def _cover(bands: tuple[Tensor, Tensor], size: int) -> Bool[Tensor, "batch size"]:
+    start, end = bands
+    position = torch.arange(size, device=start.device)
+    return ((position >= start[..., None]) & (position < end[..., None])).any(1)
+
+
+def _cubic_weights(fraction: Tensor) -> list[Tensor]:
+    """Return the weights of the frames at -1, 0, 1 and 2 (Keys, cubic convolution)."""
+    distance = torch.stack([1 + fraction, fraction, 1 - fraction, 2 - fraction])
+    near = ((_CUBIC + 2) * distance - (_CUBIC + 3)) * distance.square() + 1
+    far = _CUBIC * (((distance - 5) * distance + 8) * distance - 4)
+    return [far[0], near[1], near[2], far[3]]

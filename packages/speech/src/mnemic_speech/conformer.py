@@ -1,0 +1,313 @@
+"""The Conformer encoder: whole recordings at once, or chunk by chunk with a state that the caller holds."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from mnemic_core import MemoryState
+from mnemic_speech.attention import KeyValue, RelativeSelfAttention, relative_positions
+from mnemic_speech.convolution import ConvolutionModule
+from mnemic_speech.subsampling import CONTEXT, STRIDE, ConvSubsampling
+
+NORM_EPS = 1e-12  # of every LayerNorm of ESPnet, whose weights must give the same numbers here
+
+
+@dataclass(frozen=True)
+class ConformerConfig:
+    """Sizes and reach of a Conformer encoder; the defaults are those of every published Conformer-NTM.
+
+    Args:
+        num_mels: features of a frame.
+        dim: width of frames; even and a multiple of ``num_heads``.
+        num_heads: attention heads.
+        ffn_dim: hidden width of the two feed-forward modules of a block.
+        num_layers: blocks.
+        kernel_size: frames of a block's convolution, an odd number.
+        dropout: in residual branches, of attention weights and of what enters the first block.
+        mask_conv: convolutions and batch statistics see zeros instead of padding, so that a padded recording gives
+            what it gives alone. False is the released code, in which padding flows through both and a padded
+            recording can count one frame more.
+        is_causal_conv: no convolution sees frames to come.
+        chunk_size: frames (of 4 feature frames) that see each other; needs ``is_causal_conv``. None: all see all.
+        left_chunks: chunks before its own that a frame sees; -1: all of them, which cannot be streamed.
+    """
+
+    num_mels: int = 80
+    dim: int = 256
+    num_heads: int = 4
+    ffn_dim: int = 1024
+    num_layers: int = 12
+    kernel_size: int = 31
+    dropout: float = 0.1
+    mask_conv: bool = True
+    is_causal_conv: bool = False
+    chunk_size: int | None = None
+    left_chunks: int = -1
+
+    def __post_init__(self) -> None:
+        if self.num_layers < 1 or self.left_chunks < -1:
+            raise ValueError(
+                "num_layers must be at least 1 and left_chunks at least 0 (or -1 for all), "
+                f"got {self.num_layers} and {self.left_chunks}"
+            )
+        if self.is_causal_conv and not self.mask_conv:
+            raise ValueError("mask_conv=False is the released code, which has no causal form: set is_causal_conv=False")
+        if self.chunk_size is not None and (self.chunk_size < 1 or not self.is_causal_conv):
+            raise ValueError(
+                "chunk_size must be at least 1 and needs is_causal_conv=True, since a convolution would look into "
+                f"the next chunk; got chunk_size={self.chunk_size}, is_causal_conv={self.is_causal_conv}"
+            )
+
+
+@dataclass(frozen=True)
+class ConformerState(MemoryState):
+    """What a stream carries from one chunk to the next; zeros at its beginning.
+
+    Attributes:
+        features: the last feature frames, which the next chunk's first frame covers too.
+        keys: keys of the frames in the chunks that are still seen.
+        values: values of these frames.
+        convolved: what went last into each block's convolution.
+        count: frames so far.
+    """
+
+    features: Float[Tensor, "batch context mel"]
+    keys: Float[Tensor, "batch layer head cached head_dim"]
+    values: Float[Tensor, "batch layer head cached head_dim"]
+    convolved: Float[Tensor, "batch layer kernel_context dim"]
+    count: Int[Tensor, " batch"]
+
+
+class BlockCache(NamedTuple):
+    """What one block keeps of the frames that it has seen.
+
+    Attributes:
+        attention: keys and values.
+        convolved: ``batch kernel_context dim``.
+    """
+
+    attention: KeyValue
+    convolved: Tensor
+
+
+class ConformerBlock(nn.Module):
+    """Half a feed-forward module, attention, convolution, the other half, each behind a norm and beside a residual.
+
+    Gulati et al. 2020 (arXiv:2005.08100), equation 1, with the final norm inside the block.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: ConformerConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.first_ffn_norm, self.attention_norm, self.convolution_norm, self.second_ffn_norm, self.final_norm = (
+            nn.LayerNorm(dim, eps=NORM_EPS) for _ in range(5)
+        )
+        self.first_ffn, self.second_ffn = (_feed_forward(config) for _ in range(2))
+        self.attention = RelativeSelfAttention(dim, config.num_heads, config.dropout)
+        self.convolution = ConvolutionModule(dim, config.kernel_size, is_causal=config.is_causal_conv)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch frame dim"],
+        positions: Float[Tensor, "distance dim"],
+        allowed: Bool[Tensor, "#batch #frame key"],
+        padding: Bool[Tensor, "batch frame"] | None,
+        earlier: BlockCache | None = None,
+    ) -> tuple[Float[Tensor, "batch frame dim"], BlockCache]:
+        """Return the frames after the block, and what it keeps of them.
+
+        Args:
+            x: the frames.
+            positions: sinusoids of their distances to all keys.
+            allowed: True where a frame may see a key.
+            padding: True at frames that the convolution takes for zeros; None: at none.
+            earlier: what it kept of the frames before.
+        """
+        x = x + 0.5 * self.dropout(self.first_ffn(self.first_ffn_norm(x)))
+        known = None if earlier is None else earlier.attention
+        found, known = self.attention(self.attention_norm(x), positions, allowed, known)
+        x = x + self.dropout(found)
+        context = None if earlier is None else earlier.convolved
+        mixed, context = self.convolution(self.convolution_norm(x), padding, context)
+        x = x + self.dropout(mixed)
+        x = x + 0.5 * self.dropout(self.second_ffn(self.second_ffn_norm(x)))
+        return self.final_norm(x), BlockCache(known, context)
+
+
+class Conformer(nn.Module):
+    """Convolution-augmented transformer encoder: feature frames to hidden frames at a quarter of their rate.
+
+    Gulati et al. (Interspeech 2020, arXiv:2005.08100) as ESPnet builds it. With ``chunk_size`` a frame sees its chunk,
+    ``left_chunks`` chunks before it and, through causal convolutions, nothing to come: :meth:`stream` then gives chunk
+    by chunk what :meth:`forward` gives at once.
+
+    State of a stream: ``4 num_mels + num_layers (2 left_chunks chunk_size + kernel_size - 1) dim`` floats and a counter
+    in each row.
+
+    Args:
+        config: sizes and reach.
+
+    Example:
+        >>> encoder = Conformer(ConformerConfig(num_mels=20, dim=8, num_heads=2, ffn_dim=16, num_layers=1)).eval()
+        >>> hidden, padding = encoder(torch.zeros(2, 61, 20), torch.tensor([61, 30]))
+        >>> hidden.shape, (~padding).sum(1)
+        (torch.Size([2, 14, 8]), tensor([14,  6]))
+    """
+
+    def __init__(self, config: ConformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.subsampling = ConvSubsampling(config.num_mels, config.dim, is_causal=config.is_causal_conv)
+        self.blocks = nn.ModuleList(ConformerBlock(config) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(config.dim, eps=NORM_EPS)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, features: Float[Tensor, "batch time mel"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> tuple[Float[Tensor, "batch frame dim"], Bool[Tensor, "batch frame"]]:
+        """Return hidden frames of whole recordings, and where they are padding (True).
+
+        Args:
+            features: normalised features; those behind a recording's length may hold anything.
+            lengths: feature frames of each recording; None: all of them. Fewer than seven make no frame.
+        """
+        batch, time, _ = features.shape
+        if lengths is None:
+            lengths = torch.full((batch,), time, device=features.device)
+        if self.config.mask_conv:
+            features = features.masked_fill(_beyond(lengths, time)[..., None], 0)
+        x = self.subsampling(features)
+        frames = x.shape[1]
+        padding = _beyond(self.subsampling.lengths(lengths, as_released=not self.config.mask_conv), frames)
+        hidden, _ = self._run(x, ~padding[:, None] & self._reach(frames, x.device), padding, None)
+        return hidden, padding
+
+    def init_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> ConformerState:
+        """Return the state at the beginning of ``batch`` streams, on the device of the parameters if None is given.
+
+        Raises:
+            ValueError: if the encoder cannot stream: without chunks, or with a reach that grows without bound.
+        """
+        config, weight = self.config, self.norm.weight
+        if config.chunk_size is None or config.left_chunks < 0:
+            raise ValueError(
+                "a stream needs chunks with a bounded reach: configure chunk_size and left_chunks >= 0, "
+                f"got chunk_size={config.chunk_size}, left_chunks={config.left_chunks}"
+            )
+        zeros = torch.zeros(batch, device=device or weight.device, dtype=dtype or weight.dtype)
+        cached = config.left_chunks * config.chunk_size
+        kept = zeros.new_zeros(batch, config.num_layers, config.num_heads, cached, config.dim // config.num_heads)
+        return ConformerState(
+            zeros.new_zeros(batch, CONTEXT, config.num_mels),
+            kept,
+            kept.clone(),
+            zeros.new_zeros(batch, config.num_layers, config.kernel_size - 1, config.dim),
+            zeros.long(),
+        )
+
+    def stream(
+        self,
+        features: Float[Tensor, "batch time mel"],
+        state: ConformerState,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch frame dim"], ConformerState]:
+        """Return the ``chunk_size`` hidden frames of the next ``4 chunk_size`` feature frames, and the new state.
+
+        Args:
+            features: the next chunk of each stream, normalised.
+            state: what the chunk before left.
+            padding: True at feature frames behind the end of a stream, in its last chunk; the row must be reset before
+                it is used again. :meth:`chunk_padding` tells which hidden frames are padding then.
+            reset: True at rows that begin a new stream with this chunk.
+
+        Raises:
+            ValueError: if the chunk has another number of frames.
+        """
+        if self.config.chunk_size is None or features.shape[1] != STRIDE * self.config.chunk_size:
+            raise ValueError(
+                f"a stream with chunk_size={self.config.chunk_size} takes {STRIDE} times as many feature frames at "
+                f"once, got {features.shape[1]}; fill the last chunk up and mark the rest as padding"
+            )
+        if reset is not None:
+            state = state.replace_rows(reset, self.init_state(len(features), device=features.device))
+        if padding is not None:
+            features = features.masked_fill(padding[..., None], 0)
+        continued = torch.cat([state.features, features], 1)
+        x = self.subsampling.continued(continued)
+        beyond = self.chunk_padding(features, padding)
+        cached = state.keys.shape[3]
+        known = torch.arange(cached, device=x.device) >= cached - state.count[:, None]
+        allowed = torch.cat([known, ~beyond], 1)[:, None]
+        caches = [
+            BlockCache(KeyValue(keys, values), convolved)
+            for keys, values, convolved in zip(
+                state.keys.unbind(1), state.values.unbind(1), state.convolved.unbind(1), strict=True
+            )
+        ]
+        hidden, kept = self._run(x, allowed, beyond, caches)
+        new = x.shape[1]  # as many frames leave the caches as come in
+        return hidden, ConformerState(
+            continued[:, -CONTEXT:],
+            torch.stack([cache.attention.keys[:, :, new:] for cache in kept], 1),
+            torch.stack([cache.attention.values[:, :, new:] for cache in kept], 1),
+            torch.stack([cache.convolved for cache in kept], 1),
+            state.count + new,
+        )
+
+    def chunk_padding(
+        self, features: Float[Tensor, "batch time mel"], padding: Bool[Tensor, "batch time"] | None = None
+    ) -> Bool[Tensor, "batch frame"]:
+        """Return True at the hidden frames of a chunk that are not complete, for :meth:`stream` of these arguments."""
+        frames = features.shape[1] // STRIDE
+        if padding is None:
+            return torch.zeros(len(features), frames, dtype=torch.bool, device=features.device)
+        return _beyond(self.subsampling.lengths((~padding).sum(1)), frames)
+
+    def _run(
+        self, x: Tensor, allowed: Tensor, padding: Tensor, caches: list[BlockCache] | None
+    ) -> tuple[Tensor, list[BlockCache]]:
+        """Return the subsampled frames after all blocks, and what each block keeps for a stream."""
+        # The table is made in single precision whatever the weights are: bfloat16 cannot tell 1599 from 1600.
+        positions = self.dropout(relative_positions(x.shape[1], allowed.shape[-1], self.config.dim, x.device))
+        x = self.dropout(x * self.config.dim**0.5)
+        masked = padding if self.config.mask_conv else None
+        kept = []
+        for index, block in enumerate(self.blocks):
+            earlier = None if caches is None else caches[index]
+            x, cache = cast(ConformerBlock, block)(x, positions, allowed, masked, earlier)
+            if earlier is not None:
+                kept.append(cache)
+        return self.norm(x), kept
+
+    def _reach(self, frames: int, device: torch.device) -> Tensor:
+        """Return True where the chunk of a frame may see that of another one, ``[frame frame]``."""
+        if self.config.chunk_size is None:
+            return torch.ones(1, frames, dtype=torch.bool, device=device)
+        chunk = torch.arange(frames, device=device) // self.config.chunk_size
+        back = chunk[:, None] - chunk
+        return (back >= 0) & (back <= self.config.left_chunks) if self.config.left_chunks >= 0 else back >= 0
+
+
+def _feed_forward(config: ConformerConfig) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(config.dim, config.ffn_dim),
+        nn.SiLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(config.ffn_dim, config.dim),
+    )
+
+
+def _beyond(lengths: Tensor, time: int) -> Tensor:
+    """Return True at and behind the length of each row, ``[batch time]``."""
+    return torch.arange(time, device=lengths.device) >= lengths[:, None]

@@ -1,0 +1,60 @@
+"""Every size and switch of a Conformer-NTM in one place."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mnemic_speech.conformer import ConformerConfig
+from mnemic_speech.conformer_ntm.memory import takes_segments
+
+
+@dataclass(frozen=True)
+class ConformerNtmConfig:
+    """Settings of the network; the defaults are the paper's model with the memory that the paper describes.
+
+    Args:
+        vocab_size: tokens, with 0 the blank of CTC and the last one both start and end of a sentence.
+        encoder: the Conformer.
+        decoder_layers: blocks of the transformer decoder, which has the encoder's width, heads and dropout.
+        decoder_ffn_dim: hidden width of the decoder's feed-forward blocks.
+        memory: between encoder and decoder: ``none``, the Turing machines ``paper``, ``release`` and ``improved``, or
+            a memory of ``mnemic_core.catalogue`` that works beside or as attention, such as ``slot_attention``.
+        memory_options: constructor arguments of the memory, such as ``{"slots": 128, "width": 20}``.
+        memory_segment: frames (of 40 ms) that a memory of the catalogue sees at once; a Turing machine steps through
+            every frame.
+        ctc_weight: share of the CTC loss, in [0, 1]; 0 builds no CTC branch and 1 no decoder.
+        label_smoothing: probability that the decoder's targets give to the other tokens.
+    """
+
+    vocab_size: int
+    encoder: ConformerConfig = field(default_factory=ConformerConfig)
+    decoder_layers: int = 6
+    decoder_ffn_dim: int = 2048
+    memory: str = "paper"
+    memory_options: dict[str, Any] = field(default_factory=dict)
+    memory_segment: int = 25
+    ctc_weight: float = 0.3
+    label_smoothing: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.vocab_size < 3:
+            raise ValueError(
+                f"vocab_size must be at least 3 (blank, one token, end of sentence), got {self.vocab_size}"
+            )
+        if not 0 <= self.ctc_weight <= 1 or not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                "ctc_weight must be between 0 and 1 and label_smoothing at least 0 and below 1, "
+                f"got {self.ctc_weight} and {self.label_smoothing}"
+            )
+        if self.memory_segment < 1:
+            raise ValueError(f"memory_segment must be at least 1 frame, got {self.memory_segment}")
+        chunk = self.encoder.chunk_size
+        if chunk is not None and takes_segments(self.memory) and chunk % self.memory_segment:
+            raise ValueError(
+                f"chunk_size must be a multiple of memory_segment, or a stream would cut segments elsewhere than a "
+                f"whole recording; got chunk_size={chunk}, memory_segment={self.memory_segment}"
+            )
+
+    @property
+    def sos_eos_id(self) -> int:
+        """Token that begins and ends a sentence."""
+        return self.vocab_size - 1

@@ -1,0 +1,119 @@
+"""Transcribing recordings of any length: files, arrays, and streams as they come in."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mnemic_speech.audio import stream_audio
+from mnemic_speech.conformer_ntm.checkpoint import Recognizer
+from mnemic_speech.conformer_ntm.recognition import Recognised, TranscriptionSettings, check_decoding, recognise
+from mnemic_speech.conformer_ntm.stream import Samples, TranscriptStream, as_waveform, segment_of
+from mnemic_speech.resample import Resampler
+from mnemic_speech.transcript import Transcript
+
+
+class Transcriber:
+    """Writes down what is said in recordings of any length and sampling rate.
+
+    A recording is cut at its pauses and recognised segment by segment, the memory going on from one to the next where
+    the settings say so. A file is heard in the same way as a stream, so that both give the same text, in the memory
+    that one segment needs.
+
+    Args:
+        recognizer: trained network with what belongs to it; its device is where everything is computed.
+        settings: how to run it; None: as the checkpoint says.
+
+    Raises:
+        ValueError: if the network cannot decode in that way.
+
+    Example:
+        >>> from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig
+        >>> from mnemic_speech.features import FeatureConfig, Features, Normalizer
+        >>> from mnemic_speech.text import WordTokenizer
+        >>> encoder = ConformerConfig(num_mels=20, dim=8, num_heads=2, ffn_dim=16, num_layers=1)
+        >>> model = ConformerNtm(ConformerNtmConfig(vocab_size=5, encoder=encoder, ctc_weight=1.0))
+        >>> features = Features(FeatureConfig(num_mels=20))
+        >>> untrained = Recognizer(model, features, Normalizer("utterance", 20), WordTokenizer(["no", "yes"]), {}, {})
+        >>> Transcriber(untrained).transcribe(torch.zeros(48_000), sample_rate=48_000)
+        Transcript(segments=(), duration=1.0, language=None)
+    """
+
+    def __init__(self, recognizer: Recognizer, settings: TranscriptionSettings | None = None) -> None:
+        self.recognizer = recognizer
+        self.settings = settings or TranscriptionSettings.of(recognizer)
+        check_decoding(recognizer.model, self.settings.decoding)
+        recognizer.model.eval()
+
+    def transcribe(self, source: str | Path | Samples, sample_rate: int | None = None) -> Transcript:
+        """Return what is said in a recording.
+
+        Args:
+            source: a file of any format that ``read_audio`` knows, or a mono waveform in [-1, 1] (or of whole numbers).
+            sample_rate: of a waveform, in Hz; a file knows its own.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is no audio, damaged, or holds samples that are no numbers.
+        """
+        blocks, rate = self._blocks(source, sample_rate)
+        stream = self.stream(rate)
+        segments = [segment for block in blocks for segment in stream.push(block)]
+        duration = stream.seconds
+        return Transcript((*segments, *stream.finish()), duration)
+
+    def transcribe_batch(
+        self, waveforms: Sequence[Samples], sample_rate: int | None = None, batch_size: int = 16
+    ) -> list[Transcript]:
+        """Return what is said in utterances, each recognised as a whole, however long, with a fresh memory.
+
+        Args:
+            waveforms: mono, in [-1, 1] or of whole numbers.
+            sample_rate: of all of them, in Hz; None: that of the recogniser.
+            batch_size: utterances that are computed together; those of like length are.
+
+        Raises:
+            ValueError: if samples are no numbers.
+        """
+        own = self.sample_rate
+        heard = [_resampled(as_waveform(each), sample_rate or own, own) for each in waveforms]
+        order = sorted(range(len(heard)), key=lambda index: len(heard[index]))
+        found: dict[int, Recognised] = {}
+        for first in range(0, len(order), batch_size):
+            chosen = order[first : first + batch_size]
+            results, _ = recognise(self.recognizer, [heard[index] for index in chosen], self.settings)
+            found |= dict(zip(chosen, results, strict=True))
+        return [_as_transcript(found[index], len(each) / own) for index, each in enumerate(heard)]
+
+    def stream(self, sample_rate: int) -> TranscriptStream:
+        """Return a stream at the beginning of a recording.
+
+        Args:
+            sample_rate: of what it will be given, in Hz.
+        """
+        return TranscriptStream(self.recognizer, self.settings, sample_rate)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second that the recogniser hears."""
+        return self.recognizer.features.config.sample_rate
+
+    def _blocks(self, source: str | Path | Samples, sample_rate: int | None) -> tuple[Iterator[Tensor], int]:
+        """Return the recording as blocks of a second, and their sampling rate."""
+        if isinstance(source, str | Path):
+            if sample_rate is not None:
+                raise ValueError(f"sample_rate is for waveforms; {source} knows its own, leave it out")
+            return stream_audio(source, self.sample_rate), self.sample_rate
+        if sample_rate is None:
+            raise ValueError("a waveform needs sample_rate, its samples per second")
+        return iter(as_waveform(source).split(sample_rate)), sample_rate
+
+
+def _resampled(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
+    resampler = Resampler(from_rate, to_rate)
+    return torch.cat([resampler.push(waveform), resampler.finish()])
+
+
+def _as_transcript(found: Recognised, seconds: float) -> Transcript:
+    return Transcript(tuple(segment_of(0.0, seconds, found.words)), seconds)

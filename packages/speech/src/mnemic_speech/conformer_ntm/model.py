@@ -1,0 +1,207 @@
+"""Conformer-NTM: encoder, memory, and two ways of writing down what was said."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from mnemic_core import LayerStates, MemoryState
+from mnemic_speech.conformer import Conformer, ConformerState
+from mnemic_speech.conformer_ntm.config import ConformerNtmConfig
+from mnemic_speech.conformer_ntm.memory import EncoderMemory
+from mnemic_speech.decoder import TransformerDecoder
+from mnemic_speech.losses import add_sos_eos, ctc_loss, label_smoothing_loss, token_accuracy
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a decoder works with.
+
+    Attributes:
+        hidden: frames after the memory, one for four feature frames.
+        padding: True at frames to ignore.
+        state: what goes into the next call: the memory's state after `ConformerNtm.encode`, that of the whole stream
+            after `ConformerNtm.stream`.
+    """
+
+    hidden: Float[Tensor, "batch frame dim"]
+    padding: Bool[Tensor, "batch frame"]
+    state: MemoryState
+
+    @property
+    def lengths(self) -> Int[Tensor, " batch"]:
+        """Valid frames of each row."""
+        return (~self.padding).sum(1)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of a batch, in nats per utterance; a branch that was not built has loss and accuracy 0.
+
+    Attributes:
+        total: what to minimise, ``ctc_weight * ctc + (1 - ctc_weight) * attention``.
+        ctc: negative log-likelihood of all alignments.
+        attention: divergence of the decoder's predictions from the smoothed targets.
+        accuracy: share of tokens that the decoder predicts from the true ones before, 0 to 1.
+        state: the memory after the batch, for the utterances that follow.
+    """
+
+    total: Float[Tensor, ""]
+    ctc: Float[Tensor, ""]
+    attention: Float[Tensor, ""]
+    accuracy: Float[Tensor, ""]
+    state: MemoryState
+
+
+class ConformerNtm(nn.Module):
+    """Speech recogniser with a memory between encoder and decoder: features to hidden frames to tokens.
+
+    Carvalho and Abad, "Memory-augmented conformer for improved end-to-end long-form ASR" (Interspeech 2023,
+    arXiv:2309.13029). Both branches, CTC and attention, read the frames that come out of the memory. The paper begins
+    every utterance with a fresh memory; a state that is passed in lets it go on, over pieces of one recording.
+
+    Attributes:
+        encoder: :class:`~mnemic_speech.conformer.Conformer`.
+        memory: :class:`~mnemic_speech.conformer_ntm.memory.EncoderMemory`.
+        ctc: linear layer to tokens; None with ``ctc_weight=0``.
+        decoder: :class:`~mnemic_speech.decoder.TransformerDecoder`; None with ``ctc_weight=1``.
+
+    Args:
+        config: sizes and switches.
+
+    Example:
+        >>> from mnemic_speech.conformer import ConformerConfig
+        >>> encoder = ConformerConfig(num_mels=20, dim=8, num_heads=2, ffn_dim=16, num_layers=1)
+        >>> config = ConformerNtmConfig(vocab_size=5, encoder=encoder, decoder_layers=1, decoder_ffn_dim=16)
+        >>> model = ConformerNtm(config).eval()
+        >>> encoded = model.encode(torch.zeros(2, 61, 20), torch.tensor([61, 30]))
+        >>> model.ctc_log_probs(encoded.hidden).shape, encoded.lengths
+        (torch.Size([2, 14, 5]), tensor([14,  6]))
+    """
+
+    def __init__(self, config: ConformerNtmConfig) -> None:
+        super().__init__()
+        self.config = config
+        sizes = config.encoder
+        self.encoder = Conformer(sizes)
+        self.memory = EncoderMemory(sizes.dim, config.memory, config.memory_options, config.memory_segment)
+        # A branch without a loss would never be trained, and data parallelism refuses parameters without a gradient.
+        self.ctc = nn.Linear(sizes.dim, config.vocab_size) if config.ctc_weight > 0 else None
+        self.decoder: TransformerDecoder | None = None
+        if config.ctc_weight < 1:
+            self.decoder = TransformerDecoder(
+                config.vocab_size,
+                sizes.dim,
+                sizes.num_heads,
+                config.decoder_ffn_dim,
+                config.decoder_layers,
+                sizes.dropout,
+            )
+
+    def init_state(self, batch: int) -> MemoryState:
+        """Return the memory before the first frame of ``batch`` recordings."""
+        return self.memory.init_state(batch, device=self.encoder.norm.weight.device)
+
+    def encode(
+        self,
+        features: Float[Tensor, "batch time mel"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        state: MemoryState | None = None,
+    ) -> Encoded:
+        """Return the frames of utterances that are there as a whole.
+
+        Args:
+            features: normalised features.
+            lengths: feature frames of each utterance; None: all of them.
+            state: what earlier utterances of the same recordings left in the memory; None: a fresh memory.
+        """
+        hidden, padding = self.encoder(features, lengths)
+        state = self.init_state(len(features)) if state is None else state
+        hidden, state = self.memory(hidden, state, padding=padding)
+        return Encoded(hidden, padding, state)
+
+    def init_stream(self, batch: int) -> LayerStates:
+        """Return encoder and memory at the beginning of ``batch`` streams, as one state that can be saved.
+
+        Raises:
+            ValueError: if the encoder cannot stream.
+        """
+        return LayerStates((self.encoder.init_state(batch), self.init_state(batch)))
+
+    def stream(
+        self,
+        features: Float[Tensor, "batch time mel"],
+        state: LayerStates,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+    ) -> Encoded:
+        """Return the frames of the next ``4 chunk_size`` feature frames of each stream.
+
+        Args:
+            features: normalised features of the chunk.
+            state: what :meth:`init_stream` made or the chunk before left.
+            padding: True at feature frames behind the end of a stream, in its last chunk.
+            reset: True at rows that begin a new stream with this chunk.
+
+        Raises:
+            TypeError: if the state is not that of a stream.
+            ValueError: if the chunk has another number of frames.
+        """
+        of_encoder, of_memory = state.layers if len(state) == 2 else (state, state)
+        if not isinstance(of_encoder, ConformerState):
+            raise TypeError("expected the state of a stream (encoder and memory); begin with init_stream(batch)")
+        hidden, of_encoder = self.encoder.stream(features, of_encoder, padding=padding, reset=reset)
+        beyond = self.encoder.chunk_padding(features, padding)
+        hidden, of_memory = self.memory(hidden, of_memory, padding=beyond, reset=reset)
+        return Encoded(hidden, beyond, LayerStates((of_encoder, of_memory)))
+
+    def ctc_log_probs(self, hidden: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch frame vocab"]:
+        """Return the log-probability of every token at every frame, in single precision.
+
+        Raises:
+            ValueError: if the network has no CTC branch.
+        """
+        if self.ctc is None:
+            raise ValueError("this network has no CTC branch (ctc_weight=0): decode with attention alone")
+        log_probs: Tensor = self.ctc(hidden).float().log_softmax(-1)
+        return log_probs
+
+    def loss(
+        self,
+        features: Float[Tensor, "batch time mel"],
+        lengths: Int[Tensor, " batch"],
+        tokens: Int[Tensor, "batch token"],
+        token_lengths: Int[Tensor, " batch"],
+        state: MemoryState | None = None,
+    ) -> Losses:
+        """Return the losses of transcribed utterances.
+
+        Args:
+            features: normalised features.
+            lengths: feature frames of each utterance.
+            tokens: the text, without start and end; anything beyond its length.
+            token_lengths: tokens of each utterance.
+            state: what earlier utterances of the same recordings left in the memory; None: a fresh memory.
+        """
+        encoded = self.encode(features, lengths, state)
+        ctc = attention = accuracy = torch.zeros((), device=features.device)
+        if self.ctc is not None:
+            ctc = ctc_loss(self.ctc_log_probs(encoded.hidden), encoded.lengths, tokens, token_lengths)
+        if self.decoder is not None:
+            read, targets = add_sos_eos(tokens, token_lengths, self.config.sos_eos_id)
+            logits = self.decoder(read, encoded.hidden, encoded.padding)
+            attention = label_smoothing_loss(logits, targets, self.config.label_smoothing)
+            accuracy = token_accuracy(logits, targets)
+        weight = self.config.ctc_weight
+        total = weight * ctc + (1 - weight) * attention
+        return Losses(total + _nothing(encoded.state), ctc, attention, accuracy, encoded.state)
+
+
+def _nothing(state: MemoryState) -> Tensor | float:
+    """Return a zero that depends on all of a state.
+
+    What writes the last segment is read by nobody, and data parallelism wants a gradient for every parameter.
+    """
+    return sum((0.0 * tensor.sum() for tensor in state.tensors().values() if tensor.requires_grad), start=0.0)

@@ -1,0 +1,239 @@
+"""Transcribing a recording while it comes in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from mnemic_core import MemoryReport, MemoryState
+from mnemic_speech.conformer_ntm.checkpoint import Recognizer
+from mnemic_speech.conformer_ntm.joining import find_border, split_words
+from mnemic_speech.conformer_ntm.recognition import TranscriptionSettings, recognise
+from mnemic_speech.resample import Resampler
+from mnemic_speech.silence import Segment, SilenceSplitter
+from mnemic_speech.transcript import TranscriptSegment, Word
+
+Samples = Shaped[Tensor, " _samples"] | Shaped[np.ndarray, " _samples"]
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """The end of a segment that was cut in speech, which the next segment hears again.
+
+    Attributes:
+        samples: its audio.
+        start: where it begins, in seconds of the recording.
+        border: where the words of the next segment begin, in seconds.
+        words: what was heard behind the border, in case no next segment follows.
+    """
+
+    samples: Float[Tensor, " samples"]
+    start: float
+    border: float
+    words: tuple[Word, ...]
+
+
+class TranscriptStream:
+    """Writes down a recording while it comes in; memory and the cost of a call do not grow with it.
+
+    Segments are final once they are returned, and together they do not depend on how the samples were pushed.
+
+    Args:
+        recognizer: trained network with what belongs to it.
+        settings: how to run it.
+        sample_rate: of what will be pushed, in Hz.
+    """
+
+    def __init__(self, recognizer: Recognizer, settings: TranscriptionSettings, sample_rate: int) -> None:
+        self._recognizer, self._settings = recognizer, settings
+        self._sample_rate = sample_rate
+        self._own_rate = recognizer.features.config.sample_rate
+        self._resampler = Resampler(sample_rate, self._own_rate)
+        self._splitter = SilenceSplitter(
+            self._own_rate,
+            min_silence=settings.min_silence,
+            max_seconds=settings.max_seconds,
+            margin=settings.margin,
+        )
+        self._memory = recognizer.model.init_state(1)
+        self._begin()
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recording so far."""
+        return self._received / self._sample_rate
+
+    @property
+    def memory(self) -> MemoryState:
+        """The memory of the network after the last segment, that of a finished recording included."""
+        return self._memory
+
+    def push(self, samples: Samples) -> list[TranscriptSegment]:
+        """Return the segments that these samples complete, possibly none.
+
+        Args:
+            samples: what comes next, mono, in [-1, 1] or of whole numbers; any number of them.
+
+        Raises:
+            ValueError: if samples are no numbers; the stream stays as it was.
+        """
+        waveform = as_waveform(samples, self._received, self._sample_rate)
+        self._received += len(waveform)
+        segments = self._hear(self._splitter.push(self._resampler.push(waveform)))
+        return segments + (self._release() if self._splitter.unfinished() is None else [])
+
+    def partial(self) -> str:
+        """Return what the segment that is still open holds so far; the best CTC tokens, which may yet change.
+
+        It costs as much as a segment of that length, and nothing where nothing was pushed since the last call.
+        """
+        if self._partial is None:
+            self._partial = self._hear_open()
+        return self._partial
+
+    def finish(self) -> list[TranscriptSegment]:
+        """Return the segments that the end of the recording completes; a new recording can follow."""
+        rest = self._splitter.push(self._resampler.finish())
+        segments = self._hear(rest + self._splitter.finish()) + self._release()
+        self._begin()
+        return segments
+
+    def report(self) -> MemoryReport:
+        """Return how the memory of the network was used after the last segment."""
+        return self._recognizer.model.memory.report(self._memory)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the recording so far has left, as tensors and plain values; its size is bounded."""
+        return {
+            "sample_rate": self._sample_rate,
+            "received": self._received,
+            "resampler": self._resampler.state_dict(),
+            "splitter": self._splitter.state_dict(),
+            "memory": self._memory.to_dict(),
+            "is_fresh": self._is_fresh,
+            "tail": None if self._tail is None else asdict(self._tail),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where the stream that gave ``state`` was; recogniser and settings must be the same.
+
+        Raises:
+            ValueError: if it is the state of a stream of another sampling rate, or of another memory.
+        """
+        if state["sample_rate"] != self._sample_rate:
+            raise ValueError(
+                f"the state is of a stream at {state['sample_rate']} Hz, this one is at {self._sample_rate}"
+            )
+        fresh = self._recognizer.model.init_state(1)
+        shapes, given = (
+            {name: tuple(value.shape) for name, value in tensors.items()}
+            for tensors in (fresh.tensors(), state["memory"])
+        )
+        if shapes != given:
+            raise ValueError(f"the state is of another memory: its tensors are {given}, expected {shapes}")
+        self._memory = type(fresh).from_dict(state["memory"]).to(fresh.device)
+        self._is_fresh, self._received, self._partial = state["is_fresh"], state["received"], None
+        self._resampler.load_state_dict(state["resampler"])
+        self._splitter.load_state_dict(state["splitter"])
+        tail = state["tail"]
+        self._tail = tail and _Tail(**{**tail, "words": tuple(Word(**word) for word in tail["words"])})
+
+    def _begin(self) -> None:
+        self._received = 0
+        self._is_fresh = True  # no segment of the recording was heard, so that there is nothing to carry on
+        self._tail: _Tail | None = None
+        self._partial: str | None = None
+
+    def _hear(self, segments: Sequence[Segment]) -> list[TranscriptSegment]:
+        """Return what is said in segments that are complete."""
+        self._partial = None
+        found: list[TranscriptSegment] = []
+        for segment in segments:
+            if self._tail is not None and not self._follows(segment, self._tail):
+                found += self._release()
+            words, self._memory = self._recognise(segment, self._settings)
+            self._is_fresh = False
+            start, end = segment.start if self._tail is None else self._tail.border, self._end(segment)
+            self._tail = self._tail_of(segment, words) if segment.is_cut else None
+            if self._tail is not None:
+                words, end = split_words(words, self._tail.border)[0], self._tail.border
+            found += segment_of(start, end, words)
+        return found
+
+    def _recognise(self, segment: Segment, settings: TranscriptionSettings) -> tuple[tuple[Word, ...], MemoryState]:
+        """Return the words of a segment that no earlier one has, in the time of the recording, and the memory."""
+        start, samples = segment.start, segment.samples
+        if self._tail is not None:
+            start, samples = self._tail.start, torch.cat([self._tail.samples, samples])
+        # The memory sees the overlap twice: what it was before the overlap is not known any more.
+        state = self._memory if settings.carry_memory and not self._is_fresh else None
+        [heard], state = recognise(self._recognizer, [samples], settings, state)
+        words = tuple(replace(word, start=start + word.start, end=start + word.end) for word in heard.words)
+        return (words if self._tail is None else split_words(words, self._tail.border)[1]), state
+
+    def _hear_open(self) -> str:
+        segment = self._splitter.unfinished()
+        if segment is None:
+            return ""
+        has_ctc = self._recognizer.model.ctc is not None
+        settings = replace(self._settings, decoding="ctc") if has_ctc else self._settings
+        return _text(self._recognise(segment, settings)[0])
+
+    def _tail_of(self, segment: Segment, words: Sequence[Word]) -> _Tail:
+        end, overlap = self._end(segment), self._settings.overlap
+        border = find_border(words, end - overlap, end)
+        samples = segment.samples[-round(overlap * self._own_rate) :]
+        return _Tail(samples, end - len(samples) / self._own_rate, border, split_words(words, border)[1])
+
+    def _release(self) -> list[TranscriptSegment]:
+        """Return the words of the tail, which no segment follows."""
+        tail, self._tail = self._tail, None
+        if tail is None:
+            return []
+        return segment_of(tail.border, tail.start + len(tail.samples) / self._own_rate, tail.words)
+
+    def _follows(self, segment: Segment, tail: _Tail) -> bool:
+        return round((segment.start - tail.start) * self._own_rate) == len(tail.samples)
+
+    def _end(self, segment: Segment) -> float:
+        return segment.start + len(segment.samples) / self._own_rate
+
+
+def as_waveform(samples: Samples, position: int = 0, sample_rate: int | None = None) -> Float[Tensor, " samples"]:
+    """Return samples as single precision numbers in [-1, 1].
+
+    Args:
+        samples: floating point, or signed whole numbers of which the greatest is 1.
+        position: samples of the recording before these, for the message.
+        sample_rate: likewise; None: the message counts samples.
+
+    Raises:
+        ValueError: if they are not mono, of another type, NaN or infinite.
+    """
+    waveform = torch.as_tensor(samples).detach().cpu()
+    if waveform.ndim != 1:
+        raise ValueError(f"expected mono samples in one dimension, got {tuple(waveform.shape)}: average the channels")
+    if not waveform.is_floating_point():
+        if waveform.dtype not in (torch.int16, torch.int32):
+            raise ValueError(f"expected samples of floating point, int16 or int32, got {waveform.dtype}")
+        return waveform.float() / (1 << (torch.iinfo(waveform.dtype).bits - 1))
+    is_finite = waveform.isfinite()
+    if not bool(is_finite.all()):
+        place = position + int(is_finite.long().argmin())
+        where = f"sample {place}" if sample_rate is None else f"{place / sample_rate:.3f} s"
+        raise ValueError(f"a sample is NaN or infinite at {where}: decode the recording again or leave it out")
+    return waveform.float()
+
+
+def segment_of(start: float, end: float, words: tuple[Word, ...]) -> list[TranscriptSegment]:
+    """Return the segment of words, or none where nothing was said."""
+    # Rounding may put the end of the last word behind that of the segment.
+    return [TranscriptSegment(start, max(end, words[-1].end), _text(words), words)] if words else []
+
+
+def _text(words: Sequence[Word]) -> str:
+    return " ".join(word.text for word in words)

@@ -1,0 +1,124 @@
+"""Official weights: checkpoints of the released Conformer-NTM and of ESPnet's Conformer, under our names."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mnemic_core.loading import read_state_dict
+from mnemic_core.machines.turing_memory import convert_official_turing
+from mnemic_speech.conformer_ntm.model import ConformerNtm
+
+# Official name -> ours; every pattern that fits is used, in order. The decoder has the official names.
+RENAMES = (
+    (r"^ctc\.ctc_lo\.", "ctc."),
+    (r"^encoder\.after_norm\.", "encoder.norm."),
+    (r"^encoder\.embed\.conv\.", "encoder.subsampling.conv."),
+    (r"^encoder\.embed\.out\.0\.", "encoder.subsampling.output."),
+    (r"^encoder\.encoders\.", "encoder.blocks."),
+    (r"(blocks\.\d+)\.self_attn\.pos_bias_u$", r"\1.attention.content_bias"),
+    (r"(blocks\.\d+)\.self_attn\.pos_bias_v$", r"\1.attention.position_bias"),
+    (r"(blocks\.\d+)\.self_attn\.linear_q\.", r"\1.attention.query."),
+    (r"(blocks\.\d+)\.self_attn\.linear_k\.", r"\1.attention.key."),
+    (r"(blocks\.\d+)\.self_attn\.linear_v\.", r"\1.attention.value."),
+    (r"(blocks\.\d+)\.self_attn\.linear_out\.", r"\1.attention.output."),
+    (r"(blocks\.\d+)\.self_attn\.linear_pos\.", r"\1.attention.position."),
+    (r"(blocks\.\d+)\.feed_forward_macaron\.w_1\.", r"\1.first_ffn.0."),
+    (r"(blocks\.\d+)\.feed_forward_macaron\.w_2\.", r"\1.first_ffn.3."),
+    (r"(blocks\.\d+)\.feed_forward\.w_1\.", r"\1.second_ffn.0."),
+    (r"(blocks\.\d+)\.feed_forward\.w_2\.", r"\1.second_ffn.3."),
+    (r"(blocks\.\d+)\.conv_module\.pointwise_conv1\.", r"\1.convolution.expand."),
+    (r"(blocks\.\d+)\.conv_module\.depthwise_conv\.", r"\1.convolution.depthwise."),
+    (r"(blocks\.\d+)\.conv_module\.norm\.", r"\1.convolution.norm."),
+    (r"(blocks\.\d+)\.conv_module\.pointwise_conv2\.", r"\1.convolution.contract."),
+    (r"(blocks\.\d+)\.norm_ff_macaron\.", r"\1.first_ffn_norm."),
+    (r"(blocks\.\d+)\.norm_mha\.", r"\1.attention_norm."),
+    (r"(blocks\.\d+)\.norm_conv\.", r"\1.convolution_norm."),
+    (r"(blocks\.\d+)\.norm_ff\.", r"\1.second_ffn_norm."),
+    (r"(blocks\.\d+)\.norm_final\.", r"\1.final_norm."),
+)
+FRONT = ("frontend.", "normalize.")
+"""What stands before the network in an official checkpoint: mel matrix, mean and deviation of the training set."""
+
+
+def convert_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return official weights of the network under our names; those of :data:`FRONT` are left out."""
+    machine = {name.removeprefix("ntm."): value for name, value in weights.items() if name.startswith("ntm.")}
+    converted = (
+        {f"memory.mechanism.{name}": value for name, value in convert_official_turing(machine).items()}
+        if machine
+        else {}
+    )
+    for name, value in weights.items():
+        if not name.startswith(("ntm.", *FRONT)):
+            ours = name
+            for pattern, replacement in RENAMES:
+                ours = re.sub(pattern, replacement, ours)
+            converted[ours] = _reshaped(ours, value)
+    return converted
+
+
+def load_official(model: ConformerNtm, source: str | Path | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Load an ESPnet checkpoint, the released Conformer-NTM or a Conformer without memory, into a network of its size.
+
+    The results are the released ones with ``memory="release"`` and ``ConformerConfig(mask_conv=False)``.
+
+    Args:
+        model: the network; ``none`` is the memory of a checkpoint that has no ``ntm``.
+        source: a file that ``torch.load`` reads with weights only, or its weights by their official names.
+
+    Returns:
+        What stands before the network, under its official names: ``frontend.logmel.melmat``, ``normalize.mean`` and
+        ``normalize.std``, as far as the checkpoint has them.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if weights are missing, left over or of another shape; the message names them.
+    """
+    weights = source if isinstance(source, Mapping) else read_state_dict(source)
+    name = "the given checkpoint" if isinstance(source, Mapping) else str(source)
+    load_exactly(model, convert_official(weights), name)
+    return {key: value for key, value in weights.items() if key.startswith(FRONT)}
+
+
+def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+    """Load weights under our names and refuse anything missing, left over or of another shape.
+
+    Args:
+        model: the network.
+        weights: its tensors by name.
+        name: what the message calls their source.
+
+    Raises:
+        ValueError: if they do not fit; the message names the first ones.
+    """
+    wanted = model.state_dict()
+    shapes = [
+        f"{key} is {tuple(weights[key].shape)}, expected {tuple(wanted[key].shape)}"
+        for key in sorted(wanted.keys() & weights.keys())
+        if weights[key].shape != wanted[key].shape
+    ]
+    problems = {
+        "missing": sorted(wanted.keys() - weights.keys()),
+        "left over": sorted(weights.keys() - wanted.keys()),
+        "other shape:": shapes,
+    }
+    if any(problems.values()):
+        named = "; ".join(f"{what} {_some(names)}" for what, names in problems.items() if names)
+        raise ValueError(f"{name} does not fit this network ({named}): check memory, vocabulary, layers and sizes")
+    model.load_state_dict(dict(weights))
+
+
+def _reshaped(name: str, value: Tensor) -> Tensor:
+    if re.search(r"convolution\.(expand|contract)\.weight$", name):
+        return value.squeeze(-1)  # convolutions of width 1 are linear layers here
+    if name.endswith("attention.position.weight"):
+        # Officially sines and cosines take turns; here all sines come first.
+        return torch.cat([value[:, 0::2], value[:, 1::2]], 1)
+    return value
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,80 @@
+"""The convolution of a Conformer block, which sees no padding."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation whose statistics leave padding out."""
+
+    def forward(
+        self, x: Float[Tensor, "batch channel time"], padding: Bool[Tensor, "batch time"] | None = None
+    ) -> Float[Tensor, "batch channel time"]:
+        """Return the normalised frames; ``padding`` is True at frames that do not count."""
+        if padding is None or not self.training:
+            return super().forward(x)
+        exact, valid = x.float(), (~padding)[:, None].float()
+        count = valid.sum().clamp(min=1)
+        mean = (exact * valid).sum((0, 2)) / count
+        centred = exact - mean[:, None]
+        variance = (centred.square() * valid).sum((0, 2)) / count
+        self._follow(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
+        normal = centred * ((variance + self.eps).rsqrt() * self.weight)[:, None] + self.bias[:, None]
+        return normal.to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics as ``nn.BatchNorm1d`` does, the variance being the unbiased one."""
+        assert self.momentum is not None
+        for running, found in ((self.running_mean, mean), (self.running_var, variance)):
+            assert running is not None
+            running.lerp_(found.to(running.dtype), self.momentum)
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+
+
+class ConvolutionModule(nn.Module):
+    """Gated expansion, a convolution over time in each channel, batch normalisation, swish, contraction.
+
+    Conformer (Gulati et al. 2020, arXiv:2005.08100, section 2.2).
+
+    Args:
+        dim: width of frames.
+        kernel_size: frames of the convolution, an odd number.
+        is_causal: a frame sees the ``kernel_size - 1`` frames before it and none behind it.
+    """
+
+    def __init__(self, dim: int, kernel_size: int = 31, *, is_causal: bool = False) -> None:
+        super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, so that a frame is in the middle, got {kernel_size}")
+        self.context = kernel_size - 1
+        self.is_causal = is_causal
+        self.expand = nn.Linear(dim, 2 * dim)
+        self.depthwise = nn.Conv1d(dim, dim, kernel_size, groups=dim)
+        self.norm = MaskedBatchNorm(dim)
+        self.contract = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        padding: Bool[Tensor, "batch time"] | None = None,
+        earlier: Float[Tensor, "batch context dim"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch context dim"]]:
+        """Return the frames, and of those that went into the convolution the last ones, for a stream to continue.
+
+        Args:
+            x: the frames.
+            padding: True at frames that count as zero, as if there were nothing.
+            earlier: what this method returned for the frames before; None at the beginning, zeros.
+        """
+        gated = F.glu(self.expand(x), dim=-1)
+        if padding is not None:
+            gated = gated.masked_fill(padding[..., None], 0)
+        before, behind = (self.context, 0) if self.is_causal else (self.context // 2, self.context // 2)
+        whole = F.pad(gated, (0, 0, before, behind)) if earlier is None else torch.cat([earlier, gated], 1)
+        mixed = self.norm(self.depthwise(whole.transpose(1, 2)), padding)
+        output: Tensor = self.contract(F.silu(mixed).transpose(1, 2))
+        return output, whole[:, whole.shape[1] - self.context :]

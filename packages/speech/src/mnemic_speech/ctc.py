@@ -1,0 +1,234 @@
+"""Decoding with connectionist temporal classification: the best path, and scores of prefixes for beam search."""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from mnemic_speech.token_scorer import BeamState, select_beams
+
+LOWEST = -1e5  # log-probability of what is impossible in one frame; finite, so that sums over frames can be undone
+
+
+@dataclass(frozen=True)
+class TokenSpan:
+    """A token of the best path and the frames that say it.
+
+    Attributes:
+        token: the token.
+        start: first frame.
+        end: frame after the last.
+        log_prob: mean log-probability of its frames.
+    """
+
+    token: int
+    start: int
+    end: int
+    log_prob: float
+
+
+def greedy_ctc(
+    log_probs: Float[Tensor, "batch frame vocab"], lengths: Int[Tensor, " batch"], blank: int = 0
+) -> list[list[int]]:
+    """Return the tokens of the likeliest path of each utterance: repeated ones merged, blanks removed.
+
+    Example:
+        >>> path = torch.tensor([[0, 2, 2, 0, 2, 1]])
+        >>> greedy_ctc(torch.nn.functional.one_hot(path, 3).float(), torch.tensor([6]))
+        [[2, 2, 1]]
+    """
+    best = log_probs.argmax(-1)
+    kept = _starts(best, lengths, blank)
+    return [row[where].tolist() for row, where in zip(best.cpu(), kept.cpu(), strict=True)]
+
+
+def greedy_spans(
+    log_probs: Float[Tensor, "batch frame vocab"], lengths: Int[Tensor, " batch"], blank: int = 0
+) -> list[list[TokenSpan]]:
+    """Return the tokens of :func:`greedy_ctc` with the frames in which each is the likeliest.
+
+    A network is sure of a token for a frame or two: these tell where it lies, not how long it lasts.
+    """
+    values, best = log_probs.max(-1)
+    utterances = zip(best.tolist(), values.tolist(), lengths.tolist(), strict=True)
+    return [_spans(path[:length], score[:length], blank) for path, score, length in utterances]
+
+
+def greedy_lengths(
+    log_probs: Float[Tensor, "batch frame vocab"], lengths: Int[Tensor, " batch"], blank: int = 0
+) -> Int[Tensor, " batch"]:
+    """Return how many tokens :func:`greedy_ctc` finds in each utterance."""
+    return _starts(log_probs.argmax(-1), lengths, blank).sum(1)
+
+
+def _starts(best: Tensor, lengths: Tensor, blank: int) -> Tensor:
+    """Return True at the first frame of each token of a path, batch frame."""
+    changed = F.pad(best[:, 1:] != best[:, :-1], (1, 0), value=True)
+    inside = torch.arange(best.shape[1], device=best.device) < lengths[:, None]
+    return changed & (best != blank) & inside
+
+
+def _spans(path: list[int], scores: list[float], blank: int) -> list[TokenSpan]:
+    bounds = [frame for frame in range(len(path)) if frame == 0 or path[frame] != path[frame - 1]] + [len(path)]
+    return [
+        TokenSpan(path[start], start, end, sum(scores[start:end]) / (end - start))
+        for start, end in pairwise(bounds)
+        if path[start] != blank
+    ]
+
+
+@dataclass(frozen=True)
+class CtcPrefixState(BeamState):
+    """The forward variables of the hypotheses, and the frames of their utterance.
+
+    A place is a number of frames: at place 3 the hypothesis has been said within the first three.
+
+    Attributes:
+        non_blank: log-probability of the paths that end in the last token.
+        blank: log-probability of the paths that end in a blank.
+        last: last token of each hypothesis; the start symbol where there is none.
+        score: log-probability of all texts that begin with the hypothesis.
+        log_probs: of the frames.
+        probs: of the frames, divided by the largest that the token has in any; 0 in padding.
+        peak: logarithm of that largest.
+        lengths: frames of each utterance.
+    """
+
+    non_blank: Float[Tensor, "batch beam place"]
+    blank: Float[Tensor, "batch beam place"]
+    last: Int[Tensor, "batch beam"]
+    score: Float[Tensor, "batch beam"]
+    log_probs: Float[Tensor, "batch frame vocab"]
+    probs: Float[Tensor, "batch frame vocab"]
+    peak: Float[Tensor, "batch vocab"]
+    lengths: Int[Tensor, " batch"]
+
+    def reorder(self, parents: Int[Tensor, "batch beam"]) -> "CtcPrefixState":
+        """Return the state in which each place of a beam goes on from the hypothesis that ``parents`` names."""
+        chosen = {name: select_beams(getattr(self, name), parents) for name in ("non_blank", "blank", "last", "score")}
+        return replace(self, **chosen)
+
+
+class CtcPrefixScorer:
+    """Log-probability of the next token under CTC, whatever follows it (arXiv:1706.02737 2.2; Graves 2008, 7.5.1).
+
+    The forward variables of a hypothesis obey a linear recursion over frames, which two cumulative sums in the log
+    domain solve for all frames at once; one matrix product then rates the whole vocabulary, so no token has to be
+    chosen beforehand by its attention score. No loop runs over frames, tokens or hypotheses.
+
+    Args:
+        sos_eos: the start and end symbol.
+        blank: the token of no output, never offered as a next token.
+    """
+
+    def __init__(self, sos_eos: int, blank: int = 0) -> None:
+        self.sos_eos, self.blank = sos_eos, blank
+
+    def init_state(
+        self, log_probs: Float[Tensor, "batch frame vocab"], lengths: Int[Tensor, " batch"], beam: int = 1
+    ) -> CtcPrefixState:
+        """Return the state of hypotheses without a token.
+
+        Args:
+            log_probs: normalised, of each frame, at least one; kept, not copied.
+            lengths: frames of each utterance.
+            beam: hypotheses per utterance.
+        """
+        batch, frames, _ = log_probs.shape
+        padding = torch.arange(frames, device=log_probs.device) >= lengths[:, None]
+        probs = log_probs.float().masked_fill(padding[..., None], -torch.inf)
+        peak = probs.amax(1)
+        probs.sub_(peak.clamp(min=LOWEST)[:, None]).exp_()
+        silence = log_probs[..., self.blank].double().clamp(min=LOWEST).masked_fill(padding, 0).cumsum(1)
+        silence = F.pad(silence, (1, 0))[:, None].expand(batch, beam, frames + 1)
+        last = torch.full((batch, beam), self.sos_eos, device=log_probs.device)
+        score = torch.zeros_like(last, dtype=torch.double)
+        impossible = torch.full_like(silence, -torch.inf)
+        return CtcPrefixState(impossible, silence.clone(), last, score, log_probs, probs, peak, lengths)
+
+    def step(
+        self, tokens: Int[Tensor, "batch beam"], state: CtcPrefixState
+    ) -> tuple[Float[Tensor, "batch beam vocab"], CtcPrefixState]:
+        """Return the log-probability of every token that may follow ``tokens``, and the state that includes them.
+
+        The start symbol adds nothing. The probabilities of the tokens and the end of a hypothesis sum to 1; one that
+        the frames cannot carry has none.
+        """
+        state = self._append(tokens, state)
+        longer = self._prefix_scores(state)
+        found = (longer - state.score[..., None]).float()
+        return found.masked_fill(longer.isneginf(), -torch.inf), state  # an impossible hypothesis, too: -inf + inf
+
+    def _append(self, tokens: Tensor, state: CtcPrefixState) -> CtcPrefixState:
+        """Return the state of the hypotheses with one more token each; the start symbol changes nothing.
+
+        With x the log-probabilities of the token, X their sum up to a frame and p the paths that may go on with it:
+        non_blank[t] = log(exp non_blank[t-1] + exp p[t-1]) + x[t], hence non_blank - X is the cumulative sum of
+        p - X, one frame earlier; blank likewise.
+        """
+        token, blank = _columns(state, tokens), _columns(state, torch.full_like(tokens, self.blank))
+        ready = _ready(state, tokens)
+        non_blank = _solve(ready, token)
+        added = replace(
+            state,
+            non_blank=non_blank,
+            blank=_solve(non_blank[..., :-1], blank),
+            last=tokens,
+            score=(_used(ready, state.lengths) + token).logsumexp(-1),
+        )
+        unchanged = tokens == self.sos_eos
+        return replace(
+            state,
+            non_blank=torch.where(unchanged[..., None], state.non_blank, added.non_blank),
+            blank=torch.where(unchanged[..., None], state.blank, added.blank),
+            last=torch.where(unchanged, state.last, added.last),
+            score=torch.where(unchanged, state.score, added.score),
+        )
+
+    def _prefix_scores(self, state: CtcPrefixState) -> Tensor:
+        """Return the log-probability of all texts that begin with a hypothesis and one more token."""
+        either = torch.logaddexp(state.non_blank, state.blank)
+        ready = _used(either[..., :-1], state.lengths)
+        highest = ready.amax(-1, keepdim=True)
+        weights = (ready - highest.clamp(min=torch.finfo(ready.dtype).min)).exp().float()
+        # What is smaller than 1e-38 of the hypothesis itself would vanish in single precision. Only what is impossible
+        # may become -inf, so the smallest number stands for such a token; no search keeps it beside any other.
+        summed = (weights @ state.probs).clamp(min=torch.finfo(torch.float).tiny)
+        scores = summed.double().log() + highest + state.peak[:, None]
+        again = _used(_ready(state, state.last), state.lengths) + _columns(state, state.last)
+        scores.scatter_(2, state.last[..., None], again.logsumexp(-1, keepdim=True))
+        place = state.lengths[:, None, None].expand(-1, either.shape[1], 1)
+        scores[..., self.sos_eos] = either.gather(2, place)[..., 0]
+        scores[..., self.blank] = -torch.inf
+        return scores
+
+
+def _columns(state: CtcPrefixState, tokens: Tensor) -> Tensor:
+    """Return the log-probabilities of a token per hypothesis, batch beam frame; 0 in padding."""
+    log_probs = state.log_probs
+    index = tokens[:, None].expand(-1, log_probs.shape[1], -1)
+    chosen = log_probs.gather(2, index).transpose(1, 2).double().clamp(min=LOWEST)
+    padding = torch.arange(log_probs.shape[1], device=log_probs.device) >= state.lengths[:, None, None]
+    return chosen.masked_fill(padding, 0)
+
+
+def _ready(state: CtcPrefixState, tokens: Tensor) -> Tensor:
+    """Return the paths that may go on with a token, before each frame; after the same one only through a blank."""
+    either = torch.logaddexp(state.non_blank, state.blank)
+    return torch.where((tokens == state.last)[..., None], state.blank, either)[..., :-1]
+
+
+def _used(ready: Tensor, lengths: Tensor) -> Tensor:
+    """Return -inf before frames of padding."""
+    frame = torch.arange(ready.shape[-1], device=ready.device)
+    return ready.masked_fill(frame >= lengths[:, None, None], -torch.inf)
+
+
+def _solve(added: Tensor, log_probs: Tensor) -> Tensor:
+    """Return y of y[t] = log(exp y[t-1] + exp added[t-1]) + log_probs[t] at all places, y[0] = -inf."""
+    # Double precision: the sums over a minute of frames reach -50,000, of which single precision keeps two decimals.
+    total = log_probs.cumsum(-1)
+    return F.pad(total + (added - (total - log_probs)).logcumsumexp(-1), (1, 0), value=-torch.inf)

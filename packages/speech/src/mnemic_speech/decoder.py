@@ -1,0 +1,334 @@
+"""Attention decoder of a recogniser: a transformer over tokens that looks at the encoder's frames."""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnemic_core import MemoryState
+from mnemic_speech.token_scorer import BeamState, select_beams
+
+NORM_EPS = 1e-12  # as ESPnet, instead of torch's 1e-5
+
+
+@dataclass(frozen=True)
+class DecoderSource(MemoryState):
+    """What the decoder looks at, computed once for all hypotheses of an utterance.
+
+    Attributes:
+        keys: of the frames, for each block.
+        values: of the frames, for each block.
+        allowed: True at frames that may be looked at.
+    """
+
+    keys: Float[Tensor, "batch layer head frame head_dim"]
+    values: Float[Tensor, "batch layer head frame head_dim"]
+    allowed: Bool[Tensor, "batch frame"]
+
+
+@dataclass(frozen=True)
+class DecoderState(BeamState):
+    """The tokens that the hypotheses consist of, as the self-attention remembers them.
+
+    Attributes:
+        keys: of the tokens so far, for each block; zeros in the room that is left.
+        values: likewise.
+        length: tokens so far, the start symbol included; the same for all hypotheses of an utterance.
+        source: what the decoder looks at.
+    """
+
+    keys: Float[Tensor, "batch beam layer head token head_dim"]
+    values: Float[Tensor, "batch beam layer head token head_dim"]
+    length: Int[Tensor, " batch"]
+    source: DecoderSource
+
+    def reorder(self, parents: Int[Tensor, "batch beam"]) -> "DecoderState":
+        """Return the state in which each place of a beam goes on from the hypothesis that ``parents`` names."""
+        return replace(self, keys=select_beams(self.keys, parents), values=select_beams(self.values, parents))
+
+    def reserve(self, num_tokens: int) -> "DecoderState":
+        """Return the state with room for ``num_tokens`` tokens; twice the room where there was less.
+
+        Doubling keeps the cost of growing below that of the steps, and memory near what the text needs where its
+        length is not known: an utterance of 1500 frames may have as many tokens and has 200.
+        """
+        room = self.keys.shape[-2]
+        if num_tokens <= room:
+            return self
+        more = (0, 0, 0, max(num_tokens, 2 * room) - room)
+        return replace(self, keys=F.pad(self.keys, more), values=F.pad(self.values, more))
+
+
+class TransformerDecoder(nn.Module):
+    """Pre-norm transformer decoder with sinusoidal positions, as ESPnet has it (arXiv:1706.03762, arXiv:1804.00015).
+
+    Parameters have ESPnet's names, so that those of an official checkpoint only lose the prefix ``decoder.``:
+    ``embed.0.weight``; ``decoders.i.{self_attn,src_attn}.linear_{q,k,v,out}``, ``decoders.i.feed_forward.w_{1,2}`` and
+    ``decoders.i.norm{1,2,3}``; ``after_norm``; ``output_layer``.
+
+    Args:
+        vocab_size: tokens, the shared start and end symbol included.
+        dim: width of frames and tokens; even.
+        num_heads: attention heads; must divide ``dim``.
+        ffn_dim: hidden width of the feed-forward parts.
+        num_layers: blocks.
+        dropout: of embeddings, attention weights, hidden units and residual branches.
+
+    Example:
+        >>> decoder = TransformerDecoder(vocab_size=5, dim=8, num_heads=2, ffn_dim=16, num_layers=1)
+        >>> hidden, padding = torch.randn(3, 7, 8), torch.zeros(3, 7, dtype=torch.bool)
+        >>> decoder(torch.tensor([[4, 1, 2]] * 3), hidden, padding).shape
+        torch.Size([3, 3, 5])
+    """
+
+    def __init__(
+        self, vocab_size: int, dim: int, num_heads: int, ffn_dim: int, num_layers: int, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        if dim % 2 or dim % num_heads:
+            raise ValueError(f"dim must be even and a multiple of num_heads, got dim={dim}, num_heads={num_heads}")
+        self.dim, self.num_heads = dim, num_heads
+        self.embed = nn.Sequential(nn.Embedding(vocab_size, dim))  # in a list of one for the official name
+        self.dropout = nn.Dropout(dropout)
+        self.decoders = nn.ModuleList(DecoderBlock(dim, num_heads, ffn_dim, dropout) for _ in range(num_layers))
+        self.after_norm = nn.LayerNorm(dim, NORM_EPS)
+        self.output_layer = nn.Linear(dim, vocab_size)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch token"],
+        hidden: Float[Tensor, "batch frame dim"],
+        padding: Bool[Tensor, "batch frame"],
+        token_padding: Bool[Tensor, "batch token"] | None = None,
+    ) -> Float[Tensor, "batch token vocab"]:
+        """Return the logits of the token that follows each of ``tokens``.
+
+        Args:
+            tokens: inputs, beginning with the start symbol.
+            hidden: the encoder's frames.
+            padding: True at frames to ignore.
+            token_padding: True at tokens to ignore. Padding stands at the end, where no other token sees it, so this
+                changes only the logits of the padding itself: official values for them need it, training does not.
+        """
+        allowed = None
+        if token_padding is not None:
+            causal = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool, device=tokens.device).tril()
+            allowed = causal & ~token_padding[:, None]
+        return self._run(tokens[:, None], self._source(hidden, padding), allowed)[:, 0]
+
+    def log_prob(
+        self,
+        tokens: Int[Tensor, "batch beam token"],
+        lengths: Int[Tensor, "batch beam"],
+        hidden: Float[Tensor, "batch frame dim"],
+        padding: Bool[Tensor, "batch frame"],
+        *,
+        sos_eos: int,
+    ) -> Float[Tensor, "batch beam"]:
+        """Return the log-probability of whole hypotheses, their end included.
+
+        Args:
+            tokens: hypotheses of each utterance, without start and end symbol; anything beyond their lengths.
+            lengths: tokens of each hypothesis.
+            hidden: the encoder's frames.
+            padding: True at frames to ignore.
+            sos_eos: the start and end symbol.
+        """
+        place = torch.arange(tokens.shape[-1] + 1, device=tokens.device)
+        inputs = F.pad(tokens, (1, 0), value=sos_eos)
+        targets = F.pad(tokens, (0, 1), value=sos_eos).masked_fill(place >= lengths[..., None], sos_eos)
+        log_probs = self._run(inputs, self._source(hidden, padding), None).float().log_softmax(-1)
+        chosen = log_probs.gather(-1, targets[..., None])[..., 0]
+        return chosen.masked_fill(place > lengths[..., None], 0).sum(-1)
+
+    def init_state(
+        self,
+        hidden: Float[Tensor, "batch frame dim"],
+        padding: Bool[Tensor, "batch frame"],
+        max_length: int,
+        beam: int = 1,
+    ) -> DecoderState:
+        """Return the state of hypotheses without a token, not even the start symbol.
+
+        Args:
+            hidden: the encoder's frames.
+            padding: True at frames to ignore.
+            max_length: tokens for which there is room, the start symbol included.
+            beam: hypotheses per utterance.
+        """
+        source = self._source(hidden, padding)
+        shape = (len(hidden), beam, len(self.decoders), self.num_heads, max_length, self.dim // self.num_heads)
+        empty = hidden.new_zeros(shape)
+        length = torch.zeros(len(hidden), dtype=torch.long, device=hidden.device)
+        return DecoderState(empty, empty, length, source)
+
+    def step(
+        self, tokens: Int[Tensor, "batch beam"], state: DecoderState
+    ) -> tuple[Float[Tensor, "batch beam vocab"], DecoderState]:
+        """Return the log-probability of every token that may follow ``tokens``, and the state that includes them.
+
+        The state must have room for one more token; its ``reserve`` makes some.
+        """
+        x = self._embed(tokens[..., None], state.length[:, None, None])
+        keys, values = state.keys.clone(), state.values.clone()  # so that the given state stays as it is
+        place = torch.arange(keys.shape[-2], device=keys.device)
+        seen = (place <= state.length[:, None]).repeat_interleave(tokens.shape[1], dim=0)[:, None]
+        for layer, block in enumerate(self._blocks()):
+            y = block.norm1(x).flatten(0, 1)
+            key, value = block.self_attn.project(y)
+            _write(keys[:, :, layer], key, state.length)
+            _write(values[:, :, layer], value, state.length)
+            past = keys[:, :, layer].flatten(0, 1), values[:, :, layer].flatten(0, 1)
+            x = x + block.self_attn(y, *past, seen).view_as(x)
+            x = block.look_and_think(x, *_layer(state.source, layer))
+        log_probs = self._logits(x)[:, :, 0].float().log_softmax(-1)
+        return log_probs, replace(state, keys=keys, values=values, length=state.length + 1)
+
+    def _run(self, tokens: Tensor, source: DecoderSource, allowed: Tensor | None) -> Tensor:
+        """Return logits, batch beam token vocab; ``allowed`` None is causal."""
+        x = self._embed(tokens, torch.arange(tokens.shape[-1], device=tokens.device))
+        for layer, block in enumerate(self._blocks()):
+            y = block.norm1(x).flatten(0, 1)
+            x = x + self.dropout(block.self_attn(y, *block.self_attn.project(y), allowed).view_as(x))
+            x = block.look_and_think(x, *_layer(source, layer))
+        return self._logits(x)
+
+    def _source(self, hidden: Tensor, padding: Tensor) -> DecoderSource:
+        hidden = hidden.masked_fill(padding[..., None], 0)  # a weight of 0 does not hide a NaN
+        pairs = [block.src_attn.project(hidden) for block in self._blocks()]
+        # An utterance that is nothing but padding looks at zeros: a softmax over no frame at all would be NaN.
+        allowed = ~padding | padding.all(1, keepdim=True)
+        return DecoderSource(
+            torch.stack([key for key, _ in pairs], 1), torch.stack([value for _, value in pairs], 1), allowed
+        )
+
+    def _embed(self, tokens: Tensor, position: Tensor) -> Tensor:
+        x = self.embed(tokens) * self.dim**0.5
+        y: Tensor = self.dropout(x + sinusoidal_positions(position, self.dim).to(x.dtype))
+        return y
+
+    def _logits(self, x: Tensor) -> Tensor:
+        y: Tensor = self.output_layer(self.after_norm(x))
+        return y
+
+    def _blocks(self) -> list["DecoderBlock"]:
+        return [cast(DecoderBlock, block) for block in self.decoders]
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, attention to the source and feed-forward, each behind a norm and beside a residual path.
+
+    Args:
+        dim: width of tokens.
+        num_heads: attention heads.
+        ffn_dim: hidden width of the feed-forward part.
+        dropout: of attention weights, hidden units and residual branches.
+    """
+
+    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attn = Attention(dim, num_heads, dropout)
+        self.src_attn = Attention(dim, num_heads, dropout)
+        self.feed_forward = FeedForward(dim, ffn_dim, dropout)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim, NORM_EPS) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
+
+    def look_and_think(
+        self,
+        x: Float[Tensor, "batch beam token dim"],
+        keys: Float[Tensor, "batch head frame head_dim"],
+        values: Float[Tensor, "batch head frame head_dim"],
+        allowed: Bool[Tensor, "batch 1 frame"],
+    ) -> Float[Tensor, "batch beam token dim"]:
+        """Return the tokens after the parts that follow self-attention.
+
+        All tokens of all hypotheses of an utterance are queries of one attention, so nothing is repeated for a beam.
+        """
+        found = self.src_attn(self.norm2(x).flatten(1, 2), keys, values, allowed)
+        x = x + self.dropout(found.view_as(x))
+        y: Tensor = x + self.dropout(self.feed_forward(self.norm3(x)))
+        return y
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose keys and values may have been projected before.
+
+    Args:
+        dim: width of queries, keys and values.
+        num_heads: attention heads.
+        dropout: of the attention weights.
+    """
+
+    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = num_heads, dropout
+        self.linear_q, self.linear_k, self.linear_v, self.linear_out = (nn.Linear(dim, dim) for _ in range(4))
+
+    def project(
+        self, x: Float[Tensor, "batch key dim"]
+    ) -> tuple[Float[Tensor, "batch head key head_dim"], Float[Tensor, "batch head key head_dim"]]:
+        """Return keys and values."""
+        return self._split(self.linear_k(x)), self._split(self.linear_v(x))
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        keys: Float[Tensor, "batch head key head_dim"],
+        values: Float[Tensor, "batch head key head_dim"],
+        allowed: Bool[Tensor, "#batch #query key"] | None,
+    ) -> Float[Tensor, "batch query dim"]:
+        """Return what each query finds; ``allowed`` None: among the keys up to its own place."""
+        found = F.scaled_dot_product_attention(
+            self._split(self.linear_q(x)),
+            keys,
+            values,
+            attn_mask=None if allowed is None else allowed[:, None],
+            is_causal=allowed is None,
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        y: Tensor = self.linear_out(found.transpose(1, 2).flatten(2))
+        return y
+
+    def _split(self, x: Tensor) -> Tensor:
+        heads: Tensor = x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # batch head time head_dim
+        return heads
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a ReLU between.
+
+    Args:
+        dim: width of tokens.
+        ffn_dim: hidden width.
+        dropout: of the hidden units.
+    """
+
+    def __init__(self, dim: int, ffn_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.w_1, self.w_2 = nn.Linear(dim, ffn_dim), nn.Linear(ffn_dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """Return the output of the second layer."""
+        y: Tensor = self.w_2(self.dropout(self.w_1(x).relu()))
+        return y
+
+
+def sinusoidal_positions(position: Int[Tensor, "*place"], dim: int) -> Float[Tensor, "*place dim"]:
+    """Return sines on even and cosines on odd channels (arXiv:1706.03762, section 3.5)."""
+    frequency = 10_000.0 ** (-torch.arange(0, dim, 2, device=position.device) / dim)
+    angle = position[..., None] * frequency
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)
+
+
+def _layer(source: DecoderSource, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+    return source.keys[:, layer], source.values[:, layer], source.allowed[:, None]
+
+
+def _write(cache: Tensor, new: Tensor, place: Tensor) -> None:
+    """Put keys or values of one token per hypothesis, (batch beam) head 1 head_dim, at a place of each utterance."""
+    rows = torch.arange(len(cache), device=cache.device)
+    cache[rows, :, :, place] = new.to(cache.dtype)[:, :, 0].unflatten(0, cache.shape[:2])

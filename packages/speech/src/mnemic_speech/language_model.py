@@ -1,0 +1,178 @@
+"""An n-gram language model of tokens, counted from text and scored for all hypotheses of a beam at once."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mnemic_speech.ngram_counts import count_ngrams, kneser_ney
+from mnemic_speech.token_scorer import BeamState, select_beams
+
+KIND = "ngram"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class NgramState(BeamState):
+    """The longest context of each hypothesis that the model knows, as a number; 0 is the empty one."""
+
+    context: Int[Tensor, "batch beam"]
+
+    def reorder(self, parents: Int[Tensor, "batch beam"]) -> "NgramState":
+        """Return the state in which each place of a beam goes on from the hypothesis that ``parents`` names."""
+        return NgramState(select_beams(self.context, parents))
+
+
+class NgramModel:
+    """Backoff n-gram model over token ids, a :class:`~mnemic_speech.token_scorer.TokenScorer` for shallow fusion.
+
+    The n-grams are numbered breadth first, each after its shorter beginnings and in the order of its tokens. So an
+    n-gram is found by bisection, the continuations of a context lie side by side, and the state of a hypothesis is one
+    number. Build one with :meth:`train` or :meth:`load`.
+
+    Args:
+        order: tokens of the longest n-gram.
+        vocab_size: tokens; all get some probability, so that no text is impossible.
+        keys: of each n-gram, ``vocab_size`` times the number of its beginning plus its last token; ascending.
+        suffix: number of each n-gram without its first token, with 0 in front for the empty one.
+        log_prob: of each n-gram's last token after the others, with an unused entry in front.
+        backoff: added where a context does not know a token and the shorter context is asked, for each n-gram and,
+            in front, the empty one.
+
+    Example:
+        >>> model = NgramModel.train([[1, 2], [1, 2, 2]], order=2, vocab_size=4, sos_eos=3)
+        >>> log_probs, state = model.step(torch.tensor([[3]]), model.init_state(batch=1, beam=1))
+        >>> int(log_probs.argmax())
+        1
+    """
+
+    def __init__(
+        self,
+        order: int,
+        vocab_size: int,
+        keys: Int[Tensor, " ngram"],
+        suffix: Int[Tensor, " node"],
+        log_prob: Float[Tensor, " node"],
+        backoff: Float[Tensor, " node"],
+    ) -> None:
+        self.order, self.vocab_size = order, vocab_size
+        self.keys, self.suffix, self.log_prob, self.backoff = keys, suffix, log_prob, backoff
+        # The continuations of an n-gram have the numbers from its own entry here up to that of the next n-gram.
+        ngrams = torch.arange(len(suffix) + 1, device=keys.device)
+        self._first_child = torch.searchsorted(keys, ngrams * vocab_size) + 1
+        self._unigrams = (backoff[0] - math.log(vocab_size)).repeat(vocab_size)
+        known = keys[: int(self._first_child[1]) - 1]
+        self._unigrams[known] = log_prob[1 : len(known) + 1]
+
+    @classmethod
+    def train(cls, texts: Iterable[Sequence[int]], order: int, *, vocab_size: int, sos_eos: int) -> "NgramModel":
+        """Return the model of interpolated Kneser-Ney smoothing of some texts (Chen and Goodman 1999, section 2.7).
+
+        Args:
+            texts: token ids, without start and end symbol.
+            order: tokens of the longest n-gram, at least 1.
+            vocab_size: of the tokenizer.
+            sos_eos: the start and end symbol.
+
+        Raises:
+            ValueError: if there is no text, a token out of range or an order below 1.
+        """
+        if order < 1:
+            raise ValueError(f"order must be at least 1, got {order}")
+        levels = count_ngrams(texts, order, vocab_size, sos_eos)
+        log_prob, backoff = kneser_ney(levels, vocab_size)
+        keys = np.concatenate([level.keys for level in levels])
+        suffix = np.concatenate([[0], *(level.suffix for level in levels)])
+        tensors = (torch.from_numpy(array) for array in (keys, suffix, log_prob, backoff))
+        return cls(order, vocab_size, *tensors)
+
+    def init_state(self, batch: int, beam: int) -> NgramState:
+        """Return the state of hypotheses without a token, not even the start symbol."""
+        return NgramState(torch.zeros(batch, beam, dtype=torch.long, device=self.keys.device))
+
+    def step(
+        self, tokens: Int[Tensor, "batch beam"], state: NgramState
+    ) -> tuple[Float[Tensor, "batch beam vocab"], NgramState]:
+        """Return the log-probability of every token that may follow ``tokens``, and the state that includes them."""
+        context = self._follow(state.context, tokens)
+        return self._log_probs(context.flatten()).unflatten(0, context.shape), NgramState(context)
+
+    def to(self, device: torch.device | str) -> "NgramModel":
+        """Return the model on another device."""
+        return NgramModel(self.order, self.vocab_size, *(tensor.to(device) for tensor in self._tensors().values()))
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as safetensors; a file of that name is replaced only once all is written."""
+        path = Path(path)
+        header = {"kind": KIND, "format_version": FORMAT_VERSION, "order": self.order, "vocab_size": self.vocab_size}
+        tensors = {name: tensor.cpu() for name, tensor in self._tensors().items()}
+        partial = path.with_name(f".{path.name}.part")
+        try:
+            save_file(tensors, partial, metadata={"mnemic": json.dumps(header)})
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "NgramModel":
+        """Read a model that :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is damaged, no n-gram model or of another format.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no language model at {path}; write one with NgramModel.save")
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {}).get("mnemic", "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+        except SafetensorError as error:
+            raise ValueError(f"{path} is no complete safetensors file ({error}); save the model again") from error
+        if (header.get("kind"), header.get("format_version")) != (KIND, FORMAT_VERSION):
+            raise ValueError(f"{path} is no n-gram model in format {FORMAT_VERSION}; train and save it again")
+        return cls(header["order"], header["vocab_size"], **tensors)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"keys": self.keys, "suffix": self.suffix, "log_prob": self.log_prob, "backoff": self.backoff}
+
+    def _follow(self, context: Tensor, tokens: Tensor) -> Tensor:
+        """Return the longest known n-gram that ends in the tokens after the contexts."""
+        found = torch.zeros_like(context)
+        for _ in range(self.order + 1):  # from a context of ``order`` tokens down to the empty one
+            key = context * self.vocab_size + tokens
+            place = torch.searchsorted(self.keys, key).clamp(max=len(self.keys) - 1)
+            found = torch.where((found == 0) & (self.keys[place] == key), place + 1, found)
+            context = self.suffix[context]
+        return found
+
+    def _log_probs(self, context: Tensor) -> Tensor:
+        """Return the log-probability of every token after each context, context vocab."""
+        contexts = [context]
+        for _ in range(self.order):
+            contexts.append(self.suffix[contexts[-1]])
+        rows = self._unigrams.repeat(len(context), 1)
+        for longer in reversed(contexts):
+            rows = self._refine(rows, longer)
+        return rows
+
+    def _refine(self, rows: Tensor, context: Tensor) -> Tensor:
+        """Return the rows of longer contexts: discounted, and replaced where these know a token; 0 changes nothing."""
+        known = context > 0
+        rows = rows + torch.where(known, self.backoff[context], 0)[:, None]
+        first = self._first_child[context]
+        count = torch.where(known, self._first_child[context + 1] - first, 0)
+        row = torch.repeat_interleave(count)
+        within = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
+        child = first[row] + within
+        rows[row, self.keys[child - 1] % self.vocab_size] = self.log_prob[child]
+        return rows

@@ -1,0 +1,234 @@
+"""Cutting a stream at its pauses, so that recordings of any length are recognised in segments."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_FRAME_SECONDS = 0.02
+_RUMBLE_HZ = 120.0  # hum and the noise of machines below do not count
+_FLOOR_SECONDS = 5.0  # the noise floor is the quietest frame of this long; speech pauses more often
+_WARM_UP_SECONDS = 0.5  # before anything is decided
+_QUIETEST_DB = -75.0  # a floor below this, as between rendered words, counts as this
+_SPEECH_DB = -35.0  # loudest speech to reckon with before any is heard; a quieter recording only has its floor trusted
+_HEADROOM_DB = 12.0  # the floor is at least this far below the loudest frame: one long tone is no noise
+_FADE_DB = 0.1  # by which the loudest frame is forgotten per second
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech.
+
+    Attributes:
+        start: seconds from the beginning of the recording.
+        samples: its audio, pauses at both ends included.
+        is_cut: whether it ends in speech, because it became too long; the next segment then follows without a gap,
+            unless nothing but silence is left.
+    """
+
+    start: float
+    samples: Float[Tensor, " samples"]
+    is_cut: bool = False
+
+
+class SilenceSplitter:
+    """Cuts a recording into segments while it comes in.
+
+    A frame of 20 ms (heard together with the next one, above 120 Hz) is loud when its energy is more than
+    ``threshold_db`` above the noise floor, which is that of the quietest frame of the last five seconds (after Martin,
+    "Noise power spectral density estimation based on optimal smoothing and minimum statistics", IEEE TSAP 2001); two
+    loud frames in a row are speech. So quiet speakers and noisy rooms need no setting.
+
+    Segments follow one another without overlap; between them there may be silence, which is dropped. Where nobody
+    pauses for ``max_seconds``, the cut is at the quietest frame of the last third. Segments do not depend on how the
+    samples are pushed, and memory is that of ``max_seconds``.
+
+    Args:
+        sample_rate: samples per second.
+        min_silence: seconds of silence that end a segment.
+        max_seconds: longest segment.
+        margin: seconds of silence that stay at both ends, for soft beginnings and ends of words.
+        threshold_db: how far above the noise floor speech begins.
+
+    Raises:
+        ValueError: if the margin is longer than the silence or the longest segment not longer than both.
+
+    Example:
+        >>> splitter = SilenceSplitter(8000)
+        >>> hum = torch.sin(torch.arange(8000.0))
+        >>> segments = splitter.push(torch.cat([torch.zeros(8000), hum, torch.zeros(8000)])) + splitter.finish()
+        >>> [(segment.start, len(segment.samples)) for segment in segments]
+        [(0.88, 9760)]
+    """
+
+    _held: Tensor  # the samples from position ``first`` on
+    _first: int
+    _recent: deque[float]  # levels of the frames that the noise floor is taken from
+    _loudest: float
+    _waiting: list[float]  # levels of the frames that were heard and not judged
+    _levels: list[float]  # levels of the frames of the open segment
+    _heard: int  # frames
+    _judged: int  # frames
+    _was_loud: bool  # the frame judged last
+    _start: int | None  # of the open segment, in samples
+    _speech_end: int
+    _cut: int  # no later segment begins before
+
+    def __init__(
+        self,
+        sample_rate: int,
+        *,
+        min_silence: float = 0.3,
+        max_seconds: float = 20.0,
+        margin: float = 0.1,
+        threshold_db: float = 3.0,
+    ) -> None:
+        if not 0 <= margin <= min_silence or not 0 < min_silence + 2 * margin < max_seconds or threshold_db <= 0:
+            raise ValueError(
+                "margin must be at most min_silence, both together much less than max_seconds, and threshold_db "
+                f"above 0, got {margin}, {min_silence}, {max_seconds} and {threshold_db}"
+            )
+        self._rate = sample_rate
+        self._frame = max(round(_FRAME_SECONDS * sample_rate), 1)
+        self._min_silence = round(min_silence * sample_rate)
+        self._max_samples = round(max_seconds * sample_rate)
+        self._margin = round(margin * sample_rate)
+        self._threshold = threshold_db
+        self._window = torch.hann_window(2 * self._frame, dtype=torch.float64)
+        self._warm_up = round(_WARM_UP_SECONDS / _FRAME_SECONDS)
+        self._begin()
+
+    def push(self, samples: Float[Tensor, " samples"]) -> list[Segment]:
+        """Return the segments that ended with these samples, possibly none."""
+        self._held = torch.cat([self._held, samples.detach().cpu()])
+        segments = []
+        for level in self._new_levels():
+            self._hear(level)
+            if self._heard >= self._warm_up:
+                segments += self._judge_waiting()
+        self._forget()
+        return segments
+
+    def unfinished(self) -> Segment | None:
+        """Return what is there of the segment that is open, for a first look at it; None in silence."""
+        return None if self._start is None else self._segment(self._start, self._first + len(self._held))
+
+    def finish(self) -> list[Segment]:
+        """Return the segment that the end of the recording leaves open, if any; a new recording can follow."""
+        segments = self._judge_waiting()
+        last = self.unfinished()
+        if last is not None and self._start is not None and self._speech_end > self._start:
+            segments.append(last)
+        self._begin()
+        return segments
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what the recording so far has left."""
+        start = -1 if self._start is None else self._start
+        return {
+            "held": self._held.clone(),
+            "recent": torch.tensor(list(self._recent), dtype=torch.float64),
+            "waiting": torch.tensor(self._waiting, dtype=torch.float64),
+            "levels": torch.tensor(self._levels, dtype=torch.float64),
+            "loudest": torch.tensor(self._loudest, dtype=torch.float64),
+            "places": torch.tensor([self._first, self._heard, self._judged, self._speech_end, self._cut, start]),
+            "was_loud": torch.tensor(self._was_loud),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue where the splitter that gave ``state`` was; the settings must be the same."""
+        self._begin()
+        self._held = state["held"].clone()
+        self._recent.extend(state["recent"].tolist())
+        self._waiting = state["waiting"].tolist()
+        self._levels = state["levels"].tolist()
+        self._loudest = state["loudest"].item()
+        self._first, self._heard, self._judged, self._speech_end, self._cut, start = state["places"].tolist()
+        self._was_loud = bool(state["was_loud"])
+        self._start = None if start < 0 else start
+
+    def _begin(self) -> None:
+        self._held = torch.zeros(0)
+        self._recent = deque(maxlen=round(_FLOOR_SECONDS / _FRAME_SECONDS))
+        self._loudest = _SPEECH_DB
+        self._waiting, self._levels = [], []
+        self._first = self._heard = self._judged = self._speech_end = self._cut = 0
+        self._was_loud = False
+        self._start = None
+
+    def _new_levels(self) -> list[float]:
+        """Return the energies in decibels of the frames that were not heard yet and are followed by another one."""
+        fresh = self._held[self._heard * self._frame - self._first :]
+        if len(fresh) < 2 * self._frame:
+            return []
+        spectrum = torch.fft.rfft(fresh.double().unfold(0, 2 * self._frame, self._frame) * self._window)
+        lowest = ceil(_RUMBLE_HZ * 2 * self._frame / self._rate)
+        power = 2 * spectrum[:, lowest:].abs().square().sum(1) / (2 * self._frame * self._window.square().sum())
+        levels: list[float] = (10 * power.clamp(min=1e-12).log10()).tolist()
+        return levels
+
+    def _hear(self, level: float) -> None:
+        self._heard += 1
+        self._recent.append(level)
+        self._loudest = max(self._loudest - _FADE_DB * _FRAME_SECONDS, _SPEECH_DB, level)
+        self._waiting.append(level)
+
+    def _judge_waiting(self) -> list[Segment]:
+        if not self._waiting:
+            return []
+        floor = max(min(*self._recent, self._loudest - _HEADROOM_DB), _QUIETEST_DB)
+        waiting, self._waiting = self._waiting, []
+        judged = [self._judge(level, is_loud=level > floor + self._threshold) for level in waiting]
+        return [segment for segment in judged if segment is not None]
+
+    def _judge(self, level: float, *, is_loud: bool) -> Segment | None:
+        """Take the next frame; return the segment that it ends."""
+        is_speech, self._was_loud = is_loud and self._was_loud, is_loud
+        self._judged += 1
+        end = self._judged * self._frame
+        if self._start is None:
+            if not is_speech:
+                return None
+            self._start = max(self._cut, end - 2 * self._frame - self._margin)
+            self._levels = []
+        self._levels.append(level)
+        if is_speech:
+            self._speech_end = end
+        if end - self._speech_end >= self._min_silence:
+            return self._close(self._start)
+        if end - self._start >= self._max_samples:
+            return self._cut_at_quietest(self._start, end)
+        return None
+
+    def _close(self, start: int) -> Segment | None:
+        """End the open segment in a pause."""
+        self._start = None
+        if self._speech_end <= start:  # the longest segment was cut in this pause
+            return None
+        self._cut = self._speech_end + self._margin
+        return self._segment(start, self._cut)
+
+    def _cut_at_quietest(self, start: int, end: int) -> Segment:
+        """End the open segment in the middle of the quietest frame of its last third; the next begins there."""
+        count = min(self._max_samples // (3 * self._frame) + 1, len(self._levels))
+        candidates = self._levels[-count:]
+        quietest = len(candidates) - min(range(count), key=candidates.__getitem__)  # frames before the end
+        self._cut = end - quietest * self._frame + self._frame // 2
+        self._start = self._cut
+        self._levels = self._levels[len(self._levels) - quietest :]
+        return replace(self._segment(start, self._cut), is_cut=True)
+
+    def _segment(self, start: int, end: int) -> Segment:
+        return Segment(start / self._rate, self._held[start - self._first : end - self._first].clone())
+
+    def _forget(self) -> None:
+        """Let go of samples that no later segment can have."""
+        needed = self._start
+        if needed is None:
+            needed = max(self._cut, (self._judged - 1) * self._frame - self._margin, self._first)
+        self._held = self._held[needed - self._first :].clone()
+        self._first = needed

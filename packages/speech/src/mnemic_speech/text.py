@@ -1,0 +1,330 @@
+"""Text as recognisers write it: normalised, and cut into numbered characters, words or sub-word pieces.
+
+All vocabularies are laid out as ESPnet's: 0 is the blank of CTC, 1 stands for whatever is unknown, the last number is
+both start and end of a sentence, and what a text is made of lies between them.
+"""
+
+import re
+import unicodedata
+from abc import ABC, abstractmethod
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import sentencepiece
+
+TextStyle = Literal["upper", "lower", "keep"]
+UNKNOWN_TEXT = "<unk>"
+
+_BLANK, _UNKNOWN = 0, 1
+_NUM_SPECIAL = 3
+_SPACE_MARK = "\u2581"  # what SentencePiece writes for a space
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u00b4`", "'"))
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Turns text into the tokens of a recogniser and back.
+
+    Attributes:
+        vocab_size: number of tokens, the special ones included.
+        blank_id: the blank of CTC.
+        sos_eos_id: start and end of a sentence.
+    """
+
+    @property
+    def vocab_size(self) -> int: ...  # noqa: D102  # see Attributes
+
+    @property
+    def blank_id(self) -> int: ...  # noqa: D102  # see Attributes
+
+    @property
+    def sos_eos_id(self) -> int: ...  # noqa: D102  # see Attributes
+
+    def encode(self, text: str, *, strict: bool = False) -> list[int]:
+        """Return the tokens of a text; ``strict`` refuses what the vocabulary lacks."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, with single spaces; blanks and ends of sentences give nothing."""
+        ...
+
+    def word_spans(self, tokens: Sequence[int]) -> list[tuple[int, int]]:
+        """Return which tokens make each word of ``decode(tokens)``, as (first, behind the last)."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return plain values, fit for JSON, from which :func:`tokenizer_from_state` makes an equal tokenizer."""
+        ...
+
+
+class _VocabularyTokenizer(ABC):
+    """What all tokenizers share; they differ in how a text is cut and in what a piece adds to the text."""
+
+    def __init__(self, pieces: Iterable[str]) -> None:
+        self._pieces = tuple(pieces)
+        if not self._pieces:
+            raise ValueError("a tokenizer needs at least one piece besides blank and unknown, got none")
+        if repeated := [piece for piece, count in Counter(self._pieces).items() if count > 1]:
+            raise ValueError(f"the vocabulary names {', '.join(map(repr, repeated))} more than once; give each once")
+        self._ids = {piece: number for number, piece in enumerate(self._pieces, _UNKNOWN + 1)}
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, the special ones included."""
+        return len(self._pieces) + _NUM_SPECIAL
+
+    @property
+    def blank_id(self) -> int:
+        """The blank of CTC."""
+        return _BLANK
+
+    @property
+    def sos_eos_id(self) -> int:
+        """Start and end of a sentence, the last token."""
+        return self.vocab_size - 1
+
+    def encode(self, text: str, *, strict: bool = False) -> list[int]:
+        """Return the tokens of a text.
+
+        Args:
+            text: as the vocabulary spells it; :func:`normalize_text` brings other text into that form.
+            strict: refuse what the vocabulary lacks instead of writing the token for the unknown.
+
+        Raises:
+            ValueError: in strict mode, naming what the vocabulary lacks.
+        """
+        pieces = self._split(text)
+        if strict and (unknown := sorted(set(pieces) - self._ids.keys())):
+            names = ", ".join(map(repr, unknown))
+            raise ValueError(f"not in the vocabulary: {names} in {text[:80]!r}; normalise the text or extend it")
+        return [self._ids.get(piece, _UNKNOWN) for piece in pieces]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, with single spaces between the words.
+
+        Args:
+            tokens: blanks and ends of sentences give nothing, the unknown gives ``<unk>``.
+
+        Raises:
+            ValueError: if a token is not in the vocabulary.
+        """
+        return " ".join("".join(map(self._text, tokens)).split())
+
+    def word_spans(self, tokens: Sequence[int]) -> list[tuple[int, int]]:
+        """Return which tokens make each word of ``decode(tokens)``, as (first, behind the last)."""
+        spans: list[tuple[int, int]] = []
+        is_inside = False
+        for place, text in enumerate(map(self._text, tokens)):
+            is_inside = is_inside and not text.startswith(" ")
+            if text.strip():
+                first = spans.pop()[0] if is_inside else place
+                spans.append((first, place + 1))
+                is_inside = True
+        return spans
+
+    def _text(self, token: int) -> str:
+        if not 0 <= token < self.vocab_size:
+            raise ValueError(f"token {token} is outside of the vocabulary of {self.vocab_size}: other tokenizer?")
+        if token in (self.blank_id, self.sos_eos_id):
+            return ""
+        return self._surface(UNKNOWN_TEXT if token == _UNKNOWN else self._pieces[token - _UNKNOWN - 1])
+
+    @abstractmethod
+    def _split(self, text: str) -> list[str]: ...
+
+    @abstractmethod
+    def _surface(self, piece: str) -> str: ...
+
+
+class CharTokenizer(_VocabularyTokenizer):
+    """Every character is a token.
+
+    Args:
+        alphabet: the characters, in the order of their tokens; with a space where words are to be told apart.
+
+    Example:
+        >>> tokenizer = CharTokenizer(" abc")
+        >>> tokenizer.encode("cab b")
+        [5, 3, 4, 2, 4]
+        >>> tokenizer.decode([5, 3, 4, 2, 4]), tokenizer.word_spans([5, 3, 4, 2, 4])
+        ('cab b', [(0, 3), (4, 5)])
+    """
+
+    def __init__(self, alphabet: Iterable[str]) -> None:
+        super().__init__(alphabet)
+        if long := [piece for piece in self._pieces if len(piece) != 1]:
+            raise ValueError(f"an alphabet has single characters, got {', '.join(map(repr, long))}")
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str]) -> "CharTokenizer":
+        """Return a tokenizer of all characters that occur in the texts, in the order of their code points."""
+        return cls(sorted({character for text in texts for character in text}))
+
+    def state(self) -> dict[str, Any]:
+        """Return the alphabet as plain values."""
+        return {"kind": "char", "alphabet": "".join(self._pieces)}
+
+    def _split(self, text: str) -> list[str]:
+        return list(text)
+
+    def _surface(self, piece: str) -> str:
+        return piece
+
+
+class WordTokenizer(_VocabularyTokenizer):
+    """Every word of a small closed vocabulary is a token, such as the ten digits.
+
+    Args:
+        words: the words, in the order of their tokens.
+
+    Example:
+        >>> WordTokenizer(["no", "yes"]).encode("yes no maybe")
+        [3, 2, 1]
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        super().__init__(words)
+        if wrong := [word for word in self._pieces if word.split() != [word]]:
+            raise ValueError(f"words have no spaces and are not empty, got {', '.join(map(repr, wrong))}")
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str]) -> "WordTokenizer":
+        """Return a tokenizer of all words that occur in the texts, in alphabetical order."""
+        return cls(sorted({word for text in texts for word in text.split()}))
+
+    def state(self) -> dict[str, Any]:
+        """Return the words as plain values."""
+        return {"kind": "word", "words": list(self._pieces)}
+
+    def _split(self, text: str) -> list[str]:
+        return text.split()
+
+    def _surface(self, piece: str) -> str:
+        return f" {piece}"
+
+
+class SentencePieceTokenizer(_VocabularyTokenizer):
+    """Sub-word pieces of a SentencePiece model, with the numbers that ESPnet's recipes give them.
+
+    The model's own three special pieces (unknown, start, end) make room for ours, so a model of 5000 pieces is a
+    vocabulary of 5000 tokens, in the order of the token list that ESPnet's ``asr.sh`` makes of it.
+
+    Args:
+        model: content of a ``.model`` file.
+
+    Raises:
+        ValueError: if it is no SentencePiece model, or one with other special pieces.
+
+    Example:
+        >>> tokenizer = SentencePieceTokenizer.train(["THE CAT", "THE HAT", "A HAT"], vocab_size=11)
+        >>> tokenizer.decode(tokenizer.encode("A CAT"))
+        'A CAT'
+    """
+
+    def __init__(self, model: bytes) -> None:
+        self._model = model
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise ValueError(f"not a SentencePiece model ({len(model)} bytes): give the .model file") from error
+        processor = self._processor
+        special = (processor.unk_id(), processor.bos_id(), processor.eos_id())
+        if not model or special != (0, 1, 2):
+            raise ValueError(
+                f"expected a SentencePiece model with unknown, start and end as pieces 0, 1, 2, got {special}: "
+                "train it with the standard numbers"
+            )
+        super().__init__(processor.id_to_piece(number) for number in range(_NUM_SPECIAL, processor.get_piece_size()))
+
+    @classmethod
+    def train(
+        cls, texts: Iterable[str], vocab_size: int = 5000, kind: Literal["unigram", "bpe"] = "unigram"
+    ) -> "SentencePieceTokenizer":
+        """Train a model on texts, keeping every character that occurs in them.
+
+        Args:
+            texts: one sentence each.
+            vocab_size: number of tokens, the special ones included.
+            kind: unigram model (the paper's) or byte pair encoding.
+
+        Raises:
+            ValueError: if there is no text, or if it does not allow a vocabulary of that size.
+        """
+        model = BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(texts),
+                model_writer=model,
+                vocab_size=vocab_size,
+                model_type=kind,
+                character_coverage=1.0,
+                num_threads=1,  # sums of counts depend on the number of threads
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            reason = str(error).rpartition("] ")[2].strip() or "no text was given"
+            raise ValueError(f"cannot train {vocab_size} SentencePiece tokens: {reason}") from error
+        return cls(model.getvalue())
+
+    def state(self) -> dict[str, Any]:
+        """Return the model as plain values."""
+        return {"kind": "sentencepiece", "model": b64encode(self._model).decode("ascii")}
+
+    def _split(self, text: str) -> list[str]:
+        pieces: list[str] = self._processor.encode_as_pieces(text)
+        return pieces
+
+    def _surface(self, piece: str) -> str:
+        return piece.replace(_SPACE_MARK, " ")
+
+
+def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
+    """Return the tokenizer whose :meth:`Tokenizer.state` this is.
+
+    Raises:
+        ValueError: if it is of a kind that is not known here.
+
+    Example:
+        >>> tokenizer_from_state(CharTokenizer("ab").state()).encode("b")
+        [3]
+    """
+    match state.get("kind"):
+        case "char":
+            return CharTokenizer(state["alphabet"])
+        case "word":
+            return WordTokenizer(state["words"])
+        case "sentencepiece":
+            return SentencePieceTokenizer(b64decode(state["model"]))
+        case kind:
+            raise ValueError(f"tokenizer of kind {kind!r}, expected char, word or sentencepiece: update mnemic-speech")
+
+
+def normalize_text(text: str, style: TextStyle = "upper") -> str:
+    r"""Bring a text into the form of recognisers' transcripts.
+
+    Upper and lower case follow LibriSpeech: letters, digits and apostrophes inside of words; everything else parts
+    words. Accents stay, and numbers are not spelt out.
+
+    Args:
+        text: any text.
+        style: case of the letters; ``"keep"`` changes nothing but white space, for transcripts that are in form.
+
+    Example:
+        >>> normalize_text("  Well-known: \u201cthe Reader\u2019s\u201d 3rd\tcase ... ")
+        "WELL KNOWN THE READER'S 3RD CASE"
+    """
+    if style == "keep":
+        return " ".join(text.split())
+    folded = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES))
+    spoken = re.sub(r"(?<!\w)'|'(?!\w)", " ", "".join(map(_spoken, folded)))
+    return " ".join((spoken.upper() if style == "upper" else spoken.lower()).split())
+
+
+def _spoken(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Cf":  # soft hyphens and joiners lie inside of words
+        return ""
+    return character if category[0] in "LMN" or character == "'" else " "
