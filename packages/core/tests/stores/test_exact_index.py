@@ -89,7 +89,7 @@ def test_an_index_that_lost_everything_goes_on(index: ExactIndex, keys: Tensor) 
 
 def test_a_scan_in_bfloat16_finds_what_float32_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running_top_k, "BLOCK_SCORES", 256)
-    monkeypatch.setattr(running_top_k, "_SEED_KEYS", 32)
+    monkeypatch.setattr(running_top_k, "_SPAN_GROUPS", 256)
     generator = torch.Generator().manual_seed(2)
     # Differences far below what bfloat16 can tell apart.
     keys = torch.ones(300, 8) + 1e-3 * torch.randn(300, 8, generator=generator)

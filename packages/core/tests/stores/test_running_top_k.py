@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mnemic_core.stores import running_top_k
-from mnemic_core.stores.running_top_k import RunningTopK, search
+from mnemic_core.stores.running_top_k import Rescore, search
 
 
 def by_sorting(query: Tensor, keys: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -16,9 +16,10 @@ def by_sorting(query: Tensor, keys: Tensor, rows: Tensor, k: int) -> tuple[Tenso
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sizes at which a few dozen keys make several blocks of several groups, the last ones not full."""
-    for name, size in {"GROUP": 4, "BLOCK_SCORES": 24, "_SEED_KEYS": 4}.items():
+    """Sizes at which a few dozen keys make several spans of several blocks and groups, the last ones not full."""
+    for name, size in {"BLOCK_SCORES": 24, "_SPAN_GROUPS": 30, "_RESCORED": 16}.items():
         monkeypatch.setattr(running_top_k, name, size)
+    monkeypatch.setattr(running_top_k, "_group_size", lambda number, k: 1 << number % 3)
 
 
 @settings(deadline=None, max_examples=60)
@@ -49,18 +50,34 @@ def test_search_equals_sorting_all_scores_whatever_their_order(
         assert torch.equal(search(query, keys, None, k)[1], expected[1])
 
 
-def test_later_blocks_are_looked_into_only_where_they_exceed_the_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
-    offered = []
-    offer = RunningTopK.offer
+def test_only_groups_that_reach_the_best_so_far_are_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = []
 
-    def counted(self: RunningTopK, query: Tensor, row: Tensor, score: Tensor) -> None:
-        offered.append(len(row))
-        offer(self, query, row, score)
+    def counted(query: Tensor, keys: Tensor, entry: Tensor) -> Rescore:
+        own = original(query, keys, entry)
+        return Rescore(lambda which, row: scored.append(row.flatten().tolist()) or own.exact(which, row), own.error)
 
-    monkeypatch.setattr(RunningTopK, "offer", counted)
-    keys = torch.arange(400.0, 0, -1)[:, None]
-    search(torch.ones(1, 1), keys, None, 3)
-    assert offered == [3]
+    original = running_top_k._own_scores
+    monkeypatch.setattr(running_top_k, "_own_scores", counted)
+    monkeypatch.setattr(running_top_k, "_RESCORED", 1 << 10)
+    keys = torch.arange(400.0, 0, -1)[:, None]  # 400 % 3 is 1: groups of 2, spans of 60
+    assert search(torch.ones(1, 1), keys, None, 3)[1].tolist() == [[0, 1, 2]]
+    assert [rows for rows in scored if rows] == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_scores_that_a_scan_rounds_to_the_same_number_are_told_apart() -> None:
+    keys = 1 + torch.arange(64)[torch.randperm(64)][:, None] / 4096
+    rounded, query = keys.bfloat16(), torch.ones(1, 1)
+    rescore = Rescore(lambda which, row: (keys[row] * query[which][:, None]).sum(-1), torch.full((1,), 1 / 128))
+    scores, rows = search(query.bfloat16(), rounded, None, 5, rescore)
+    assert torch.equal(rows[0], keys[:, 0].topk(5).indices)
+    assert torch.equal(scores[0], keys[:, 0].topk(5).values)
+
+
+@pytest.mark.parametrize(("number", "k", "size"), [(1, 1, 1), (40, 7, 1), (16_384, 32, 8), (262_144, 32, 32)])
+def test_groups_grow_with_the_number_of_keys(number: int, k: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert running_top_k._group_size(number, k) == size
 
 
 def test_queries_at_a_time_keep_what_is_held_within_a_block() -> None:

@@ -141,10 +141,29 @@ class RelativeAttention(nn.Module):
 
         That row is what :func:`relative_shift` asks for; no key gets its scores.
         """
+        longest = keys - 1 if self.clamp is None else min(keys - 1, self.clamp)
         # In single precision at least: bfloat16 cannot tell 1599 from 1600.
         exact = torch.promote_types(like.dtype, torch.float32)
-        distance = torch.arange(keys - 1, -2, -1, device=like.device, dtype=exact).clamp(min=0, max=self.clamp)
-        return self._split_heads(self.position(relative_sinusoids(distance, self.dim).to(like.dtype)))
+        if exact == like.dtype:
+            far, near = self._mirrored(longest, like)
+        else:  # where products are cheap, and a difference of rounded ones is not exact enough
+            distance = torch.arange(longest, -1, -1, device=like.device, dtype=exact)
+            far, near = self.position(relative_sinusoids(distance, self.dim).to(like.dtype)).split([1, longest])
+        beyond = far[:1].expand(keys - 1 - longest, -1)
+        return self._split_heads(torch.cat([beyond, far, near, far[-1:]]))
+
+    def _mirrored(self, longest: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the projections of the larger and of the smaller half of all distances, largest first.
+
+        With ``c`` in the middle, the sinusoids of ``c + t`` and ``c - t`` are the same sum and difference of products
+        of those of ``c`` and ``t``. Those of ``c`` go into the weights, so half of the arithmetic remains.
+        """
+        offset = longest / 2 - torch.arange(longest // 2 + 1, device=like.device, dtype=like.dtype)
+        sines, cosines = relative_sinusoids(offset, self.dim).chunk(2, dim=-1)
+        of_sines, of_cosines = self.position.weight.chunk(2, dim=-1)
+        even = F.linear(cosines, sines[0] * of_sines + cosines[0] * of_cosines)
+        odd = F.linear(sines, cosines[0] * of_sines - sines[0] * of_cosines)
+        return even + odd, (even - odd).flip(0)[1 - longest % 2 :]
 
     def _seen(self, count: Tensor, capacity: int, time: int) -> Tensor:
         """Return True where a query sees a key, ``[batch 1 query key]``; every query sees itself."""

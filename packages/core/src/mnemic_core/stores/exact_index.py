@@ -237,7 +237,7 @@ class ExactIndex:
         slack = (
             query.norm(dim=1) * error + (query - scanned.float()).norm(dim=1) * length + scanned_length * length / 64
         )
-        rescore = Rescore(lambda which, row: (query[which] * self._keys[row]).sum(1), slack)
+        rescore = Rescore(lambda which, row: (self._keys[row] * query[which][:, None]).sum(-1), slack)
         return running_top_k.search(scanned, self._rounded[: self._num_rows], rows, k, rescore)
 
     def _live_rows(self) -> Tensor:

@@ -1,27 +1,28 @@
-"""Exact top-k over more keys than fit into a cache: most scores are only compared with a threshold, never sorted."""
+"""Exact top-k over more keys than fit into a cache: of most groups of keys only the largest score is ever looked at."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 GROUP = 32
-"""Keys whose largest score is compared with the threshold before any of them is looked at."""
+"""Keys of which only the largest score is kept at first, at most."""
 
-BLOCK_SCORES = 1 << 20
-"""Scores that are held at a time: 4 MiB, so that they are still in the cache when they are compared."""
+BLOCK_SCORES = 1 << 19
+"""Scores that are held at a time: 2 MiB, so that they are still in the cache when groups are made of them."""
 
 _QUERIES = 1024
-_SEED_KEYS = 2048
-_RESCORED = 1 << 16
+_SPAN_GROUPS = 1 << 22
+_RESCORED = 1 << 20
 
 
 class Rescore(NamedTuple):
     """How to correct the scores of a scan in low precision.
 
     Attributes:
-        exact: returns the true scores of (query number, row) pairs.
+        exact: returns the true scores of some rows for each of some queries: query numbers ``[pair]`` and rows
+            ``[pair member]`` give ``[pair member]``.
         error: how far a scanned score can lie from the true one, for each query.
     """
 
@@ -78,9 +79,9 @@ def search(
 ) -> tuple[Tensor, Tensor]:
     """Return the scores, best first, and the rows of the ``k`` keys with the largest inner products.
 
-    Scores are made for one block at a time, in a buffer that stays in the cache. A pass over it finds the largest
-    score of every group of keys; only the few groups that exceed the k-th best score so far are looked into. After n
-    keys in random order the next one enters with probability k / n, so nearly all blocks end with that pass.
+    A scan makes the scores of one block at a time, in a buffer that stays in the cache, and keeps the largest score of
+    every group of keys. The ``k``-th largest of these is reached by ``k`` keys, so only groups that come up to it can
+    hold one of the best. They are about ``k`` of many thousand; their keys are scored once more and sorted.
 
     Args:
         query: what to look for, ``[query dim]``; :func:`queries_at_a_time` says how many.
@@ -90,18 +91,26 @@ def search(
         rescore: corrects the scores if the scan's are not the true ones.
     """
     best = RunningTopK(len(query), k, query.device)
-    size = max(BLOCK_SCORES // max(len(query), 1), 2 * k)
-    size = _whole_groups(min(len(keys) if rows is None else len(rows), size))
-    seed = min(size, _whole_groups(max(_SEED_KEYS, 2 * k)))
-    buffer, columns = query.new_empty(size, len(query)), query.T.contiguous()
-    slack = 0 if rescore is None else rescore.error
-    for index, (block, row) in enumerate(_blocks(keys, rows, seed, size)):
-        scores = _scores(block, columns, buffer)
-        floor = best.threshold - slack if index else _seed_floor(scores, k) - 2 * slack
-        found, member = _exceeding(scores, floor)
-        if len(found):
-            _offer(best, found, row[member], scores[member, found], rescore)
-    best.settle()
+    number = len(keys) if rows is None else len(rows)
+    group = _group_size(number, k)
+    span = max(_SPAN_GROUPS // max(len(query), 1), 1) * group
+    for start in range(0, number, span):
+        places = range(start, min(start + span, number))
+        largest, entry = _scan(query, keys, rows, places, group)
+        true = rescore or _own_scores(query, keys, entry)
+        least = _reached(largest, k) - true.error
+        candidates = (largest >= (least - true.error)[:, None]).nonzero()
+        for some in candidates.split(max(_RESCORED // (group * query.shape[1]), 1)):
+            # Rows come after those found before, to which they lose if their scores are equal.
+            which, index = some[largest[tuple(some.T)] > (best.threshold - true.error)[some[:, 0]]].T
+            place = start + index[:, None] * group + torch.arange(group, device=keys.device)
+            row = place.clamp(max=places[-1])
+            row = row if rows is None else rows[row]
+            score = true.exact(which, row)
+            enters = (score >= least[which, None]) & (score > best.threshold[which, None]) & (place < places.stop)
+            pair, member = enters.nonzero(as_tuple=True)
+            best.offer(which[pair], row[pair, member], score[pair, member])
+        best.settle()
     return best.scores, best.rows
 
 
@@ -110,49 +119,45 @@ def queries_at_a_time(k: int) -> int:
     return max(min(_QUERIES, BLOCK_SCORES // k), 1)
 
 
-def _whole_groups(number: int) -> int:
-    return -(-number // GROUP) * GROUP
+def _group_size(number: int, k: int) -> int:
+    """Return a power of two with which groups are few, and so are the keys in the best ``k`` of them."""
+    return min(GROUP, 1 << max((number // k).bit_length() // 2 - 2, 0))
 
 
-def _blocks(keys: Tensor, rows: Tensor | None, seed: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the keys and their rows: one block of ``seed`` keys, the others of ``size``."""
-    number = len(keys) if rows is None else len(rows)
-    for start in (0, *range(seed, number, size)):
-        stop = min(start + size if start else seed, number)
-        if rows is None:
-            yield keys[start:stop], torch.arange(start, stop, device=keys.device)
-        else:
-            yield keys[rows[start:stop]], rows[start:stop]
+def _scan(query: Tensor, keys: Tensor, rows: Tensor | None, places: range, group: int) -> tuple[Tensor, Tensor]:
+    """Return the largest score of every group, ``[query group]`` in single precision, and what no key's entry exceeds.
+
+    The last group need not be full.
+    """
+    columns, size = query.T.contiguous(), max(BLOCK_SCORES // max(len(query), 1) // group, 1) * group
+    size = min(size, -(-len(places) // group) * group)
+    buffer = query.new_empty(size, len(query))
+    largest = query.new_empty(-(-len(places) // group), len(query))
+    entries = []
+    for offset, parts in zip(range(0, len(places), size), largest.split(size // group), strict=True):
+        here = slice(places[offset], places.start + min(offset + size, len(places)))
+        block = keys[here] if rows is None else keys[rows[here]]
+        scores = buffer[: len(parts) * group]
+        torch.mm(block, columns, out=scores[: len(block)])
+        scores[len(block) :] = -torch.inf
+        torch.amax(scores.view(len(parts), group, len(query)), 1, out=parts)
+        entries.append(block.abs().amax())
+    return largest.T.float().contiguous(), torch.stack(entries).amax()
 
 
-def _scores(keys: Tensor, columns: Tensor, buffer: Tensor) -> Tensor:
-    """Fill the buffer with inner products ``[key query]``, up to a whole number of groups, and return that part."""
-    rounded = _whole_groups(len(keys))
-    torch.mm(keys, columns, out=buffer[: len(keys)])
-    buffer[len(keys) : rounded] = -torch.inf
-    return buffer[:rounded]
+def _own_scores(query: Tensor, keys: Tensor, entry: Tensor) -> Rescore:
+    """Return how to score keys once more where the scan had the precision of the keys.
+
+    Both sum ``dim`` products, in another order, and each is off by at most ``dim eps / 2`` times both lengths; that of
+    a key is at most ``sqrt(dim)`` times its largest entry.
+    """
+    dim, eps = query.shape[1], torch.finfo(query.dtype).eps
+    error = (dim + 4) * eps * dim**0.5 * query.norm(dim=1) * entry
+    return Rescore(lambda which, row: (keys[row] * query[which][:, None]).sum(-1), error)
 
 
-def _seed_floor(scores: Tensor, k: int) -> Tensor:
-    """Return a number just below the k-th best score, so that scores equal to it still exceed it."""
-    kth = scores.topk(k, dim=0).values[-1].float()
-    return kth.nextafter(kth.new_tensor(-torch.inf))
-
-
-def _exceeding(scores: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
-    """Return query and key of all scores above the floor of their query, keys of a query in ascending order."""
-    grouped = scores.view(len(scores) // GROUP, GROUP, scores.shape[1])
-    group, query = (grouped.amax(1) > floor).nonzero(as_tuple=True)
-    candidates = grouped.transpose(1, 2)[group, query]  # candidate GROUP
-    candidate, member = (candidates > floor[query, None]).nonzero(as_tuple=True)
-    return query[candidate], group[candidate] * GROUP + member
-
-
-def _offer(best: RunningTopK, query: Tensor, row: Tensor, score: Tensor, rescore: Rescore | None) -> None:
-    if rescore is None:
-        best.offer(query, row, score)
-        return
-    for some_query, some_row in zip(query.split(_RESCORED), row.split(_RESCORED), strict=True):
-        exact = rescore.exact(some_query, some_row)
-        enters = exact > best.threshold[some_query]
-        best.offer(some_query[enters], some_row[enters], exact[enters])
+def _reached(largest: Tensor, k: int) -> Tensor:
+    """Return for each query a scanned score that at least ``k`` keys come up to."""
+    if largest.shape[1] < k:
+        return largest.new_full(largest.shape[:1], -torch.inf)
+    return largest.topk(k).values[:, -1]
