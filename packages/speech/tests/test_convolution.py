@@ -8,9 +8,13 @@ from mnemic_speech.convolution import ConvolutionModule, MaskedBatchNorm
 DIM = 6
 
 
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def module() -> ConvolutionModule:
-    torch.manual_seed(0)
     return ConvolutionModule(DIM, kernel_size=5).eval()
 
 

@@ -134,6 +134,7 @@ def test_unknown_kinds_of_state_are_refused() -> None:
         ("\u00bfQu\u00e9? 50 % & more", "lower", "qu\u00e9 50 more"),
         (" as  IT\tis, 'TIS\n", "keep", "as IT is, 'TIS"),
         ("\ufeff...", "upper", ""),
+        ("\u0130'nci", "lower", "i\u0307'nci"),
     ],
 )
 def test_normal_form(text: str, style: str, expected: str) -> None:

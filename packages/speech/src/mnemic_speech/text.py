@@ -319,8 +319,9 @@ def normalize_text(text: str, style: TextStyle = "upper") -> str:
     if style == "keep":
         return " ".join(text.split())
     folded = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES))
-    spoken = re.sub(r"(?<!\w)'|'(?!\w)", " ", "".join(map(_spoken, folded)))
-    return " ".join((spoken.upper() if style == "upper" else spoken.lower()).split())
+    spoken = "".join(map(_spoken, folded.upper() if style == "upper" else folded.lower()))
+    # A letter may end in a combining mark (U+0300 to U+036F), which is no word character to a regular expression.
+    return " ".join(re.sub(r"(?<![\w\u0300-\u036f])'|'(?!\w)", " ", spoken).split())
 
 
 def _spoken(character: str) -> str:

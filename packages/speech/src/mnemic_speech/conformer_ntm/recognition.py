@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from mnemic_core import MemoryState
@@ -24,6 +25,8 @@ from mnemic_speech.transcript import Word
 Decoding = Literal["ctc", "attention", "joint", "rescoring"]
 """Best CTC token of each frame; beam search with the decoder alone, with both; or CTC's best texts as the decoder
 rates them."""
+
+_MULTIPLE = 32  # of feature frames: with few different shapes a CPU is faster
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,10 @@ def recognise(
     device = next(recognizer.model.parameters()).device
     samples = torch.tensor([len(waveform) for waveform in waveforms], device=device)
     features, lengths = recognizer.features(pad_sequence(list(waveforms), batch_first=True).to(device), samples)
-    encoded = recognizer.model.encode(recognizer.normalizer(features, lengths), lengths, state)
+    features = recognizer.normalizer(features, lengths)
+    if recognizer.model.config.encoder.mask_conv:  # otherwise the network would hear the padding
+        features = F.pad(features, (0, 0, 0, -features.shape[1] % _MULTIPLE))
+    encoded = recognizer.model.encode(features, lengths, state)
     log_probs = None if recognizer.model.ctc is None else recognizer.model.ctc_log_probs(encoded.hidden)
     decoded = _decode(recognizer, encoded, log_probs, settings)
     timing = _Timing.of(recognizer)

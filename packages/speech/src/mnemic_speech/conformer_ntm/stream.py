@@ -60,7 +60,10 @@ class TranscriptStream:
             margin=settings.margin,
         )
         self._memory = recognizer.model.init_state(1)
-        self._begin()
+        self._is_fresh = True  # no segment of the recording was heard, so that there is nothing to carry on
+        self._received = 0
+        self._tail: _Tail | None = None
+        self._partial: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -99,7 +102,7 @@ class TranscriptStream:
         """Return the segments that the end of the recording completes; a new recording can follow."""
         rest = self._splitter.push(self._resampler.finish())
         segments = self._hear(rest + self._splitter.finish()) + self._release()
-        self._begin()
+        self._is_fresh, self._received = True, 0
         return segments
 
     def report(self) -> MemoryReport:
@@ -141,12 +144,6 @@ class TranscriptStream:
         self._splitter.load_state_dict(state["splitter"])
         tail = state["tail"]
         self._tail = tail and _Tail(**{**tail, "words": tuple(Word(**word) for word in tail["words"])})
-
-    def _begin(self) -> None:
-        self._received = 0
-        self._is_fresh = True  # no segment of the recording was heard, so that there is nothing to carry on
-        self._tail: _Tail | None = None
-        self._partial: str | None = None
 
     def _hear(self, segments: Sequence[Segment]) -> list[TranscriptSegment]:
         """Return what is said in segments that are complete."""

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from io import BytesIO
 from itertools import accumulate, pairwise
+from random import Random
 from typing import Any
 
 import pytest
@@ -113,6 +114,22 @@ def test_what_is_kept_of_a_long_recording_is_bounded(build: Build, say: Say) -> 
     most = 8000 * 4 * (FAST.max_seconds + FAST.overlap + 1) + 8 * 1000  # samples, and a number for each short frame
     assert max(sizes) < most
     assert stream.seconds == 5 * len(speech) / 16000
+
+
+@pytest.mark.slow
+def test_half_an_hour_is_heard_without_gaps_repeats_or_growth(build: Build, say: Say) -> None:
+    stream, random = TranscriptStream(build(), TranscriptionSettings("ctc"), 8000), Random(0)
+    said, segments, sizes = [], [], []
+    for _ in range(60):
+        words = random.choices(["one", "two", "three", "four"], k=72)
+        pauses = [0.5 if random.random() < 0.02 else 0.15 for _ in words]  # often none for 20 s
+        segments += stream.push(say(" ".join(words), pauses, 0.0))
+        sizes.append(size_of(stream.state_dict()))
+        said += words
+    segments += stream.finish()
+    assert text_of(segments).split() == said
+    assert sum(b.start == a.end for a, b in pairwise(segments)) > 20  # where speech was cut
+    assert max(sizes) < 8000 * 4 * (20 + 2 + 1) + 8 * 2000  # samples, and a number for each short frame
 
 
 def size_of(state: Any) -> int:
