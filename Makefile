@@ -48,6 +48,7 @@ test-slow: $(READY)  ## the proofs that take longer: learning, gradients, resume
 
 bench: $(READY)  ## speed and memory against references; results in benchmarks/results
 	@set -e; for script in benchmarks/*.py; do echo "$$script"; $(MALLOC) $(BIN)/python $$script; done
+	$(MALLOC) $(BIN)/mnemic-algorithms bench --out runs/bench
 
 docs: $(READY)  ## write the generated pages and run every code block of the documentation
 	$(BIN)/python docs/build.py

@@ -15,6 +15,7 @@ import pytest
 from mnemic_algorithms.cli import COMMANDS as ALGORITHMS
 from mnemic_lm.cli import COMMANDS as LM
 from mnemic_track.cli import COMMANDS as TRACK
+from mnemic_transcribe.cli import COMMANDS as TRANSCRIBE
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -27,7 +28,12 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # An option's line of a help page: flags, then after two spaces or on the next lines what it does.
 OPTION = re.compile(r"^  (-\S(?:.*?\S)??)(?:  +|\n {3,}|$)((?:.*)(?:\n {3,}.*)*)", re.MULTILINE)
 UNDOCUMENTED_IN_TREE = {"__init__.py", "py.typed"}
-PROGRAMS = {"mnemic-track": TRACK.keys(), "mnemic-lm": LM.keys(), "mnemic-algorithms": ALGORITHMS.keys()}
+PROGRAMS = {
+    "mnemic-track": TRACK.keys(),
+    "mnemic-lm": LM.keys(),
+    "mnemic-algorithms": ALGORITHMS.keys(),
+    "mnemic-transcribe": TRANSCRIBE.keys(),
+}
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:
@@ -128,7 +134,8 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
-def test_generated_pages_are_up_to_date() -> None:
+def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
     pages = runpy.run_path(str(ROOT / "docs/build.py"))["pages"]()
     stale = [path.name for path, text in pages.items() if path.read_text() != text]
     assert not stale, f"run `make docs` to renew {stale}"

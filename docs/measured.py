@@ -1,0 +1,75 @@
+"""What was measured of every mechanism, in one table: benchmark, proofs and the comparison on text."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from mnemic_core import Mechanism, list_mechanisms
+from mnemic_core.catalogue import markdown_table
+
+_HEAD = (
+    *("name", "ms a segment", "its growth", "peak KiB", "its growth", "recall (tokens)"),
+    *("copy solved", "recall solved", "bits per byte"),
+)
+_MISSING = "not run"
+
+
+def measured_table(results: Path, proofs: Path) -> str:
+    """Return a row for every mechanism with a state or a place in a network; a cell that nothing filled says so.
+
+    Args:
+        results: folder with ``mechanisms/bench.json`` and ``text/comparison.json``.
+        proofs: folder with the results of the proofs.
+    """
+    costs, text = _load(results / "mechanisms/bench.json"), _load(results / "text/comparison.json")
+    rows = []
+    for mechanism in list_mechanisms():
+        cells = [
+            *_cost_cells(costs.get("results", {}).get(mechanism.name)),
+            *(_solved(proofs / f"{task}_{mechanism.name}.json") for task in ("copy", "associative_recall")),
+            _bits(text.get("scores", {}).get(mechanism.name)),
+        ]
+        if _is_measured(mechanism):
+            rows.append([f"`{mechanism.name}`", *cells])
+    return markdown_table(_HEAD, rows)
+
+
+def bench_facts(results: Path) -> str:
+    """Return machine, versions and sizes of the benchmark, in words."""
+    found = _load(results / "mechanisms/bench.json")
+    machine, versions, config = found["machine"], found["versions"], found["config"]
+    return (
+        f"{machine['device']}, {machine['threads']} thread, PyTorch {versions['torch']}; batch {config['batch']}, segments "
+        f"of {config['segment_length']} tokens of width {config['dim']}, {config['stored']} vectors stored, "
+        f"{config['segments']} segments"
+    )
+
+
+def _is_measured(mechanism: Mechanism) -> bool:
+    return mechanism.is_recurrent or mechanism.place == "layer"
+
+
+def _cost_cells(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return [_MISSING] * 5
+    last = found["stream"][-1]
+    reach = f"{'≥ ' if found['recall_reaches_start'] else ''}{found['recall_distance']}"
+    times = [f"{1e3 * last['seconds']:.2f}", f"{found['time_ratio']:.2f}"]
+    return [*times, f"{last['peak_bytes'] / 1024:.0f}", f"{found['memory_ratio']:.2f}", reach]
+
+
+def _solved(path: Path) -> str:
+    if not path.exists():
+        return _MISSING
+    found = _load(path)
+    return f"{found['solved']} of {len(found['seeds'])}"
+
+
+def _bits(runs: Sequence[dict[str, float]] | None) -> str:
+    return f"{mean(run['bits_per_byte'] for run in runs):.3f}" if runs else _MISSING
+
+
+def _load(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text())) if path.exists() else {}
