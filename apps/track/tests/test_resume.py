@@ -135,9 +135,15 @@ def test_processes_share_an_epoch_without_overlap() -> None:
 
 
 def test_a_state_of_another_epoch_is_refused() -> None:
-    loader = ResumableLoader(TensorDataset(torch.arange(4)), 1, 2, seed=5, collate=list)
-    with pytest.raises(ValueError, match="epoch 1, the checkpoint of epoch 0"):
+    loader = ResumableLoader(TensorDataset(torch.arange(4)), 2, 2, seed=5, collate=list)
+    with pytest.raises(ValueError, match="epoch 2, the checkpoint of epoch 0"):
         loader.load_state_dict({"epoch": 0, "used": 1})
+
+
+def test_the_epoch_after_one_that_was_cut_short_begins_with_its_first_batch() -> None:
+    loader = ResumableLoader(TensorDataset(torch.arange(4)), 1, 2, seed=5, collate=list)
+    loader.load_state_dict({"epoch": 0, "used": 1})
+    assert len(list(loader)) == 2
 
 
 def test_too_few_clips_for_a_batch_are_refused() -> None:

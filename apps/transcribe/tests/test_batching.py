@@ -11,7 +11,7 @@ from mnemic_transcribe.tones import WORDS, ToneWorld
 
 SECONDS = np.random.default_rng(0).uniform(0.5, 12, size=200).tolist()
 CLIPS = ToneWorld(num_clips=6, max_words=3).clips()
-LOUD = Augmentation(speeds=(0.9, 1.1), gain_db=(-6, 6), noise_prob=0.5)
+LOUD = Augmentation(speeds=(0.9, 1.1), gain_db=(-6.0, 6.0), noise_prob=0.5)
 
 
 def batches(shuffle: tuple[int, int] | None = None, augmentation: Augmentation | None = None) -> SpeechBatches:

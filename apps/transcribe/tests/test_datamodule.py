@@ -6,8 +6,8 @@ import soundfile
 import torch
 from lightning.pytorch import Trainer
 
-from mnemic_kit.resume import ResumableLoader
 from mnemic_transcribe.augmentation import Augmentation
+from mnemic_transcribe.batching import SpeechLoader
 from mnemic_transcribe.data import Utterance, write_manifest
 from mnemic_transcribe.datamodule import SpeechData
 from mnemic_transcribe.sources import DataSource
@@ -35,7 +35,7 @@ def data(*train: DataSource, **options: object) -> SpeechData:
     return SpeechData(list(train or [TONES]), [TONES], **{**defaults, "batch_seconds": 4.0, **options})
 
 
-def loader(epoch: int = 0, **options: object) -> ResumableLoader:
+def loader(epoch: int = 0, **options: object) -> SpeechLoader:
     made = data(**options)
     made.trainer = Trainer(reload_dataloaders_every_n_epochs=1, logger=False, accelerator="cpu")
     made.trainer.fit_loop.epoch_progress.current.completed = epoch
@@ -43,7 +43,7 @@ def loader(epoch: int = 0, **options: object) -> ResumableLoader:
     return made.train_dataloader()
 
 
-def same(first: ResumableLoader, second: ResumableLoader) -> bool:
+def same(first: SpeechLoader, second: SpeechLoader) -> bool:
     one, other = ([batch.waveforms for batch in batches] for batches in (first, second))
     return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -64,6 +64,13 @@ def test_an_epoch_that_is_taken_up_again_goes_on_where_it_stopped() -> None:
     used = [next(begun), next(begun)]
     second.load_state_dict(first.state_dict())
     assert [batch.ids for batch in [*used, *second]] == [batch.ids for batch in whole]
+
+
+def test_an_epoch_that_was_cut_short_is_followed_by_a_whole_one() -> None:
+    first, second = loader(), loader(1)
+    next(iter(first))
+    second.load_state_dict(first.state_dict())
+    assert len(list(second)) == len(loader(1))
 
 
 def test_a_mixture_has_the_utterances_of_all_its_sources_that_are_neither_too_short_nor_too_long(
@@ -117,7 +124,7 @@ def test_the_tokens_of_a_sentencepiece_vocabulary_come_from_the_training_texts(t
 
 def test_a_training_text_outside_the_vocabulary_is_named_before_the_first_step() -> None:
     with pytest.raises(ValueError, match=r"tones-0-00000: not in the vocabulary.*data\.vocabulary"):
-        data(vocabulary=Vocabulary("words", words=["one"])).setup("fit")
+        data(vocabulary=Vocabulary("words", words=("one",))).setup("fit")
 
 
 @pytest.mark.parametrize("name", ["recordings", "digits"])
@@ -135,10 +142,10 @@ def test_a_set_without_a_usable_utterance_is_refused(manifest: Path) -> None:
 
 
 def test_settings_without_meaning_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"got 0, 0\.1 and 30"):
-        data(batch_seconds=0)
-    with pytest.raises(ValueError, match=r"got 4\.0, 3 and 2"):
-        data(min_seconds=3, max_seconds=2)
+    with pytest.raises(ValueError, match=r"got 0\.0, 0\.1 and 30\.0"):
+        data(batch_seconds=0.0)
+    with pytest.raises(ValueError, match=r"got 4\.0, 3\.0 and 2\.0"):
+        data(min_seconds=3.0, max_seconds=2.0)
 
 
 def test_a_trainer_that_keeps_its_loader_is_refused() -> None:

@@ -38,6 +38,17 @@ class Stop(Callback):
             raise RuntimeError("killed")
 
 
+class StopInValidation(Callback):
+    """Ends training without any farewell when it is validated after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_validation_batch_start(self, trainer: Trainer, *_: object) -> None:
+        if trainer.global_step == self.steps:
+            raise RuntimeError("killed")
+
+
 def fit(config: Path, root: Path, *options: str) -> Path:
     train.main("fit", ["--config", str(config), f"--trainer.default_root_dir={root}", "--resume", *options])
     return root
@@ -58,6 +69,22 @@ def test_a_run_stopped_anywhere_ends_as_an_uninterrupted_one(
     assert losses(broken) == losses(whole)
     for name in ("last.ckpt", "averaged.ckpt"):
         assert_close(weights(broken, name), weights(whole, name), atol=0.0, rtol=0.0)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_run_stopped_in_a_validation_validates_again(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
+    options = ["--trainer.max_epochs=1", "--trainer.val_check_interval=2", "--trainer.limit_train_batches=5"]
+    options.append(f"--last_checkpoint.every_n_train_steps={every}")
+    whole = fit(config, tmp_path / "whole", *options)
+    monkeypatch.setitem(train.TRAINER_DEFAULTS, "callbacks", [StopInValidation(4)])
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(config, tmp_path / "broken", *options)
+    monkeypatch.delitem(train.TRAINER_DEFAULTS, "callbacks")
+    broken = fit(config, tmp_path / "broken", *options)
+    assert losses(broken) == losses(whole)
+    assert_close(weights(broken, "averaged.ckpt"), weights(whole, "averaged.ckpt"), atol=0.0, rtol=0.0)
 
 
 @pytest.mark.slow

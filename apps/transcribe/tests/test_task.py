@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -64,7 +65,9 @@ def test_one_branch_alone_trains_and_is_scored(tmp_path: Path, weight: float, de
     made, run = task(ctc_weight=weight, settings=TranscriptionSettings(decoding)), trainer(tmp_path)
     run.fit(made, data())
     assert [name for name, parameter in made.named_parameters() if parameter.grad is None] == []
-    assert {"val/wer", "val/loss"} <= run.validate(made, data(), verbose=False)[0].keys()
+    found = run.validate(made, data(), verbose=False)[0]
+    assert {"val/wer", "val/loss"} <= found.keys()
+    assert ("val/acc" in found) == (weight < 1)
 
 
 def test_fit_validates_and_its_checkpoint_is_a_recogniser(tmp_path: Path) -> None:
@@ -86,7 +89,7 @@ def test_fit_validates_and_its_checkpoint_is_a_recogniser(tmp_path: Path) -> Non
 def test_the_mean_of_the_features_is_that_of_the_training_set_as_it_is(tmp_path: Path) -> None:
     made, texts = task(), data(augmentation=Augmentation(gain_db=(20.0, 20.0)))
     trainer(tmp_path, max_steps=1).fit(made, texts)
-    waves = [clip.read(8000, None) for clip in texts.clips("train")]
+    waves = [clip.read(8000, np.random.default_rng()) for clip in texts.clips("train")]
     frames = torch.cat([Features(FEATURES)(wave[None])[0][0] for wave in waves])
     assert_close(made.normalizer.mean, frames.mean(0), atol=1e-4, rtol=1e-4)
     assert_close(made.normalizer.std, frames.std(0), atol=1e-2, rtol=1e-2)
@@ -99,7 +102,7 @@ def test_validation_tells_whether_the_slots_of_the_memory_differ(tmp_path: Path)
     }
     assert found["none"] is None
     assert found["release"] == pytest.approx(0, abs=1e-5)
-    assert found["improved"] > 0.1
+    assert found["improved"] > 0.01
 
 
 def test_training_sees_masks_and_validation_does_not(tmp_path: Path) -> None:

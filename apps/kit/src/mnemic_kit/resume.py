@@ -60,15 +60,31 @@ class LastCheckpoint(ModelCheckpoint):
 
     def __init__(self, folder: str, every_n_train_steps: int = 200) -> None:
         super().__init__(folder, "last", every_n_train_steps=every_n_train_steps, enable_version_counter=False)
+        self._is_waiting = False
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Become the last callback: what the others did after a validation belongs to the state."""
+        super().setup(trainer, pl_module, stage)
+        trainer.callbacks = sorted(trainer.callbacks, key=lambda callback: callback is self)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any, **keywords: Any) -> None:
         """Write the state if it is due.
 
         Not after the last batch of an epoch: Lightning 2.6 resumes from there without counting the new epoch, and a
-        second kill in that epoch would begin it again. `on_train_epoch_end` writes instead.
+        second kill in that epoch would begin it again. `on_train_epoch_end` writes instead. Not before a validation
+        either: a run that is killed in it would resume behind it. `on_validation_end` writes instead.
         """
-        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
+        self._is_waiting = _is_validated_next(trainer)
+        if not self._is_waiting:
             super().on_train_batch_end(trainer, *arguments, **keywords)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the state of an epoch that was validated on the way; validations are rare and long."""
+        if self._is_waiting:
+            self._is_waiting = False
+            self._write(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the state of a complete epoch; one that ``max_steps`` cut short is left to `on_train_end`."""
@@ -95,7 +111,20 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, folder: str, monitor: str, mode: str = "max") -> None:
-        super().__init__(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
+        super().__init__(
+            folder,
+            "best",
+            monitor=monitor,
+            mode=mode,
+            save_on_train_epoch_end=False,  # but after validation: before `LastCheckpoint`, which has to know of it
+            enable_version_counter=False,
+        )
+
+
+def _is_validated_next(trainer: pl.Trainer) -> bool:
+    """Tell whether a validation follows the batch that has just ended; Lightning has no public word for it."""
+    loop = trainer.fit_loop
+    return loop._data_fetcher is not None and loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 
 
 class ClipSampler(DistributedSampler[Any]):
@@ -173,9 +202,13 @@ class ResumableLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue where another loader stopped.
 
+        A run that ``max_steps`` ended within an epoch goes on with the next one, which begins with its first batch.
+
         Raises:
-            ValueError: if the state is of another epoch, that is, of other clips.
+            ValueError: if the state is of any other epoch, that is, of other clips.
         """
+        if state["epoch"] == self._clips.epoch - 1:
+            return
         if state["epoch"] != self._clips.epoch:
             raise ValueError(f"this loader is of epoch {self._clips.epoch}, the checkpoint of epoch {state['epoch']}")
         self._used = state["used"]

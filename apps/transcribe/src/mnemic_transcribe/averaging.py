@@ -21,11 +21,12 @@ class AveragedCheckpoint(ModelCheckpoint):
     Args:
         folder: where it is written.
         keep: number of states to average; 10 in the published recipe.
-        monitor: validation figure that decides which are best; ``step`` takes the last ones.
+        monitor: validation figure that decides which are best; the published recipe takes ``val/acc`` (``max``), which
+            needs a decoder, and ``step`` (``max``) takes the last ones.
         mode: ``max`` or ``min``, whichever is better.
     """
 
-    def __init__(self, folder: str, keep: int = 10, monitor: str = "val/acc", mode: str = "max") -> None:
+    def __init__(self, folder: str, keep: int = 10, monitor: str = "val/wer", mode: str = "min") -> None:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
         super().__init__(
@@ -72,13 +73,13 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
         newest = max(newest, content, key=_step)
         steps.append(_step(content))
         for name, value in content["state_dict"].items():
-            if value.is_floating_point():  # in double precision: the order of the files does not matter
+            if value.is_floating_point():  # summed in double precision
                 sums[name] = sums.get(name, 0) + value.double()
     weights = newest["state_dict"]
     mean = {name: (total / len(paths)).to(weights[name].dtype) for name, total in sums.items()}
     facts = newest["mnemic"]
     made = {**facts["provenance"], "averaged_steps": sorted(steps)}
-    content = {"state_dict": {**weights, **mean}, "mnemic": {**facts, "provenance": made}}
+    content = {**newest, "state_dict": {**weights, **mean}, "mnemic": {**facts, "provenance": made}}
     with atomic_write(out, "wb") as file:
         torch.save(content, file)
 

@@ -1,8 +1,8 @@
 """Utterances of like length put together, so that little of a batch is padding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from mnemic_kit.resume import ResumableLoader
 from mnemic_speech.text import Tokenizer
 from mnemic_transcribe.augmentation import Augmentation
 
 _JITTER = 0.1  # durations count so much more or less in each epoch, so that neighbours change
 
 
+@runtime_checkable
 class Clip(Protocol):
     """A recording with its text, read when it is needed."""
 
@@ -62,8 +64,13 @@ class SpeechBatch:
 
     def to(self, device: torch.device) -> "SpeechBatch":
         """Return the batch on a device."""
-        tensors = (self.waveforms, self.lengths, self.tokens, self.token_lengths)
-        return SpeechBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors), self.ids, self.texts)
+        return replace(
+            self,
+            waveforms=self.waveforms.to(device, non_blocking=True),
+            lengths=self.lengths.to(device, non_blocking=True),
+            tokens=self.tokens.to(device, non_blocking=True),
+            token_lengths=self.token_lengths.to(device, non_blocking=True),
+        )
 
 
 def duration_batches(
@@ -148,3 +155,32 @@ class SpeechBatches(Dataset[SpeechBatch]):
         random = np.random.default_rng((*(self.shuffle or (0, 0)), index))
         waveform = self.clips[index].read(self.sample_rate, random)
         return waveform if self.shuffle is None else self.augmentation(waveform, random)
+
+
+class SpeechLoader(ResumableLoader):
+    """The batches of one epoch, shuffled, which can be left and taken up again in the middle.
+
+    Args:
+        batches: of this epoch.
+        epoch: its number, from 0.
+        seed: with ``epoch`` it decides the order.
+        num_replicas: processes that share the epoch.
+        rank: number of this process.
+        num_workers: worker processes.
+    """
+
+    def __init__(
+        self,
+        batches: SpeechBatches,
+        epoch: int,
+        seed: int,
+        num_replicas: int = 1,
+        rank: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        # An item of the data set is a whole batch.
+        super().__init__(batches, epoch, 1, seed, _only, num_replicas, rank, num_workers, torch.cuda.is_available())
+
+
+def _only(items: list[SpeechBatch]) -> SpeechBatch:
+    return items[0]

@@ -8,6 +8,7 @@ COMMANDS = {
     "run": "transcribe files or a microphone; write text, JSON with word times, and subtitles",
     "evaluate": "score a checkpoint on recordings with text: word and character errors, speed",
     "compare": "train each memory with several seeds on the same budget and compare, with intervals",
+    "demo": "transcribe one recording with the shipped checkpoint and show all that can be seen of it",
     "fit": "train from a config, such as: fit --config conformer_ntm_generated",
     "validate": "score a checkpoint on the validation data of a config",
     "test": "score a checkpoint on the test data of a config",

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from mnemic_kit.resume import ResumableLoader
 from mnemic_speech.text import TextStyle, Tokenizer
 from mnemic_transcribe.augmentation import Augmentation
-from mnemic_transcribe.batching import Clip, SpeechBatch, SpeechBatches
+from mnemic_transcribe.batching import Clip, SpeechBatch, SpeechBatches, SpeechLoader
 from mnemic_transcribe.sources import DataSource
 from mnemic_transcribe.vocabulary import Vocabulary
 
@@ -115,22 +114,15 @@ class SpeechData(pl.LightningDataModule):
         if stage == "fit":
             self._check_vocabulary()
 
-    def train_dataloader(self) -> ResumableLoader:
+    def train_dataloader(self) -> SpeechLoader:
         """Return the batches of the present epoch."""
         trainer: Any = self.trainer
         if trainer is None or trainer.reload_dataloaders_every_n_epochs != 1:
             raise ValueError("batches change with the epoch: the trainer needs reload_dataloaders_every_n_epochs=1")
         epoch = trainer.current_epoch
-        return ResumableLoader(
-            self._batches(self.clips("train"), (self.seed, epoch), self.augmentation),
-            epoch,
-            1,  # an item is a whole batch
-            self.seed,
-            _first,
-            num_replicas=trainer.world_size,
-            rank=trainer.global_rank,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
+        batches = self._batches(self.clips("train"), (self.seed, epoch), self.augmentation)
+        return SpeechLoader(
+            batches, epoch, self.seed, trainer.world_size, trainer.global_rank, num_workers=self.num_workers
         )
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
@@ -171,7 +163,3 @@ class SpeechData(pl.LightningDataModule):
                 self.tokenizer.encode(clip.text, strict=True)
             except ValueError as error:
                 raise ValueError(f"{clip.id}: {error} (data.text_style, data.vocabulary)") from error
-
-
-def _first(items: list[SpeechBatch]) -> SpeechBatch:
-    return items[0]

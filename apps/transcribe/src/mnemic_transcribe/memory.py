@@ -6,16 +6,19 @@ from torch import Tensor
 
 from mnemic_core import MemoryState
 from mnemic_speech.conformer_ntm.inference import Transcriber
+from mnemic_speech.conformer_ntm.memory import takes_segments
 from mnemic_speech.conformer_ntm.recognition import TranscriptionSettings
 from mnemic_speech.silence import Segment, SilenceSplitter
 from mnemic_speech.subsampling import STRIDE
 
 History = list[dict[str, float | int | None]]
 
+_STEP = 5  # frames between two looks at a memory that takes every frame by itself
+
 
 @torch.no_grad()
 def memory_over_time(transcriber: Transcriber, waveform: Float[Tensor, " samples"]) -> History:
-    """Return memory reports along a recording, one each for the frames that a memory sees at once.
+    """Return memory reports along a recording, close enough to draw lines.
 
     A memory is causal, so that it can be looked at on the way: frames in pieces leave the state that they leave
     together. Overlaps, which only recognition hears twice, are left out.
@@ -51,7 +54,8 @@ def _along(transcriber: Transcriber, segment: Segment, state: MemoryState | None
     hidden, padding = model.encoder(recognizer.normalizer(values, lengths), lengths)
     state = model.init_state(1) if state is None else state
     history: History = []
-    step = model.config.memory_segment
+    # Where a memory sees several frames at once, it matters where they are cut.
+    step = model.config.memory_segment if takes_segments(model.config.memory) else _STEP
     for first in range(0, hidden.shape[1], step):
         piece = slice(first, first + step)
         _, state = model.memory(hidden[:, piece], state, padding=padding[:, piece])

@@ -20,7 +20,7 @@ Table = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 _PROGRAM = "mnemic-transcribe"
 _POINTS = 4000  # of a drawn waveform
-_MEMORY_LINES = {"diversity": "slot diversity", "read_entropy": "entropy of the read weights"}
+_MEMORY_LINES = {"diversity": "slot diversity (cosine distance)", "read_entropy": "entropy of the read weights (share)"}
 
 
 def plot_recording(
@@ -53,10 +53,10 @@ def plot_recording(
             points = [(each["time"], each[name]) for each in history if each.get(name) is not None]
             panels[1].plot(*zip(*points, strict=True), label=label, color=COLOURS[index])
         if lines:
-            panels[1].set_title("Memory (0 diversity: all slots alike)")
-            panels[1].set_ylabel("share")
-            panels[1].set_ylim(bottom=0)
-            panels[1].legend(loc="upper right", ncols=2)
+            panels[1].set_title("Memory")
+            panels[1].set_ylabel("distance, share")
+            panels[1].set_ylim(bottom=-0.02)
+            panels[1].legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, borderaxespad=0.2)
         panels[-1].set_xlabel("seconds")
 
 
@@ -122,4 +122,5 @@ def _draw_lengths(axes: "Axes", decoding: str, memories: Mapping[str, Mapping[st
     axes.set_title(f"{decoding}, by length", loc="left")
     axes.set_xlabel("words said")
     axes.set_ylabel("WER (%)")
-    axes.set_ylim(bottom=0)
+    highest = max(100 * rate for found in memories.values() for rate in found["wer_by_words"].values())
+    axes.set_ylim(0, 1.08 * highest or 1)

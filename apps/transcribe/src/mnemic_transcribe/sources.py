@@ -1,6 +1,6 @@
 """Where utterances come from: recordings in any layout, strings of spoken digits, or generated tones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -88,8 +88,8 @@ class DataSource:
     name: Literal["recordings", "digits", "generated"]
     root: Path | None = None
     split: str | None = None
-    drawn: Drawn = Drawn()
-    world: ToneWorld = ToneWorld()
+    drawn: Drawn = field(default_factory=Drawn)
+    world: ToneWorld = field(default_factory=ToneWorld)
 
     def __str__(self) -> str:
         """Return the source in a few words."""

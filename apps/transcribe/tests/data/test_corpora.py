@@ -28,7 +28,7 @@ def write(path: Path, *lines: str, end: str = "\n") -> Path:
 def librispeech(tmp_path: Path, make_audio: MakeAudio) -> Path:
     for name in ("dev/12/3/12-3-0001", "dev/12/3/12-3-0000", "test/7/5/7-5-0000"):
         make_audio(f"{name}.flac", seconds=0.5)
-    write(tmp_path / "dev/12/3/12-3.trans.txt", "12-3-0000 IT'S", "12-3-0001 ONE TWO")
+    write(tmp_path / "dev/12/3/12-3.trans.txt", "12-3-0001 ONE TWO", "12-3-0000 IT'S")
     write(tmp_path / "test/7/5/7-5.trans.txt", "7-5-0000 THREE")
     return tmp_path
 
@@ -45,7 +45,7 @@ def test_librispeech(librispeech: Path) -> None:
 
 def test_librispeech_without_a_recording_names_the_line(librispeech: Path) -> None:
     (librispeech / "dev/12/3/12-3-0001.flac").unlink()
-    with pytest.raises(ValueError, match=r"12-3\.trans\.txt:2: .*12-3-0001\.flac"):
+    with pytest.raises(ValueError, match=r"12-3\.trans\.txt:1: .*12-3-0001\.flac"):
         read_librispeech(librispeech)
     problems: list[str] = []
     assert len(read_librispeech(librispeech, problems)) == 2

@@ -58,6 +58,7 @@ def compare(
         device: where to test; auto takes a GPU where there is one. Training has --trainer.accelerator in options.
     """
     added = [None, *map(Noise.parse, noises)]
+    _check_names(tests)
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[int, Errors]] = {memory: {} for memory in memories}
     for seed in seeds:
@@ -115,7 +116,10 @@ def run_once(
     result = folder / "errors.json"
     stored = json.loads(result.read_text()) if result.exists() else {}
     wanted = [
-        _name(data, noise, decoding) for data in ["validation", *tests] for noise in noises for decoding in decodings
+        _name(data, noise, decoding)
+        for data in ["validation", *map(_label, tests)]
+        for noise in noises
+        for decoding in decodings
     ]
     if not stored.keys() >= set(wanted):
         here = [*arguments, f"--trainer.default_root_dir={folder}", "--resume"]
@@ -155,11 +159,28 @@ def _test_sets(
 ) -> Iterator[tuple[str, list[Clip]]]:
     yield "validation", validation
     for test in tests:
-        source, _, split = test.rpartition(":") if ":" in test else (test, "", "")
-        clips, problems = open_clips(Path(source), split or None, settings.text_style)
+        source, split = _source(test)
+        clips, problems = open_clips(source, split, settings.text_style)
         if problems:
             raise ValueError(f"a comparison needs all utterances of {test}: {problems[0]}")
-        yield test, clips
+        yield _label(test), clips
+
+
+def _source(test: str) -> tuple[Path, str | None]:
+    """Return path and split of test data."""
+    path, _, split = test.rpartition(":") if ":" in test else (test, "", "")
+    return Path(path), split or None
+
+
+def _label(test: str) -> str:
+    path, split = _source(test)
+    return split or path.stem
+
+
+def _check_names(tests: Sequence[str]) -> None:
+    names = ["validation", *map(_label, tests)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"test data need names of their own, got {', '.join(names)}: rename a file or split")
 
 
 def _errors(transcriber: Transcriber, clips: list[Clip], noise: Noise | None, title: str) -> list[dict[str, int]]:

@@ -163,10 +163,12 @@ def name_files(arguments: list[str]) -> list[str]:
     others: list[str] = []
     option = ""  # whose values may follow
     for word in arguments:
-        if word.startswith("-") or option:
+        if word.startswith("-"):
             others.append(word)
-            takes_values = word.startswith("-") and "=" not in word and word not in {"--microphone", "--help", "-h"}
-            option = word if takes_values else option if option == "--formats" else ""
+            option = "" if "=" in word or word in {"--microphone", "--help", "-h"} else word
+        elif option:
+            others.append(word)
+            option = option if option == "--formats" else ""
         else:
             files.append(word)
     return [*others, "--files", json.dumps(files)] if files else others

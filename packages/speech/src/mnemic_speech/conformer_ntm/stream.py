@@ -183,7 +183,7 @@ class TranscriptStream:
     def _tail_of(self, segment: Segment, words: Sequence[Word]) -> _Tail:
         end, overlap = self._end(segment), self._settings.overlap
         border = find_border(words, end - overlap, end)
-        samples = segment.samples[-round(overlap * self._own_rate) :]
+        samples = segment.samples[-round(overlap * self._own_rate) :].clone()  # a view would keep the whole segment
         return _Tail(samples, end - len(samples) / self._own_rate, border, split_words(words, border)[1])
 
     def _release(self) -> list[TranscriptSegment]:
