@@ -41,9 +41,9 @@ def bench_facts(results: Path) -> str:
     found = _load(results / "mechanisms/bench.json")
     machine, versions, config = found["machine"], found["versions"], found["config"]
     return (
-        f"{machine['device']}, {machine['threads']} thread, PyTorch {versions['torch']}; batch {config['batch']}, segments "
-        f"of {config['segment_length']} tokens of width {config['dim']}, {config['stored']} vectors stored, "
-        f"{config['segments']} segments"
+        f"{machine['device']}, {machine['threads']} thread, PyTorch {versions['torch']}; batch {config['batch']}, "
+        f"{config['segments']} segments of {config['segment_length']} tokens of width {config['dim']}, "
+        f"{config['stored']} vectors stored"
     )
 
 
