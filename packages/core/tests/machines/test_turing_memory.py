@@ -120,6 +120,26 @@ def test_the_derivative_of_the_recurrence_is_the_true_one(is_full: bool) -> None
     )
 
 
+@pytest.mark.parametrize("addressing", ["full", "content"])
+def test_slots_whose_length_underflows_have_gradients_too(addressing: str) -> None:
+    memory, x = machine(addressing=addressing), torch.randn(2, 3, DIM)
+    scales = torch.tensor([1.0, 1e-18, 1e-22, 1e-26, 0.0])  # squares of the last three are 0 in float32, or nearly
+    start = used_state(memory, batch=2)
+    start = replace(start, memory=start.memory * scales[:, None])
+
+    def gradients(run: Callable[..., tuple[Tensor, TuringState]], dtype: torch.dtype) -> tuple[Tensor, ...]:
+        network = machine(addressing=addressing).to(dtype)
+        state = start.map(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+        slots = state.memory.clone().requires_grad_()
+        output, after = run(network, x.to(dtype), replace(state, memory=slots))
+        wanted = [slots, network.heads.weight]
+        return torch.autograd.grad(output.square().sum() + after.memory.square().sum(), wanted)
+
+    exact = gradients(SteppedMachine.forward, torch.float64)
+    for actual, expected in zip(gradients(NeuralTuringMemory.forward, torch.float32), exact, strict=True):
+        assert_close(actual.double(), expected, rtol=1e-3, atol=1e-3)
+
+
 def test_a_compiled_segment_has_the_gradients_of_an_eager_one() -> None:
     memory, x = machine(), torch.randn(2, 3, DIM)
     state = memory.init_state(2).detach()

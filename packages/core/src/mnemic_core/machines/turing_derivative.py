@@ -71,9 +71,11 @@ def _chain(
     key_norm, memory_norm = torch.linalg.vector_norm(key, dim=-1, keepdim=True), slot_norm(memory)
     norms = key_norm * memory_norm + COSINE_EPS
     slope, cosine = strength / norms, key @ memory / norms
-    # Of a slot or key of zeros the cosine is 0, and with it these; only 0 / 0 has to be avoided.
-    ratio = key_norm / memory_norm.clamp(min=torch.finfo(key.dtype).tiny)
-    inverse = memory_norm / key_norm.clamp(min=torch.finfo(key.dtype).tiny)
+    # The closer a slot or key is to zeros, the smaller what these are factors of. The squares of the shortest ones
+    # underflow, and lengths of 0 must not blow up what is left of their cosines.
+    shortest = torch.finfo(key.dtype).tiny ** 0.5
+    ratio = key_norm / memory_norm.clamp(min=shortest)
+    inverse = memory_norm / key_norm.clamp(min=shortest)
     reading, writing = weights.split([layout.groups[group], 1], 2)
     if active is not None:
         writing = writing * active[..., None, None]
