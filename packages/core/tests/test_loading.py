@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mnemic_core.loading import read_checkpoint, read_state_dict, read_tensors
+from mnemic_core.loading import describe_misfit, name_some, read_checkpoint, read_state_dict, read_tensors
 
 
 class Foreign:
@@ -67,3 +67,17 @@ def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
 def test_tensors_are_read_whatever_the_file_is_called(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
     save_file(weights, tmp_path / "stream.state")
     assert torch.equal(read_tensors(tmp_path / "stream.state")["layer.bias"], weights["layer.bias"])
+
+
+def test_weights_that_fit_have_no_misfit(weights: dict[str, torch.Tensor]) -> None:
+    module = torch.nn.ModuleDict({"layer": torch.nn.Linear(3, 2)})
+    assert describe_misfit(module, weights) == ""
+    assert describe_misfit(module, {**weights, "layer.bias": torch.zeros(3)}) == (
+        "other shape: layer.bias is (3,), expected (2,)"
+    )
+    assert describe_misfit(module, {"scale": torch.ones(1)}) == "missing layer.bias, layer.weight; left over scale"
+
+
+def test_of_many_names_the_first_four_are_given() -> None:
+    assert name_some(list("abcd")) == "a, b, c, d"
+    assert name_some(list("abcdef")) == "a, b, c, d and 2 more"

@@ -120,7 +120,7 @@ def test_a_failed_save_leaves_the_earlier_file(state: Outer, tmp_path: Path, mon
         target.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("mnemic_core.state.save_file", disk_full)
+    monkeypatch.setattr("mnemic_core.tensor_file.save_file", disk_full)
     with pytest.raises(OSError, match="No space"):
         state.map(lambda tensor: tensor + 1).save(path)
     assert path.read_bytes() == before

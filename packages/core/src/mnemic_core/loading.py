@@ -1,6 +1,7 @@
-"""Reading weight files without running anything that they contain."""
+"""Reading weight files without running anything that they contain, and what keeps weights from fitting a module."""
 
 import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -8,7 +9,7 @@ from zipfile import BadZipFile
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -58,3 +59,28 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not weights:
         raise ValueError(f"{path} holds no weights")
     return weights
+
+
+def describe_misfit(module: nn.Module, weights: Mapping[str, Tensor]) -> str:
+    """Return what is missing, left over or of another shape in weights for a module, by name; empty if they fit.
+
+    Example:
+        >>> describe_misfit(nn.Linear(2, 3), {"weight": torch.zeros(3, 4), "scale": torch.ones(3)})
+        'missing bias; left over scale; other shape: weight is (3, 4), expected (3, 2)'
+    """
+    wanted = module.state_dict()
+    problems = {
+        "missing": sorted(wanted.keys() - weights.keys()),
+        "left over": sorted(weights.keys() - wanted.keys()),
+        "other shape:": [
+            f"{name} is {tuple(weights[name].shape)}, expected {tuple(wanted[name].shape)}"
+            for name in sorted(wanted.keys() & weights.keys())
+            if weights[name].shape != wanted[name].shape
+        ],
+    }
+    return "; ".join(f"{what} {name_some(names)}" for what, names in problems.items() if names)
+
+
+def name_some(names: Sequence[str]) -> str:
+    """Return the first four names, and how many more there are."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -7,10 +7,12 @@ from typing import Any, TypeVar, get_type_hints
 
 import torch
 from jaxtyping import Bool, Int, Shaped
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+from mnemic_core.tensor_file import read_metadata, write_tensors
 
 State = TypeVar("State", bound="MemoryState")
 
@@ -127,15 +129,7 @@ class MemoryState:
         Raises:
             OSError: if it cannot be written, for want of space or of a folder.
         """
-        target = Path(path)
-        partial = target.with_name(f"{target.name}.partial")
-        try:
-            save_file(self.to_dict(), partial, {"format_version": FORMAT_VERSION, "class": type(self).__name__})
-            partial.replace(target)
-        except SafetensorError as error:
-            raise OSError(f"cannot write {target} ({error}); make room or choose another folder") from error
-        finally:
-            partial.unlink(missing_ok=True)
+        write_tensors(path, self.to_dict(), {"format_version": FORMAT_VERSION, "class": type(self).__name__})
 
     @classmethod
     def load(cls: type[State], path: str | Path, device: torch.device | str = "cpu") -> State:
@@ -152,9 +146,7 @@ class MemoryState:
         if not Path(path).is_file():
             raise FileNotFoundError(f"no memory state at {path}; write one with {cls.__name__}.save")
         try:
-            with safe_open(path, framework="pt", device=str(device)) as file:
-                metadata: dict[str, str] = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+            metadata, tensors = read_metadata(path), load_file(path, device=str(device))
         except SafetensorError as error:
             raise ValueError(f"{path} is not a complete safetensors file ({error}); save the state again") from error
         found = (metadata.get("format_version"), metadata.get("class"))

@@ -1,6 +1,5 @@
 """An n-gram language model of tokens, counted from text and scored for all hypotheses of a beam at once."""
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
+from mnemic_core.model_file import read_header, write_model
 from mnemic_speech.ngram_counts import count_ngrams, kneser_ney
 from mnemic_speech.token_scorer import BeamState, select_beams
 
@@ -111,15 +111,8 @@ class NgramModel:
 
     def save(self, path: str | Path) -> None:
         """Write the model as safetensors; a file of that name is replaced only once all is written."""
-        path = Path(path)
         header = {"kind": KIND, "format_version": FORMAT_VERSION, "order": self.order, "vocab_size": self.vocab_size}
-        tensors = {name: tensor.cpu() for name, tensor in self._tensors().items()}
-        partial = path.with_name(f".{path.name}.part")
-        try:
-            save_file(tensors, partial, metadata={"mnemic": json.dumps(header)})
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_model(path, self._tensors(), header)
 
     @classmethod
     def load(cls, path: str | Path) -> "NgramModel":
@@ -133,9 +126,7 @@ class NgramModel:
         if not path.is_file():
             raise FileNotFoundError(f"no language model at {path}; write one with NgramModel.save")
         try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {}).get("mnemic", "{}"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+            header, tensors = read_header(path), load_file(path)
         except SafetensorError as error:
             raise ValueError(f"{path} is no complete safetensors file ({error}); save the model again") from error
         if (header.get("kind"), header.get("format_version")) != (KIND, FORMAT_VERSION):

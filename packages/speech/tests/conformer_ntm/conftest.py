@@ -1,4 +1,4 @@
-"""The smallest Conformer-NTM, and utterances for it."""
+"""The smallest Conformer-NTM with each memory, and utterances for it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +24,21 @@ MEMORIES: dict[str, dict[str, Any]] = {
     "improved": {"slots": 5, "width": 4},
     "slot_attention": {"num_slots": 3, "num_heads": 2},
     "exponential": {"decay": 0.3},
+    "window": {"capacity": 4, "detach": "never"},
+    "transformer_xl": {"capacity": 4, "num_heads": 2, "detach": "never"},
 }
+
+
+@pytest.fixture
+def memories() -> dict[str, dict[str, Any]]:
+    """Return the options of each memory by its name."""
+    return MEMORIES
+
+
+@pytest.fixture(params=MEMORIES)
+def memory_name(request: pytest.FixtureRequest) -> str:
+    """Return the name of one memory after the other."""
+    return str(request.param)
 
 
 @pytest.fixture

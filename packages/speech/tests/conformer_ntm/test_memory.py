@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,34 +11,31 @@ from mnemic_core.testing import unchecked_annotations
 from mnemic_speech.conformer_ntm.memory import EncoderMemory, takes_segments
 
 DIM = 8
-SMALL: dict[str, dict[str, Any]] = {
-    "none": {},
-    "release": {"slots": 5, "width": 4},
-    "paper": {"slots": 5, "width": 4},
-    "improved": {"slots": 5, "width": 4},
-    "slot_attention": {"num_slots": 3, "num_heads": 2},
-    "exponential": {"decay": 0.3},
-    "window": {"capacity": 4},
-    "transformer_xl": {"capacity": 4, "num_heads": 2},
-}
+Build = Callable[[str], EncoderMemory]
+Options = dict[str, dict[str, Any]]
 
 
-def memory_of(name: str, segment: int = 3) -> EncoderMemory:
-    torch.manual_seed(0)
-    memory = EncoderMemory(DIM, name, SMALL[name], segment)
-    for parameter_name, parameter in memory.named_parameters():
-        if parameter_name.endswith("scale"):  # at 0 nothing that is recalled could be seen
-            torch.nn.init.constant_(parameter, 0.5)
-    return memory.eval()
+@pytest.fixture
+def memory_of(memories: Options) -> Build:
+    """Return a maker of memories by name whose effect on the frames can be seen."""
+
+    def build(name: str) -> EncoderMemory:
+        torch.manual_seed(0)
+        memory = EncoderMemory(DIM, name, memories[name], segment=3)
+        for parameter_name, parameter in memory.named_parameters():
+            if parameter_name.endswith("scale"):  # at 0 nothing that is recalled could be seen
+                torch.nn.init.constant_(parameter, 0.5)
+        return memory.eval()
+
+    return build
 
 
 def states_close(actual: MemoryState, expected: MemoryState) -> None:
     assert_close(actual.tensors(), expected.tensors())
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_pieces_of_whole_segments_give_what_the_recording_gives_at_once(name: str) -> None:
-    memory, hidden = memory_of(name), torch.randn(2, 11, DIM)
+def test_pieces_of_whole_segments_give_what_the_recording_gives_at_once(memory_of: Build, memory_name: str) -> None:
+    memory, hidden = memory_of(memory_name), torch.randn(2, 11, DIM)
     whole, after = memory(hidden, memory.init_state(2))
     state, pieces = memory.init_state(2), []
     for piece in hidden.split([3, 6, 2], 1):
@@ -47,9 +45,8 @@ def test_pieces_of_whole_segments_give_what_the_recording_gives_at_once(name: st
     states_close(state, after)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_a_padded_row_gives_what_it_gives_alone(name: str) -> None:
-    memory, hidden = memory_of(name), torch.randn(2, 11, DIM)
+def test_a_padded_row_gives_what_it_gives_alone(memory_of: Build, memory_name: str) -> None:
+    memory, hidden = memory_of(memory_name), torch.randn(2, 11, DIM)
     padding = torch.arange(11) >= torch.tensor([11, 5])[:, None]
     output, after = memory(hidden, memory.init_state(2), padding=padding)
     alone, after_alone = memory(hidden[1:, :5], memory.init_state(1))
@@ -58,9 +55,8 @@ def test_a_padded_row_gives_what_it_gives_alone(name: str) -> None:
     states_close(after.index_select(torch.tensor([1])), after_alone)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_a_row_that_is_reset_begins_afresh(name: str) -> None:
-    memory, hidden = memory_of(name), torch.randn(2, 8, DIM)
+def test_a_row_that_is_reset_begins_afresh(memory_of: Build, memory_name: str) -> None:
+    memory, hidden = memory_of(memory_name), torch.randn(2, 8, DIM)
     _, used = memory(hidden, memory.init_state(2))
     output, after = memory(hidden, used, reset=torch.tensor([False, True]))
     fresh, after_fresh = memory(hidden, memory.init_state(2))
@@ -69,20 +65,20 @@ def test_a_row_that_is_reset_begins_afresh(name: str) -> None:
     assert_close(output[0], memory(hidden, used)[0][0])
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name != "none"])
-def test_what_came_before_changes_what_is_heard_now(name: str) -> None:
-    memory, hidden = memory_of(name), torch.randn(1, 6, DIM)
-    _, state = memory(torch.randn(1, 6, DIM), memory.init_state(1))
-    assert not torch.allclose(memory(hidden, state)[0], memory(hidden, memory.init_state(1))[0], atol=1e-4)
+def test_what_came_before_changes_what_is_heard_now(memory_of: Build, memories: Options) -> None:
+    for name in [name for name in memories if name != "none"]:
+        memory, hidden = memory_of(name), torch.randn(1, 6, DIM)
+        _, state = memory(torch.randn(1, 6, DIM), memory.init_state(1))
+        assert not torch.allclose(memory(hidden, state)[0], memory(hidden, memory.init_state(1))[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["none", "improved", "slot_attention", "exponential", "window"])
-def test_training_begins_as_without_memory(name: str) -> None:
-    memory, hidden = EncoderMemory(DIM, name, SMALL[name], segment=3), torch.randn(2, 7, DIM)
+def test_training_begins_as_without_memory(memories: Options, name: str) -> None:
+    memory, hidden = EncoderMemory(DIM, name, memories[name], segment=3), torch.randn(2, 7, DIM)
     assert torch.equal(memory(hidden, memory.init_state(2))[0], hidden)
 
 
-def test_presets_are_the_machines_of_core() -> None:
+def test_presets_are_the_machines_of_core(memory_of: Build) -> None:
     hidden = torch.randn(2, 6, DIM)
     for name, preset in (("release", "released"), ("paper", "paper"), ("improved", "improved")):
         memory, machine = memory_of(name), NeuralTuringMemory.preset(preset, DIM, 5, 4)
@@ -90,9 +86,8 @@ def test_presets_are_the_machines_of_core() -> None:
         assert_close(memory(hidden, memory.init_state(2))[0], machine(hidden, machine.init_state(2))[0])
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_autocast_leaves_the_memory_in_single_precision(name: str) -> None:
-    memory, hidden = memory_of(name), torch.randn(2, 7, DIM).bfloat16()
+def test_autocast_leaves_the_memory_in_single_precision(memory_of: Build, memory_name: str) -> None:
+    memory, hidden = memory_of(memory_name), torch.randn(2, 7, DIM).bfloat16()
     expected, after = memory(hidden.float(), memory.init_state(2))
     with torch.autocast("cpu", torch.bfloat16):
         output, state = memory(hidden, memory.init_state(2))
@@ -101,7 +96,7 @@ def test_autocast_leaves_the_memory_in_single_precision(name: str) -> None:
     assert all(torch.equal(tensor, after.tensors()[key]) for key, tensor in state.tensors().items())
 
 
-def test_a_report_shows_that_equal_slots_stay_equal() -> None:
+def test_a_report_shows_that_equal_slots_stay_equal(memory_of: Build) -> None:
     hidden = torch.randn(1, 20, DIM)
     found = {}
     for name in ("release", "improved"):
@@ -112,15 +107,15 @@ def test_a_report_shows_that_equal_slots_stay_equal() -> None:
     assert found["improved"] > 0.01
 
 
-def test_only_memories_of_the_catalogue_care_where_segments_are_cut() -> None:
-    assert [name for name in SMALL if takes_segments(name)] == list(SMALL)[4:]
+def test_only_memories_of_the_catalogue_care_where_segments_are_cut(memories: Options) -> None:
+    assert [name for name in memories if takes_segments(name)] == list(memories)[4:]
 
 
 def test_sizes_are_those_of_the_released_memory() -> None:
     assert sum(parameter.numel() for parameter in EncoderMemory(256, "release").parameters()) == 82_236
 
 
-def test_memories_that_cannot_stand_there_are_refused() -> None:
+def test_memories_that_cannot_stand_there_are_refused(memory_of: Build) -> None:
     with pytest.raises(ValueError, match=r"memory must be one of paper, release, improved, exponential, .*'tape'"):
         EncoderMemory(DIM, "tape")
     with pytest.raises(ValueError, match=r"memory 'paper' cannot be built with the options \{'size': 3\}"):

@@ -14,7 +14,6 @@ from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig, Encode
 
 Build = Callable[..., ConformerNtm]
 Utterances = tuple[Tensor, Tensor, Tensor, Tensor]
-MEMORIES = ("none", "release", "paper", "improved", "slot_attention", "exponential")
 CHUNKS = {"is_causal_conv": True, "chunk_size": 3, "left_chunks": 1}
 
 
@@ -31,9 +30,10 @@ def streamed(model: ConformerNtm, features: Tensor, lengths: Tensor, state: Laye
 
 
 @pytest.mark.parametrize("ctc_weight", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("memory", MEMORIES)
-def test_every_parameter_gets_a_gradient(build: Build, utterances: Utterances, memory: str, ctc_weight: float) -> None:
-    model = build(memory, ctc_weight=ctc_weight, memory_segment=25)  # one segment: nobody reads what is written
+def test_every_parameter_gets_a_gradient(
+    build: Build, utterances: Utterances, memory_name: str, ctc_weight: float
+) -> None:
+    model = build(memory_name, ctc_weight=ctc_weight, memory_segment=25)  # one segment: nobody reads what is written
     losses = model.loss(*utterances)
     losses.total.backward()
     for name, parameter in model.named_parameters():
@@ -91,17 +91,16 @@ def test_a_stream_is_exported_as_one_graph_with_its_state_outside(build: Build) 
     assert_close(log_probs, expected[:, 3:])
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
 def test_a_memory_that_is_carried_over_counts_and_gradients_cross(
-    build: Build, utterances: Utterances, memory: str
+    build: Build, utterances: Utterances, memory_name: str
 ) -> None:
-    model = build(memory).eval()
+    model = build(memory_name).eval()
     features = utterances[0][:, :30].clone().requires_grad_()
     first = model.encode(features)
     second = model.encode(utterances[0][:, :30], state=first.state)
     is_same = torch.equal(second.hidden, model.encode(utterances[0][:, :30]).hidden)
-    assert is_same is (memory == "none")
-    if memory not in ("none", "exponential"):  # that one gives what it stores no gradient
+    assert is_same is (memory_name == "none")
+    if memory_name not in ("none", "exponential"):  # that one gives what it stores no gradient
         (gradient,) = torch.autograd.grad(second.hidden.square().sum(), features)
         assert gradient.abs().sum() > 0
 
@@ -113,11 +112,10 @@ def test_the_loss_returns_the_memory_for_the_utterances_that_follow(build: Build
     assert model.loss(*utterances, state=state).total != model.loss(*utterances).total
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
 def test_a_stream_gives_what_the_whole_gives_and_resumes_from_a_file(
-    build: Build, utterances: Utterances, memory: str, tmp_path: Path
+    build: Build, utterances: Utterances, memory_name: str, tmp_path: Path
 ) -> None:
-    model = build(memory, CHUNKS).eval()
+    model = build(memory_name, CHUNKS).eval()
     features, lengths = torch.cat([utterances[0], utterances[0][:, :1]], 1), utterances[1]
     encoded = model.encode(features, lengths)
     hidden, after = streamed(model, features, lengths, model.init_stream(2))

@@ -120,7 +120,7 @@ def test_a_failed_write_leaves_the_earlier_file(model: Memotr, saved: Path, monk
         saved.with_name(f".{saved.name}.part").write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mnemic_vision.memotr.checkpoint.save_file", disk_full)
+    monkeypatch.setattr("mnemic_core.tensor_file.save_file", disk_full)
     with pytest.raises(OSError, match="No space left"):
         save_model(saved, model, SETTINGS, PROVENANCE)
     assert saved.read_bytes() == before

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Shaped
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
+
+from mnemic_core.tensor_file import replacing, write_tensors
 
 FORMAT_VERSION = 1
 MANIFEST = "index.json"
@@ -45,19 +47,9 @@ def write_snapshot(
         "content": content,
     }
     text = json.dumps(manifest, ensure_ascii=False)
-    partial_vectors, partial_manifest = (
-        path.with_name(f"{path.name}.partial") for path in (vectors, folder / MANIFEST)
-    )
-    try:
-        save_file(stored, partial_vectors)
-        partial_manifest.write_text(text, encoding="utf-8")
-        partial_vectors.replace(vectors)
-        partial_manifest.replace(folder / MANIFEST)
-    except SafetensorError as error:
-        raise OSError(f"cannot write {vectors} ({error}); make room or choose another folder") from error
-    finally:
-        partial_vectors.unlink(missing_ok=True)
-        partial_manifest.unlink(missing_ok=True)
+    with replacing(folder / MANIFEST) as new_manifest:
+        new_manifest.write_text(text, encoding="utf-8")
+        write_tensors(vectors, stored)
     for outdated in set(folder.glob("vectors-*.safetensors")) - {vectors}:
         outdated.unlink()
 
@@ -84,8 +76,7 @@ def read_snapshot(
     manifest = _manifest(folder, kind)
     vectors = folder / manifest["vectors"]
     try:
-        with safe_open(vectors, framework="pt") as file:  # its tensors are windows on the mapped file
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+        tensors = load_file(vectors)  # windows on the mapped file
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{vectors} is not a complete safetensors file ({error}); save the store again") from error
     if not mapped:

@@ -1,8 +1,8 @@
 """From waveforms to words: features, encoder, memory, decoding and the times of words, for a batch of segments."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from mnemic_core import MemoryState
 from mnemic_speech.alignment import align_words
 from mnemic_speech.beam_search import BeamSearchConfig, attention_rescore, beam_search
-from mnemic_speech.conformer_ntm.checkpoint import Recognizer
+from mnemic_speech.conformer_ntm.checkpoint import FORMAT, Recognizer
 from mnemic_speech.conformer_ntm.model import ConformerNtm, Encoded
 from mnemic_speech.ctc import greedy_ctc
 from mnemic_speech.features import FeatureConfig
@@ -77,11 +77,10 @@ class TranscriptionSettings:
         Raises:
             ValueError: if it has settings that this version does not know.
         """
-        given = dict(recognizer.settings)
-        model = recognizer.model
+        given, model, source = recognizer.settings, recognizer.model, "the checkpoint"
         usual: Decoding = "ctc" if model.decoder is None else "attention" if model.ctc is None else "joint"
-        search = BeamSearchConfig(**_known(BeamSearchConfig, given.pop("search", {})))
-        return cls(**{"decoding": usual} | _known(cls, given), search=search)
+        search = FORMAT.restore(BeamSearchConfig, given.get("search", {}), source)
+        return FORMAT.restore(cls, {"decoding": usual, **given, "search": search}, source)
 
 
 @dataclass(frozen=True)
@@ -209,12 +208,3 @@ def _even_words(tokenizer: Tokenizer, tokens: list[int], seconds: float, score: 
         Word(tokenizer.decode(tokens[first:last]), first * step, last * step, confidence)
         for first, last in tokenizer.word_spans(tokens)
     ]
-
-
-def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in fields(kind)}
-    if unknown := sorted(values.keys() - names):
-        raise ValueError(
-            f"the checkpoint has settings that this version does not know ({', '.join(unknown)}): update mnemic-speech"
-        )
-    return dict(values)

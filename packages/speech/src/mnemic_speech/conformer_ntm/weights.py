@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mnemic_core.loading import read_state_dict
+from mnemic_core.loading import describe_misfit, read_state_dict
 from mnemic_core.machines.turing_memory import convert_official_turing
 from mnemic_speech.conformer_ntm.model import ConformerNtm
 
@@ -86,28 +86,11 @@ def load_official(model: ConformerNtm, source: str | Path | Mapping[str, Tensor]
 def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
     """Load weights under our names and refuse anything missing, left over or of another shape.
 
-    Args:
-        model: the network.
-        weights: its tensors by name.
-        name: what the message calls their source.
-
     Raises:
-        ValueError: if they do not fit; the message names the first ones.
+        ValueError: if they do not fit; the message calls their source ``name`` and lists the first ones.
     """
-    wanted = model.state_dict()
-    shapes = [
-        f"{key} is {tuple(weights[key].shape)}, expected {tuple(wanted[key].shape)}"
-        for key in sorted(wanted.keys() & weights.keys())
-        if weights[key].shape != wanted[key].shape
-    ]
-    problems = {
-        "missing": sorted(wanted.keys() - weights.keys()),
-        "left over": sorted(weights.keys() - wanted.keys()),
-        "other shape:": shapes,
-    }
-    if any(problems.values()):
-        named = "; ".join(f"{what} {_some(names)}" for what, names in problems.items() if names)
-        raise ValueError(f"{name} does not fit this network ({named}): check memory, vocabulary, layers and sizes")
+    if misfit := describe_misfit(model, weights):
+        raise ValueError(f"{name} does not fit this network ({misfit}): check memory, vocabulary, layers and sizes")
     model.load_state_dict(dict(weights))
 
 
@@ -118,7 +101,3 @@ def _reshaped(name: str, value: Tensor) -> Tensor:
         # Officially sines and cosines take turns; here all sines come first.
         return torch.cat([value[:, 0::2], value[:, 1::2]], 1)
     return value
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mnemic_core.loading import read_state_dict
+from mnemic_core.loading import describe_misfit, name_some, read_state_dict
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.model import Memotr
 
@@ -82,18 +82,8 @@ def load_official(model: Memotr, path: str | Path) -> None:
 
 def load_exactly(model: Memotr, weights: dict[str, Tensor], path: str | Path) -> None:
     """Load weights under our names and refuse anything missing, left over or of another shape, by name."""
-    wanted = model.state_dict()
-    missing = sorted(wanted.keys() - weights.keys())
-    leftover = sorted(weights.keys() - wanted.keys())
-    shapes = [
-        f"{key} is {tuple(weights[key].shape)}, expected {tuple(wanted[key].shape)}"
-        for key in sorted(wanted.keys() & weights.keys())
-        if weights[key].shape != wanted[key].shape
-    ]
-    problems = [f"missing {_some(missing)}"] * bool(missing) + [f"left over {_some(leftover)}"] * bool(leftover)
-    problems += [f"other shape: {_some(shapes)}"] * bool(shapes)
-    if problems:
-        raise ValueError(f"{path} does not fit this model ({'; '.join(problems)}): check detector, backbone and sizes")
+    if misfit := describe_misfit(model, weights):
+        raise ValueError(f"{path} does not fit this model ({misfit}): check detector, backbone and sizes")
     model.load_state_dict(weights)
 
 
@@ -117,12 +107,14 @@ def import_detector(model: Memotr, path: str | Path) -> list[str]:
     wanted = model.state_dict()
     leftover = sorted(key for key in given if key not in wanted)
     if leftover:
-        raise ValueError(f"{path} is no detector of this kind (left over {_some(leftover)}): check detector and sizes")
+        raise ValueError(
+            f"{path} is no detector of this kind (left over {name_some(leftover)}): check detector and sizes"
+        )
     # Another number of queries keeps its random start, as in the official code; all else must fit.
     optional = {"detect_query", "anchors"}
     wrong = sorted(key for key in given if given[key].shape != wanted[key].shape and key not in optional)
     if wrong:
-        raise ValueError(f"{path} has other sizes than this model ({_some(wrong)}): check dim, ffn_dim and layers")
+        raise ValueError(f"{path} has other sizes than this model ({name_some(wrong)}): check dim, ffn_dim and layers")
     fitting = {key: value for key, value in given.items() if value.shape == wanted[key].shape}
     model.load_state_dict(fitting, strict=False)
     return sorted(wanted.keys() - fitting.keys())
@@ -139,8 +131,3 @@ def _rename(key: str, table: tuple[tuple[str, object], ...]) -> str:
     for pattern, replacement in table:
         key = re.sub(pattern, replacement, key)  # type: ignore[call-overload]  # text or function
     return key
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(names[:4]) + more
