@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mnemic_core.catalogue import markdown_table
+
 _HEAD = ("What", "Model", "Solved", "Accuracy of each seed", "Control", "Steps", "CPU seconds")
 
 
@@ -21,7 +23,7 @@ def proof_table(folder: Path) -> str:
     if not paths:
         raise FileNotFoundError(f"no results in {folder}; run the proofs with MNEMIC_PROOFS_DIR={folder}")
     rows = [_row(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
-    return "\n".join(_line(cells) for cells in (_HEAD, ("---",) * len(_HEAD), *rows))
+    return markdown_table(_HEAD, rows)
 
 
 def _row(result: dict[str, Any]) -> tuple[str, ...]:
@@ -45,7 +47,3 @@ def _numbers(values: float | Sequence[float]) -> str:
 def _steps(steps: int | Sequence[int]) -> str:
     """Return the steps of training; each run's own where they stopped when the task was solved."""
     return ", ".join(map(str, steps)) if isinstance(steps, Sequence) else str(steps or "-")
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

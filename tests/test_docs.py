@@ -12,10 +12,10 @@ from types import ModuleType
 
 import pytest
 
-from mnemic_algorithms.cli import COMMANDS as ALGORITHMS
-from mnemic_lm.cli import COMMANDS as LM
-from mnemic_track.cli import COMMANDS as TRACK
-from mnemic_transcribe.cli import COMMANDS as TRANSCRIBE
+from mnemic_algorithms.cli import PROGRAM as ALGORITHMS
+from mnemic_lm.cli import PROGRAM as LM
+from mnemic_track.cli import PROGRAM as TRACK
+from mnemic_transcribe.cli import PROGRAM as TRANSCRIBE
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -28,12 +28,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # An option's line of a help page: flags, then after two spaces or on the next lines what it does.
 OPTION = re.compile(r"^  (-\S(?:.*?\S)??)(?:  +|\n {3,}|$)((?:.*)(?:\n {3,}.*)*)", re.MULTILINE)
 UNDOCUMENTED_IN_TREE = {"__init__.py", "py.typed"}
-PROGRAMS = {
-    "mnemic-track": TRACK.keys(),
-    "mnemic-lm": LM.keys(),
-    "mnemic-algorithms": ALGORITHMS.keys(),
-    "mnemic-transcribe": TRANSCRIBE.keys(),
-}
+PROGRAMS = {program.name: program.commands.keys() for program in (TRACK, LM, ALGORITHMS, TRANSCRIBE)}
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,22 +7,6 @@ from mnemic_algorithms.commands import train
 from mnemic_algorithms.machines import MachineConfig, build_machine
 
 CONFIGS = sorted(path.stem for path in train.CONFIGS.glob("*.yaml"))
-
-
-def test_help_lists_every_command_without_importing_torch() -> None:
-    lines = ["import sys", "from mnemic_algorithms import cli", "try: cli.main(['--help'])"]
-    code = "\n".join([*lines, "except SystemExit: print('torch' in sys.modules)"])
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.endswith("False\n")
-    assert all(f"  {name} " in shown for name in cli.COMMANDS)
-
-
-@pytest.mark.parametrize("command", cli.COMMANDS)
-def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_request:
-        cli.main([command, "--help"])
-    assert exit_request.value.code == 0
-    assert "usage" in capsys.readouterr().out.lower()
 
 
 @pytest.mark.parametrize(
@@ -64,13 +46,12 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_config_is_short_and_its_machine_can_be_built(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machine_of_a_config_can_be_built(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train.AlgorithmsCLI, "instantiate_classes", lambda self: None)
     monkeypatch.setattr(train.AlgorithmsCLI, "_run_subcommand", lambda self, command: None)
     given = train.main("fit", ["--config", name]).config["fit"]
     assert given["model"]["task"] == given["data"]["task"] == "reverse_string"
     build_machine(MachineConfig(**given["model"]["config"].as_dict()), 3)
-    assert len((train.CONFIGS / f"{name}.yaml").read_text().splitlines()) <= 40
 
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:

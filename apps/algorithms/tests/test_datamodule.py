@@ -1,7 +1,6 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from mnemic_algorithms.datamodule import AlgorithmData, RandomBatches
 from mnemic_core.tasks import CHOMSKY_TASKS, ReverseString, create_task
@@ -40,7 +39,7 @@ def test_validation_strings_do_not_follow_from_the_seed() -> None:
 
 def test_an_epoch_has_so_many_steps() -> None:
     data = AlgorithmData(steps_per_epoch=6, batch_size=2)
-    data.trainer = SimpleNamespace(reload_dataloaders_every_n_epochs=1, current_epoch=0, world_size=1, global_rank=0)
+    data.trainer = Trainer(reload_dataloaders_every_n_epochs=1, logger=False, accelerator="cpu")
     assert len(list(data.train_dataloader())) == len(data.train_dataloader()) == 6
 
 

@@ -1,17 +1,14 @@
-import csv
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 
 from mnemic_algorithms.commands import train
 from mnemic_algorithms.task import AlgorithmTask
+from mnemic_kit.testing import Stop, losses, run_and_kill
 
 TINY = """
 trainer: {accelerator: cpu, devices: 1, max_epochs: 2, log_every_n_steps: 1, enable_progress_bar: false,
@@ -29,26 +26,6 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-class Stop(Callback):
-    """Ends training without any farewell after so many batches."""
-
-    def __init__(self, batches: int) -> None:
-        self.batches = batches
-
-    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
-        if trainer.fit_loop.total_batch_idx == self.batches:
-            raise RuntimeError("killed")
-
-
-def column(root: Path, name: str) -> dict[int, str]:
-    """Return a logged figure by step over all starts of a run, the latest start last."""
-    found: dict[int, str] = {}
-    for path in sorted(root.glob("logs/version_*/metrics.csv")):
-        with path.open() as file:
-            found |= {int(row["step"]): row[name] for row in csv.DictReader(file) if row.get(name)}
-    return found
-
-
 def test_a_run_stopped_in_the_middle_of_each_epoch_ends_with_the_same_weights(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,9 +38,8 @@ def test_a_run_stopped_in_the_middle_of_each_epoch_ends_with_the_same_weights(
             train.main("fit", arguments)
     monkeypatch.delitem(train.TRAINER_DEFAULTS, "callbacks")
     train.main("fit", arguments)
-    losses = column(whole, "train/loss")
-    assert len(losses) == 10
-    assert column(broken, "train/loss") == losses
+    assert len(losses(whole)) == 10
+    assert losses(broken) == losses(whole)
     weights = [
         torch.load(root / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for root in (whole, broken)
     ]
@@ -77,14 +53,9 @@ def test_a_killed_process_continues_on_the_same_loss_curve(config: Path, tmp_pat
     train.main("fit", [*longer, f"--trainer.default_root_dir={whole}"])
     command = [sys.executable, "-m", "mnemic_algorithms", "fit", *longer]
     command += [f"--trainer.default_root_dir={killed}", "--resume"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    while len(column(killed, "train/loss")) < 20:
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    run_and_kill(command, killed, steps=20)
     subprocess.run(command, check=True, capture_output=True)
-    assert column(killed, "train/loss") == column(whole, "train/loss")
+    assert losses(killed) == losses(whole)
 
 
 def test_validation_logs_each_length_and_their_mean(config: Path, tmp_path: Path) -> None:

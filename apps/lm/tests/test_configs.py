@@ -9,10 +9,7 @@ from mnemic_lm.task import LanguageTask
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_packaged_configs_are_valid_and_say_what_they_are_for(path: Path) -> None:
-    first, second, *_ = path.read_text().splitlines()
-    assert first.startswith("# ")
-    assert f"mnemic-lm fit --config {path.stem}" in second
+def test_packaged_configs_are_valid(path: Path) -> None:
     assert yaml.safe_load(path.read_text())["trainer"]["default_root_dir"] == f"runs/{path.stem}"
     built = LanguageCLI(
         LanguageTask,

@@ -1,17 +1,15 @@
-import csv
 import math
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from torch.testing import assert_close
 
 from mnemic_core import MemoryState, TransformerConfig
+from mnemic_kit.testing import Stop, losses, run_and_kill
 from mnemic_lm.checkpoints import load_checkpoint
 from mnemic_lm.commands import train
 from mnemic_lm.datamodule import TextData
@@ -56,26 +54,6 @@ def data(text: Path, **options: object) -> TextData:
     return TextData([text], [text], **{"segment_length": 8, "batch_size": 2, "bptt": 3, **options})
 
 
-def losses(root: Path) -> dict[int, str]:
-    """Return the loss of each step over all starts of a run, the latest start last."""
-    found: dict[int, str] = {}
-    for path in sorted(root.glob("logs/version_*/metrics.csv")):
-        with path.open() as file:
-            found |= {int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]}
-    return found
-
-
-class Stop(Callback):
-    """Ends training without any farewell after so many steps."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
-        if trainer.fit_loop.total_batch_idx == self.steps:
-            raise RuntimeError("killed")
-
-
 def test_a_run_stopped_anywhere_continues_with_its_memory_on_the_same_loss_curve(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,12 +76,7 @@ def test_a_killed_process_continues_on_the_same_loss_curve(config: Path, tmp_pat
     subprocess.run([*command, f"--trainer.default_root_dir={tmp_path / 'whole'}"], check=True, capture_output=True)
     root = tmp_path / "killed"
     command = [*command, f"--trainer.default_root_dir={root}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(losses(root)) < 9:
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    run_and_kill(command, root, steps=9)
     subprocess.run(command, check=True, capture_output=True)
     assert losses(root) == losses(tmp_path / "whole")
 

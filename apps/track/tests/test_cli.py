@@ -1,11 +1,7 @@
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from mnemic_kit.cli import Program
 from mnemic_track import cli
 
 
@@ -14,24 +10,6 @@ def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, 
     with pytest.raises(SystemExit) as exit_request:
         cli.main(arguments)
     return exit_request.value.code, capsys.readouterr().err
-
-
-def test_help_lists_every_command_without_importing_torch() -> None:
-    lines = ["import sys", "from mnemic_track import cli", "try: cli.main(['--help'])"]
-    code = "\n".join([*lines, "except SystemExit: print('torch' in sys.modules)"])
-    started = time.process_time()
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert time.process_time() - started < 1
-    assert shown.endswith("False\n")
-    assert all(f"  {name}  " in shown or f"  {name} " in shown for name in cli.COMMANDS)
-
-
-@pytest.mark.parametrize("command", cli.COMMANDS)
-def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_request:
-        cli.main([command, "--help"])
-    assert exit_request.value.code == 0
-    assert "usage" in capsys.readouterr().out.lower()
 
 
 @pytest.mark.parametrize(
@@ -66,22 +44,3 @@ def test_an_unknown_key_in_a_config_is_named(tmp_path: Path, capsys: pytest.Capt
     assert code == 2
     assert message.count("\n") == 1
     assert "batchsize" in message
-
-
-def test_interruption_is_one_line_and_exit_code_130(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Program, "run", interrupt)
-    assert run(["demo"], capsys) == (130, "mnemic-track: interrupted\n")
-
-
-def test_a_defect_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise KeyError("defect")
-
-    monkeypatch.setattr(Program, "run", fail)
-    with pytest.raises(KeyError):
-        cli.main(["demo"])

@@ -31,13 +31,6 @@ def test_config_builds_its_network(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert list(given["model"]["settings"]["classes"]) == list(given["data"]["classes"])
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_config_is_short_and_begins_with_its_command(name: str) -> None:
-    lines = (train.CONFIGS / f"{name}.yaml").read_text().splitlines()
-    assert len(lines) <= 40
-    assert any(f"mnemic-track fit --config {name}" in line for line in lines[:4])
-
-
 @pytest.mark.parametrize(
     ("name", "epochs", "drop", "lengths"),
     [

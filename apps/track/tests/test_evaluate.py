@@ -2,40 +2,15 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from mnemic_track.commands.demo import demo
 from mnemic_track.commands.evaluate import evaluate
 from mnemic_track.metrics import SequenceResult, evaluate_sequences
 from mnemic_track.sequences import ground_truth
-from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds
-from mnemic_vision.memotr.checkpoint import TrackerSettings, save_model
 from mnemic_vision.memotr.data import GeneratedSequences
 
 REAL = Path(__file__).parents[4] / "shared/data/tracking/val"
 NAMES = {"hota", "deta", "assa", "mota", "idf1", "id_switches", "frames_per_second"}
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    config = MemotrConfig(
-        dim=32,
-        num_heads=2,
-        ffn_dim=32,
-        num_levels=2,
-        encoder_layers=1,
-        decoder_layers=2,
-        num_queries=3,
-        capacity=6,
-        backbone="test_resnet",
-        backbone_levels=2,
-        update_threshold=0.005,
-    )
-    path = tmp_path / "tiny.safetensors"
-    eager = Thresholds(detect=0.0, track=0.0, result=0.0, min_area=0.0)
-    save_model(path, Memotr(config), TrackerSettings(64, 96, eager), {})
-    return path
 
 
 @pytest.fixture

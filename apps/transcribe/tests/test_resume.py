@@ -1,9 +1,5 @@
-import csv
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -11,31 +7,12 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.testing import assert_close
 
+from mnemic_kit.testing import Stop, losses, run_and_kill
 from mnemic_transcribe.commands import train
-
-
-def losses(root: Path) -> dict[int, str]:
-    """Return the loss of each step over all starts of a run, the latest start last."""
-    found: dict[int, str] = {}
-    for path in sorted(root.glob("logs/version_*/metrics.csv")):
-        with path.open() as file:
-            found |= {int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]}
-    return found
 
 
 def weights(root: Path, name: str) -> dict[str, torch.Tensor]:
     return torch.load(root / "checkpoints" / name)["state_dict"]
-
-
-class Stop(Callback):
-    """Ends training without any farewell after so many batches."""
-
-    def __init__(self, batches: int) -> None:
-        self.batches = batches
-
-    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
-        if trainer.fit_loop.total_batch_idx == self.batches:
-            raise RuntimeError("killed")
 
 
 class StopInValidation(Callback):
@@ -92,12 +69,7 @@ def test_a_killed_process_ends_as_an_uninterrupted_one(config: Path, tmp_path: P
     whole, root = fit(config, tmp_path / "whole"), tmp_path / "killed"
     command = [sys.executable, "-m", "mnemic_transcribe", "fit", "--config", str(config), "--resume"]
     command += [f"--trainer.default_root_dir={root}", "--data.num_workers=1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    while len(losses(root)) < 4:
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    run_and_kill(command, root, steps=4)
     subprocess.run(command, check=True, capture_output=True)
     assert losses(root) == losses(whole)
     assert_close(weights(root, "averaged.ckpt"), weights(whole, "averaged.ckpt"), atol=0.0, rtol=0.0)

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mnemic_core.tasks import AlgorithmicTask, TaskBatch, create_task
-from mnemic_kit.resume import ResumableLoader
+from mnemic_kit.resume import ResumableLoader, reloading_trainer
 
 
 class RandomBatches(Dataset[TaskBatch]):
@@ -87,9 +87,7 @@ class AlgorithmData(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Return the batches of the present epoch."""
-        trainer = self.trainer
-        if trainer is None or getattr(trainer, "reload_dataloaders_every_n_epochs", 0) != 1:
-            raise ValueError("strings change with the epoch: the trainer needs reload_dataloaders_every_n_epochs=1")
+        trainer = reloading_trainer(self, "strings change with the epoch")
         epoch = trainer.current_epoch
         batches = RandomBatches(self.task, self.max_length, self.batch_size, self.steps_per_epoch, self.seed, epoch)
         return ResumableLoader(

@@ -14,7 +14,7 @@ from mnemic_algorithms.checkpoints import FORMAT_VERSION, KIND
 from mnemic_algorithms.datamodule import AlgorithmData
 from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
 from mnemic_core.tasks import TaskBatch, create_task, task_loss
-from mnemic_kit.provenance import provenance
+from mnemic_kit.provenance import training_provenance
 from mnemic_kit.resume import seed_step
 
 
@@ -74,25 +74,12 @@ class AlgorithmTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `mnemic_algorithms.checkpoints.load_model` needs, as plain data."""
-        metrics = {
-            key: float(value)
-            for key, value in self.trainer.callback_metrics.items()
-            if key.startswith("val/") and value.isfinite()  # JSON, which shows these figures, has no infinity
-        }
         checkpoint["mnemic"] = {
             "kind": KIND,
             "format_version": FORMAT_VERSION,
             "task": self.model.task.name,
             "config": asdict(self.model.config),
-            "provenance": provenance(
-                "mnemic-algorithms",
-                Path(__file__).parent,
-                seed=self.seed,
-                data=getattr(getattr(self.trainer, "datamodule", None), "description", None),
-                step=self.global_step,
-                epoch=self.current_epoch,
-                metrics=metrics,
-            ),
+            "provenance": training_provenance(self, "mnemic-algorithms", Path(__file__).parent, self.seed),
         }
 
     def _steps(self) -> int:

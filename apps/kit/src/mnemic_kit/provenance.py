@@ -3,6 +3,10 @@
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
 
 
 def provenance(package: str, folder: Path, **facts: object) -> dict[str, object]:
@@ -19,6 +23,27 @@ def provenance(package: str, folder: Path, **facts: object) -> dict[str, object]
     except PackageNotFoundError:  # run from a source folder that is not installed
         number = None
     return {"package": package, "version": number, "revision": _revision(folder)} | facts
+
+
+def training_provenance(task: "LightningModule", package: str, folder: Path, seed: int) -> dict[str, object]:
+    """Return the provenance of a state of training: seed, data, step, epoch and the figures of the last validation.
+
+    Figures that are not finite are left out, since JSON, which shows them, has no infinity.
+
+    Args:
+        task: in training; the data are the ``description`` of its data module.
+        package: name of its distribution.
+        folder: where its code lies.
+        seed: of the run.
+    """
+    metrics = {
+        name: float(value)
+        for name, value in task.trainer.callback_metrics.items()
+        if name.startswith("val/") and value.isfinite()
+    }
+    data = getattr(task.trainer.datamodule, "description", None)  # type: ignore[attr-defined]  # set where it is given
+    step, epoch = task.global_step, task.current_epoch
+    return provenance(package, folder, seed=seed, data=data, step=step, epoch=epoch, metrics=metrics)
 
 
 def _revision(folder: Path) -> str | None:

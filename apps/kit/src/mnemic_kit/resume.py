@@ -214,6 +214,22 @@ class ResumableLoader(DataLoader[Any]):
         self._used = state["used"]
 
 
+def reloading_trainer(data: pl.LightningDataModule, reason: str) -> pl.Trainer:
+    """Return the trainer of training data that change with the epoch.
+
+    Args:
+        data: makes a loader for the trainer's ``current_epoch``.
+        reason: begins the message, such as ``clips change with the epoch``.
+
+    Raises:
+        ValueError: if there is no trainer, or one that would keep the loader of its first epoch.
+    """
+    trainer = data.trainer
+    if trainer is None or trainer.reload_dataloaders_every_n_epochs != 1:  # type: ignore[attr-defined]  # undeclared
+        raise ValueError(f"{reason}: the trainer needs reload_dataloaders_every_n_epochs=1")
+    return trainer
+
+
 def seed_step(seed: int, rank: int, step: int) -> None:
     """Seed torch's random numbers for one training step of one process."""
     digest = hashlib.blake2b(f"{seed}/{rank}/{step}".encode(), digest_size=7).digest()

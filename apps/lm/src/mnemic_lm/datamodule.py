@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 
+from mnemic_kit.resume import reloading_trainer
 from mnemic_lm.streams import StreamLoader, TextStreams
 from mnemic_lm.text import Corpus, read_corpus, shuffled
 from mnemic_lm.tokens import open_codec
@@ -70,14 +70,10 @@ class TextData(pl.LightningDataModule):
 
     def train_dataloader(self) -> StreamLoader:
         """Return the steps of the present epoch."""
-        trainer: Any = self.trainer
-        if trainer is None or trainer.reload_dataloaders_every_n_epochs != 1:
-            raise ValueError(
-                "documents change places every epoch: the trainer needs reload_dataloaders_every_n_epochs=1"
-            )
-        corpus = shuffled(self._corpora["train"], self.seed, trainer.current_epoch)
+        epoch = reloading_trainer(self, "documents change places every epoch").current_epoch
+        corpus = shuffled(self._corpora["train"], self.seed, epoch)
         streams = TextStreams(corpus, self.segment_length, self.batch_size, self.bptt)
-        return StreamLoader(streams, trainer.current_epoch)
+        return StreamLoader(streams, epoch)
 
     def val_dataloader(self) -> TextStreams | list[TextStreams]:
         """Return the validation text; an empty list without any."""

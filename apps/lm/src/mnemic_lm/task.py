@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core import MemoryState, TransformerConfig
 from mnemic_core.training import replay_backward, run_segments
-from mnemic_kit.provenance import provenance
+from mnemic_kit.provenance import training_provenance
 from mnemic_kit.resume import seed_step
 from mnemic_lm.checkpoints import FORMAT_VERSION, KIND
 from mnemic_lm.datamodule import TextData
@@ -142,7 +142,6 @@ class LanguageTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the memory of the streams, and what ``checkpoints.load_checkpoint`` needs, as plain data."""
-        metrics = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key.startswith("val/")}
         product_keys = self.model.product_keys
         checkpoint["mnemic"] = {
             "kind": KIND,
@@ -152,15 +151,7 @@ class LanguageTask(pl.LightningModule):
             "tokenizer": self.codec.source,
             "vocab_size": self.model.vocab_size,
             "segment_length": self._data.segment_length,
-            "provenance": provenance(
-                "mnemic-lm",
-                Path(__file__).parent,
-                seed=self.seed,
-                data=self._data.description,
-                step=self.global_step,
-                epoch=self.current_epoch,
-                metrics=metrics,
-            ),
+            "provenance": training_provenance(self, "mnemic-lm", Path(__file__).parent, self.seed),
         }
         if self._carried is not None:
             checkpoint["mnemic"]["streams"] = self._carried.to_dict()

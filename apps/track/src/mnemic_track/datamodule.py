@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
-from mnemic_kit.resume import ResumableLoader
+from mnemic_kit.resume import ResumableLoader, reloading_trainer
 from mnemic_vision.memotr import ClipBatch
 from mnemic_vision.memotr.data import (
     ClipAugmentation,
@@ -146,9 +146,7 @@ class TrackingData(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Return the batches of the present epoch."""
-        trainer = self.trainer
-        if trainer is None or trainer.reload_dataloaders_every_n_epochs != 1:
-            raise ValueError("clips change with the epoch: the trainer needs reload_dataloaders_every_n_epochs=1")
+        trainer = reloading_trainer(self, "clips change with the epoch")
         clips = ClipDataset(
             self._sequences["train"],
             self.clip_lengths,

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR, MultiStepLR
 
-from mnemic_kit.provenance import provenance
+from mnemic_kit.provenance import training_provenance
 from mnemic_kit.resume import seed_step
 from mnemic_track.metrics import SequenceResult, evaluate_sequences
 from mnemic_track.results import bdd100k_writer, mot_writer
@@ -166,22 +166,12 @@ class TrackingTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `mnemic_vision.memotr.checkpoint.load_model` needs, as plain data."""
-        metrics = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key.startswith("val/")}
-        data = getattr(self.trainer.datamodule, "description", None)
         checkpoint["mnemic"] = {
             "kind": KIND,
             "format_version": FORMAT_VERSION,
             "config": asdict(self.model.config),
             "settings": asdict(self.settings),
-            "provenance": provenance(
-                "mnemic-track",
-                Path(__file__).parent,
-                seed=self.seed,
-                data=data,
-                step=self.global_step,
-                epoch=self.current_epoch,
-                metrics=metrics,
-            ),
+            "provenance": training_provenance(self, "mnemic-track", Path(__file__).parent, self.seed),
         }
 
     def _parameter_groups(self) -> list[dict[str, Any]]:

@@ -1,37 +1,22 @@
 """Command line ``mnemic-transcribe``."""
 
-from collections.abc import Sequence
-
 from mnemic_kit.cli import Program
 
-COMMANDS = {
-    "run": "transcribe files or a microphone; write text, JSON with word times, and subtitles",
-    "evaluate": "score a checkpoint on recordings with text: word and character errors, speed",
-    "compare": "train each memory with several seeds on the same budget and compare, with intervals",
-    "demo": "transcribe one recording with the shipped checkpoint and show all that can be seen of it",
-    "fit": "train from a config, such as: fit --config conformer_ntm_generated",
-    "validate": "score a checkpoint on the validation data of a config",
-    "test": "score a checkpoint on the test data of a config",
-    "predict": "write the transcripts of the test data of a config",
-    "average": "average the weights of several checkpoints of one run",
-    "convert": "turn a data set of another layout into a manifest",
-}
 PROGRAM = Program(
-    "mnemic-transcribe",
-    "Train, evaluate and run speech recognisers with memory.",
-    COMMANDS,
-    "mnemic_transcribe.commands",
+    name="mnemic-transcribe",
+    description="Train, evaluate and run speech recognisers with memory.",
+    commands={
+        "run": "transcribe files or a microphone; write text, JSON with word times, and subtitles",
+        "evaluate": "score a checkpoint on recordings with text: word and character errors, speed",
+        "compare": "train each memory with several seeds on the same budget and compare, with intervals",
+        "demo": "transcribe one recording with the shipped checkpoint and show all that can be seen of it",
+        "fit": "train from a config, such as: fit --config conformer_ntm_generated",
+        "validate": "score a checkpoint on the validation data of a config",
+        "test": "score a checkpoint on the test data of a config",
+        "predict": "write the transcripts of the test data of a config",
+        "average": "average the weights of several checkpoints of one run",
+        "convert": "turn a data set of another layout into a manifest",
+    },
+    package="mnemic_transcribe.commands",
 )
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command.
-
-    Args:
-        argv: command and its arguments; None: those of the process.
-    """
-    PROGRAM.main(argv)
-
-
-if __name__ == "__main__":
-    main()
+main = PROGRAM.main

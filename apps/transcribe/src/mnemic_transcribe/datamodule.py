@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from mnemic_kit.resume import reloading_trainer
 from mnemic_speech.text import TextStyle, Tokenizer
 from mnemic_transcribe.augmentation import Augmentation
 from mnemic_transcribe.batching import Clip, SpeechBatch, SpeechBatches, SpeechLoader
@@ -116,9 +117,7 @@ class SpeechData(pl.LightningDataModule):
 
     def train_dataloader(self) -> SpeechLoader:
         """Return the batches of the present epoch."""
-        trainer: Any = self.trainer
-        if trainer is None or trainer.reload_dataloaders_every_n_epochs != 1:
-            raise ValueError("batches change with the epoch: the trainer needs reload_dataloaders_every_n_epochs=1")
+        trainer = reloading_trainer(self, "batches change with the epoch")
         epoch = trainer.current_epoch
         batches = self._batches(self.clips("train"), (self.seed, epoch), self.augmentation)
         return SpeechLoader(

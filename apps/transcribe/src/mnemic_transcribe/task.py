@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core import MemoryState
 from mnemic_kit.atomic_files import atomic_write
-from mnemic_kit.provenance import provenance
+from mnemic_kit.provenance import training_provenance
 from mnemic_kit.resume import seed_step
 from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer, load_recognizer, recognizer_header
@@ -168,22 +168,13 @@ class TranscriptionTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what ``load_recognizer`` needs, as plain data."""
-        metrics = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key.startswith("val/")}
         checkpoint["mnemic"] = recognizer_header(
             self.model,
             self.features,
             self.normalizer,
             self.tokenizer,
             self.settings.to_dict(),
-            provenance(
-                "mnemic-transcribe",
-                Path(__file__).parent,
-                seed=self.seed,
-                data=self._data.description,
-                step=self.global_step,
-                epoch=self.current_epoch,
-                metrics=metrics,
-            ),
+            training_provenance(self, "mnemic-transcribe", Path(__file__).parent, self.seed),
         )
 
     def _hear(self, batch: SpeechBatch) -> tuple[Float[Tensor, "batch frame mel"], Int[Tensor, " batch"]]:

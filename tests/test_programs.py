@@ -1,0 +1,69 @@
+"""What all programs do alike: they explain themselves at once, and what ends them early is one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnemic_algorithms.cli import PROGRAM as ALGORITHMS
+from mnemic_kit.cli import Program
+from mnemic_lm.cli import PROGRAM as LM
+from mnemic_track.cli import PROGRAM as TRACK
+from mnemic_transcribe.cli import PROGRAM as TRANSCRIBE
+
+PROGRAMS = {program.name: program for program in (TRACK, LM, ALGORITHMS, TRANSCRIBE)}
+CONFIGS = sorted(Path(__file__).parents[1].glob("apps/*/src/*/configs/*.yaml"))
+
+
+@pytest.fixture(params=PROGRAMS)
+def program(request: pytest.FixtureRequest) -> Program:
+    return PROGRAMS[request.param]
+
+
+def test_help_lists_every_command_without_importing_torch(program: Program) -> None:
+    lines = ["import sys", f"from {program.package.split('.')[0]} import cli", "try: cli.main(['--help'])"]
+    code = "\n".join([*lines, "except SystemExit: print('torch' in sys.modules)"])
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.endswith("False\n")
+    assert all(f"  {name} " in shown for name in program.commands)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), [(name, command) for name, program in PROGRAMS.items() for command in program.commands]
+)
+def test_every_command_has_help(name: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_request:
+        PROGRAMS[name].main([command, "--help"])
+    assert exit_request.value.code == 0
+    assert "usage" in capsys.readouterr().out.lower()
+
+
+def test_interruption_is_one_line_and_exit_code_130(
+    program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Program, "run", interrupt)
+    with pytest.raises(SystemExit) as exit_request:
+        program.main(["fit"])
+    assert exit_request.value.code == 130
+    assert capsys.readouterr().err == f"{program.name}: interrupted\n"
+
+
+def test_a_defect_of_the_program_keeps_its_traceback(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("defect")
+
+    monkeypatch.setattr(Program, "run", fail)
+    with pytest.raises(KeyError):
+        program.main(["fit"])
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_is_short_and_begins_with_what_it_is_for_and_its_command(path: Path) -> None:
+    first, second, *others = path.read_text().splitlines()
+    assert first.startswith("# ")
+    assert f"mnemic-{path.parents[3].name} fit --config {path.stem}" in second
+    assert len(others) <= 38
