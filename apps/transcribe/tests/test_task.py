@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor
 from torch.testing import assert_close
 
 from mnemic_speech.conformer import ConformerConfig
@@ -68,6 +69,29 @@ def test_one_branch_alone_trains_and_is_scored(tmp_path: Path, weight: float, de
     found = run.validate(made, data(), verbose=False)[0]
     assert {"val/wer", "val/loss"} <= found.keys()
     assert ("val/acc" in found) == (weight < 1)
+
+
+def test_a_step_whose_gradient_is_no_number_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    class Spoilt(Callback):
+        """Puts NaN into a gradient of the second step."""
+
+        def __init__(self) -> None:
+            self.weights: list[dict[str, Tensor]] = []
+
+        def on_train_batch_start(self, trainer: Trainer, module: TranscriptionTask, *_: object) -> None:
+            self.weights.append({name: value.clone() for name, value in module.model.named_parameters()})
+
+        def on_after_backward(self, trainer: Trainer, module: TranscriptionTask) -> None:
+            if trainer.global_step == 1:
+                module.model.ctc.bias.grad[0] = torch.nan
+
+    spoilt = Spoilt()
+    run = trainer(tmp_path, max_steps=4, limit_val_batches=0, callbacks=[spoilt], gradient_clip_val=1.0)
+    with pytest.warns(UserWarning, match="gradient of step 1 is not finite"):
+        run.fit(task(), data(batch_seconds=1.0))
+    first, second, third, fourth = ([value.sum() for value in weights.values()] for weights in spoilt.weights)
+    assert first != second == third != fourth
+    assert torch.stack(fourth).isfinite().all()
 
 
 def test_fit_validates_and_its_checkpoint_is_a_recogniser(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR, MultiStepLR
 
+from mnemic_core.model_file import KEY
 from mnemic_kit.provenance import training_provenance
 from mnemic_kit.resume import seed_step
 from mnemic_track.metrics import SequenceResult, evaluate_sequences
@@ -20,7 +21,7 @@ from mnemic_track.tables import scores_table
 from mnemic_vision.backbone import load_backbone
 from mnemic_vision.draw import draw_tracks
 from mnemic_vision.memotr import ClipBatch, ClipCriterion, Memotr, MemotrConfig, Tracker, clip_loss, import_detector
-from mnemic_vision.memotr.checkpoint import FORMAT_VERSION, KIND, TrackerSettings, load_weights
+from mnemic_vision.memotr.checkpoint import FORMAT, TrackerSettings, load_weights
 from mnemic_vision.memotr.data import Sequence
 
 
@@ -166,13 +167,11 @@ class TrackingTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `mnemic_vision.memotr.checkpoint.load_model` needs, as plain data."""
-        checkpoint["mnemic"] = {
-            "kind": KIND,
-            "format_version": FORMAT_VERSION,
-            "config": asdict(self.model.config),
-            "settings": asdict(self.settings),
-            "provenance": training_provenance(self, "mnemic-track", Path(__file__).parent, self.seed),
-        }
+        checkpoint[KEY] = FORMAT.header(
+            config=asdict(self.model.config),
+            settings=asdict(self.settings),
+            provenance=training_provenance(self, "mnemic-track", Path(__file__).parent, self.seed),
+        )
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         rates = {"backbone": self.lr_backbone, "reference_points": self.lr_points, "sampling_offsets": self.lr_points}

@@ -8,13 +8,16 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from jaxtyping import Float, Int
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Adam
+from torch.nn.utils import get_total_norm
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core import MemoryState
+from mnemic_core.model_file import KEY
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.provenance import training_provenance
 from mnemic_kit.resume import seed_step
@@ -118,6 +121,13 @@ class TranscriptionTask(pl.LightningModule):
         self.log("step", float(self.global_step), batch_size=len(batch))
         return losses.total
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Leave out a step whose gradient is infinite or no number, as ESPnet does: one such step would end it all."""
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        if not bool(get_total_norm(gradients).isfinite()):
+            rank_zero_warn(f"the gradient of step {self.global_step} is not finite: the step is left out")
+            optimizer.zero_grad()
+
     def validation_step(self, batch: SpeechBatch, batch_idx: int) -> None:
         """Compute the losses of a batch and write down what was said."""
         state = self._score(batch, "val")
@@ -168,7 +178,7 @@ class TranscriptionTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what ``load_recognizer`` needs, as plain data."""
-        checkpoint["mnemic"] = recognizer_header(
+        checkpoint[KEY] = recognizer_header(
             self.model,
             self.features,
             self.normalizer,

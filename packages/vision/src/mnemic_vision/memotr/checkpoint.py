@@ -13,9 +13,7 @@ from mnemic_vision.memotr.inference import Thresholds, Tracker
 from mnemic_vision.memotr.model import Memotr
 from mnemic_vision.memotr.weights import load_exactly
 
-FORMAT_VERSION = 1
-KIND = "memotr"
-FORMAT = ModelFormat(KIND, FORMAT_VERSION, title="MeMOTR", makers="fit or save_model", package="mnemic-vision")
+FORMAT = ModelFormat("memotr", 1, title="MeMOTR", makers="fit or save_model", package="mnemic-vision")
 
 
 @dataclass(frozen=True)
