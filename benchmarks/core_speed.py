@@ -8,7 +8,6 @@ replay is read from ``replay_memory.json``, which ``replay_memory.py --write`` m
 
 import argparse
 import json
-import os
 import platform
 import shutil
 import statistics
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common.report import machine
 from references import core as plain
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -294,19 +294,6 @@ def table(lines: list[dict[str, Any]]) -> str:
         ends = f"{line['ratio']:.2f} | {line['target']} | {'yes' if line['reached'] else 'no'}"
         rows.append(f"| {line['what']} | {ours} | {line['reference']} | {reference} | {ends} |")
     return "\n".join(rows)
-
-
-def machine(device: str) -> dict[str, Any]:
-    """Return what was measured on."""
-    return {
-        "processor": platform.machine(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if device != "cpu" else "not run on GPU",
-        "load": os.getloadavg(),
-        "allocator": {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")},
-    }
 
 
 def main() -> None:

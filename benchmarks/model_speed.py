@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 import torchvision
+from common.report import machine
 from torch import Tensor
 
 from mnemic_vision.memotr import ClipBatch, ClipCriterion, Memotr, MemotrConfig, Target, TrackState, clip_loss
@@ -155,14 +156,7 @@ def main() -> None:
         "config": vars(options) | {"padded": padded(tuple(options.size)), "live_tracks": LIVE_TRACKS},
         "results": results,
         "peak_resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "machine": {
-            "processor": platform.machine(),
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            "cores": os.cpu_count(),
-            "gpu": torch.cuda.get_device_name() if options.device != "cpu" else "not run on GPU",
-            "load": os.getloadavg(),
-            "allocator": {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")},
-        },
+        "machine": machine(options.device),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
     print(json.dumps(document, indent=2))

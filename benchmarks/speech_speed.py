@@ -8,8 +8,6 @@ bursts of noise with pauses, at which a stream cuts. How fast the memory alone i
 """
 
 import argparse
-import json
-import os
 import platform
 import statistics
 import time
@@ -17,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common.report import machine, publish, resident_bytes
 from torch import Tensor
-from tracker_stream import resident_bytes
 
 from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer, load_recognizer
@@ -120,25 +118,15 @@ def main() -> None:
             }
     torch.set_num_threads(arguments.threads[0])
     shipped = Transcriber(found["shipped"], TranscriptionSettings(decoding="ctc"))
-    cuda = torch.cuda.get_device_name(arguments.device) if arguments.device != "cpu" else None
     report = {
         "benchmark": "speech_speed",
-        "machine": {
-            "processor": platform.machine(),
-            "system": platform.system(),
-            "cores": os.cpu_count(),
-            "gpu": cuda,
-        },
+        "machine": machine(arguments.device),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "batch": {"utterances": BATCH, "seconds_each": UTTERANCE_SECONDS},
         "results": results,
         "long_stream": long_stream(shipped, arguments.hours),
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if arguments.write:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(text + "\n")
+    publish(report, RESULT if arguments.write else None)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ that tracks are born and die all the time: what could grow is what is kept from 
 """
 
 import argparse
-import json
-import os
 import platform
 import statistics
 import time
@@ -17,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from common.report import machine, publish, resident_bytes
 
 from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds, Tracker
 
@@ -52,12 +51,6 @@ def restless_tracker(memory: str) -> Tracker:
         for head in model.class_heads:
             torch.nn.init.zeros_(head.bias)
     return Tracker(model, THRESHOLDS, short_side=SIDE, long_side=SIDE)
-
-
-def resident_bytes() -> int:
-    """Return what the process holds in memory now (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def measure(memory: str, frames: int) -> dict[str, Any]:
@@ -101,21 +94,12 @@ def main() -> None:
     torch.set_num_threads(1)
     report = {
         "benchmark": "tracker_stream",
-        "machine": {
-            "processor": platform.machine(),
-            "system": platform.system(),
-            "cores": os.cpu_count(),
-            "threads": 1,
-        },
+        "machine": machine("cpu"),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "config": asdict(CONFIG) | {"frame": [SIDE, SIDE]},
         "results": {memory: measure(memory, arguments.frames) for memory in ("exponential", "window", "none")},
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if arguments.write:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(text + "\n")
+    publish(report, RESULT if arguments.write else None)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
+
+from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds
+from mnemic_vision.memotr.checkpoint import TrackerSettings, save_model
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    import torch
-
-    from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds
-    from mnemic_vision.memotr.checkpoint import TrackerSettings, save_model
-
     torch.manual_seed(0)
     config = MemotrConfig(
         dim=32,

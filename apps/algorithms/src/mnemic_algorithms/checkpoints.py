@@ -5,6 +5,7 @@ from typing import Any
 
 from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
 from mnemic_core.loading import read_checkpoint
+from mnemic_core.model_file import KEY
 from mnemic_core.tasks import create_task
 
 KIND, FORMAT_VERSION = "algorithms", 1
@@ -21,7 +22,7 @@ def load_model(path: str | Path) -> tuple[AlgorithmModel, dict[str, Any]]:
         ValueError: if it is truncated, of another program or of another version.
     """
     checkpoint = read_checkpoint(path)
-    facts = checkpoint.get("mnemic", {})
+    facts = checkpoint.get(KEY, {})
     if (facts.get("kind"), facts.get("format_version")) != (KIND, FORMAT_VERSION):
         raise ValueError(f"{path} is no checkpoint of mnemic-algorithms in format {FORMAT_VERSION}; make one with fit")
     model = AlgorithmModel(MachineConfig(**facts["config"]), create_task(facts["task"]))

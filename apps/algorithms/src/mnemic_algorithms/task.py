@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LinearLR
 from mnemic_algorithms.checkpoints import FORMAT_VERSION, KIND
 from mnemic_algorithms.datamodule import AlgorithmData
 from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
+from mnemic_core.model_file import KEY
 from mnemic_core.tasks import TaskBatch, create_task, task_loss
 from mnemic_kit.provenance import training_provenance
 from mnemic_kit.resume import seed_step
@@ -74,7 +75,7 @@ class AlgorithmTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `mnemic_algorithms.checkpoints.load_model` needs, as plain data."""
-        checkpoint["mnemic"] = {
+        checkpoint[KEY] = {
             "kind": KIND,
             "format_version": FORMAT_VERSION,
             "task": self.model.task.name,

@@ -6,6 +6,7 @@ from typing import Any
 
 from mnemic_core import TransformerConfig
 from mnemic_core.loading import read_checkpoint
+from mnemic_core.model_file import KEY
 from mnemic_kit.devices import Device, find_device
 from mnemic_lm.model import LanguageModel, ProductKeyConfig, memory_size
 from mnemic_lm.tokens import Codec, restore_codec
@@ -38,7 +39,7 @@ def load_checkpoint(path: Path, device: Device = "auto") -> Checkpoint:
         ValueError: if it is damaged, of another program or of another version.
     """
     content = read_checkpoint(path)
-    found = content.get("mnemic", {})
+    found = content.get(KEY, {})
     if (found.get("kind"), found.get("format_version")) != (KIND, FORMAT_VERSION):
         raise ValueError(
             f"{path} is no checkpoint of mnemic-lm in format {FORMAT_VERSION}: train one with mnemic-lm fit"

@@ -13,6 +13,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core import MemoryState, TransformerConfig
+from mnemic_core.model_file import KEY
 from mnemic_core.training import replay_backward, run_segments
 from mnemic_kit.provenance import training_provenance
 from mnemic_kit.resume import seed_step
@@ -143,7 +144,7 @@ class LanguageTask(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the memory of the streams, and what ``checkpoints.load_checkpoint`` needs, as plain data."""
         product_keys = self.model.product_keys
-        checkpoint["mnemic"] = {
+        checkpoint[KEY] = {
             "kind": KIND,
             "format_version": FORMAT_VERSION,
             "transformer": asdict(self.model.config),
@@ -154,11 +155,11 @@ class LanguageTask(pl.LightningModule):
             "provenance": training_provenance(self, "mnemic-lm", Path(__file__).parent, self.seed),
         }
         if self._carried is not None:
-            checkpoint["mnemic"]["streams"] = self._carried.to_dict()
+            checkpoint[KEY]["streams"] = self._carried.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the memory of the streams."""
-        self._saved = checkpoint["mnemic"].get("streams")
+        self._saved = checkpoint[KEY].get("streams")
 
     def _before(self, batch: SegmentBatch) -> MemoryState:
         """Return what the step before left, or the run that this one goes on from."""

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from mnemic_core.loading import read_checkpoint
+from mnemic_core.model_file import KEY
 from mnemic_kit.atomic_files import atomic_write
 
 
@@ -77,27 +78,25 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
                 sums[name] = sums.get(name, 0) + value.double()
     weights = newest["state_dict"]
     mean = {name: (total / len(paths)).to(weights[name].dtype) for name, total in sums.items()}
-    facts = newest["mnemic"]
+    facts = newest[KEY]
     made = {**facts["provenance"], "averaged_steps": sorted(steps)}
-    content = {**newest, "state_dict": {**weights, **mean}, "mnemic": {**facts, "provenance": made}}
+    content = {**newest, "state_dict": {**weights, **mean}, KEY: {**facts, "provenance": made}}
     with atomic_write(out, "wb") as file:
         torch.save(content, file)
 
 
 def _read(path: Path) -> dict[str, Any]:
     content = read_checkpoint(path)
-    if not {"state_dict", "mnemic"} <= content.keys():
+    if not {"state_dict", KEY} <= content.keys():
         raise ValueError(f"{path} is no checkpoint of mnemic-transcribe fit")
     return content
 
 
 def _step(content: dict[str, Any]) -> int:
-    return int(content["mnemic"]["provenance"]["step"])
+    return int(content[KEY]["provenance"]["step"])
 
 
 def _like(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Tell whether two checkpoints have weights of the same sizes and were made for the same tokens and features."""
-    same = all(
-        one["mnemic"].get(key) == other["mnemic"].get(key) for key in ("kind", "config", "features", "tokenizer")
-    )
+    same = all(one[KEY].get(key) == other[KEY].get(key) for key in ("kind", "config", "features", "tokenizer"))
     return same and all(value.shape == other["state_dict"][name].shape for name, value in one["state_dict"].items())
