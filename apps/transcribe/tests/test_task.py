@@ -175,6 +175,18 @@ def test_training_starts_from_another_checkpoint_with_its_statistics(tmp_path: P
     assert_close(dict(second.model.named_parameters()), dict(first.model.named_parameters()), atol=0.0, rtol=0.0)
 
 
+def test_the_encoder_alone_serves_a_network_with_another_memory(tmp_path: Path) -> None:
+    first, run = task(memory="none"), trainer(tmp_path, max_steps=1)
+    run.fit(first, data())
+    run.save_checkpoint(tmp_path / "first.ckpt")
+    second = task(init_checkpoint=tmp_path / "first.ckpt", init_parts=["encoder"])
+    assert_close(dict(second.model.encoder.named_parameters()), dict(first.model.encoder.named_parameters()))
+    assert_close(second.normalizer.mean, first.normalizer.mean)
+    assert not torch.equal(second.model.ctc.weight, first.model.ctc.weight)
+    with pytest.raises(ValueError, match=r"the memory of .*first.ckpt does not fit"):
+        task(init_checkpoint=tmp_path / "first.ckpt")
+
+
 def test_predictions_are_a_line_for_each_utterance(tmp_path: Path) -> None:
     trainer(tmp_path).predict(task(), data(), return_predictions=False)
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]

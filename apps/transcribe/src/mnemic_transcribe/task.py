@@ -1,16 +1,17 @@
 """Training and validation of a Conformer with memory as a LightningModule."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
 from jaxtyping import Float, Int
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
@@ -33,6 +34,9 @@ from mnemic_transcribe.datamodule import SpeechData
 from mnemic_transcribe.schedule import warmup_share
 from mnemic_transcribe.scoring import Heard, error_rates, gather
 
+Part = Literal["encoder", "memory", "ctc", "decoder"]
+PARTS: tuple[Part, ...] = ("encoder", "memory", "ctc", "decoder")
+
 _MULTIPLE = 32  # frames are padded to a multiple of it: few shapes, which a CPU runs a quarter faster
 _STATISTICS = 2000  # utterances from which the mean of the features is computed
 
@@ -52,7 +56,9 @@ class TranscriptionTask(pl.LightningModule):
         warmup_steps: optimiser steps over which it rises to that.
         has_end: let it fall to 0 until ``trainer.max_steps``, for short runs; else with the root of the step.
         weight_decay: of Adam, added to the gradient.
-        init_checkpoint: one of our checkpoints to start from, for another training set.
+        init_checkpoint: one of our checkpoints to start from, for another training set or another memory.
+        init_parts: what is taken from it; the encoder alone, say, where the memory is to be another one: CTC and
+            decoder have learned to read what their own memory puts out.
         seed: of the noise in training steps; the command line sets it to ``seed_everything``.
     """
 
@@ -69,6 +75,7 @@ class TranscriptionTask(pl.LightningModule):
         has_end: bool = False,
         weight_decay: float = 1e-6,
         init_checkpoint: Path | None = None,
+        init_parts: Sequence[Part] = PARTS,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -90,7 +97,7 @@ class TranscriptionTask(pl.LightningModule):
         self._heard: list[Heard] = []
         self._needs_statistics = normalizer == "global"
         if init_checkpoint is not None:
-            self._start_from(init_checkpoint)
+            self._start_from(init_checkpoint, init_parts)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the statistics of the features that the checkpoint brings."""
@@ -230,12 +237,14 @@ class TranscriptionTask(pl.LightningModule):
         rates = error_rates(self._all_heard())
         self.log_dict({f"{split}/{name}": value for name, value in rates.items()}, rank_zero_only=False)
 
-    def _start_from(self, path: Path) -> None:
-        """Take over the weights of another recogniser for the same tokens, and the statistics of its features."""
+    def _start_from(self, path: Path, parts: Sequence[Part]) -> None:
+        """Take over parts of another recogniser for the same tokens, and the statistics of its features."""
         given = load_recognizer(path)
         if given.tokenizer.state() != self.tokenizer.state() or given.features.config != self.features.config:
             raise ValueError(f"{path} has other tokens or features than this config: use its data.vocabulary")
-        load_exactly(self.model, given.model.state_dict(), str(path))
+        for part in parts:
+            own, others = (getattr(model, part) or nn.Module() for model in (self.model, given.model))
+            load_exactly(own, others.state_dict(), f"the {part} of {path}")
         self.normalizer.load_state_dict(given.normalizer.state_dict())
         self._needs_statistics = False
 

@@ -1,7 +1,7 @@
 """``mnemic-transcribe compare``: what is the memory worth? Every memory, several seeds, one budget."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.devices import Device, find_device
 from mnemic_kit.parse import call, join_lists
 from mnemic_kit.training import find_config
-from mnemic_speech.conformer_ntm.checkpoint import load_recognizer
+from mnemic_speech.conformer_ntm.checkpoint import Recognizer, load_recognizer
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.conformer_ntm.recognition import Decoding, TranscriptionSettings
 from mnemic_speech.metrics import ErrorCounts
@@ -114,27 +114,49 @@ def run_once(
         device: where to test.
     """
     result = folder / "errors.json"
-    stored = json.loads(result.read_text()) if result.exists() else {}
     wanted = [
         _name(data, noise, decoding)
         for data in ["validation", *map(_label, tests)]
         for noise in noises
         for decoding in decodings
     ]
+    stored = _stored(result)
     if not stored.keys() >= set(wanted):
         here = [*arguments, f"--trainer.default_root_dir={folder}", "--resume"]
         validation = train.main("fit", here).datamodule.clips("val")
         recognizer = load_recognizer(folder / "checkpoints" / "last.ckpt").to(find_device(device))
-        settings = TranscriptionSettings.of(recognizer)
-        for data, clips in _test_sets(validation, tests, settings):
-            for noise in noises:
-                for decoding in decodings:
-                    name = _name(data, noise, decoding)
-                    if name not in stored:
-                        transcriber = Transcriber(recognizer, replace(settings, decoding=decoding))
-                        stored[name] = _errors(transcriber, clips, noise, f"{folder.name}: {name}")
-                        _store(stored, result)
-    return {name: [ErrorCounts(**counts) for counts in stored[name]] for name in wanted}
+        sets = _test_sets(validation, tests, TranscriptionSettings.of(recognizer))
+        stored = test_once(recognizer, sets, decodings, noises, result)
+    return {name: stored[name] for name in wanted}
+
+
+def test_once(
+    recognizer: Recognizer,
+    sets: Iterable[tuple[str, list[Clip]]],
+    decodings: Sequence[Decoding],
+    noises: Sequence[Noise | None],
+    result: Path,
+) -> Errors:
+    """Test one network in each way that the file of results lacks; return the errors by condition.
+
+    Args:
+        recognizer: the network.
+        sets: names and utterances of the test data.
+        decodings: ways of decoding.
+        noises: what is added to the test data, None for nothing.
+        result: file that takes what was found, and holds what an earlier call found.
+    """
+    stored, settings = _stored(result), TranscriptionSettings.of(recognizer)
+    for data, clips in sets:
+        for noise in noises:
+            for decoding in decodings:
+                name = _name(data, noise, decoding)
+                if name not in stored:
+                    transcriber = Transcriber(recognizer, replace(settings, decoding=decoding))
+                    stored[name] = _errors(transcriber, clips, noise, f"{result.parent.name}: {name}")
+                    with atomic_write(result) as file:
+                        json.dump({each: list(map(asdict, errors)) for each, errors in stored.items()}, file)
+    return stored
 
 
 def tabulate(found: Mapping[str, Mapping[int, Errors]]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -183,17 +205,17 @@ def _check_names(tests: Sequence[str]) -> None:
         raise ValueError(f"test data need names of their own, got {', '.join(names)}: rename a file or split")
 
 
-def _errors(transcriber: Transcriber, clips: list[Clip], noise: Noise | None, title: str) -> list[dict[str, int]]:
+def _errors(transcriber: Transcriber, clips: list[Clip], noise: Noise | None, title: str) -> list[ErrorCounts]:
     with audio_progress(title, sum(clip.seconds for clip in clips), Console(stderr=True)) as advance:
         evaluation = evaluate_clips(transcriber, clips, segmentation="never", noise=noise, advance=advance)
     if evaluation.problems:
         raise ValueError(f"a comparison needs all utterances: {evaluation.problems[0]}")
-    return [asdict(counts) for counts in evaluation.word_errors]
+    return evaluation.word_errors
 
 
-def _store(stored: Mapping[str, Any], path: Path) -> None:
-    with atomic_write(path) as file:
-        json.dump(stored, file)
+def _stored(result: Path) -> Errors:
+    found = json.loads(result.read_text()) if result.exists() else {}
+    return {name: [ErrorCounts(**counts) for counts in errors] for name, errors in found.items()}
 
 
 def _name(data: str, noise: Noise | None, decoding: Decoding) -> str:

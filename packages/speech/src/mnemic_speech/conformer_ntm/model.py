@@ -185,8 +185,19 @@ class ConformerNtm(nn.Module):
             token_lengths: tokens of each utterance.
             state: what earlier utterances of the same recordings left in the memory; None: a fresh memory.
         """
-        encoded = self.encode(features, lengths, state)
-        ctc = attention = accuracy = torch.zeros((), device=features.device)
+        return self.score(self.encode(features, lengths, state), tokens, token_lengths)
+
+    def score(
+        self, encoded: Encoded, tokens: Int[Tensor, "batch token"], token_lengths: Int[Tensor, " batch"]
+    ) -> Losses:
+        """Return the losses of utterances that are encoded already, as by an encoder that is not trained.
+
+        Args:
+            encoded: what `encode` returned, or frames of it with another memory.
+            tokens: the text, without start and end; anything beyond its length.
+            token_lengths: tokens of each utterance.
+        """
+        ctc = attention = accuracy = torch.zeros((), device=encoded.hidden.device)
         if self.ctc is not None:
             ctc = ctc_loss(self.ctc_log_probs(encoded.hidden), encoded.lengths, tokens, token_lengths)
         if self.decoder is not None:

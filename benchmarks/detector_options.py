@@ -1,19 +1,18 @@
 """What two-stage queries and denoising are worth: one detector each, on single frames, with all else equal.
 
-``python benchmarks/training/detector_options.py [--epochs 4] [--seeds 0] [--out runs/detector_options] [--write]``
+``python benchmarks/detector_options.py [--epochs 4] [--seeds 0] [--out runs/detector_options] [--write]``
 trains the detector stage of ``make train-demo`` with both options, without one of them and without both. It prints the
 average precision (IoU 0.5) of the detect queries on the frames of the validation clip, and with two-stage queries that
 of the dense head after non-maximum suppression. About 15 minutes a run on one slow core; a killed run goes on.
 """
 
 import argparse
-import json
-import os
 import platform
 from pathlib import Path
 from typing import Any
 
 import torch
+from common.report import machine, publish
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 from torchvision.ops import batched_nms, box_convert
@@ -25,7 +24,7 @@ from mnemic_vision.memotr import Memotr
 from mnemic_vision.memotr.checkpoint import load_model
 from mnemic_vision.memotr.data import MotSequences
 
-RESULT = Path(__file__).parents[1] / "results" / "detector_options.json"
+RESULT = Path(__file__).parent / "results" / "detector_options.json"
 VARIANTS: dict[str, dict[str, Any]] = {
     "both": {},
     "without denoising": {"denoising_groups": 0},
@@ -113,12 +112,10 @@ def main() -> None:
         "benchmark": "detector_options",
         "config": {name: str(value) for name, value in vars(options).items()},
         "average_precision_50": results,
-        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), "cores": os.cpu_count()},
+        "machine": machine("cpu"),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
-    print(json.dumps(document, indent=2))
-    if options.write:
-        RESULT.write_text(json.dumps(document, indent=2) + "\n")
+    publish(document, RESULT if options.write else None)
 
 
 if __name__ == "__main__":
