@@ -77,15 +77,16 @@ class Moves:
     """
 
     def __init__(self, sources: Tensor, shape: torch.Size, like: Tensor) -> None:
-        self.sources = sources.expand(*shape[:2], -1)
+        self.sources = sources
         self.before, self.after = like.new_empty(shape), like.new_empty(shape)
         self.flat_before, self.flat_after = (each.view(-1, 1, shape[2]) for each in (self.before, self.after))
-        self.moved = like.new_empty(self.sources.shape)
-        self.flat_moved = self.moved.view(len(self.flat_after), -1, shape[2])
+        self.rows = self.before.view(-1, shape[2])
+        self.moved = like.new_empty(len(self.rows), len(sources))
+        self.flat_moved = self.moved.view(len(self.rows), -1, shape[2])
 
     def shift(self, shift: Tensor) -> Tensor:
         """Return what is in ``before`` shifted; it stays until the next call."""
-        torch.gather(self.before, -1, self.sources, out=self.moved)
+        torch.index_select(self.rows, 1, self.sources, out=self.moved)  # a third of the time of gather
         torch.bmm(shift, self.flat_moved, out=self.flat_after)
         return self.after
 
@@ -201,7 +202,7 @@ class TuringRun:
         self.last[group] = here.weights
         if self.layout.groups[group]:
             torch.bmm(here.reading, self.turned[version], out=here.reads)
-        change = torch.addcmul(here.add, memory, here.erase, value=-1)
+        change = torch.sub(here.add, memory * here.erase)  # addcmul is slow where one value serves a whole row
         torch.addcmul(memory, writing, change, out=self.versions[version + 1])
 
     def _address(self, group: int, here: GroupTrace, memory: Tensor) -> None:
@@ -213,7 +214,7 @@ class TuringRun:
             moves = self.moves[group]
             torch.softmax(here.raw_shift, -1, out=here.shift)
             torch.lerp(self.last[group], here.content, here.gate, out=moves.before)
-            torch.softmax(torch.xlogy(here.sharpening, moves.shift(here.flat_shift)), -1, out=here.weights)
+            torch.softmax(moves.shift(here.flat_shift).log_().mul_(here.sharpening), -1, out=here.weights)
 
 
 def cut_time(stacked: Tensor, layout: HeadLayout) -> Views:

@@ -72,27 +72,32 @@ def uniform_scan(
     slots, added = memory.shape[1], layout.write_heads * layout.width
     wide, gates, *_ = layout.sizes
     used = [slice(wide - added, wide), slice(wide + gates - added, wide + gates)]  # what is added, what is erased
-    turn = torch.cat([recurrent[rows] for rows in used]).t()
-    start = mean = memory.mean(1)
+    # A step is little but the start of its kernels, so there are few: what is carried is the sum of the slots instead
+    # of their mean, and one tanh serves both gates, as sigmoid(2 x) = (1 + tanh(x)) / 2.
+    halve = torch.tensor([1.0, 0.5], device=drive.device).to(drive.dtype).repeat_interleave(added)
+    turn = torch.cat([recurrent[rows] for rows in used]).t() * (halve / slots)
+    drives = (torch.cat([drive[..., rows] for rows in used], -1) * halve).unbind(0)
+    start = memory.sum(1)
+    total, reads, unchanged = start, reads.flatten(1) * slots, drive.new_full((), 1 - 0.5 / slots)
     outputs, keeps = [], []
     with full_precision(drive.device):
-        for time, driven in enumerate(torch.cat([drive[..., rows] for rows in used], -1).unbind(0)):
-            raw = torch.addmm(driven, reads.flatten(1), turn)
-            add = raw[:, :added].tanh().view(-1, layout.write_heads, layout.width)
-            erase = raw[:, added:].sigmoid().view_as(add) / slots
-            if active is not None:
-                live = active[time, :, None, None]
-                add, erase = add * live, erase * live
+        for time, driven in enumerate(drives):
+            raw = torch.addmm(driven, reads, turn).tanh_().view(len(total), 2, layout.write_heads, layout.width)
+            add, keep = raw[:, 0], torch.sub(unchanged, raw[:, 1], alpha=0.5 / slots)
+            live = None if active is None else active[time, :, None]
+            if live is not None:
+                add, keep = add * live[..., None], keep.where(live[..., None], 1.0)
             found = []
-            for write, num_reads in enumerate(layout.groups):
-                found.append(mean[:, None].expand(-1, num_reads, -1))
-                mean = torch.addcmul(mean, mean, erase[:, write], value=-1).add(add[:, write], alpha=1 / slots)
+            for num_reads, added_here, kept_here in zip(layout.groups, add.unbind(1), keep.unbind(1), strict=True):
+                found += [total] * num_reads
+                total = torch.addcmul(added_here, total, kept_here)
             new = torch.cat(found, 1)
-            reads = new if active is None else torch.where(active[time, :, None, None], new, reads)
+            reads = new if live is None else new.where(live, reads)
             outputs.append(reads)
-            keeps.append(1 - erase)
+            keeps.append(keep)
         kept = torch.cat(keeps, 1).prod(1)
-        return torch.stack(outputs), torch.addcmul((mean - start * kept)[:, None], memory, kept[:, None])
+        read = torch.stack(outputs).unflatten(-1, (-1, layout.width)) / slots
+        return read, torch.addcmul(((total - start * kept) / slots)[:, None], memory, kept[:, None])
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:
