@@ -33,7 +33,8 @@ Times, memory and recall distance: `mnemic-algorithms bench`, on
 {facts}.
 Growth is the end of the stream over its beginning. Recall is how many tokens back a changed token still changes an
 output, with random weights: what the structure lets through. Copy and associative recall: seeds that solved the task
-over segments ([proofs](proofs.md)). Bits per byte: `mnemic-lm compare` on tiny Shakespeare, mean of the seeds.
+over segments ([proofs](proofs.md)). Bits per byte: `mnemic-lm compare` on tiny Shakespeare, mean of two seeds after 400
+steps; [here](../apps/lm/README.md#what-was-measured) is how to read them.
 
 {measured}
 

@@ -58,7 +58,8 @@ def compare(
             common = [f"--config={config}", f"--seed_everything={seed}", *options, *arguments]
             table[memory].append(run_once(common, out / f"{memory}-{seed}"))
             with atomic_write(out / "comparison.json") as file:
-                json.dump({"config": config, "seeds": list(seeds), "scores": table}, file, indent=1)
+                facts = {"config": config, "seeds": list(seeds), "options": list(options), "scores": table}
+                json.dump(facts, file, indent=1)
     with atomic_write(out / "comparison.md") as file:
         file.write(markdown(table))
     plot_comparison(table, out / "comparison.png")
