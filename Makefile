@@ -46,8 +46,11 @@ test: $(READY)  ## fast tests, with every docstring and code block (minutes)
 test-slow: $(READY)  ## the proofs that take longer: learning, gradients, resume after a kill
 	$(BIN)/python -m pytest -q -m slow
 
+# What trains for hours is for those who ask for it by name.
+TRAININGS := $(addprefix benchmarks/,decoder_memory.py detector_options.py)
+
 bench: $(READY)  ## speed and memory against references; results in benchmarks/results
-	@set -e; for script in benchmarks/*.py; do echo "$$script"; $(MALLOC) $(BIN)/python $$script; done
+	@set -e; for script in $(filter-out $(TRAININGS),$(wildcard benchmarks/*.py)); do echo "$$script"; $(MALLOC) $(BIN)/python $$script; done
 	$(MALLOC) $(BIN)/mnemic-algorithms bench --out runs/bench
 
 docs: $(READY)  ## write the generated pages and run every code block of the documentation
