@@ -154,7 +154,9 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="file that takes the result")
     options = parser.parse_args()
     start = load_recognizer(options.encoder)
-    frames = encode_strings(start, options.data, Drawn(options.strings, max_digits=options.max_digits))
+    wanted = [network(options.out, memory, seed) for memory in options.memories for seed in options.seeds]
+    drawn = Drawn(options.strings, max_digits=options.max_digits)
+    frames = [] if all(file.exists() for file in wanted) else encode_strings(start, options.data, drawn)
     found: dict[str, dict[int, Errors]] = {memory: {} for memory in options.memories}
     for seed in options.seeds:
         for memory, of_seeds in found.items():

@@ -178,14 +178,13 @@ def learn_strings() -> Callable[..., dict[int, float]]:
         lr: float,
         max_length: int,
         test_lengths: Iterable[int],
-        min_length: int = 1,
         rows: int = 48,
     ) -> dict[int, float]:
         torch.manual_seed(seed)
         model = TaskModel(machine(task.input_size + 1), task)
 
         def loss(step: int) -> Tensor:
-            batch = task.sample(rows, int(torch.randint(min_length, max_length + 1, ())))
+            batch = task.sample(rows, int(torch.randint(1, max_length + 1, ())))
             return task_loss(model(batch.inputs), batch)
 
         optimise(model, loss, steps=steps, lr=lr)

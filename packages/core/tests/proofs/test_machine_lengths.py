@@ -13,8 +13,8 @@ from mnemic_core.tasks import DuplicateString, ReverseString, TaskModel, task_ac
 pytestmark = pytest.mark.slow
 SEEDS = (0, 1, 2)
 HIDDEN, LENGTHS = 64, (20, 50, 100, 200)
-STACK_STEPS, STACK_LENGTHS = 3000, (12, 20)
-SOLVED = 0.99
+STACK_STEPS = 4000
+SOLVED = 0.9  # from this accuracy on the study calls a task solved (arXiv:2207.02098)
 
 
 def controls(whole_transformer: type) -> dict[str, Callable]:
@@ -32,10 +32,9 @@ def by_length(results: list[dict[int, float]]) -> dict[str, list[float]]:
 def test_a_stack_reverses_strings_five_times_as_long_as_those_of_training(
     learn_strings: Callable, whole_transformer: type, record: Callable
 ) -> None:
-    shortest, longest = STACK_LENGTHS
-    options = {"steps": STACK_STEPS, "min_length": shortest, "max_length": longest, "test_lengths": LENGTHS}
-    # What is a little soft in every action adds up over a string. The rate begins high and falls to a fiftieth, and
-    # no string is short, or actions are not sharp enough for length 100.
+    options = {"steps": STACK_STEPS, "max_length": 20, "test_lengths": LENGTHS}
+    # What is a little soft in every action adds up over a string. The rate begins high and falls to a fiftieth, or
+    # actions are not sharp enough for length 100.
     results = {
         "stack": [
             learn_strings(lambda dim: StackCell(dim, HIDDEN), ReverseString(), seed=seed, lr=1e-2, **options)
@@ -48,10 +47,10 @@ def test_a_stack_reverses_strings_five_times_as_long_as_those_of_training(
     solved = sum(value >= SOLVED for value in accuracy)
     record(
         "reverse_string_stack",
-        what=f"reverse a string: trained on lengths {shortest} to {longest}, accuracy at length 100",
+        what="reverse a string: trained on lengths 1 to 20, accuracy at length 100",
         task="reverse_string",
         model="stack",
-        sizes={"hidden": HIDDEN, "train": longest, "test": 100},
+        sizes={"hidden": HIDDEN, "train": 20, "test": 100},
         steps=STACK_STEPS,
         seeds=list(SEEDS),
         accuracy=accuracy,
