@@ -64,7 +64,7 @@ class GroupTrace(NamedTuple):
 
     def steps(self) -> "list[GroupTrace]":
         """Return the views of every step."""
-        return [GroupTrace(*fields) for fields in zip(*(field.unbind(0) for field in self), strict=True)]
+        return [GroupTrace(*fields) for fields in zip(*map(unbind_time, self), strict=True)]
 
 
 class Moves:
@@ -89,6 +89,17 @@ class Moves:
         torch.index_select(self.rows, 1, self.sources, out=self.moved)  # a third of the time of gather
         torch.bmm(shift, self.flat_moved, out=self.flat_after)
         return self.after
+
+
+def room_like(stacked: Tensor, keep: bool) -> Tensor:
+    """Return room for every step, or without ``keep`` the same room for all."""
+    room = stacked.new_empty(stacked.shape if keep else stacked.shape[1:])
+    return room if keep else room.expand_as(stacked)
+
+
+def unbind_time(stacked: Tensor) -> Views:
+    """Return the views of all steps; one view serves all where they share their room, which takes less time."""
+    return stacked.unbind(0) if stacked.stride(0) else (stacked[0],) * len(stacked)
 
 
 def slot_norm(memory: Tensor) -> Tensor:
@@ -137,7 +148,7 @@ class TuringRun:
         self.memories = room if keep else room.expand(versions, -1, -1, -1)  # without keep: one, written over
         self.memories[0] = memory.transpose(1, 2)
         self.parts = self._cut(SegmentParameters.of(self.squashed, layout), slots, keep)
-        self.versions, self.turned = self.memories.unbind(0), self.memories.transpose(2, 3).unbind(0)
+        self.versions, self.turned = map(unbind_time, (self.memories, self.memories.transpose(2, 3)))
         self.last = list(layout.cut(weights))
         sources = shift_sources(slots, layout.max_shift, drive.device)
         self.moves = [Moves(sources, part.shape, part) for part in self.last]
@@ -158,11 +169,9 @@ class TuringRun:
         for group, (*own, raw_shift) in enumerate(zip(*cut, strict=True)):
             num_reads = self.layout.groups[group]
             weights = raw_shift.new_empty(time, batch, num_reads + 1, slots)
-            content = weights
-            if self.is_full:
-                content = torch.empty_like(weights) if keep else torch.empty_like(weights[0]).expand_as(weights)
-            shift = torch.empty_like(raw_shift, memory_format=torch.contiguous_format)
-            flat_shift = shift.view(time, -1, 1, self.layout.offsets)
+            content = room_like(weights, keep) if self.is_full else weights
+            shift = room_like(raw_shift, keep)
+            flat_shift = shift.flatten(1, 2).unsqueeze(2)
             reading, writing = weights.split([num_reads, 1], 2)
             written = (parameters.erase[:, :, group, :, None], parameters.add[:, :, group, :, None])
             key, strength, gate, sharpening = own
