@@ -170,10 +170,11 @@ def main() -> None:
     }
     (options.out / "comparison.md").write_text(markdown(table))
     plot_comparison(table, options.out / "comparison.png")
-    facts = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
     document = {
         "benchmark": "decoder_memory",
-        "config": {name: value for name, value in facts.items() if name not in {"encoder", "data", "out", "write"}},
+        "config": {
+            name: value for name, value in vars(options).items() if name not in {"encoder", "data", "out", "write"}
+        },
         "encoder": start.provenance,
         "slots_after_seconds": {"seconds": SECONDS, **slots},
         "conditions": table,

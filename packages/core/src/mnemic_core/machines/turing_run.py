@@ -91,10 +91,9 @@ class Moves:
         return self.after
 
 
-def room_like(stacked: Tensor, keep: bool) -> Tensor:
-    """Return room for every step, or without ``keep`` the same room for all."""
-    room = stacked.new_empty(stacked.shape if keep else stacked.shape[1:])
-    return room if keep else room.expand_as(stacked)
+def new_room(like: Tensor, shape: tuple[int, ...], keep: bool) -> Tensor:
+    """Return room for every step, or without ``keep`` the same room for all; time comes first."""
+    return like.new_empty(shape) if keep else like.new_empty(shape[1:]).expand(shape)
 
 
 def unbind_time(stacked: Tensor) -> Views:
@@ -144,8 +143,8 @@ class TuringRun:
         self.squashed = drive.clone()
         self.outputs = drive.new_empty(time, *reads.shape)
         versions = time * layout.write_heads + 1
-        room = drive.new_empty(versions if keep else 1, batch, layout.width, slots)
-        self.memories = room if keep else room.expand(versions, -1, -1, -1)  # without keep: one, written over
+        # Without keep all versions are one, written over.
+        self.memories = new_room(drive, (versions, batch, layout.width, slots), keep)
         self.memories[0] = memory.transpose(1, 2)
         self.parts = self._cut(SegmentParameters.of(self.squashed, layout), slots, keep)
         self.versions, self.turned = map(unbind_time, (self.memories, self.memories.transpose(2, 3)))
@@ -169,8 +168,8 @@ class TuringRun:
         for group, (*own, raw_shift) in enumerate(zip(*cut, strict=True)):
             num_reads = self.layout.groups[group]
             weights = raw_shift.new_empty(time, batch, num_reads + 1, slots)
-            content = room_like(weights, keep) if self.is_full else weights
-            shift = room_like(raw_shift, keep)
+            content = new_room(weights, weights.shape, keep) if self.is_full else weights
+            shift = new_room(raw_shift, raw_shift.shape, keep)
             flat_shift = shift.flatten(1, 2).unsqueeze(2)
             reading, writing = weights.split([num_reads, 1], 2)
             written = (parameters.erase[:, :, group, :, None], parameters.add[:, :, group, :, None])
