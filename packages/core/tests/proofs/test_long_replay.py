@@ -38,11 +38,7 @@ def back_propagate(model: SegmentMemory, segments: Tensor) -> None:
 
 def replay(model: SegmentMemory, segments: Tensor) -> None:
     start = model.init_state(segments.shape[1], dtype=segments.dtype)
-    _, _, gradient = replay_backward(model, list(segments), start, target_loss)
-    handed_back = gradient.tensors()
-    for name, leaf in start.tensors().items():
-        if leaf.requires_grad:  # the gradient of a learned start comes from what replay hands back
-            leaf.backward(handed_back[name], retain_graph=True)
+    replay_backward(model, list(segments), start, target_loss)
 
 
 def largest_difference(model: SegmentMemory, segments: Tensor, seed: int) -> float:

@@ -76,8 +76,7 @@ def test_replay_equals_plain_bptt_with_dropout(weights: list[float] | None) -> N
     module.zero_grad()
     torch.manual_seed(1)
     start = module.init_state(BATCH)
-    replayed, replayed_final, grad0 = replay_backward(module, inputs, start, target_loss, weights=weights)
-    torch.autograd.backward(start.inner.slots, grad0.inner.slots)
+    replayed, replayed_final, _ = replay_backward(module, inputs, start, target_loss, weights=weights)
 
     assert_close(torch.rand(3), after_bptt, msg="replay left the random stream elsewhere than the rollout does")
     assert_close(replayed, losses, atol=1e-6, rtol=1e-6)
@@ -106,9 +105,7 @@ def test_replay_equals_plain_bptt_under_autocast() -> None:
         expected = gradients(module)
         module.zero_grad()
         torch.manual_seed(1)
-        start = module.init_state(BATCH)
-        _, _, grad0 = replay_backward(module, inputs, start, target_loss)
-    torch.autograd.backward(start.inner.slots, grad0.inner.slots)
+        replay_backward(module, inputs, module.init_state(BATCH), target_loss)
     for found, wanted in zip(gradients(module), expected, strict=True):
         assert_close(found, wanted, atol=1e-2, rtol=5e-2)  # casts of a weight are summed in another order
 
@@ -125,6 +122,18 @@ def test_an_untouched_state_has_a_gradient_of_zero() -> None:
     _, _, grad0 = replay_backward(module, [torch.randn(BATCH, LENGTH, DIM)], module.init_state(BATCH), target_loss)
     assert grad0.untouched.count_nonzero() == 0
     assert grad0.inner.slots.count_nonzero() > 0
+
+
+def test_a_detached_start_has_its_gradient_in_the_result_alone() -> None:
+    torch.manual_seed(0)
+    module, inputs = SegmentTransformer(), list(torch.randn(2, BATCH, LENGTH, DIM))
+    module.eval()
+    _, _, passed_on = replay_backward(module, inputs, module.init_state(BATCH), target_loss)
+    assert_close(module.start.grad, passed_on.inner.slots.sum(0).view_as(module.start))
+    module.zero_grad()
+    _, _, kept = replay_backward(module, inputs, module.init_state(BATCH).detach(), target_loss)
+    assert module.start.grad is None
+    assert_close(kept.inner.slots, passed_on.inner.slots)
 
 
 def test_a_gradient_through_an_unchanged_state_passes_on() -> None:

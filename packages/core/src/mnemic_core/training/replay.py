@@ -31,8 +31,9 @@ def replay_backward(
     Memory replay back-propagation of Memformer (Wu et al., arXiv:2010.06891, algorithm 1): a first sweep without
     gradients keeps just the states; then the segments are computed again, last one first, each with a graph of its
     own, and the gradient of the state is handed from one to the one before. Gradients are **added** to ``.grad`` of
-    everything that ``step`` uses, exactly as ``(sum of weights[t] * loss[t]).backward()`` would add them, dropout
-    included: random numbers are drawn again as they were.
+    everything that ``step`` uses, and of what a ``state`` with a graph was made of (a learned start), exactly as
+    ``(sum of weights[t] * loss[t]).backward()`` would add them, dropout included: random numbers are drawn again as
+    they were.
 
     Call it inside the autocast context of training, if there is one. With a gradient scaler let ``loss_fn`` return
     the scaled loss: the gradient of the state then carries the same scale. A ``DistributedDataParallel`` step
@@ -42,14 +43,13 @@ def replay_backward(
         step: computes one segment, ``(input, state) -> (output, state)``. It may not depend on what it changed
             besides the state; statistics of batch normalisation, which it does change, count once if it is a module.
         inputs: what each segment is given, first one first.
-        state: the state before the first segment. Gradients do not go further back; see the third result.
+        state: the state before the first segment. Detach it where gradients should not go further back.
         loss_fn: loss of a segment from its output and its index.
         weights: factor of each loss; 1 if not given.
 
     Returns:
         The losses (detached, without their weights), the state after the last segment (detached), and the gradient
-        with respect to the state before the first one, in the form of a state. Where that one is learned, pass it
-        on: ``torch.autograd.backward(state.long, grad_state0.long)``.
+        with respect to the state before the first one, in the form of a state.
 
     Raises:
         ValueError: if there is no input, or not one weight for each.
@@ -72,13 +72,14 @@ def replay_backward(
     device = state.device
     states, draws = _sweep(step, inputs, state.detach(), device)
     final = states.pop()
+    states[0] = state
     losses: list[Tensor] = []
     gradient: list[Tensor | None] | None = None
     with torch.random.fork_rng(_cuda_index(device)), torch.enable_grad(), _frozen_buffers(step):
         for index in reversed(range(len(inputs))):
             _restore(draws[index], device)
             leaves, spec = pytree.tree_flatten(states.pop())
-            leaves = [leaf.detach().requires_grad_(leaf.is_floating_point()) for leaf in leaves]
+            leaves = [_observed(leaf) for leaf in leaves]
             with _synchronised(step, is_last_backward=index == 0):
                 output, after = step(inputs[index], pytree.tree_unflatten(leaves, spec))
                 loss = loss_fn(output, index)
@@ -103,6 +104,17 @@ def _sweep(
         _, state = step(given, state)
         states.append(state)
     return states, draws
+
+
+def _observed(tensor: Tensor) -> Tensor:
+    """Return the tensor such that a backward pass leaves its gradient there, and still goes on into its graph."""
+    if not tensor.requires_grad:
+        return tensor.detach().requires_grad_(tensor.is_floating_point())
+    # The first state alone can have a graph. It belongs to the pass of the first segment and not to one of its own:
+    # data parallelism shares gradients once, and waits until every parameter has its own.
+    alias = tensor.view_as(tensor)
+    alias.retain_grad()
+    return alias
 
 
 def _backward(loss: Tensor, state: list[Tensor], gradient: list[Tensor | None] | None) -> None:
