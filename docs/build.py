@@ -43,9 +43,8 @@ steps; [here](../apps/lm/README.md#what-was-measured) is how to read them.
 ## Contract
 
 Every mechanism that carries a state against every rule of the contract, with each of its gradient policies;
-`python -m mnemic_core.testing` runs the checks and prints this table. Known and open: on a CPU the code that Inductor
-of torch 2.11 generates for `segment_queue` writes behind a buffer when the batch is smaller than a vector register
-(slow test of rule 8); the graph itself is one and exact.
+`python -m mnemic_core.testing` runs the checks and prints this table. Slow tests repeat rule 8 with generated code
+(Inductor) and rule 10 in two processes.
 
 {matrix}
 """

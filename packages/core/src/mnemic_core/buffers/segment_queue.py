@@ -34,8 +34,8 @@ class SegmentQueueState(MemoryState):
     def valid(self) -> Bool[Tensor, "batch segment frame"]:
         """Return True at frames that were written."""
         num_frames = self.segments.items.shape[2]
-        written = self.marks.items[..., 1:] * self.marks.valid()[..., None]
-        return torch.arange(num_frames, device=self.newest.device) >= num_frames - written
+        # A place without a segment has 0 of them: the count of the ring would say the same once more.
+        return torch.arange(num_frames, device=self.newest.device) >= num_frames - self.marks.items[..., 1:]
 
     def slots(self) -> SlotView:
         """Return one slot for each frame, segment by segment, as old as the segments written since."""
