@@ -127,6 +127,18 @@ def test_alone_a_detection_that_overlaps_a_track_or_a_better_one_is_not_born(
     assert torch.equal(tracks.boxes[0, 1], output.boxes[0, 1])
 
 
+def test_of_two_seen_tracks_on_one_object_the_younger_dies_if_asked_for(model: Memotr) -> None:
+    both = step(model, model.init_tracks(1), [0.9, 0.9], [])
+    one_place = answer(model, [[LOW, LOW]] * 2, [[0.6, LOW], [0.9, LOW]])
+    one_place.boxes[0, 2:4] = torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.51, 0.5, 0.2, 0.2]])  # IoU 0.905
+    assert alive(advance(model, both, one_place, Thresholds())) == [0, 1]
+    assert alive(advance(model, both, one_place, Thresholds(duplicate_iou=0.95))) == [0, 1]
+    assert alive(advance(model, both, one_place, Thresholds(duplicate_iou=0.8))) == [0]
+    hidden = answer(model, [[LOW, LOW]] * 2, [[BELOW, LOW], [0.9, LOW]])
+    hidden.boxes[0, 2:4] = one_place.boxes[0, 2:4]
+    assert alive(advance(model, both, hidden, Thresholds(duplicate_iou=0.8))) == [0, 1]
+
+
 def test_streams_are_born_and_die_each_for_itself(model: Memotr) -> None:
     quiet, busy = answer(model, [[LOW, LOW]] * 2, []), answer(model, [[0.9, LOW]] * 2, [])
     both = FrameOutput(

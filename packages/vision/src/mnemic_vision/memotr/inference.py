@@ -16,7 +16,7 @@ from mnemic_core.loading import read_tensors
 from mnemic_vision.boxes import cxcywh_to_xywh
 from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.memotr.model import FrameOutput, Memotr
-from mnemic_vision.memotr.tracks import TrackState, is_distinct
+from mnemic_vision.memotr.tracks import TrackState, is_distinct, is_duplicate
 from mnemic_vision.tracks import Track
 from mnemic_vision.video import open_frames
 
@@ -33,6 +33,8 @@ class Thresholds:
         result: a track is written where its score is above this.
         miss_tolerance: a track dies in its so many-th consecutive missed frame (MOT17: 15, BDD100K: 10).
         min_area: a track is written where its box is larger than this, in square pixels.
+        duplicate_iou: where the boxes of two seen tracks overlap by more, both follow one object and the younger dies;
+            None (the paper) lets both live.
     """
 
     detect: float = 0.5
@@ -40,6 +42,7 @@ class Thresholds:
     result: float = 0.5
     miss_tolerance: int = 30
     min_area: float = 100.0
+    duplicate_iou: float | None = None
 
 
 def advance(model: Memotr, tracks: TrackState, output: FrameOutput, thresholds: Thresholds) -> TrackState:
@@ -54,7 +57,11 @@ def advance(model: Memotr, tracks: TrackState, output: FrameOutput, thresholds: 
     seen, detections = model.observe(tracks, output)
     score = seen.logits.sigmoid().gather(2, seen.labels[..., None])[..., 0]
     missed = torch.where(score < thresholds.track, seen.missed + 1, 0)
-    kept = replace(seen, missed=missed).compact(seen.valid & (missed < thresholds.miss_tolerance))
+    alive = seen.valid & (missed < thresholds.miss_tolerance)
+    if thresholds.duplicate_iou is not None:
+        # Not in the paper: two tracks that ended up on one object would stay there, each sure of itself.
+        alive = alive & ~is_duplicate(seen, missed == 0, thresholds.duplicate_iou)
+    kept = replace(seen, missed=missed).compact(alive)
     certainty = detections.logits.sigmoid().amax(dim=-1)
     born = certainty >= thresholds.detect
     if model.config.detect_alone:

@@ -171,6 +171,17 @@ def is_distinct(
     return ~(with_tracks.any(dim=2) | with_better.any(dim=2))
 
 
+def is_duplicate(
+    tracks: TrackState, seen: Bool[Tensor, "batch track"], iou: float
+) -> Bool[Tensor, "batch track"]:
+    """Return which tracks overlap an older one by more than ``iou``, both of them seen in the latest frame."""
+    num_slots = tracks.valid.shape[1]
+    is_older = torch.ones(num_slots, num_slots, dtype=torch.bool, device=tracks.device).tril(-1)  # slots go by birth
+    seen = seen & tracks.valid
+    pairs = (pairwise_iou(tracks.boxes, tracks.boxes) > iou) & is_older & seen[:, None] & seen[:, :, None]
+    return pairs.any(dim=2)
+
+
 def split_rows(memory: MemoryState, batch: int) -> MemoryState:
     """Give a memory with one row a track the axes (batch, track, ...)."""
     return _each(memory, lambda tensor: tensor.unflatten(0, (batch, tensor.shape[0] // batch)))
