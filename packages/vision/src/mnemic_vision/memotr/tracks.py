@@ -171,9 +171,7 @@ def is_distinct(
     return ~(with_tracks.any(dim=2) | with_better.any(dim=2))
 
 
-def is_duplicate(
-    tracks: TrackState, seen: Bool[Tensor, "batch track"], iou: float
-) -> Bool[Tensor, "batch track"]:
+def is_duplicate(tracks: TrackState, seen: Bool[Tensor, "batch track"], iou: float) -> Bool[Tensor, "batch track"]:
     """Return which tracks overlap an older one by more than ``iou``, both of them seen in the latest frame."""
     num_slots = tracks.valid.shape[1]
     is_older = torch.ones(num_slots, num_slots, dtype=torch.bool, device=tracks.device).tril(-1)  # slots go by birth
