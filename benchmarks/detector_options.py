@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--every", type=int, default=4, help="score every so many-th frame")
+    parser.add_argument("--every", type=int, default=1, help="score every so many-th frame")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/tracking"), help="folder with train and val")
     parser.add_argument("--out", type=Path, default=Path("runs/detector_options"), help="folder of the runs")
     parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULT.name}")
@@ -110,7 +110,7 @@ def main() -> None:
             found.append(average_precision(checkpoint, options.data / "val", options.every))
     document = {
         "benchmark": "detector_options",
-        "config": {name: str(value) for name, value in vars(options).items()},
+        "config": {name: value for name, value in vars(options).items() if name not in {"data", "out", "write"}},
         "average_precision_50": results,
         "machine": machine("cpu"),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
