@@ -60,7 +60,7 @@ def advance(model: Memotr, tracks: TrackState, output: FrameOutput, thresholds: 
     alive = seen.valid & (missed < thresholds.miss_tolerance)
     if thresholds.duplicate_iou is not None:
         # Not in the paper: two tracks that ended up on one object would stay there, each sure of itself.
-        alive = alive & ~is_duplicate(seen, missed == 0, thresholds.duplicate_iou)
+        alive = alive & ~is_duplicate(seen, alive & (missed == 0), thresholds.duplicate_iou)
     kept = replace(seen, missed=missed).compact(alive)
     certainty = detections.logits.sigmoid().amax(dim=-1)
     born = certainty >= thresholds.detect

@@ -166,18 +166,19 @@ def is_distinct(
 ) -> Bool[Tensor, "batch query"]:
     """Return which detections overlap neither a track nor a detection of higher priority, by more than `SAME_IOU`."""
     with_tracks = (pairwise_iou(detections.boxes, tracks.boxes) > SAME_IOU) & tracks.valid[:, None]
-    is_better = priority[:, None] > priority[:, :, None]
-    with_better = (pairwise_iou(detections.boxes, detections.boxes) > SAME_IOU) & is_better
-    return ~(with_tracks.any(dim=2) | with_better.any(dim=2))
+    return ~(with_tracks.any(dim=2) | _has_better(detections, priority, SAME_IOU))
 
 
 def is_duplicate(tracks: TrackState, seen: Bool[Tensor, "batch track"], iou: float) -> Bool[Tensor, "batch track"]:
-    """Return which tracks overlap an older one by more than ``iou``, both of them seen in the latest frame."""
-    num_slots = tracks.valid.shape[1]
-    is_older = torch.ones(num_slots, num_slots, dtype=torch.bool, device=tracks.device).tril(-1)  # slots go by birth
-    seen = seen & tracks.valid
-    pairs = (pairwise_iou(tracks.boxes, tracks.boxes) > iou) & is_older & seen[:, None] & seen[:, :, None]
-    return pairs.any(dim=2)
+    """Return which of the ``seen`` tracks overlap an older one of them by more than ``iou``."""
+    age = torch.arange(seen.shape[1], 0, -1, device=tracks.device)  # slots are in order of birth
+    return seen & _has_better(tracks, age * seen, iou)
+
+
+def _has_better(slots: TrackSlots, priority: Tensor, iou: float) -> Tensor:
+    """Return which slots overlap one of higher priority by more than ``iou``."""
+    is_better = priority[:, None] > priority[:, :, None]
+    return ((pairwise_iou(slots.boxes, slots.boxes) > iou) & is_better).any(dim=2)
 
 
 def split_rows(memory: MemoryState, batch: int) -> MemoryState:
