@@ -72,7 +72,7 @@ def replay_backward(
     device = state.device
     states, draws = _sweep(step, inputs, state.detach(), device)
     final = states.pop()
-    states[0] = state
+    states[0] = state  # with its graph, if it has one
     losses: list[Tensor] = []
     gradient: list[Tensor | None] | None = None
     with torch.random.fork_rng(_cuda_index(device)), torch.enable_grad(), _frozen_buffers(step):
