@@ -127,6 +127,61 @@ def test_alone_a_detection_that_overlaps_a_track_or_a_better_one_is_not_born(
     assert torch.equal(tracks.boxes[0, 1], output.boxes[0, 1])
 
 
+HERE, BESIDE, AWAY = [0.5, 0.5, 0.2, 0.2], [0.51, 0.5, 0.2, 0.2], [0.2, 0.2, 0.2, 0.2]  # IoU 0.905 and 0
+
+
+def missed_track(model: Memotr, detect: list[list[float]], at: list[list[float]]) -> tuple[TrackState, FrameOutput]:
+    """Return tracks 0 (HERE) and 1 (AWAY), and an answer that misses track 0 and has the given detections."""
+    first = answer(model, [[0.9, LOW], [0.8, LOW]], [])
+    first.boxes[0, :2] = torch.tensor([HERE, AWAY])
+    tracks = advance(model, model.init_tracks(1), first, Thresholds())
+    output = answer(model, detect, [[BELOW, LOW], [0.9, LOW]])
+    output.boxes[0, :4] = torch.tensor([*at, HERE, AWAY])
+    return tracks, output
+
+
+def test_alone_a_missed_track_goes_on_with_the_detection_in_its_place(config: MemotrConfig, build: Build) -> None:
+    model = build(replace(config, num_queries=2, capacity=3, num_classes=2, detect_alone=True))
+    tracks, output = missed_track(model, [[0.7, LOW], [0.9, LOW]], at=[BESIDE, AWAY])
+    found = advance(model, tracks, output, Thresholds())
+    assert alive(found) == [0, 1]
+    assert found.missed[0].tolist() == [0, 0, 0]
+    assert torch.equal(found.boxes[0, :2], torch.stack([output.boxes[0, 0], output.boxes[0, 3]]))
+    assert found.scores[0, :2].tolist() == pytest.approx([0.7, 0.9])
+    assert torch.equal(found.last_output[0, 0], output.hidden[0, 0])
+    # Even in the frame in which it would have died.
+    assert alive(advance(model, tracks, output, Thresholds(miss_tolerance=1))) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("detect", "at", "alone"),
+    [
+        pytest.param([[LOW, 0.7], [LOW, LOW]], [BESIDE, AWAY], True, id="another class"),
+        pytest.param([[BELOW, LOW], [LOW, LOW]], [BESIDE, AWAY], True, id="an unsure detection"),
+        pytest.param([[0.7, LOW], [LOW, LOW]], [[0.35, 0.5, 0.2, 0.2], AWAY], True, id="too far away"),
+        pytest.param([[0.7, LOW], [0.7, LOW]], [BESIDE, AWAY], False, id="detect queries that know the tracks"),
+    ],
+)
+def test_a_missed_track_stays_missed_with(
+    config: MemotrConfig, build: Build, detect: list[list[float]], at: list[list[float]], alone: bool
+) -> None:
+    model = build(replace(config, num_queries=2, capacity=5, num_classes=2, detect_alone=alone))
+    tracks, output = missed_track(model, detect, at)
+    found = advance(model, tracks, output, Thresholds())
+    assert found.missed[0, :2].tolist() == [1, 0]
+    assert torch.equal(found.boxes[0, 0], output.boxes[0, 2])
+
+
+def test_two_missed_tracks_do_not_share_a_detection(config: MemotrConfig, build: Build) -> None:
+    model = build(replace(config, num_queries=2, capacity=3, num_classes=2, detect_alone=True))
+    tracks, output = missed_track(model, [[0.7, LOW], [LOW, LOW]], at=[BESIDE, [0.8, 0.8, 0.1, 0.1]])
+    output.logits[0, 3] = torch.tensor([LOW, LOW]).logit()
+    output.boxes[0, 2:4] = torch.tensor([[0.53, 0.5, 0.2, 0.2], HERE])
+    found = advance(model, tracks, output, Thresholds())
+    assert found.missed[0, :2].tolist() == [1, 0]
+    assert alive(found) == [0, 1]
+
+
 def test_of_two_seen_tracks_on_one_object_the_younger_dies_if_asked_for(model: Memotr) -> None:
     both = step(model, model.init_tracks(1), [0.9, 0.9], [])
     one_place = answer(model, [[LOW, LOW]] * 2, [[0.6, LOW], [0.9, LOW]])

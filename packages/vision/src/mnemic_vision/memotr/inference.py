@@ -16,7 +16,7 @@ from mnemic_core.loading import read_tensors
 from mnemic_vision.boxes import cxcywh_to_xywh
 from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.memotr.model import FrameOutput, Memotr
-from mnemic_vision.memotr.tracks import TrackState, is_distinct, is_duplicate
+from mnemic_vision.memotr.tracks import TrackState, find_again, is_distinct, is_duplicate
 from mnemic_vision.tracks import Track
 from mnemic_vision.video import open_frames
 
@@ -55,15 +55,18 @@ def advance(model: Memotr, tracks: TrackState, output: FrameOutput, thresholds: 
         thresholds: when tracks are born and die.
     """
     seen, detections = model.observe(tracks, output)
-    score = seen.logits.sigmoid().gather(2, seen.labels[..., None])[..., 0]
-    missed = torch.where(score < thresholds.track, seen.missed + 1, 0)
-    alive = seen.valid & (missed < thresholds.miss_tolerance)
-    if thresholds.duplicate_iou is not None:
-        # Not in the paper: two tracks that ended up on one object would stay there, each sure of itself.
-        alive = alive & ~is_duplicate(seen, alive & (missed == 0), thresholds.duplicate_iou)
-    kept = replace(seen, missed=missed).compact(alive)
     certainty = detections.logits.sigmoid().amax(dim=-1)
     born = certainty >= thresholds.detect
+    score = seen.logits.sigmoid().gather(2, seen.labels[..., None])[..., 0]
+    seen = replace(seen, missed=torch.where(score < thresholds.track, seen.missed + 1, 0))
+    if model.config.detect_alone:
+        # A missed track lets nothing be born in its place: what is seen there must be its own.
+        seen = find_again(seen, detections, certainty, born)
+    alive = seen.valid & (seen.missed < thresholds.miss_tolerance)
+    if thresholds.duplicate_iou is not None:
+        # Not in the paper: two tracks that ended up on one object would stay there, each sure of itself.
+        alive = alive & ~is_duplicate(seen, alive & (seen.missed == 0), thresholds.duplicate_iou)
+    kept = seen.compact(alive)
     if model.config.detect_alone:
         born = born & is_distinct(detections, kept, certainty)
     number = born.long().cumsum(dim=1)

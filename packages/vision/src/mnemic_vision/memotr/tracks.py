@@ -169,6 +169,33 @@ def is_distinct(
     return ~(with_tracks.any(dim=2) | _has_better(detections, priority, SAME_IOU))
 
 
+def find_again(
+    tracks: TrackState,
+    detections: TrackSlots,
+    priority: Float[Tensor, "batch query"],
+    sure: Bool[Tensor, "batch query"],
+) -> TrackState:
+    """Return the tracks, of which those that were missed go on with the detection in their place.
+
+    Such a detection is ``sure``, distinct from every seen track and from better detections, of the track's class, and
+    overlaps the track by more than `SAME_IOU`; among several pairs the two that overlap each other most belong together.
+    """
+    missed = tracks.valid & (tracks.missed > 0)
+    free = sure & is_distinct(detections, replace(tracks, valid=tracks.valid & ~missed), priority)
+    is_same_class = detections.labels[:, :, None] == tracks.labels[:, None]
+    allowed = free[:, :, None] & missed[:, None] & is_same_class
+    overlap = pairwise_iou(detections.boxes, tracks.boxes) * allowed
+    best, chosen = overlap.max(dim=1)
+    is_mutual = overlap.argmax(dim=2).gather(1, chosen) == torch.arange(chosen.shape[1], device=chosen.device)
+    found = is_mutual & (best > SAME_IOU)
+    place = detections.take(chosen)
+    taken = {
+        name: torch.where(found[..., None], getattr(place, name), getattr(tracks, name))
+        for name in ("output", "boxes", "logits")
+    }
+    return replace(tracks, missed=torch.where(found, 0, tracks.missed), **taken)
+
+
 def is_duplicate(tracks: TrackState, seen: Bool[Tensor, "batch track"], iou: float) -> Bool[Tensor, "batch track"]:
     """Return which of the ``seen`` tracks overlap an older one of them by more than ``iou``."""
     age = torch.arange(seen.shape[1], 0, -1, device=tracks.device)  # slots are in order of birth
