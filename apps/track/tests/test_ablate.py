@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.testing import assert_close
 
 from mnemic_kit import training
 from mnemic_track import cli
@@ -29,7 +28,7 @@ def test_each_memory_is_trained_with_each_seed_once(tmp_path: Path, monkeypatch:
     with pytest.raises(SystemExit, match="0"):
         cli.main(command)
     first = json.loads((out / "ablation.json").read_text())["scores"]
-    assert {memory: len(runs) for memory, runs in first.items()} == {"none": 1, "window": 1}
+    assert {row: len(seeds) for row, seeds in first.items()} == {"none": 1, "window": 1, "window, switched off": 1}
     assert "| window |" in (out / "ablation.md").read_text()
     assert (out / "ablation.png").exists()
 
@@ -40,20 +39,34 @@ def test_each_memory_is_trained_with_each_seed_once(tmp_path: Path, monkeypatch:
     assert json.loads((out / "ablation.json").read_text())["scores"] == first
 
 
-def test_epochs_of_single_frames_are_shared_and_change_no_result(tmp_path: Path) -> None:
-    config = tmp_path / "tiny.yaml"
-    config.write_text(TINY.replace("max_epochs: 1", "max_epochs: 2") + "  clip_lengths: {0: 1, 1: 2}\n")
-    assert ablate.single_frame_epochs(str(config)) == 1
-    common = [f"--config={config}", "--seed_everything=3"]
-    start = ablate.train_without_memory(common, 1, tmp_path / "start")
-    arguments = [*common, "--model.config.memory=window"]
-    shared = ablate.run_once(arguments, tmp_path / "shared", start)
-    assert shared == ablate.run_once(arguments, tmp_path / "whole")
-    weights = [
-        torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for run in ("shared", "whole")
-    ]
-    assert_close(weights[0], weights[1], atol=0.0, rtol=0.0)
+def test_clips_go_on_from_the_detector_of_their_seed_whose_features_stay(tmp_path: Path) -> None:
+    config, out = tmp_path / "tiny.yaml", tmp_path / "out"
+    text = TINY.replace("max_epochs: 1", "max_epochs: 3").replace(
+        "test_resnet", "test_resnet, pretrained_backbone: false"
+    )
+    config.write_text(text + "  clip_lengths: {0: 1, 1: 2, 2: 3}\n")
+    command = ["ablate", "--config", str(config), "--memories", "window", "--seeds", "3", "--out", str(out)]
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(command)
+    scores = json.loads((out / "ablation.json").read_text())["scores"]
+    assert {row: len(seeds) for row, seeds in scores.items()} == {"window": 1, "window, switched off": 1}
+    before, after = (
+        torch.load(out / run / "checkpoints" / "last.ckpt", weights_only=True) for run in ("detector-3", "window-3")
+    )
+    assert (before["epoch"], after["epoch"]) == (0, 1)
+    changed = {
+        name.split(".")[1]
+        for name, weight in before["state_dict"].items()
+        if not torch.equal(weight, after["state_dict"][name])
+    }
+    assert changed == {"decoder", "class_heads", "detect_query", "anchors", "track_memory"}
+
+
+def test_the_stages_share_the_epochs_of_the_config() -> None:
+    assert ablate.single_frame_epochs("memotr_generated") == 3
+    options = ablate.clip_stage("memotr_generated", Path("detector.ckpt"))
+    assert options[:3] == ["--trainer.max_epochs=2", "--model.lr_drops=[1]", "--data.clip_lengths={0: 4}"]
+    assert ablate.clip_stage("memotr_dancetrack", None) == []
 
 
 def test_options_of_a_memory_are_for_that_memory_only() -> None:

@@ -46,7 +46,8 @@ class TrackingTask(pl.LightningModule):
         drop_rate: how often a good track is dropped between two frames, so that the detect queries learn to find an
             object among tracked ones (MOTR; 0 in the released settings, which train for days).
         insert_rate: how often a track brings a false positive along (likewise).
-        frozen: parts of the network that are not trained, such as ``["backbone", "encoder"]``.
+        frozen: parts of the network that are not trained, such as ``["backbone", "encoder"]``; their batch norm keeps
+            its statistics.
         seed: of the noise in training steps; the command line sets it to ``seed_everything``.
     """
 
@@ -86,14 +87,22 @@ class TrackingTask(pl.LightningModule):
         self.weight_decay, self.lr_drops, self.warmup_steps = weight_decay, lr_drops, warmup_steps
         self.seed = seed
         self._results: list[SequenceResult] = []
+        self.frozen = frozen
         for part in frozen:
-            self.model.get_submodule(part).requires_grad_(False)
+            self.model.get_submodule(part).requires_grad_(False).eval()
         if backbone_weights is not None:
             load_backbone(self.model.backbone, backbone_weights)
         if detector_checkpoint is not None:
             import_detector(self.model, detector_checkpoint)
         if init_checkpoint is not None:
             load_weights(self.model, init_checkpoint)
+
+    def train(self, mode: bool = True) -> "TrackingTask":
+        """Set the training mode of all parts but the frozen ones."""
+        super().train(mode)
+        for part in self.frozen:
+            self.model.get_submodule(part).eval()
+        return self
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
         """Make the noise of the step follow from its number, see `resume`."""

@@ -17,6 +17,7 @@ from mnemic_track.commands import train
 from mnemic_track.plots import plot_scores
 
 Scores = dict[str, float]
+FEATURES = ("backbone", "projections", "encoder")  # without their gradients a step takes half the time on a CPU
 SCORES = ("hota", "deta", "assa", "mota", "idf1", "id_switches")
 
 
@@ -26,27 +27,35 @@ def ablate(
     seeds: Sequence[int] = (0, 1, 2),
     out: Path = Path("runs/ablation"),
     options: Sequence[str] = (),
+    clip_options: Sequence[str] = (),
 ) -> None:
     """Train and validate each memory with each seed, all else equal, and write a table.
 
-    As long as clips have one frame, no memory is read: those epochs are the same for all memories and are trained
-    once a seed. Runs that are finished are not repeated, and one that was killed goes on where it was: call it again.
+    As long as clips have one frame, no memory is read: those epochs of the config make a detector, once a seed. Each
+    memory starts from it and trains the epochs of clips with features that stay the detector's. The last third of
+    either stage has a tenth of the learning rate. A network with a memory is scored a second time with its memory
+    switched off. Runs that are finished are not repeated, and one that was killed goes on where it was: call it again.
 
     Args:
         config: config of the runs.
         memories: long-term memories to compare.
         seeds: seeds of each.
         out: folder for the runs, ``ablation.json``, ``ablation.md`` and ``ablation.png``.
-        options: further options of fit, such as ``["--trainer.max_epochs=2"]``.
+        options: further options of fit, such as ``["--data.batch_size=2"]``.
+        clip_options: further options of fit for the clips, such as ``["--trainer.limit_train_batches=900"]``.
     """
     out.mkdir(parents=True, exist_ok=True)
-    table: dict[str, list[Scores]] = {memory: [] for memory in memories}
+    table: dict[str, list[Scores]] = {}
     for seed in seeds:
-        common = [f"--config={config}", f"--seed_everything={seed}", *options]
-        start = train_without_memory(common, single_frame_epochs(config), out / f"start-{seed}")
+        common = [f"--config={config}", f"--seed_everything={seed}"]
+        detector = train_detector(config, common, options, out / f"detector-{seed}")
+        clips = [*common, *clip_stage(config, detector), *options, *clip_options]
         for memory in memories:
-            folder = out / f"{memory}-{seed}"
-            table[memory].append(run_once([*common, *memory_arguments(config, memory)], folder, start))
+            arguments, folder = [*clips, *memory_arguments(config, memory)], out / f"{memory}-{seed}"
+            table.setdefault(memory, []).append(run_once(arguments, folder))
+            if memory != "none":
+                switched_off = [*clips, *memory_arguments(config, "none")]
+                table.setdefault(f"{memory}, switched off", []).append(score(switched_off, folder, "switched_off"))
             with atomic_write(out / "ablation.json") as file:
                 json.dump({"config": config, "seeds": list(seeds), "scores": table}, file, indent=1)
     with atomic_write(out / "ablation.md") as file:
@@ -64,32 +73,52 @@ def memory_arguments(config: str, memory: str) -> list[str]:
 
 def single_frame_epochs(config: str) -> int:
     """Return in how many epochs at the start of training the clips of a config have one frame."""
-    lengths = _section(config, "data", "clip_lengths") or {0: 2}
-    return min((epoch for epoch, length in lengths.items() if length > 1), default=0)
+    return min((epoch for epoch, length in _clip_lengths(config).items() if length > 1), default=0)
 
 
-def train_without_memory(arguments: list[str], epochs: int, folder: Path) -> Path | None:
-    """Train the epochs that all memories share; return the checkpoint to go on from, None without such epochs."""
+def train_detector(config: str, common: list[str], options: Sequence[str], folder: Path) -> Path | None:
+    """Train a config's epochs of single frames; return the checkpoint to go on from, None without such epochs."""
+    epochs = single_frame_epochs(config)
     if not epochs:
         return None
-    here = [f"--trainer.default_root_dir={folder}", f"--trainer.max_epochs={epochs}", "--trainer.limit_val_batches=0"]
-    train.main("fit", [*arguments, *here, "--resume"])
+    stage = [*schedule(epochs), f"--trainer.default_root_dir={folder}", "--data.clip_lengths={0: 1}"]
+    train.main("fit", [*common, *stage, *options, "--trainer.limit_val_batches=0", "--resume"])
     return folder / "checkpoints" / "last.ckpt"
 
 
-def run_once(arguments: list[str], folder: Path, start: Path | None = None) -> Scores:
-    """Train one network, or take what an earlier call found; return the scores of its last validation."""
-    result, last = folder / "scores.json", folder / "checkpoints" / "last.ckpt"
+def clip_stage(config: str, detector: Path | None) -> list[str]:
+    """Return the options of fit for what follows the detector."""
+    if detector is None:
+        return []
+    epochs = single_frame_epochs(config)
+    lengths = {epoch - epochs: length for epoch, length in _clip_lengths(config).items() if epoch >= epochs}
+    return [
+        *schedule(_section(config, "trainer")["max_epochs"] - epochs),
+        f"--data.clip_lengths={lengths}",
+        f"--model.init_checkpoint={detector}",
+        f"--model.frozen=[{', '.join(FEATURES)}]",
+    ]
+
+
+def schedule(epochs: int) -> list[str]:
+    """Return the options of a stage of so many epochs."""
+    return [f"--trainer.max_epochs={epochs}", f"--model.lr_drops=[{max(1, epochs * 2 // 3)}]"]
+
+
+def run_once(arguments: list[str], folder: Path) -> Scores:
+    """Train one network, or take what an earlier call found; return the scores of its last state."""
+    if not (folder / "scores.json").exists():
+        here = [f"--trainer.default_root_dir={folder}", "--trainer.limit_val_batches=0", "--resume"]
+        train.main("fit", [*arguments, *here])
+    return score(arguments, folder, "scores")
+
+
+def score(arguments: list[str], folder: Path, name: str) -> Scores:
+    """Validate the last state of a run, or read what an earlier call found."""
+    result = folder / f"{name}.json"
     if not result.exists():
-        if start is not None and not last.exists():
-            last.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(last, "wb") as file:
-                file.write(start.read_bytes())
-        arguments = [*arguments, f"--trainer.default_root_dir={folder}"]
-        metrics = train.main("fit", [*arguments, "--resume"]).trainer.callback_metrics
-        if "val/hota" not in metrics:
-            # A finished run whose scores were not written yet: validate its last state.
-            metrics = train.main("validate", [*arguments, f"--ckpt_path={last}"]).trainer.callback_metrics
+        here = [f"--trainer.default_root_dir={folder}", f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"]
+        metrics = train.main("validate", [*arguments, *here]).trainer.callback_metrics
         with atomic_write(result) as file:
             json.dump({name: float(metrics[f"val/{name}"]) for name in SCORES}, file)
     scores: Scores = json.loads(result.read_text())
@@ -107,6 +136,10 @@ def markdown(table: dict[str, list[Scores]]) -> str:
         singles = ", ".join(f"{100 * one['hota']:.1f}" for one in seeds)
         lines.append(f"| {memory} | {' | '.join(cells)} | {singles} |")
     return "\n".join(lines) + "\n"
+
+
+def _clip_lengths(config: str) -> dict[int, int]:
+    return _section(config, "data", "clip_lengths") or {0: 2}
 
 
 def _section(config: str, *names: str) -> dict[Any, Any]:

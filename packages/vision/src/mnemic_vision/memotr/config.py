@@ -35,8 +35,8 @@ class MemotrConfig:
         two_stage: detect queries start from the encoder's best distinct tokens instead of learned anchors.
             Not in MeMOTR; trains a detector from scratch in far fewer steps.
         detect_alone: detect queries never see the tracks; they find every object in every frame, and one that overlaps
-            a track is not born again: a missed track goes on with it. Not in MeMOTR, whose detect queries learn to leave
-            tracked objects alone; that takes far more training.
+            a track is not born again: a missed track goes on with it. Not in MeMOTR, whose detect queries learn to
+            leave tracked objects alone; that takes far more training.
         denoising_groups: groups of noised ground-truth queries in training (0: off). Not in MeMOTR.
         activation_checkpointing: recompute encoder layers in the backward pass to save memory.
     """

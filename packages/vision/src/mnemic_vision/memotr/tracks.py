@@ -178,7 +178,7 @@ def find_again(
     """Return the tracks, of which those that were missed go on with the detection in their place.
 
     Such a detection is ``sure``, distinct from every seen track and from better detections, of the track's class, and
-    overlaps the track by more than `SAME_IOU`; among several pairs the two that overlap each other most belong together.
+    overlaps the track by more than `SAME_IOU`; among several pairs those that overlap most belong together.
     """
     missed = tracks.valid & (tracks.missed > 0)
     free = sure & is_distinct(detections, replace(tracks, valid=tracks.valid & ~missed), priority)
