@@ -188,12 +188,14 @@ def find_again(
     best, chosen = overlap.max(dim=1)
     is_mutual = overlap.argmax(dim=2).gather(1, chosen) == torch.arange(chosen.shape[1], device=chosen.device)
     found = is_mutual & (best > SAME_IOU)
-    place = detections.take(chosen)
-    taken = {
-        name: torch.where(found[..., None], getattr(place, name), getattr(tracks, name))
-        for name in ("output", "boxes", "logits")
-    }
-    return replace(tracks, missed=torch.where(found, 0, tracks.missed), **taken)
+    place, mask = detections.take(chosen), found[..., None]
+    return replace(
+        tracks,
+        missed=torch.where(found, 0, tracks.missed),
+        output=torch.where(mask, place.output, tracks.output),
+        boxes=torch.where(mask, place.boxes, tracks.boxes),
+        logits=torch.where(mask, place.logits, tracks.logits),
+    )
 
 
 def is_duplicate(tracks: TrackState, seen: Bool[Tensor, "batch track"], iou: float) -> Bool[Tensor, "batch track"]:
