@@ -23,12 +23,12 @@ SMALL = (
 
 
 @pytest.mark.slow
-def test_three_stages_end_in_one_file_and_a_second_call_has_nothing_to_do(tmp_path: Path) -> None:
+def test_four_stages_end_in_one_file_and_a_second_call_has_nothing_to_do(tmp_path: Path) -> None:
     file, weights = tmp_path / "small.safetensors", tmp_path / "imagenet.pth"
     torch.save(timm.create_model("test_resnet").state_dict(), weights)
-    train_demo(tmp_path / "runs", tmp_path / "no data", weights, (1, 1, 1), file, SMALL)
+    train_demo(tmp_path / "runs", tmp_path / "no data", weights, (1, 1, 1, 1), file, SMALL)
     model, settings, made = load_model(file)
-    assert (model.config.dim, settings.short_side, made["epochs"]) == (32, 64, [1, 1, 1])
+    assert (model.config.dim, settings.short_side, made["epochs"]) == (32, 64, [1, 1, 1, 1])
     written = file.read_bytes()
-    train_demo(tmp_path / "runs", tmp_path / "no data", weights, (1, 1, 1), file, SMALL)
+    train_demo(tmp_path / "runs", tmp_path / "no data", weights, (1, 1, 1, 1), file, SMALL)
     assert file.read_bytes() == written

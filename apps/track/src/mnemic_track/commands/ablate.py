@@ -56,8 +56,9 @@ def ablate(
             if memory != "none":
                 switched_off = [*clips, *memory_arguments(config, "none")]
                 table.setdefault(f"{memory}, switched off", []).append(score(switched_off, folder, "switched_off"))
+            made = {"config": config, "options": [*options], "clip_options": [*clip_options], "seeds": [*seeds]}
             with atomic_write(out / "ablation.json") as file:
-                json.dump({"config": config, "seeds": list(seeds), "scores": table}, file, indent=1)
+                json.dump(made | {"scores": table}, file, indent=1)
     with atomic_write(out / "ablation.md") as file:
         file.write(markdown(table))
     plot_scores(table, out / "ablation.png")
@@ -90,10 +91,12 @@ def clip_stage(config: str, detector: Path | None) -> list[str]:
     """Return the options of fit for what follows the detector."""
     if detector is None:
         return []
-    epochs = single_frame_epochs(config)
+    epochs, total = single_frame_epochs(config), _section(config, "trainer").get("max_epochs")
+    if total is None:
+        raise ValueError(f"{config} does not say trainer.max_epochs")
     lengths = {epoch - epochs: length for epoch, length in _clip_lengths(config).items() if epoch >= epochs}
     return [
-        *schedule(_section(config, "trainer")["max_epochs"] - epochs),
+        *schedule(total - epochs),
         f"--data.clip_lengths={lengths}",
         f"--model.init_checkpoint={detector}",
         f"--model.frozen=[{', '.join(FEATURES)}]",
@@ -120,7 +123,7 @@ def score(arguments: list[str], folder: Path, name: str) -> Scores:
         here = [f"--trainer.default_root_dir={folder}", f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"]
         metrics = train.main("validate", [*arguments, *here]).trainer.callback_metrics
         with atomic_write(result) as file:
-            json.dump({name: float(metrics[f"val/{name}"]) for name in SCORES}, file)
+            json.dump({part: float(metrics[f"val/{part}"]) for part in SCORES}, file)
     scores: Scores = json.loads(result.read_text())
     return scores
 
