@@ -64,7 +64,7 @@ def train_demo(
 def average(before: Path, after: Path) -> tuple[Memotr, TrackerSettings, dict[str, Any]]:
     """Return a network with the mean of the weights before and after a stage, and what made the latter.
 
-    On the real clip and on drawn people it is better than either (the figures are in the model card). Source of the
+    On the real clip and on drawn people it is better than either but in one figure (see the model card). Source of the
     idea: WiSE-FT, "Robust fine-tuning of zero-shot models", arXiv 2109.01903.
     """
     (model, settings, made), (start, _, _) = load_model(after), load_model(before)
