@@ -87,8 +87,7 @@ class TrackingTask(pl.LightningModule):
         self.weight_decay, self.lr_drops, self.warmup_steps = weight_decay, lr_drops, warmup_steps
         self.seed = seed
         self._results: list[SequenceResult] = []
-        self.frozen = frozen
-        for part in frozen:
+        for part in frozen:  # Lightning takes every module in the mode it is in, and gives it back so after validation
             self.model.get_submodule(part).requires_grad_(False).eval()
         if backbone_weights is not None:
             load_backbone(self.model.backbone, backbone_weights)
@@ -96,13 +95,6 @@ class TrackingTask(pl.LightningModule):
             import_detector(self.model, detector_checkpoint)
         if init_checkpoint is not None:
             load_weights(self.model, init_checkpoint)
-
-    def train(self, mode: bool = True) -> "TrackingTask":
-        """Set the training mode of all parts but the frozen ones."""
-        super().train(mode)
-        for part in self.frozen:
-            self.model.get_submodule(part).eval()
-        return self
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
         """Make the noise of the step follow from its number, see `resume`."""
