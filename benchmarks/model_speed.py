@@ -1,11 +1,11 @@
 """One frame of MeMOTR (DanceTrack setting, 20 live tracks) against a torchvision ResNet-50 forward of the same image.
 
-``python benchmarks/model_speed.py [--device cuda] [--size 800 1333] [--precision fp32 bf16] [--emulate] [--write]``
-prints one JSON object; ``--write`` also keeps it in ``benchmarks/results/model_speed.json``. Both take turns in one
-process, the ResNet in channels_last, so that the ratio holds on a noisy machine. Weights are random: the cost is that
-of trained ones. By arithmetic alone the ratio is about 3.1, the official algorithm measures about 12 (see the model
-card). A CPU without bfloat16 instructions can only emulate bf16, slowly: there it is left out without ``--emulate``. On
-a GPU the frames per second and the training clips per second are added.
+``python benchmarks/model_speed.py [--device cuda] [--size 800 1333] [--precision fp32 bf16] [--emulate] [--compile]
+[--write]`` prints one JSON object; ``--write`` also keeps it in ``benchmarks/results/model_speed.json``. Both take
+turns in one process, the ResNet in channels_last, so that the ratio holds on a noisy machine. Weights are random: the
+cost is that of trained ones. By arithmetic alone the ratio is about 3.1, the official algorithm measures about 12 (see
+the model card). A CPU without bfloat16 instructions can only emulate bf16, slowly: there it is left out without
+``--emulate``. On a GPU the frames per second and the training clips per second are added.
 """
 
 import argparse

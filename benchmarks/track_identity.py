@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_convert, box_iou, roi_align
 
+from mnemic_core import ExponentialMemory
 from mnemic_track.checkpoints import open_tracker
 from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.memotr import Tracker
@@ -40,13 +41,11 @@ MIN_ABSENCE, MIN_LOOKS = 3, 4  # frames
 
 
 def _exponential(decay: float) -> Callable[[Tensor], Tensor]:
-    """Return what is left of looks, oldest first, in a memory that starts with the first."""
+    """Return what the tracker's long-term memory holds after so many looks, oldest first."""
 
     def remember(looks: Tensor) -> Tensor:
-        memory = looks[0]
-        for look in looks[1:]:
-            memory = (1 - decay) * memory + decay * look
-        return memory
+        memory = ExponentialMemory(looks.shape[1], decay)
+        return memory.write(memory.init_state(1), looks[None]).long[0]
 
     return remember
 

@@ -45,6 +45,7 @@ def ablate(
         clip_options: further options of fit for the clips, such as ``["--trainer.limit_train_batches=900"]``.
     """
     out.mkdir(parents=True, exist_ok=True)
+    made = {"config": config, "options": [*options], "clip_options": [*clip_options], "seeds": [*seeds]}
     table: dict[str, list[Scores]] = {}
     for seed in seeds:
         common = [f"--config={config}", f"--seed_everything={seed}"]
@@ -56,7 +57,6 @@ def ablate(
             if memory != "none":
                 switched_off = [*clips, *memory_arguments(config, "none")]
                 table.setdefault(f"{memory}, switched off", []).append(score(switched_off, folder, "switched_off"))
-            made = {"config": config, "options": [*options], "clip_options": [*clip_options], "seeds": [*seeds]}
             with atomic_write(out / "ablation.json") as file:
                 json.dump(made | {"scores": table}, file, indent=1)
     with atomic_write(out / "ablation.md") as file:
