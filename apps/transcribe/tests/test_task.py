@@ -94,6 +94,14 @@ def test_a_step_whose_gradient_is_no_number_is_left_out_with_a_warning(tmp_path:
     assert torch.stack(fourth).isfinite().all()
 
 
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_every_memory_trains_in_mixed_precision_with_gradients_clipped(tmp_path: Path, memory: str) -> None:
+    run = trainer(tmp_path, precision="bf16-mixed", gradient_clip_val=5.0, limit_val_batches=0)
+    run.fit(task(memory), data())
+    assert run.global_step == 2
+    assert run.callback_metrics["train/loss"].isfinite()
+
+
 def test_fit_validates_and_its_checkpoint_is_a_recogniser(tmp_path: Path) -> None:
     made, run = task(seed=4), trainer(tmp_path, max_steps=-1, max_epochs=1)
     run.fit(made, data())

@@ -177,8 +177,8 @@ class TranscriptionTask(pl.LightningModule):
         total = self.trainer.max_steps if self.has_end else None
         if total == -1:
             raise ValueError("model.has_end: the learning rate falls until the last step, give --trainer.max_steps")
-        # All parameters in one kernel: faster, but float16 training then refuses to clip gradients.
-        fused = self.trainer.precision != "16-mixed"
+        # All parameters in one kernel: faster, but Lightning's mixed precision then refuses to clip gradients.
+        fused = "mixed" not in str(self.trainer.precision)
         optimizer = Adam(self.model.parameters(), self.lr, weight_decay=self.weight_decay, fused=fused)
         schedule = LambdaLR(optimizer, lambda step: warmup_share(step, self.warmup_steps, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

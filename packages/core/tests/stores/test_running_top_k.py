@@ -16,8 +16,8 @@ def by_sorting(query: Tensor, keys: Tensor, rows: Tensor, k: int) -> tuple[Tenso
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sizes at which a few dozen keys make several spans of several blocks and groups, the last ones not full."""
-    for name, size in {"BLOCK_SCORES": 24, "_SPAN_GROUPS": 30, "_RESCORED": 16}.items():
+    """Sizes at which a few dozen keys make several spans of blocks, groups and bundles, the last ones not full."""
+    for name, size in {"BLOCK_SCORES": 24, "_SPAN_GROUPS": 30, "_RESCORED": 16, "_BUNDLES": 1}.items():
         monkeypatch.setattr(running_top_k, name, size)
     monkeypatch.setattr(running_top_k, "_group_size", lambda number, k: 1 << number % 3)
 

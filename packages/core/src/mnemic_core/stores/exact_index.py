@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mnemic_core.stores import running_top_k
 from mnemic_core.stores.index_io import json_copies, read_snapshot, write_snapshot
-from mnemic_core.stores.running_top_k import Rescore
+from mnemic_core.stores.running_top_k import Rescore, inner_products
 
 Scan = Literal["float32", "bfloat16"]
 Index = TypeVar("Index", bound="ExactIndex")
@@ -231,14 +231,19 @@ class ExactIndex:
         if self._rounded is None:
             return running_top_k.search(query, self._keys[: self._num_rows], rows, k)
         scanned = query.bfloat16()
-        # |q k - q' k'| <= |q| |k - k'| + |q - q'| |k'|, and what products and sums of bfloat16 are rounded by.
+        # |q k - q' k'| <= |q| |k - k'| + |q - q'| |k'|, and what the score itself is rounded by.
         error, length = self._worst
         scanned_length = scanned.float().norm(dim=1)
-        slack = (
-            query.norm(dim=1) * error + (query - scanned.float()).norm(dim=1) * length + scanned_length * length / 64
-        )
-        rescore = Rescore(lambda which, row: (self._keys[row] * query[which][:, None]).sum(-1), slack)
+        slack = query.norm(dim=1) * error + (query - scanned.float()).norm(dim=1) * length
+        slack += scanned_length * length * self._rounding()
+        rescore = Rescore(lambda which, row: inner_products(query[which], self._keys, row), slack)
         return running_top_k.search(scanned, self._rounded[: self._num_rows], rows, k, rescore)
+
+    def _rounding(self) -> float:
+        """Return what a product of bfloat16 vectors is rounded by at most, as a part of the product of their lengths."""
+        if self._keys.device.type == "cpu":
+            return torch.finfo(torch.bfloat16).eps / 2 + self.dim * torch.finfo(torch.float32).eps
+        return 1 / 64  # a GPU may also round partial sums
 
     def _live_rows(self) -> Tensor:
         return self._live.nonzero()[:, 0]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 GROUP = 32
 """Keys of which only the largest score is kept at first, at most."""
@@ -14,6 +15,7 @@ BLOCK_SCORES = 1 << 19
 
 _QUERIES = 1024
 _SPAN_GROUPS = 1 << 22
+_BUNDLES = 8  # for each key to find, at least: with so many the best keys are mostly in different ones
 _RESCORED = 1 << 20
 
 
@@ -80,8 +82,9 @@ def search(
     """Return the scores, best first, and the rows of the ``k`` keys with the largest inner products.
 
     A scan makes the scores of one block at a time, in a buffer that stays in the cache, and keeps the largest score of
-    every group of keys. The ``k``-th largest of these is reached by ``k`` keys, so only groups that come up to it can
-    hold one of the best. They are about ``k`` of many thousand; their keys are scored once more and sorted.
+    every group of keys. The ``k``-th largest of the maxima of bundles of groups is reached by ``k`` keys, so only
+    groups that come up to it can hold one of the best. They are little more than ``k`` of many thousand; their keys
+    are scored once more and sorted.
 
     Args:
         query: what to look for, ``[query dim]``; :func:`queries_at_a_time` says how many.
@@ -98,11 +101,10 @@ def search(
         places = range(start, min(start + span, number))
         largest, entry = _scan(query, keys, rows, places, group)
         true = rescore or _own_scores(query, keys, entry)
-        least = _reached(largest, k) - true.error
-        candidates = (largest >= (least - true.error)[:, None]).nonzero()
+        least, candidates = _candidates(largest, k, true.error)
         for some in candidates.split(max(_RESCORED // (group * query.shape[1]), 1)):
             # Rows come after those found before, to which they lose if their scores are equal.
-            which, index = some[largest[tuple(some.T)] > (best.threshold - true.error)[some[:, 0]]].T
+            index, which = some[largest[tuple(some.T)] > (best.threshold - true.error)[some[:, 1]]].T
             place = start + index[:, None] * group + torch.arange(group, device=keys.device)
             row = place.clamp(max=places[-1])
             row = row if rows is None else rows[row]
@@ -125,7 +127,7 @@ def _group_size(number: int, k: int) -> int:
 
 
 def _scan(query: Tensor, keys: Tensor, rows: Tensor | None, places: range, group: int) -> tuple[Tensor, Tensor]:
-    """Return the largest score of every group, ``[query group]`` in single precision, and what no key's entry exceeds.
+    """Return the largest score of every group, ``[group query]``, and what no key's entry exceeds in size.
 
     The last group need not be full.
     """
@@ -133,16 +135,44 @@ def _scan(query: Tensor, keys: Tensor, rows: Tensor | None, places: range, group
     size = min(size, -(-len(places) // group) * group)
     buffer = query.new_empty(size, len(query))
     largest = query.new_empty(-(-len(places) // group), len(query))
-    entries = []
+    extremes = []
     for offset, parts in zip(range(0, len(places), size), largest.split(size // group), strict=True):
         here = slice(places[offset], places.start + min(offset + size, len(places)))
         block = keys[here] if rows is None else keys[rows[here]]
         scores = buffer[: len(parts) * group]
         torch.mm(block, columns, out=scores[: len(block)])
-        scores[len(block) :] = -torch.inf
+        if len(block) < len(scores):
+            scores[len(block) :] = -torch.inf
         torch.amax(scores.view(len(parts), group, len(query)), 1, out=parts)
-        entries.append(block.abs().amax())
-    return largest.T.float().contiguous(), torch.stack(entries).amax()
+        extremes += torch.aminmax(block)
+    return largest, torch.stack(extremes).abs().amax()
+
+
+def _candidates(largest: Tensor, k: int, error: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a score that the best ``k`` keys of each query reach, and the groups that may hold one of them.
+
+    Looking for the ``k``-th largest among all groups would take longer than making them, so groups are bundled. The
+    groups of a bundle lie far apart: keys that are alike are often neighbours, and many of the best in one bundle would
+    make the ``k``-th best bundle a bad one.
+
+    Args:
+        largest: the largest scanned score of every group, ``[group query]``.
+        k: number of keys to find.
+        error: how far a scanned score can lie from the true one, for each query.
+
+    Returns:
+        The true score, for each query, and pairs of a group and a query, ``[pair 2]``, by group.
+    """
+    bundle = 1 << max((len(largest) // (_BUNDLES * k)).bit_length() - 1, 0)
+    bundled = F.pad(largest, (0, 0, 0, -len(largest) % bundle), value=-torch.inf).unflatten(0, (bundle, -1))
+    tops = bundled.amax(0)
+    if len(tops) < k:
+        least = tops.new_full(tops.shape[1:], -torch.inf, dtype=torch.float32)
+    else:
+        least = tops.T.float().topk(k).values[:, -1] - error
+    place, which = (tops >= least - error).nonzero(as_tuple=True)
+    member, pair = (bundled[:, place, which] >= (least - error)[which]).nonzero(as_tuple=True)
+    return least, torch.stack([member * len(tops) + place[pair], which[pair]], 1)
 
 
 def _own_scores(query: Tensor, keys: Tensor, entry: Tensor) -> Rescore:
@@ -153,11 +183,12 @@ def _own_scores(query: Tensor, keys: Tensor, entry: Tensor) -> Rescore:
     """
     dim, eps = query.shape[1], torch.finfo(query.dtype).eps
     error = (dim + 4) * eps * dim**0.5 * query.norm(dim=1) * entry
-    return Rescore(lambda which, row: (keys[row] * query[which][:, None]).sum(-1), error)
+    return Rescore(lambda which, row: inner_products(query[which], keys, row), error)
 
 
-def _reached(largest: Tensor, k: int) -> Tensor:
-    """Return for each query a scanned score that at least ``k`` keys come up to."""
-    if largest.shape[1] < k:
-        return largest.new_full(largest.shape[:1], -torch.inf)
-    return largest.topk(k).values[:, -1]
+def inner_products(query: Tensor, keys: Tensor, rows: Tensor) -> Tensor:
+    """Return the products of queries ``[query dim]`` with the keys in some rows each, ``[query member]``.
+
+    Equal keys have equal products wherever they are, which is more than a matrix product promises.
+    """
+    return F.embedding(rows, keys).mul_(query[:, None]).sum(-1)
