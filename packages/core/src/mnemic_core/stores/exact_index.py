@@ -240,7 +240,7 @@ class ExactIndex:
         return running_top_k.search(scanned, self._rounded[: self._num_rows], rows, k, rescore)
 
     def _rounding(self) -> float:
-        """Return what a product of bfloat16 vectors is rounded by at most, as a part of the product of their lengths."""
+        """Return what a product of bfloat16 vectors is rounded by at most, as a part of that of their lengths."""
         if self._keys.device.type == "cpu":
             return torch.finfo(torch.bfloat16).eps / 2 + self.dim * torch.finfo(torch.float32).eps
         return 1 / 64  # a GPU may also round partial sums

@@ -135,7 +135,7 @@ def _scan(query: Tensor, keys: Tensor, rows: Tensor | None, places: range, group
     size = min(size, -(-len(places) // group) * group)
     buffer = query.new_empty(size, len(query))
     largest = query.new_empty(-(-len(places) // group), len(query))
-    extremes = []
+    extremes: list[Tensor] = []
     for offset, parts in zip(range(0, len(places), size), largest.split(size // group), strict=True):
         here = slice(places[offset], places.start + min(offset + size, len(places)))
         block = keys[here] if rows is None else keys[rows[here]]
