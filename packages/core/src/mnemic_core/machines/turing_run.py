@@ -140,7 +140,8 @@ class TuringRun:
     ) -> None:
         time, batch, slots = len(drive), *memory.shape[:2]
         self.layout, self.is_full, self.active = layout, is_full, active
-        self.squashed = drive.clone()
+        self.driven = drive.clone()
+        self.squashed = self.driven if keep else new_room(drive, drive.shape, keep)
         self.outputs = drive.new_empty(time, *reads.shape)
         versions = time * layout.write_heads + 1
         # Without keep all versions are one, written over.
@@ -167,8 +168,9 @@ class TuringRun:
         parts = []
         for group, (*own, raw_shift) in enumerate(zip(*cut, strict=True)):
             num_reads = self.layout.groups[group]
-            weights = raw_shift.new_empty(time, batch, num_reads + 1, slots)
-            content = new_room(weights, weights.shape, keep) if self.is_full else weights
+            shape = (time, batch, num_reads + 1, slots)
+            weights = new_room(raw_shift, shape, keep or self.active is not None)  # tokens to ignore keep the last ones
+            content = new_room(weights, shape, keep) if self.is_full else weights
             shift = new_room(raw_shift, raw_shift.shape, keep)
             flat_shift = shift.flatten(1, 2).unsqueeze(2)
             reading, writing = weights.split([num_reads, 1], 2)
@@ -181,14 +183,14 @@ class TuringRun:
     def _go(self, recurrent: Tensor, reads: Tensor) -> None:
         layout, squashed = self.layout, SegmentParameters.of(self.squashed, self.layout)
         # 1 + softplus(x) = log(exp(x + 1) + e), so one call makes strength, at least 0, and sharpening, at least 1.
-        squashed.sharpening.add_(1)
+        SegmentParameters.of(self.driven, layout).sharpening.add_(1)
         floor = torch.arange(2, device=reads.device).repeat_interleave(layout.heads).to(reads.dtype)
-        views = [each.unbind(0) for each in (self.squashed, squashed.wide, squashed.gates, squashed.positive)]
+        stacked = (self.driven, self.squashed, squashed.wide, squashed.gates, squashed.positive)
         parts = list(zip(*(part.steps() for part in self.parts), strict=True))
         outputs, flats = self.outputs.unbind(0), self.outputs.flatten(2).unbind(0)
         flat, turn, live = reads.flatten(1), recurrent.t(), None
-        for time, (raw, wide, gates, positive) in enumerate(zip(*views, strict=True)):
-            raw.addmm_(flat, turn)
+        for time, (driven, raw, wide, gates, positive) in enumerate(zip(*map(unbind_time, stacked), strict=True)):
+            torch.addmm(driven, flat, turn, out=raw)
             wide.tanh_()
             gates.sigmoid_()
             torch.logaddexp(positive, floor, out=positive)
@@ -215,7 +217,7 @@ class TuringRun:
 
     def _address(self, group: int, here: GroupTrace, memory: Tensor) -> None:
         norm = torch.linalg.vector_norm(here.key, dim=-1, keepdim=True)
-        norms = torch.addcmul(self.eps, norm, torch.bmm(self.ones, memory.square()).sqrt_())  # see slot_norm
+        norms = torch.addcmul(self.eps, norm, torch.bmm(self.ones, memory * memory).sqrt_())  # see slot_norm
         likeness = torch.bmm(here.key * here.strength, memory).div_(norms)
         torch.softmax(likeness, -1, out=here.content)
         if self.is_full:

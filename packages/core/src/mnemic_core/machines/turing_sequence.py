@@ -53,7 +53,11 @@ def turing_scan(
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             scan: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Scan.apply
             return scan(*tensors, active, layout, is_full)
-        return TuringRun(*tensors, active, layout, is_full=is_full, keep=False).results()
+        # A step is little but the start of its kernels, and in this mode a kernel starts in less time.
+        with torch.inference_mode():
+            run = TuringRun(*tensors, active, layout, is_full=is_full, keep=False)
+        outputs, memory, last = (result.clone() for result in run.results())  # usable where gradients are wanted
+        return outputs, memory, last
 
 
 def uniform_scan(
@@ -80,22 +84,27 @@ def uniform_scan(
     start = memory.sum(1)
     total, reads, unchanged = start, reads.flatten(1) * slots, drive.new_full((), 1 - 0.5 / slots)
     outputs, keeps = [], []
+
+    def cut(added: Tensor) -> tuple[Tensor, ...]:
+        """Split something of all write heads."""
+        return (added,) if layout.write_heads == 1 else added.split(layout.width, 1)
+
     with full_precision(drive.device):
         for time, driven in enumerate(drives):
-            raw = torch.addmm(driven, reads, turn).tanh_().view(len(total), 2, layout.write_heads, layout.width)
-            add, keep = raw[:, 0], torch.sub(unchanged, raw[:, 1], alpha=0.5 / slots)
+            add, change = torch.addmm(driven, reads, turn).tanh_().chunk(2, 1)
+            keep = torch.sub(unchanged, change, alpha=0.5 / slots)
             live = None if active is None else active[time, :, None]
             if live is not None:
-                add, keep = add * live[..., None], keep.where(live[..., None], 1.0)
+                add, keep = add * live, keep.where(live, 1.0)
             found = []
-            for num_reads, added_here, kept_here in zip(layout.groups, add.unbind(1), keep.unbind(1), strict=True):
+            for num_reads, added_here, kept_here in zip(layout.groups, cut(add), cut(keep), strict=True):
                 found += [total] * num_reads
                 total = torch.addcmul(added_here, total, kept_here)
-            new = torch.cat(found, 1)
+            new = torch.cat(found, 1) if len(found) > 1 else found[0]
             reads = new if live is None else new.where(live, reads)
             outputs.append(reads)
             keeps.append(keep)
-        kept = torch.cat(keeps, 1).prod(1)
+        kept = torch.stack(keeps, 1).view(len(total), -1, layout.width).prod(1)  # of all steps and heads
         read = torch.stack(outputs).unflatten(-1, (-1, layout.width)) / slots
         return read, torch.addcmul(((total - start * kept) / slots)[:, None], memory, kept[:, None])
 

@@ -35,8 +35,8 @@ class Rescore(NamedTuple):
 class RunningTopK:
     """The best ``k`` rows of each query among all that were offered; of equal scores the row offered first stays.
 
-    Offers are collected and sorted together once they are as many as what is held, so the threshold may lag behind;
-    it never passes over a row that belongs to the best.
+    Offers are collected and sorted together once they are twice as many as what is held, so the threshold may lag
+    behind; it never passes over a row that belongs to the best.
     """
 
     def __init__(self, num_queries: int, k: int, device: torch.device) -> None:
@@ -50,11 +50,16 @@ class RunningTopK:
         """Score that a row has to exceed, for each query."""
         return self.scores[:, -1]
 
+    def floor(self, least: Tensor) -> Tensor:
+        """Return the least score that may enter, for each query: above the threshold, from ``least`` on, and finite."""
+        above = torch.nextafter(self.threshold, self.threshold.new_full((), torch.inf))  # of -inf the least finite one
+        return torch.maximum(above, least)
+
     def offer(self, query: Tensor, row: Tensor, score: Tensor) -> None:
         """Take note of scored rows; for each query they must come in ascending order and after those before."""
         self._offers.append((query, row, score))
         self._num_offers += len(query)
-        if self._num_offers >= self.scores.numel():
+        if self._num_offers >= 2 * self.scores.numel():
             self.settle()
 
     def settle(self) -> None:
@@ -97,6 +102,7 @@ def search(
     number = len(keys) if rows is None else len(rows)
     group = _group_size(number, k)
     span = max(_SPAN_GROUPS // max(len(query), 1), 1) * group
+    members = torch.arange(group, device=keys.device)
     for start in range(0, number, span):
         places = range(start, min(start + span, number))
         largest, entry = _scan(query, keys, rows, places, group)
@@ -105,12 +111,12 @@ def search(
         for some in candidates.split(max(_RESCORED // (group * query.shape[1]), 1)):
             # Rows come after those found before, to which they lose if their scores are equal.
             index, which = some[largest[tuple(some.T)] > (best.threshold - true.error)[some[:, 1]]].T
-            place = start + index[:, None] * group + torch.arange(group, device=keys.device)
-            row = place.clamp(max=places[-1])
+            row = start + index[:, None] * group + members
+            beyond = row >= places.stop  # the last group need not be full
+            row.clamp_(max=places[-1])
             row = row if rows is None else rows[row]
-            score = true.exact(which, row)
-            enters = (score >= least[which, None]) & (score > best.threshold[which, None]) & (place < places.stop)
-            pair, member = enters.nonzero(as_tuple=True)
+            score = true.exact(which, row).masked_fill_(beyond, -torch.inf)
+            pair, member = (score >= best.floor(least)[which, None]).nonzero(as_tuple=True)
             best.offer(which[pair], row[pair, member], score[pair, member])
         best.settle()
     return best.scores, best.rows
@@ -134,16 +140,16 @@ def _scan(query: Tensor, keys: Tensor, rows: Tensor | None, places: range, group
     columns, size = query.T.contiguous(), max(BLOCK_SCORES // max(len(query), 1) // group, 1) * group
     size = min(size, -(-len(places) // group) * group)
     buffer = query.new_empty(size, len(query))
+    groups = buffer.unflatten(0, (-1, group))
     largest = query.new_empty(-(-len(places) // group), len(query))
+    chosen = (keys if rows is None else rows)[places.start : places.stop].split(size)
     extremes: list[Tensor] = []
-    for offset, parts in zip(range(0, len(places), size), largest.split(size // group), strict=True):
-        here = slice(places[offset], places.start + min(offset + size, len(places)))
-        block = keys[here] if rows is None else keys[rows[here]]
-        scores = buffer[: len(parts) * group]
-        torch.mm(block, columns, out=scores[: len(block)])
-        if len(block) < len(scores):
-            scores[len(block) :] = -torch.inf
-        torch.amax(scores.view(len(parts), group, len(query)), 1, out=parts)
+    for some, parts in zip(chosen, largest.split(size // group), strict=True):
+        block = some if rows is None else keys[some]
+        if len(block) < size:
+            buffer[len(block) :] = -torch.inf
+        torch.mm(block, columns, out=buffer[: len(block)])
+        torch.amax(groups[: len(parts)], 1, out=parts)
         extremes += torch.aminmax(block)
     return largest, torch.stack(extremes).abs().amax()
 
@@ -164,7 +170,9 @@ def _candidates(largest: Tensor, k: int, error: Tensor) -> tuple[Tensor, Tensor]
         The true score, for each query, and pairs of a group and a query, ``[pair 2]``, by group.
     """
     bundle = 1 << max((len(largest) // (_BUNDLES * k)).bit_length() - 1, 0)
-    bundled = F.pad(largest, (0, 0, 0, -len(largest) % bundle), value=-torch.inf).unflatten(0, (bundle, -1))
+    missing = -len(largest) % bundle
+    whole = F.pad(largest, (0, 0, 0, missing), value=-torch.inf) if missing else largest  # padding by none copies too
+    bundled = whole.unflatten(0, (bundle, -1))
     tops = bundled.amax(0)
     if len(tops) < k:
         least = tops.new_full(tops.shape[1:], -torch.inf, dtype=torch.float32)
