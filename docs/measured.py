@@ -1,4 +1,4 @@
-"""What was measured of every mechanism, in one table: benchmark, proofs and the comparison on text."""
+"""What was measured: of every mechanism benchmark, proofs and the comparison on text, and speed against plain forms."""
 
 import json
 from collections.abc import Sequence
@@ -44,6 +44,26 @@ def bench_facts(results: Path) -> str:
         f"{machine['device']}, {machine['threads']} thread, PyTorch {versions['torch']}; batch {config['batch']}, "
         f"{config['segments']} segments of {config['segment_length']} tokens of width {config['dim']}, "
         f"{config['stored']} vectors stored"
+    )
+
+
+def speed_table(results: Path) -> str:
+    """Return a row for every comparison of ``core_speed.json``: times of both, their ratio and what it is aimed at."""
+    rows = []
+    for line in _load(results / "core_speed.json")["table"]:
+        times = (f"{line[name]:.3g}" if name in line else "" for name in ("ours_ms", "reference_ms"))
+        aim = line["target"] if line["reached"] else f"{line['target']}: missed"
+        rows.append([line["what"], *times, line["reference"], f"{line['ratio']:.2f}", aim])
+    return markdown_table(("what", "ms", "ms of the other", "the other", "ratio", "aim"), rows)
+
+
+def speed_facts(results: Path) -> str:
+    """Return the machine of the speed table, in words."""
+    found = _load(results / "core_speed.json")
+    machine = found["machine"]
+    return (
+        f"{machine['processor']} with {machine['cpu_capability']}, {machine['threads']} threads, "
+        f"PyTorch {found['versions']['torch']}, {machine['gpu']}"
     )
 
 
