@@ -25,8 +25,8 @@ class ExactIndex:
 
     Scores are float32. ``scan="bfloat16"`` compares rounded copies first and computes the true score of all that come
     close enough. How close is derived from the largest rounding error among the keys, so the answer is the same, up to
-    the last digit of a score. It halves what is read and is faster where the processor has instructions for it;
-    elsewhere it is much slower.
+    the last digit of a score. It halves what is read: a little faster for a few queries where the processor has
+    instructions for it, no faster for hundreds and slower for hundreds of wide ones, and much slower elsewhere.
 
     Args:
         dim: width of the vectors.
