@@ -56,6 +56,19 @@ def test_causal_frames_are_those_of_features_behind_four_zeros(subsampling: Conv
     assert frames.shape[1] == 16 // STRIDE
 
 
+@pytest.mark.parametrize("mels", range(FIELD, 16))
+def test_half_precision_changes_the_frames_and_gradients_only_by_rounding(mels: int) -> None:
+    torch.manual_seed(0)
+    subsampling = ConvSubsampling(mels, DIM)
+    features = torch.randn(2, 47, mels, requires_grad=True)
+    frames = subsampling(features)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = subsampling(features).float()
+    assert_close(rounded, frames, rtol=0, atol=0.02 * float(frames.detach().abs().max()))
+    exact, found = (torch.autograd.grad(x.sum(), features)[0] for x in (frames, rounded))
+    assert torch.dist(found, exact) < 0.3 * exact.norm()  # a few channels change sign by rounding
+
+
 def test_too_few_mels_are_refused() -> None:
     with pytest.raises(ValueError, match="num_mels must be at least 7, which two convolutions need, got 6"):
         ConvSubsampling(6, DIM)

@@ -55,8 +55,9 @@ class ConvSubsampling(nn.Module):
         if num_mels < FIELD:
             raise ValueError(f"num_mels must be at least {FIELD}, which two convolutions need, got {num_mels}")
         self.is_causal = is_causal
+        self.bands = subsampled_length(num_mels, is_causal=False)
         self.conv = nn.Sequential(nn.Conv2d(1, dim, 3, 2), nn.ReLU(), nn.Conv2d(dim, dim, 3, 2), nn.ReLU())
-        self.output = nn.Linear(dim * subsampled_length(num_mels, is_causal=False), dim)
+        self.output = nn.Linear(dim * self.bands, dim)
 
     def forward(self, features: Float[Tensor, "batch time mel"]) -> Float[Tensor, "batch frame dim"]:
         """Return the frames of whole recordings; features too short for one frame are filled up with zeros."""
@@ -66,8 +67,10 @@ class ConvSubsampling(nn.Module):
 
     def continued(self, features: Float[Tensor, "batch time mel"]) -> Float[Tensor, "batch frame dim"]:
         """Return the frames of features that stand as they are, nothing put before them: a chunk behind its context."""
+        if self.bands == 1:  # oneDNN's strided bf16 convolutions on AMX return garbage for one column: make two
+            features = F.pad(features, (0, STRIDE))
         channels: Tensor = self.conv(features[:, None])
-        frames: Tensor = self.output(channels.transpose(1, 2).flatten(2))
+        frames: Tensor = self.output(channels[..., : self.bands].transpose(1, 2).flatten(2))
         return frames
 
     def lengths(self, features: Int[Tensor, " batch"], *, as_released: bool = False) -> Int[Tensor, " batch"]:
