@@ -29,6 +29,10 @@ def test_help_lists_every_command_without_importing_torch(program: Program) -> N
     assert all(f"  {name} " in shown for name in program.commands)
 
 
+def test_installed_program_starts(program: Program) -> None:
+    subprocess.run([Path(sys.executable).with_name(program.name), "--help"], capture_output=True, check=True)
+
+
 @pytest.mark.parametrize(
     ("name", "command"), [(name, command) for name, program in PROGRAMS.items() for command in program.commands]
 )
