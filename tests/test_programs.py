@@ -33,16 +33,6 @@ def test_installed_program_starts(program: Program) -> None:
     subprocess.run([Path(sys.executable).with_name(program.name), "--help"], capture_output=True, check=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "command"), [(name, command) for name, program in PROGRAMS.items() for command in program.commands]
-)
-def test_every_command_has_help(name: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_request:
-        PROGRAMS[name].main([command, "--help"])
-    assert exit_request.value.code == 0
-    assert "usage" in capsys.readouterr().out.lower()
-
-
 def test_interruption_is_one_line_and_exit_code_130(
     program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
