@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
+from mnemic_core.errors import UserError
 from mnemic_core.loading import read_checkpoint
 from mnemic_core.model_file import KEY
 from mnemic_core.tasks import create_task
@@ -19,16 +20,16 @@ def load_model(path: str | Path) -> tuple[AlgorithmModel, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is truncated, of another program or of another version.
+        UserError: if it is truncated, of another program or of another version.
     """
     checkpoint = read_checkpoint(path)
     facts = checkpoint.get(KEY, {})
     if (facts.get("kind"), facts.get("format_version")) != (KIND, FORMAT_VERSION):
-        raise ValueError(f"{path} is no checkpoint of mnemic-algorithms in format {FORMAT_VERSION}; make one with fit")
+        raise UserError(f"{path} is no checkpoint of mnemic-algorithms in format {FORMAT_VERSION}; make one with fit")
     model = AlgorithmModel(MachineConfig(**facts["config"]), create_task(facts["task"]))
     weights = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"{path} does not fit the machine it names: {error}") from error
+        raise UserError(f"{path} does not fit the machine it names: {error}") from error
     return model.eval(), facts["provenance"]

@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mnemic_core.errors import UserError
 from mnemic_core.tasks import AlgorithmicTask, TaskBatch, create_task
 from mnemic_kit.resume import ResumableLoader, reloading_trainer
 
@@ -75,7 +76,7 @@ class AlgorithmData(pl.LightningDataModule):
             **dict.fromkeys(["val_lengths"], min(val_lengths, default=1)),
         }.items():
             if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+                raise UserError(f"{name} must be at least 1, got {value}")
         self.max_length, self.batch_size, self.steps_per_epoch = max_length, batch_size, steps_per_epoch
         self.val_lengths, self.val_strings = tuple(val_lengths), val_strings
         self.seed = seed

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mnemic_algorithms.sizes import Sizes, memory_options
 from mnemic_core import LayerStates, MemoryState, TransformerConfig, build_transformer, find_mechanism, list_mechanisms
+from mnemic_core.errors import UserError
 from mnemic_core.machines.recurrent import RecurrentMachine, SteppedMachine
 from mnemic_core.machines.stack_machine import StackCell
 from mnemic_core.machines.tape_machine import TapeCell
@@ -57,10 +58,10 @@ class MachineConfig:
 
     def __post_init__(self) -> None:
         if self.machine not in machine_names():
-            raise ValueError(f"machine must be one of {', '.join(machine_names())}, got {self.machine!r}")
+            raise UserError(f"machine must be one of {', '.join(machine_names())}, got {self.machine!r}")
         for name in ("hidden_dim", "stored", "segment_length", "num_layers", "num_heads"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 def machine_names() -> tuple[str, ...]:
@@ -78,7 +79,7 @@ def build_machine(config: MachineConfig, dim: int) -> SegmentMemory[Any]:
     """Return the machine of a configuration for tokens of width ``dim``.
 
     Raises:
-        ValueError: if the machine has no such option or cannot have such a size.
+        UserError: if the machine has no such option or cannot have such a size.
 
     Example:
         >>> build_machine(MachineConfig("tape_rnn", hidden_dim=8), dim=3).out_dim
@@ -93,7 +94,7 @@ def build_machine(config: MachineConfig, dim: int) -> SegmentMemory[Any]:
             return ControlledMemory(dim, NeuralTuringMemory(config.hidden_dim, **{**sizes, **config.options}))
         return SegmentedModel(dim, build_transformer(_transformer_config(config)), _segment_length(config))
     except TypeError as error:
-        raise ValueError(f"machine {config.machine!r} cannot have the options {config.options}: {error}") from error
+        raise UserError(f"machine {config.machine!r} cannot have the options {config.options}: {error}") from error
 
 
 class AlgorithmModel(TaskModel):

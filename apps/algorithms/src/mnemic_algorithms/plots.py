@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mnemic_core.errors import UserError
 from mnemic_kit.figures import COLOURS, open_figure
 
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ def plot_accuracy(
         max_length: largest training length; lengths up to it are shaded.
 
     Raises:
-        ValueError: if a machine has no curve.
+        UserError: if a machine has no curve.
         ModuleNotFoundError: if matplotlib is not installed.
     """
     if not curves or not all(curves.values()):
-        raise ValueError(f"expected a curve of at least one seed for each machine, got {sorted(curves)}")
+        raise UserError(f"expected a curve of at least one seed for each machine, got {sorted(curves)}")
     with open_figure(path, 6.5, 3.6, program="mnemic-algorithms") as figure:
         axes = figure.subplots()
         for index, (name, seeds) in enumerate(curves.items()):
@@ -66,11 +67,11 @@ def plot_costs(results: Mapping[str, Mapping[str, Any]], path: str | Path) -> No
         path: the picture to write (.png, .svg or .pdf); its folder must exist.
 
     Raises:
-        ValueError: if there are no results.
+        UserError: if there are no results.
         ModuleNotFoundError: if matplotlib is not installed.
     """
     if not results:
-        raise ValueError("expected the results of at least one mechanism, got none")
+        raise UserError("expected the results of at least one mechanism, got none")
     with open_figure(path, 10.0, 6.5, program="mnemic-algorithms") as figure:
         (time, peak), (size, recall) = figure.subplots(2, 2)
         for index, (name, result) in enumerate(results.items()):

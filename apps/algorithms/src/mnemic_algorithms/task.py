@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LinearLR
 from mnemic_algorithms.checkpoints import FORMAT_VERSION, KIND
 from mnemic_algorithms.datamodule import AlgorithmData
 from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
+from mnemic_core.errors import UserError
 from mnemic_core.model_file import KEY
 from mnemic_core.tasks import TaskBatch, create_task, task_loss
 from mnemic_kit.provenance import training_provenance
@@ -44,7 +45,7 @@ class AlgorithmTask(pl.LightningModule):
         super().__init__()
         self.model = AlgorithmModel(config, create_task(task))
         if lr <= 0 or not 0 < final_share <= 1:
-            raise ValueError(f"lr must be above 0 and final_share above 0 and at most 1, got {lr} and {final_share}")
+            raise UserError(f"lr must be above 0 and final_share above 0 and at most 1, got {lr} and {final_share}")
         self.lr, self.final_share = lr, final_share
         self.seed = seed
 
@@ -94,5 +95,5 @@ class AlgorithmTask(pl.LightningModule):
             return trainer.max_steps
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, AlgorithmData) or not trainer.max_epochs or trainer.max_epochs < 0:
-            raise ValueError("the learning rate falls over the whole run: give --trainer.max_epochs or max_steps")
+            raise UserError("the learning rate falls over the whole run: give --trainer.max_epochs or max_steps")
         return trainer.max_epochs * (data.steps_per_epoch // trainer.world_size) // trainer.accumulate_grad_batches

@@ -88,8 +88,10 @@ class Program:
 
 
 def _is_mistake(error: Exception) -> bool:
-    """Tell wrong input from a defect of the program; our own checks raise exactly these."""
+    """Tell wrong input from a defect of the program: our own checks raise `UserError`, the system `OSError`."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    kinds = (ValueError, OSError, ModuleNotFoundError)
+    # Not imported here, which would import torch: where its module is not loaded, nobody can have raised it.
+    errors = sys.modules.get("mnemic_core.errors")
+    kinds = (OSError, ModuleNotFoundError) if errors is None else (errors.UserError, OSError, ModuleNotFoundError)
     # By name, since their modules are slow to import: jsonargparse's errors, and Lightning's of a wrong setting.
     return isinstance(error, kinds) or bool(names & {"ArgumentError", "MisconfigurationException"})

@@ -4,6 +4,8 @@ from typing import Literal
 
 import torch
 
+from mnemic_core.errors import UserError
+
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -11,8 +13,8 @@ def find_device(name: Device) -> torch.device:
     """Return the device of a name; ``auto`` is a GPU where there is one.
 
     Raises:
-        ValueError: if there is no such device in this machine.
+        UserError: if there is no such device in this machine.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: this machine has no usable CUDA device, use cpu or auto")
+        raise UserError("--device cuda: this machine has no usable CUDA device, use cpu or auto")
     return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def open_figure(path: str | Path, width: float, height: float, *, program: str) 
         The figure.
 
     Raises:
-        ValueError: the file has another ending.
+        UserError: the file has another ending.
         ModuleNotFoundError: matplotlib is not installed.
     """
     try:
@@ -55,7 +56,7 @@ def open_figure(path: str | Path, width: float, height: float, *, program: str) 
         raise ModuleNotFoundError(f"plots need matplotlib; install it with: pip install '{program}[plots]'") from error
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in {"png", "svg", "pdf"}:
-        raise ValueError(f"a plot is written as .png, .svg or .pdf, got {path}")
+        raise UserError(f"a plot is written as .png, .svg or .pdf, got {path}")
     with rc_context(_STYLE), atomic_write(path, "wb") as file:
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure

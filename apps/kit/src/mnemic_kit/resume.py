@@ -21,6 +21,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from mnemic_core.errors import UserError
 from mnemic_core.loading import read_checkpoint
 from mnemic_kit.atomic_files import atomic_write
 
@@ -45,7 +46,7 @@ class WholeFileIO(TorchCheckpointIO):
         """Return the content, on the CPU: the network, the optimiser and the schedule copy it to where they are.
 
         Raises:
-            ValueError: if the file is truncated or holds more than tensors and plain data.
+            UserError: if the file is truncated or holds more than tensors and plain data.
         """
         return read_checkpoint(path)
 
@@ -181,7 +182,7 @@ class ResumableLoader(DataLoader[Any]):
             pin_memory=pin_memory,
         )
         if not len(self):
-            raise ValueError(
+            raise UserError(
                 f"{len(dataset)} clips are too few for one batch of {batch_size} in each of {num_replicas} processes: "  # type: ignore[arg-type]  # Dataset declares no length
                 "use more data or a smaller batch"
             )
@@ -205,12 +206,12 @@ class ResumableLoader(DataLoader[Any]):
         A run that ``max_steps`` ended within an epoch goes on with the next one, which begins with its first batch.
 
         Raises:
-            ValueError: if the state is of any other epoch, that is, of other clips.
+            UserError: if the state is of any other epoch, that is, of other clips.
         """
         if state["epoch"] == self._clips.epoch - 1:
             return
         if state["epoch"] != self._clips.epoch:
-            raise ValueError(f"this loader is of epoch {self._clips.epoch}, the checkpoint of epoch {state['epoch']}")
+            raise UserError(f"this loader is of epoch {self._clips.epoch}, the checkpoint of epoch {state['epoch']}")
         self._used = state["used"]
 
 
@@ -222,11 +223,11 @@ def reloading_trainer(data: pl.LightningDataModule, reason: str) -> pl.Trainer:
         reason: begins the message, such as ``clips change with the epoch``.
 
     Raises:
-        ValueError: if there is no trainer, or one that would keep the loader of its first epoch.
+        UserError: if there is no trainer, or one that would keep the loader of its first epoch.
     """
     trainer = data.trainer
     if trainer is None or trainer.reload_dataloaders_every_n_epochs != 1:  # type: ignore[attr-defined]  # undeclared
-        raise ValueError(f"{reason}: the trainer needs reload_dataloaders_every_n_epochs=1")
+        raise UserError(f"{reason}: the trainer needs reload_dataloaders_every_n_epochs=1")
     return trainer
 
 

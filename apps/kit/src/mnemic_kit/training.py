@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
+from mnemic_core.errors import UserError
 from mnemic_kit.resume import BestCheckpoint, LastCheckpoint, WholeFileIO
 
 
@@ -48,7 +49,7 @@ class AppCLI(LightningCLI):
         """Refuse to overwrite another run."""
         last = Path(self.trainer.default_root_dir, "checkpoints", "last.ckpt")
         if self.config["fit"]["ckpt_path"] is None and last.exists():
-            raise ValueError(
+            raise UserError(
                 f"{last} is of an earlier run: continue it with --resume, or give another --trainer.default_root_dir"
             )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mnemic_core import TransformerConfig
+from mnemic_core.errors import UserError
 from mnemic_core.loading import read_checkpoint
 from mnemic_core.model_file import KEY
 from mnemic_kit.devices import Device, find_device
@@ -36,12 +37,12 @@ def load_checkpoint(path: Path, device: Device = "auto") -> Checkpoint:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, of another program or of another version.
+        UserError: if it is damaged, of another program or of another version.
     """
     content = read_checkpoint(path)
     found = content.get(KEY, {})
     if (found.get("kind"), found.get("format_version")) != (KIND, FORMAT_VERSION):
-        raise ValueError(
+        raise UserError(
             f"{path} is no checkpoint of mnemic-lm in format {FORMAT_VERSION}: train one with mnemic-lm fit"
         )
     product_keys = found["product_keys"]
@@ -61,11 +62,11 @@ def with_memory_size(model: LanguageModel, size: int) -> LanguageModel:
     """Return a network with the same weights whose memory holds another number of items.
 
     Raises:
-        ValueError: if the weights depend on the size, or the memory refuses it.
+        UserError: if the weights depend on the size, or the memory refuses it.
     """
     option = memory_size(model.config)
     if option is None:
-        raise ValueError(f"the size of {model.config.memory!r} is fixed by its weights: leave out --memory-sizes")
+        raise UserError(f"the size of {model.config.memory!r} is fixed by its weights: leave out --memory-sizes")
     options = {**model.config.memory_options, option[0]: size}
     changed = LanguageModel(replace(model.config, memory_options=options), model.vocab_size, model.product_keys)
     changed.load_state_dict(model.state_dict())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 
+from mnemic_core.errors import UserError
 from mnemic_kit.resume import reloading_trainer
 from mnemic_lm.streams import StreamLoader, TextStreams
 from mnemic_lm.text import Corpus, read_corpus, shuffled
@@ -58,11 +59,11 @@ class TextData(pl.LightningDataModule):
 
         Raises:
             FileNotFoundError: if a path does not exist.
-            ValueError: if no text is given, or a file is damaged.
+            UserError: if no text is given, or a file is damaged.
         """
         needed = {"fit": "train", "validate": "val"}.get(stage, "test")
         if not self.paths[needed]:
-            raise ValueError(f"data.{needed} names no text: give files or folders, such as --data.{needed}=[my.txt]")
+            raise UserError(f"data.{needed} names no text: give files or folders, such as --data.{needed}=[my.txt]")
         codec = open_codec(self.tokenizer)
         for split in {needed, "val"} if stage == "fit" else {needed}:
             if split not in self._corpora and self.paths[split]:

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mnemic_core import MemoryState
+from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.resume import seed_step
 from mnemic_lm.model import LanguageModel, restore_state
@@ -36,9 +37,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
+            raise UserError(f"temperature must be at least 0, got {self.temperature}")
         if self.top_k < 0:
-            raise ValueError(f"top_k must be at least 0, where 0 is no limit, got {self.top_k}")
+            raise UserError(f"top_k must be at least 0, where 0 is no limit, got {self.top_k}")
 
     def draw(self, logits: Float[Tensor, " token"], place: int) -> int:
         """Return the token at a place of the text."""
@@ -102,19 +103,19 @@ class Session:
         """Read a session that :meth:`save` wrote.
 
         Raises:
-            ValueError: if the file is damaged, of another version or of other weights.
+            UserError: if the file is damaged, of another version or of other weights.
         """
         try:
             with safe_open(path, framework="pt") as file:
                 facts: dict[str, str] = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
         except SafetensorError as error:
-            raise ValueError(f"{path} is no complete session ({error}); begin a new one") from error
+            raise UserError(f"{path} is no complete session ({error}); begin a new one") from error
         if facts.get("format_version") != FORMAT_VERSION or "pending" not in tensors:
-            raise ValueError(f"{path} is no session of mnemic-lm in format {FORMAT_VERSION}; begin a new one")
+            raise UserError(f"{path} is no session of mnemic-lm in format {FORMAT_VERSION}; begin a new one")
         place, length = json.loads(facts["place"])
         if facts["weights"] != fingerprint(model) or length != segment_length:
-            raise ValueError(f"{path} is a session of another checkpoint: its memory means nothing to this one")
+            raise UserError(f"{path} is a session of another checkpoint: its memory means nothing to this one")
         session = cls(model, segment_length)
         session._pending, session.place = tensors.pop("pending").tolist(), place
         session._state = restore_state(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core import MemoryState, TransformerConfig, build_transformer, find_mechanism
+from mnemic_core.errors import UserError
 from mnemic_core.parametric.product_key_memory import ProductKeyMemory
 
 
@@ -131,14 +132,14 @@ def restore_state(model: LanguageModel, tensors: Mapping[str, Tensor], batch: in
     """Return the state that ``to_dict`` of a state of this model described, where the weights are.
 
     Raises:
-        ValueError: if it is of another memory, of another size or of another number of rows.
+        UserError: if it is of another memory, of another size or of another number of rows.
     """
     fresh = model.init_state(batch)
     expected = {name: tuple(tensor.shape) for name, tensor in fresh.tensors().items()}
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if given != expected:
         name = next(name for name in sorted(expected.keys() | given.keys()) if expected.get(name) != given.get(name))
-        raise ValueError(
+        raise UserError(
             f"the saved memory has {name} of shape {given.get(name)}, expected {expected.get(name)}; "
             "go on with the same memory and the same number of streams"
         )
@@ -151,7 +152,7 @@ def _check_causal(memory: str) -> None:
     # One that wraps a causal model looks ahead only in what it recalls; README and tables say so. The others would
     # show each token its successors.
     if mechanism.is_segment_memory and not mechanism.is_causal and mechanism.place != "model":
-        raise ValueError(f"{memory!r} is an encoder that sees later tokens of its segment: choose a causal memory")
+        raise UserError(f"{memory!r} is an encoder that sees later tokens of its segment: choose a causal memory")
 
 
 def looks_ahead(memory: str) -> bool:

@@ -6,6 +6,7 @@ Matplotlib (``pip install mnemic-lm[plots]``) is imported when a figure is drawn
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mnemic_core.errors import UserError
 from mnemic_kit.figures import COLOURS, open_figure
 
 
@@ -18,12 +19,12 @@ def plot_curves(curves: Mapping[str, Mapping[int, float]], marks: Mapping[str, f
         path: the picture to write (.png, .svg or .pdf); its folder must exist.
 
     Raises:
-        ValueError: if there is nothing to draw or the file has another ending.
+        UserError: if there is nothing to draw or the file has another ending.
         ModuleNotFoundError: if matplotlib is not installed.
     """
     drawn = {name: curve for name, curve in curves.items() if curve}
     if not drawn:
-        raise ValueError("expected at least one curve with points, got none")
+        raise UserError("expected at least one curve with points, got none")
     with open_figure(path, width=max(5.0, 3.8 * len(drawn)), height=3.2, program="mnemic-lm") as figure:
         panels = figure.subplots(1, len(drawn), squeeze=False)[0]
         for axes, (name, curve) in zip(panels, drawn.items(), strict=True):
@@ -48,11 +49,11 @@ def plot_comparison(table: Mapping[str, Sequence[Mapping[str, float]]], path: Pa
         path: the picture to write (.png, .svg or .pdf); its folder must exist.
 
     Raises:
-        ValueError: if a memory has no scores or the file has another ending.
+        UserError: if a memory has no scores or the file has another ending.
         ModuleNotFoundError: if matplotlib is not installed.
     """
     if not table or not all(table.values()):
-        raise ValueError(f"expected the scores of at least one seed for each memory, got {sorted(table)}")
+        raise UserError(f"expected the scores of at least one seed for each memory, got {sorted(table)}")
     looks = {"bits_per_byte": ("memory", "o"), "off": ("memory off", "x"), "shuffled": ("memory of another text", "+")}
     with open_figure(path, width=6.5, height=0.9 + 0.4 * len(table), program="mnemic-lm") as figure:
         axes = figure.subplots()

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_lm.model import LanguageModel, total_nats
 from mnemic_lm.streams import TextStreams
 from mnemic_lm.text import Corpus
@@ -70,14 +71,14 @@ def score(
         is_shuffled: let every stream read the memory of another one, but write its own.
 
     Raises:
-        ValueError: if the context is no multiple of the segment, or there is no other stream.
+        UserError: if the context is no multiple of the segment, or there is no other stream.
     """
     if is_shuffled and batch_size < 2:
-        raise ValueError(f"to exchange memories it takes at least 2 streams, got batch_size={batch_size}")
+        raise UserError(f"to exchange memories it takes at least 2 streams, got batch_size={batch_size}")
     if context is not None:
         segment_length = min(segment_length, context)
         if context < 1 or context % segment_length:
-            raise ValueError(f"a context must be a multiple of the segment of {segment_length} tokens, got {context}")
+            raise UserError(f"a context must be a multiple of the segment of {segment_length} tokens, got {context}")
     device = model.embedding.weight.device
     state, tally = model.init_state(batch_size), Tally()
     streams = TextStreams(corpus, segment_length, batch_size)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from mnemic_core import TransformerConfig, find_mechanism
+from mnemic_core.errors import UserError
 from mnemic_lm.model import LanguageModel, ProductKeyConfig
 
 TOLERANCE = 0.01
@@ -21,7 +22,7 @@ def match_size(
         product_keys: sizes of the product-key memory, which counts as a memory.
 
     Raises:
-        ValueError: if no feed-forward width comes within 1 % of the parameters.
+        UserError: if no feed-forward width comes within 1 % of the parameters.
 
     Example:
         >>> config = TransformerConfig(dim=16, num_layers=2, num_heads=2, ffn_dim=64, memory="window")
@@ -34,11 +35,11 @@ def match_size(
         count_parameters(with_ffn(transformer, ffn_dim), vocab_size, product_keys) for ffn_dim in (1, 2)
     )
     if next_one == narrowest:
-        raise ValueError(f"the size of {transformer.memory!r} does not depend on ffn_dim; train it without match_size")
+        raise UserError(f"the size of {transformer.memory!r} does not depend on ffn_dim; train it without match_size")
     ffn_dim = 1 + round((target - narrowest) / (next_one - narrowest))
     reached = narrowest + (ffn_dim - 1) * (next_one - narrowest)
     if ffn_dim < 1 or abs(reached - target) > TOLERANCE * target:
-        raise ValueError(
+        raise UserError(
             f"no ffn_dim gives {transformer.memory!r} about {target} parameters, it has {narrowest} without "
             "feed-forward; give it fewer layers (memory_layers) or a smaller memory"
         )

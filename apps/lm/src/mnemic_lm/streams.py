@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_lm.text import Corpus
 
 
@@ -68,7 +69,7 @@ class TextStreams:
         sizes = {"segment_length": segment_length, "batch_size": batch_size, "segments_per_step": segments_per_step}
         for name, size in sizes.items():
             if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+                raise UserError(f"{name} must be at least 1, got {size}")
         self.segment_length, self.segments_per_step = segment_length, segments_per_step
         self.bytes_per_token = corpus.bytes_per_token
         # The token that begins a document stands before it; 16 bits hold bytes and most vocabularies.

@@ -13,6 +13,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core import MemoryState, TransformerConfig
+from mnemic_core.errors import UserError
 from mnemic_core.model_file import KEY
 from mnemic_core.training import replay_backward, run_segments
 from mnemic_kit.provenance import training_provenance
@@ -76,9 +77,9 @@ class LanguageTask(pl.LightningModule):
         """Refuse what would train wrongly: several processes, and what memory replay has no part in."""
         trainer = self.trainer
         if trainer.world_size > 1:  # a checkpoint holds the streams of one
-            raise ValueError(f"streams belong to one process, got {trainer.world_size}: use --trainer.devices=1")
+            raise UserError(f"streams belong to one process, got {trainer.world_size}: use --trainer.devices=1")
         if self.replay and (trainer.accumulate_grad_batches > 1 or trainer.precision == "16-mixed"):
-            raise ValueError("model.replay goes with neither accumulate_grad_batches nor 16-mixed: use bf16-mixed")
+            raise UserError("model.replay goes with neither accumulate_grad_batches nor 16-mixed: use bf16-mixed")
 
     def on_train_batch_start(self, batch: SegmentBatch, batch_idx: int) -> None:
         """Make the noise of the step follow from its number, see ``mnemic_kit.resume``."""
@@ -202,7 +203,7 @@ class LanguageTask(pl.LightningModule):
         if trainer.max_epochs not in (None, -1):
             limits.append(trainer.max_epochs * data.steps_per_epoch // trainer.accumulate_grad_batches)
         if not limits:
-            raise ValueError("the learning rate falls until the last step: give --trainer.max_steps or max_epochs")
+            raise UserError("the learning rate falls until the last step: give --trainer.max_steps or max_epochs")
         return min(limits)
 
     @property

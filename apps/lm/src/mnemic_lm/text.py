@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_lm.tokens import Codec
 
 
@@ -47,7 +48,7 @@ def read_corpus(paths: Sequence[Path], codec: Codec) -> Corpus:
 
     Raises:
         FileNotFoundError: if a path does not exist.
-        ValueError: if a file is damaged or cannot be encoded, or there is no text at all.
+        UserError: if a file is damaged or cannot be encoded, or there is no text at all.
 
     Example:
         >>> import tempfile
@@ -64,12 +65,12 @@ def read_corpus(paths: Sequence[Path], codec: Codec) -> Corpus:
         try:
             tokens = codec.encode(content)
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 ({error.reason}): a tokenizer needs text, bytes take any") from error
+            raise UserError(f"{path} is not UTF-8 ({error.reason}): a tokenizer needs text, bytes take any") from error
         if len(tokens):
             documents.append(tokens)
             num_bytes += len(content)
     if not documents:
-        raise ValueError(f"no text in {', '.join(map(str, paths))}: give a file that is not empty, or a folder of them")
+        raise UserError(f"no text in {', '.join(map(str, paths))}: give a file that is not empty, or a folder of them")
     return Corpus(tuple(documents), codec.num_tokens, num_bytes)
 
 
@@ -89,7 +90,7 @@ def _read(path: Path) -> bytes:
         with gzip.open(path) as file:
             return file.read()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged or not compressed with gzip ({error}): copy it again") from error
+        raise UserError(f"{path} is damaged or not compressed with gzip ({error}): copy it again") from error
 
 
 def shuffled(corpus: Corpus, seed: int, epoch: int) -> Corpus:

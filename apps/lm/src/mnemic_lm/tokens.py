@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from mnemic_core.errors import UserError
+
 Decoder = Callable[[int | None], str]
 
 
@@ -84,7 +86,7 @@ class FileCodec:
         try:
             return tokenizer.from_str(self.source)
         except Exception as error:  # the package raises no narrower class
-            raise ValueError(f"the tokenizer file cannot be read ({error}); expected a tokenizer.json") from error
+            raise UserError(f"the tokenizer file cannot be read ({error}); expected a tokenizer.json") from error
 
     @property
     def num_tokens(self) -> int:
@@ -95,7 +97,7 @@ class FileCodec:
         """Return the tokens of a text.
 
         Raises:
-            ValueError: if it is not UTF-8.
+            UserError: if it is not UTF-8.
         """
         return torch.tensor(self._tokenizer.encode(content.decode(), add_special_tokens=False).ids, dtype=torch.int32)
 
@@ -123,7 +125,7 @@ def open_codec(tokenizer: Path | None) -> Codec:
     Raises:
         FileNotFoundError: if there is no such file.
         ModuleNotFoundError: if the ``tokenizers`` package is not installed.
-        ValueError: if it is no tokenizer file.
+        UserError: if it is no tokenizer file.
     """
     if tokenizer is None:
         return ByteCodec()

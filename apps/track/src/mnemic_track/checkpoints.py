@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device, find_device
 from mnemic_vision.memotr import Memotr, Tracker
 from mnemic_vision.memotr.checkpoint import TrackerSettings, load_model
@@ -32,7 +33,7 @@ def open_tracker(
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: the checkpoint cannot be used, or an option has no meaning.
+        UserError: the checkpoint cannot be used, or an option has no meaning.
     """
     if checkpoint is None and not SHIPPED.is_file():
         raise FileNotFoundError(
@@ -43,11 +44,11 @@ def open_tracker(
         model = with_memory(model, memory)
     if max_size is not None:
         if max_size < 32:
-            raise ValueError(f"--max_size must be at least 32 pixels, got {max_size}")
+            raise UserError(f"--max_size must be at least 32 pixels, got {max_size}")
         settings = replace(settings, short_side=min(settings.short_side, max_size), long_side=max_size)
     if score is not None:
         if not 0 <= score <= 1:
-            raise ValueError(f"--score must be between 0 and 1, got {score}")
+            raise UserError(f"--score must be between 0 and 1, got {score}")
         settings = replace(settings, thresholds=replace(settings.thresholds, result=score))
     tracker = Tracker(model.to(find_device(device)), settings.thresholds, settings.short_side, settings.long_side)
     return tracker, settings, provenance

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
+from mnemic_core.errors import UserError
 from mnemic_kit.resume import ResumableLoader, reloading_trainer
 from mnemic_vision.memotr import ClipBatch
 from mnemic_vision.memotr.data import (
@@ -72,12 +73,12 @@ class DataSource:
 
         Raises:
             FileNotFoundError: a folder or file is missing.
-            ValueError: a file is malformed, or ``root`` is not given.
+            UserError: a file is malformed, or ``root`` is not given.
         """
         if self.name == "generated":
             return GeneratedSequences(**vars(self.world)).sequences
         if self.root is None:
-            raise ValueError(f"data source {self.name} needs root, the folder of the data set")
+            raise UserError(f"data source {self.name} needs root, the folder of the data set")
         if self.name == "mot":
             return MotSequences(self.root, require_ground_truth=require_ground_truth, part=self.part).sequences
         if self.name in {"mot17", "mot20"}:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from mnemic_core.errors import UserError
 from mnemic_track.results import MotRows
 
 _TrackEvalResult = dict[str, Any]  # field name -> number, or one number for each localisation threshold
@@ -70,7 +71,7 @@ def evaluate_sequences(sequences: Sequence[SequenceResult]) -> TrackingScores:
         sequences: at least one, with different names.
 
     Raises:
-        ValueError: no sequence, a name twice, or an id twice in one frame.
+        UserError: no sequence, a name twice, or an id twice in one frame.
         ModuleNotFoundError: TrackEval is not installed.
 
     Example:
@@ -80,7 +81,7 @@ def evaluate_sequences(sequences: Sequence[SequenceResult]) -> TrackingScores:
     """
     names = [sequence.name for sequence in sequences]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"expected at least one sequence and different names, got {names}")
+        raise UserError(f"expected at least one sequence and different names, got {names}")
     inputs = {sequence.name: _trackeval_input(sequence) for sequence in sequences}
     metrics = _trackeval_metrics()
     results = [{name: metric.eval_sequence(data) for name, data in inputs.items()} for metric in metrics]
@@ -154,7 +155,7 @@ def _check_ids(rows: MotRows, label: str) -> None:
     pairs, counts = np.unique(np.stack([rows.frame, rows.id], axis=1), axis=0, return_counts=True)
     if (counts > 1).any():
         frame, identity = pairs[counts > 1][0]
-        raise ValueError(f"{label}: id {identity} occurs twice in frame {frame}; an id may occur once a frame")
+        raise UserError(f"{label}: id {identity} occurs twice in frame {frame}; an id may occur once a frame")
 
 
 def iou_xywh(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mnemic_core.errors import UserError
 from mnemic_kit.figures import COLOURS, open_figure
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ def plot_memory(history: History, path: str | Path) -> None:
         path: the picture to write (.png, .svg or .pdf); its folder must exist.
 
     Raises:
-        ValueError: the history holds no number to draw.
+        UserError: the history holds no number to draw.
         ModuleNotFoundError: matplotlib is not installed.
     """
     frames = [index if (frame := entry.get("frame")) is None else frame for index, entry in enumerate(history)]
     panels = [panel for panel in _MEMORY_PANELS if any(_has_numbers(history, name) for name in panel.lines)]
     if not panels:
-        raise ValueError(f"the memory history of {len(history)} frames holds no number to draw")
+        raise UserError(f"the memory history of {len(history)} frames holds no number to draw")
     with open_figure(path, width=7.5, height=0.9 + 1.5 * len(panels), program="mnemic-track") as figure:
         all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, panel in zip(all_axes, panels, strict=True):
@@ -92,11 +93,11 @@ def plot_scores(table: Mapping[str, Sequence[Mapping[str, float | int]]], path: 
         path: the picture to write (.png, .svg or .pdf); its folder must exist.
 
     Raises:
-        ValueError: a memory has no scores.
+        UserError: a memory has no scores.
         ModuleNotFoundError: matplotlib is not installed.
     """
     if not table or not all(table.values()):
-        raise ValueError(f"expected the scores of at least one seed for each memory, got {sorted(table)}")
+        raise UserError(f"expected the scores of at least one seed for each memory, got {sorted(table)}")
     with open_figure(path, width=7.5, height=3.6, program="mnemic-track") as figure:
         shares, switches = figure.subplots(1, 2, width_ratios=[5, 1.2])
         for index, (memory, seeds) in enumerate(table.items()):

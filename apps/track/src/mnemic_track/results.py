@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_vision.tracks import Track
 
@@ -105,7 +106,7 @@ def bdd100k_writer(path: str | Path, video: str, categories: Sequence[str]) -> I
 
 def _bdd100k_label(track: Track, categories: Sequence[str]) -> dict[str, object]:
     if not 0 <= track.label < len(categories):
-        raise ValueError(f"track {track.id} has label {track.label}, but only {len(categories)} categories are named")
+        raise UserError(f"track {track.id} has label {track.label}, but only {len(categories)} categories are named")
     x, y, width, height = track.box
     corners = {"x1": x, "y1": y, "x2": x + width, "y2": y + height}
     box = {name: _rounded(value) for name, value in corners.items()}
@@ -146,7 +147,7 @@ def read_mot(path: str | Path, *, min_score: float | None = None) -> MotRows:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is malformed; the message gives file and line number.
+        UserError: a line is malformed; the message gives file and line number.
     """
     path = Path(path)
     if not path.is_file():
@@ -166,15 +167,15 @@ def _parse_line(line: str, place: str, min_columns: int) -> tuple[float, ...]:
     """The first seven numbers of a line; a missing score counts as 1."""
     columns = line.split(",")
     if len(columns) < min_columns:
-        raise ValueError(
+        raise UserError(
             f"{place}: expected {min_columns} or more columns frame,id,x,y,width,height[,score], got {len(columns)}"
         )
     try:
         numbers = tuple(float(column) for column in [*columns[:7], "1"][:7])
     except ValueError as error:
-        raise ValueError(f"{place}: expected numbers separated by commas, got {line.strip()[:80]!r}") from error
+        raise UserError(f"{place}: expected numbers separated by commas, got {line.strip()[:80]!r}") from error
     if not np.isfinite(numbers).all() or numbers[0] < 1 or numbers[0] % 1 or numbers[1] % 1:
-        raise ValueError(f"{place}: frame must be a whole number from 1, id a whole number, got {line.strip()[:80]!r}")
+        raise UserError(f"{place}: frame must be a whole number from 1, id a whole number, got {line.strip()[:80]!r}")
     if min(numbers[4:6]) < 0:
-        raise ValueError(f"{place}: width and height must not be negative, got {line.strip()[:80]!r}")
+        raise UserError(f"{place}: width and height must not be negative, got {line.strip()[:80]!r}")
     return numbers

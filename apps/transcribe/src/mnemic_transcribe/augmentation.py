@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_speech.augment import SpecAugment, add_noise, change_gain, change_speed
 
 
@@ -51,13 +52,13 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if not self.speeds or min(self.speeds) <= 0:
-            raise ValueError(f"speeds must be factors above 0, such as [0.9, 1.0, 1.1], got {list(self.speeds)}")
+            raise UserError(f"speeds must be factors above 0, such as [0.9, 1.0, 1.1], got {list(self.speeds)}")
         if not 0 <= self.noise_prob <= 1:
-            raise ValueError(f"noise_prob must be between 0 and 1, got {self.noise_prob}")
+            raise UserError(f"noise_prob must be between 0 and 1, got {self.noise_prob}")
         for name in ("gain_db", "noise_db"):
             low, high = getattr(self, name)
             if low > high:
-                raise ValueError(f"{name} must be the lower and the higher value, got [{low}, {high}]")
+                raise UserError(f"{name} must be the lower and the higher value, got [{low}, {high}]")
 
     def __call__(self, waveform: Float[Tensor, " samples"], random: np.random.Generator) -> Float[Tensor, " changed"]:
         """Return a changed copy.

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_core.loading import read_checkpoint
 from mnemic_core.model_file import KEY
 from mnemic_kit.atomic_files import atomic_write
@@ -29,7 +30,7 @@ class AveragedCheckpoint(ModelCheckpoint):
 
     def __init__(self, folder: str, keep: int = 10, monitor: str = "val/wer", mode: str = "min") -> None:
         if keep < 1:
-            raise ValueError(f"keep must be at least 1, got {keep}")
+            raise UserError(f"keep must be at least 1, got {keep}")
         super().__init__(
             str(Path(folder, "candidates")),
             "step={step}",
@@ -61,16 +62,16 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
 
     Raises:
         FileNotFoundError: if a checkpoint or the folder of ``out`` is absent.
-        ValueError: if there is none, one is damaged, or they are of different networks.
+        UserError: if there is none, one is damaged, or they are of different networks.
     """
     if not paths:
-        raise ValueError("expected checkpoints to average, got none")
+        raise UserError("expected checkpoints to average, got none")
     newest, sums = _read(paths[0]), dict[str, Tensor]()
     steps = []
     for path in paths:
         content = _read(path)
         if content["state_dict"].keys() != newest["state_dict"].keys() or not _like(content, newest):
-            raise ValueError(f"{path} is of another network than {paths[0]}: average checkpoints of one run")
+            raise UserError(f"{path} is of another network than {paths[0]}: average checkpoints of one run")
         newest = max(newest, content, key=_step)
         steps.append(_step(content))
         for name, value in content["state_dict"].items():
@@ -88,7 +89,7 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
 def _read(path: Path) -> dict[str, Any]:
     content = read_checkpoint(path)
     if not {"state_dict", KEY} <= content.keys():
-        raise ValueError(f"{path} is no checkpoint of mnemic-transcribe fit")
+        raise UserError(f"{path} is no checkpoint of mnemic-transcribe fit")
     return content
 
 

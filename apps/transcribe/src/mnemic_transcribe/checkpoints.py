@@ -17,7 +17,7 @@ def open_recognizer(checkpoint: Path | None = None, *, device: Device = "auto") 
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: the checkpoint cannot be used.
+        UserError: the checkpoint cannot be used.
     """
     if checkpoint is None and not SHIPPED.is_file():
         raise FileNotFoundError(

@@ -44,7 +44,7 @@ def difference(seeds: Mapping[int, Errors], baseline: Mapping[int, Errors]) -> d
         baseline: likewise without a memory, for the same seeds and utterances.
 
     Raises:
-        ValueError: if they are not of the same utterances.
+        UserError: if they are not of the same utterances.
     """
     compared = paired_bootstrap(_summed(seeds.values()), _summed(baseline[seed] for seed in seeds))
     interval = compared.difference

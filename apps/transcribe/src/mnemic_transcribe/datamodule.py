@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from mnemic_core.errors import UserError
 from mnemic_kit.resume import reloading_trainer
 from mnemic_speech.text import TextStyle, Tokenizer
 from mnemic_transcribe.augmentation import Augmentation
@@ -55,7 +56,7 @@ class SpeechData(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         if batch_seconds <= 0 or not 0 <= min_seconds < max_seconds:
-            raise ValueError(
+            raise UserError(
                 "expected batch_seconds above 0 and 0 <= min_seconds < max_seconds, "
                 f"got {batch_seconds}, {min_seconds} and {max_seconds}"
             )
@@ -95,7 +96,7 @@ class SpeechData(pl.LightningDataModule):
 
         Raises:
             FileNotFoundError: if a folder or file is missing.
-            ValueError: if a file is malformed, or a split has no utterance.
+            UserError: if a file is malformed, or a split has no utterance.
         """
         if split not in self._clips:
             sources = self.sources[split]
@@ -104,7 +105,7 @@ class SpeechData(pl.LightningDataModule):
                 shortest, longest = self.seconds_range
                 found = [clip for clip in found if shortest <= clip.seconds <= longest]
             if sources and not found:
-                raise ValueError(f"no utterance of usable length in data.{split}: {', '.join(map(str, sources))}")
+                raise UserError(f"no utterance of usable length in data.{split}: {', '.join(map(str, sources))}")
             self._clips[split] = found
         return self._clips[split]
 
@@ -161,4 +162,4 @@ class SpeechData(pl.LightningDataModule):
             try:
                 self.tokenizer.encode(clip.text, strict=True)
             except ValueError as error:
-                raise ValueError(f"{clip.id}: {error} (data.text_style, data.vocabulary)") from error
+                raise UserError(f"{clip.id}: {error} (data.text_style, data.vocabulary)") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mnemic_core.errors import UserError
 from mnemic_speech.audio import audio_duration
 from mnemic_transcribe.data import DigitString, DigitTake
 
@@ -29,7 +30,7 @@ class Drawn:
 
     def __post_init__(self) -> None:
         if self.num_strings < 0 or not 1 <= self.min_digits <= self.max_digits:
-            raise ValueError(
+            raise UserError(
                 "expected num_strings of at least 0 and 1 <= min_digits <= max_digits, "
                 f"got {self.num_strings}, {self.min_digits} and {self.max_digits}"
             )

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mnemic_core import MemoryReport
+from mnemic_core.errors import UserError
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.conformer_ntm.recognition import recognise
 from mnemic_speech.metrics import ErrorCounts, bootstrap_interval, by_duration, summarize, word_errors
@@ -53,10 +54,10 @@ class Evaluation:
         """Return the figures as plain values; rates are shares of the words of the references.
 
         Raises:
-            ValueError: if no utterance could be read.
+            UserError: if no utterance could be read.
         """
         if not self.heard:
-            raise ValueError(f"none of the utterances could be read; the first: {self.problems[0]}")
+            raise UserError(f"none of the utterances could be read; the first: {self.problems[0]}")
         errors = self.word_errors
         return {
             **error_rates(self.heard),
@@ -88,14 +89,14 @@ def open_clips(data: Path, split: str | None, style: TextStyle) -> tuple[list[Cl
 
     Raises:
         FileNotFoundError: if there is nothing.
-        ValueError: if the layout is not known, there is no such split, or every row is wrong.
+        UserError: if the layout is not known, there is no such split, or every row is wrong.
     """
     if (data / "strings.tsv").is_file():
         return DataSource("digits", data, split).open(style), []
     problems: list[str] = []
     utterances = read_corpus(data, split, problems)
     if not utterances:
-        raise ValueError(f"{data} has no utterance{f'; the first problem: {problems[0]}' if problems else ''}")
+        raise UserError(f"{data} has no utterance{f'; the first problem: {problems[0]}' if problems else ''}")
     return [RecordedClip(each, normalize_text(each.text, style)) for each in utterances], problems
 
 
@@ -152,7 +153,7 @@ def _readable(
     for index in group:
         try:
             yield index, read_clip(clips, index, sample_rate, noise=noise, seed=seed)
-        except (ValueError, OSError) as error:
+        except (UserError, OSError) as error:
             problems.append(f"{clips[index].id}: {error}")
 
 

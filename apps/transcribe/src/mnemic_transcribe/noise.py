@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_speech.augment import add_noise
 from mnemic_transcribe.batching import Clip
 
@@ -34,7 +35,7 @@ class Noise:
         """Return the noise of a text such as ``babble:5``.
 
         Raises:
-            ValueError: if it is no kind and ratio.
+            UserError: if it is no kind and ratio.
 
         Example:
             >>> Noise.parse("white:0")
@@ -47,7 +48,7 @@ class Noise:
                     return cls(kind, float(ratio))
                 except ValueError:
                     break
-        raise ValueError(f"a noise is white or babble with a ratio in decibels, such as babble:5, got {text!r}")
+        raise UserError(f"a noise is white or babble with a ratio in decibels, such as babble:5, got {text!r}")
 
     def __str__(self) -> str:
         """Return the text that :meth:`parse` reads."""
@@ -68,7 +69,7 @@ def read_clip(
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if a file is damaged, or there are no other utterances for babble.
+        UserError: if a file is damaged, or there are no other utterances for babble.
     """
     random = np.random.default_rng((seed, index))
     waveform = clips[index].read(sample_rate, random)
@@ -82,7 +83,7 @@ def read_clip(
 def _babble(clips: Sequence[Clip], index: int, sample_rate: int, length: int, random: np.random.Generator) -> Tensor:
     others = [other for other in range(len(clips)) if other != index]
     if not others:
-        raise ValueError("babble is made of other utterances, and there is only one; use white noise")
+        raise UserError("babble is made of other utterances, and there is only one; use white noise")
     voices = []
     for other in random.choice(others, size=_VOICES, replace=len(others) < _VOICES).tolist():
         voice = clips[other].read(sample_rate, random)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchaudio.functional import resample
 
+from mnemic_core.errors import UserError
 from mnemic_speech.text import TextStyle, normalize_text
 from mnemic_transcribe.batching import Clip
 from mnemic_transcribe.data import DigitString, Utterance, read_corpus, read_digit_strings, render
@@ -106,12 +107,12 @@ class DataSource:
 
         Raises:
             FileNotFoundError: a folder or file is missing.
-            ValueError: a file is malformed, or ``root`` is not given.
+            UserError: a file is malformed, or ``root`` is not given.
         """
         if self.name == "generated":
             return list(self.world.clips())
         if self.root is None:
-            raise ValueError(f"data source {self.name} needs root, the folder of the data set")
+            raise UserError(f"data source {self.name} needs root, the folder of the data set")
         if self.name == "recordings":
             found = read_corpus(self.root, self.split)
             return [RecordedClip(utterance, normalize_text(utterance.text, style)) for utterance in found]

@@ -18,6 +18,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core import MemoryState
+from mnemic_core.errors import UserError
 from mnemic_core.model_file import KEY
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.provenance import training_provenance
@@ -80,10 +81,10 @@ class TranscriptionTask(pl.LightningModule):
     ) -> None:
         super().__init__()
         if warmup_steps < 1:
-            raise ValueError(f"warmup_steps must be at least 1, got {warmup_steps}")
+            raise UserError(f"warmup_steps must be at least 1, got {warmup_steps}")
         self.tokenizer = tokenizer_from_state(tokenizer)
         if config.vocab_size != self.tokenizer.vocab_size:
-            raise ValueError(
+            raise UserError(
                 f"config.vocab_size must be that of the tokenizer, {self.tokenizer.vocab_size}, got {config.vocab_size}"
             )
         self.model = ConformerNtm(config)
@@ -176,7 +177,7 @@ class TranscriptionTask(pl.LightningModule):
         """Return Adam and its schedule by steps."""
         total = self.trainer.max_steps if self.has_end else None
         if total == -1:
-            raise ValueError("model.has_end: the learning rate falls until the last step, give --trainer.max_steps")
+            raise UserError("model.has_end: the learning rate falls until the last step, give --trainer.max_steps")
         # All parameters in one kernel: faster, but Lightning's mixed precision then refuses to clip gradients.
         fused = "mixed" not in str(self.trainer.precision)
         optimizer = Adam(self.model.parameters(), self.lr, weight_decay=self.weight_decay, fused=fused)
@@ -241,7 +242,7 @@ class TranscriptionTask(pl.LightningModule):
         """Take over parts of another recogniser for the same tokens, and the statistics of its features."""
         given = load_recognizer(path)
         if given.tokenizer.state() != self.tokenizer.state() or given.features.config != self.features.config:
-            raise ValueError(f"{path} has other tokens or features than this config: use its data.vocabulary")
+            raise UserError(f"{path} has other tokens or features than this config: use its data.vocabulary")
         for part in parts:
             own, others = (getattr(model, part) or nn.Module() for model in (self.model, given.model))
             load_exactly(own, others.state_dict(), f"the {part} of {path}")

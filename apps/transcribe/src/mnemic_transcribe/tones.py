@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mnemic_core.errors import UserError
+
 # Two tones of a key in Hz, ITU-T Recommendation Q.23.
 _ROWS, _COLUMNS = (697, 770, 852, 941), (1209, 1336, 1477)
 _KEYS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "star", "zero", "pound")
@@ -34,7 +36,7 @@ class ToneWorld:
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_words <= self.max_words or self.num_clips < 1:
-            raise ValueError(
+            raise UserError(
                 "expected at least one clip and 1 <= min_words <= max_words, "
                 f"got {self.num_clips} clips of {self.min_words} to {self.max_words} words"
             )

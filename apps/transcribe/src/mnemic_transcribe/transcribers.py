@@ -26,7 +26,7 @@ def open_transcriber(
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: the checkpoint cannot be used, or cannot decode in that way.
+        UserError: the checkpoint cannot be used, or cannot decode in that way.
     """
     recognizer = open_recognizer(checkpoint, device=device)
     settings = TranscriptionSettings.of(recognizer)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_speech.text import CharTokenizer, SentencePieceTokenizer, Tokenizer, WordTokenizer
 
@@ -30,7 +31,7 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         if self.kind == "sentencepiece" and self.file is None:
-            raise ValueError("a sentencepiece vocabulary needs file: the .model to use, or to write after training it")
+            raise UserError("a sentencepiece vocabulary needs file: the .model to use, or to write after training it")
 
     def open(self, texts: Iterable[str]) -> Tokenizer:
         """Return the tokenizer.
@@ -39,7 +40,7 @@ class Vocabulary:
             texts: training texts; looked at only if a SentencePiece model is to be trained.
 
         Raises:
-            ValueError: if the vocabulary is empty, or the file is damaged.
+            UserError: if the vocabulary is empty, or the file is damaged.
         """
         if self.kind == "characters":
             return CharTokenizer(self.alphabet)
@@ -51,7 +52,7 @@ class Vocabulary:
         try:
             return SentencePieceTokenizer(self.file.read_bytes())
         except ValueError as error:
-            raise ValueError(f"{self.file}: {error}") from error
+            raise UserError(f"{self.file}: {error}") from error
 
     def _train(self, texts: Iterable[str], file: Path) -> None:
         model = b64decode(SentencePieceTokenizer.train(texts, self.size).state()["model"])

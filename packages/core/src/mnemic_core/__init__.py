@@ -3,6 +3,7 @@
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.buffers.window_memory import WindowMemory
 from mnemic_core.catalogue import create, find_mechanism, list_mechanisms
+from mnemic_core.errors import UserError
 from mnemic_core.layer_states import LayerStates
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import ReadWriteMemory, SegmentMemory
@@ -35,6 +36,7 @@ __all__ = [
     "Store",
     "TokenMachine",
     "TransformerConfig",
+    "UserError",
     "WindowMemory",
     "build_transformer",
     "create",

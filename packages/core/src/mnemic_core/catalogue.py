@@ -7,6 +7,7 @@ them is this project's reading. The entries themselves are in `mechanisms`.
 from collections.abc import Sequence
 from typing import Any
 
+from mnemic_core.errors import UserError
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.mechanisms import MECHANISMS
 from mnemic_core.memory import ReadWriteMemory
@@ -26,11 +27,11 @@ def find_mechanism(name: str) -> Mechanism:
     """Return the mechanism of that name.
 
     Raises:
-        ValueError: if there is none.
+        UserError: if there is none.
     """
     by_name = {mechanism.name: mechanism for mechanism in MECHANISMS}
     if name not in by_name:
-        raise ValueError(f"memory must be one of {', '.join(by_name)}, got {name!r}")
+        raise UserError(f"memory must be one of {', '.join(by_name)}, got {name!r}")
     return by_name[name]
 
 
@@ -43,7 +44,7 @@ def create(name: str, dim: int, **options: Any) -> ReadWriteMemory[Any]:
         options: further constructor arguments of the mechanism.
 
     Raises:
-        ValueError: if there is no such mechanism, it is of another kind, or it has no such option.
+        UserError: if there is no such mechanism, it is of another kind, or it has no such option.
 
     Example:
         >>> create("window", dim=8, capacity=4).capacity
@@ -52,12 +53,12 @@ def create(name: str, dim: int, **options: Any) -> ReadWriteMemory[Any]:
     mechanism = find_mechanism(name)
     if not mechanism.is_read_write:
         known = ", ".join(entry.name for entry in MECHANISMS if entry.is_read_write)
-        raise ValueError(f"memory must be one that is read and written ({known}), got {name!r}")
+        raise UserError(f"memory must be one that is read and written ({known}), got {name!r}")
     try:
         memory: ReadWriteMemory[Any] = mechanism.cls(dim, **options)
         return memory
     except TypeError as error:
-        raise ValueError(f"memory {name!r} cannot be built with the options {options}: {error}") from error
+        raise UserError(f"memory {name!r} cannot be built with the options {options}: {error}") from error
 
 
 def mechanism_table() -> str:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_core.state import MemoryState, SlotView, state_class
 
 
@@ -63,18 +64,18 @@ class LayerStates(MemoryState):
         """Build the states that `to_dict` described.
 
         Raises:
-            ValueError: if a name does not say layer and class, a class is unknown, or a tensor is missing.
+            UserError: if a name does not say layer and class, a class is unknown, or a tensor is missing.
         """
         layers: dict[tuple[int, str], dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             layer, _, rest = name.removeprefix("layers.").partition(":")
             kind, _, field = rest.partition(".")
             if not (layer.isdecimal() and field):
-                raise ValueError(f"{name!r} is no tensor of LayerStates; load it with the class that saved it")
+                raise UserError(f"{name!r} is no tensor of LayerStates; load it with the class that saved it")
             layers.setdefault((int(layer), kind), {})[field] = tensor
         ordered = sorted(layers)
         if [index for index, _ in ordered] != list(range(len(ordered))):
-            raise ValueError(f"layers must be 0..{len(ordered) - 1}, got {[index for index, _ in ordered]}")
+            raise UserError(f"layers must be 0..{len(ordered) - 1}, got {[index for index, _ in ordered]}")
         return cls(tuple(state_class(kind).from_dict(layers[index, kind]) for index, kind in ordered))
 
     def slots(self) -> SlotView:

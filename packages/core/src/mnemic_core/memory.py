@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from mnemic_core.errors import UserError
 from mnemic_core.protocols import Detach
 from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.state import MemoryState
@@ -31,9 +32,9 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
     def __init__(self, dim: int, detach: Detach) -> None:
         super().__init__()
         if dim < 1:
-            raise ValueError(f"dim must be at least 1, got {dim}")
+            raise UserError(f"dim must be at least 1, got {dim}")
         if detach not in get_args(Detach):
-            raise ValueError(f"detach must be one of {', '.join(get_args(Detach))}, got {detach!r}")
+            raise UserError(f"detach must be one of {', '.join(get_args(Detach))}, got {detach!r}")
         self.dim = dim
         self.out_dim = dim
         self.detach: Detach = detach

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_core.loading import read_checkpoint, read_tensors
 from mnemic_core.tensor_file import read_metadata, write_tensors
 
@@ -44,16 +45,16 @@ class ModelFormat:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is truncated, of another kind or of a newer version.
+            UserError: if it is truncated, of another kind or of a newer version.
         """
         header, weights = read_model(path)
         if header.get("kind") != self.kind:
-            raise ValueError(
+            raise UserError(
                 f"{path} is not a {self.title} checkpoint (kind {header.get('kind')!r}): "
                 f"give one that {self.makers} wrote"
             )
         if header["format_version"] > self.version:
-            raise ValueError(
+            raise UserError(
                 f"{path} has format {header['format_version']}, newer than {self.version}: update {self.package}"
             )
         return header, weights
@@ -62,11 +63,11 @@ class ModelFormat:
         """Return the dataclass ``config`` with values of a header; ``source`` is what a message calls the file.
 
         Raises:
-            ValueError: if there are values that it has no field for, as files of newer versions have.
+            UserError: if there are values that it has no field for, as files of newer versions have.
         """
         unknown = sorted(values.keys() - {item.name for item in fields(config)})  # type: ignore[arg-type]  # a dataclass
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"{source} has settings that this version does not know ({', '.join(unknown)}): update {self.package}"
             )
         return config(**values)
@@ -88,7 +89,7 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is truncated, no checkpoint, or holds more than tensors and plain data.
+        UserError: if it is truncated, no checkpoint, or holds more than tensors and plain data.
     """
     if Path(path).suffix == ".safetensors":
         weights, header = read_tensors(path), read_header(path)

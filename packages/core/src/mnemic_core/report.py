@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_core.protocols import Slotted
 from mnemic_core.state import MemoryState, SlotView
 
@@ -79,7 +80,7 @@ def memory_report(
 
     Raises:
         TypeError: if the state cannot show its slots.
-        ValueError: if the read weights do not fit the slots.
+        UserError: if the read weights do not fit the slots.
 
     Example:
         >>> from mnemic_core import WindowMemory
@@ -95,7 +96,7 @@ def memory_report(
     if rows_are_slots is not None:
         view = _one_row(view, rows_are_slots)
     if read_weights is not None and read_weights.shape[::2] != view.valid.shape:
-        raise ValueError(
+        raise UserError(
             f"read_weights must be [batch query slot] with batch and slot {tuple(view.valid.shape)}, "
             f"got {tuple(read_weights.shape)}"
         )

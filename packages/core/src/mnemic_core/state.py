@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from mnemic_core.errors import UserError
 from mnemic_core.tensor_file import read_metadata, write_tensors
 
 State = TypeVar("State", bound="MemoryState")
@@ -113,11 +114,11 @@ class MemoryState:
         """Build the state that :meth:`to_dict` described.
 
         Raises:
-            ValueError: if a tensor is missing or a name is unknown.
+            UserError: if a tensor is missing or a name is unknown.
         """
         expected = set(_names(cls))
         if expected != set(tensors):
-            raise ValueError(
+            raise UserError(
                 f"{cls.__name__} needs the tensors {sorted(expected)}, got {sorted(tensors)}; "
                 "load it with the class that saved it"
             )
@@ -141,17 +142,17 @@ class MemoryState:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the file is damaged, of another format version or of another class.
+            UserError: if the file is damaged, of another format version or of another class.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"no memory state at {path}; write one with {cls.__name__}.save")
         try:
             metadata, tensors = read_metadata(path), load_file(path, device=str(device))
         except SafetensorError as error:
-            raise ValueError(f"{path} is not a complete safetensors file ({error}); save the state again") from error
+            raise UserError(f"{path} is not a complete safetensors file ({error}); save the state again") from error
         found = (metadata.get("format_version"), metadata.get("class"))
         if found != (FORMAT_VERSION, cls.__name__):
-            raise ValueError(
+            raise UserError(
                 f"{path} holds {found[1]} in format {found[0]}, expected {cls.__name__} in format {FORMAT_VERSION}; "
                 "load it with the class that saved it"
             )
@@ -162,10 +163,10 @@ def state_class(name: str) -> type[MemoryState]:
     """Return the state class of that name.
 
     Raises:
-        ValueError: if none was defined; the module that defines it may not be imported yet.
+        UserError: if none was defined; the module that defines it may not be imported yet.
     """
     if name not in _CLASSES:
-        raise ValueError(f"no state class {name!r} is defined: import the module of its mechanism first")
+        raise UserError(f"no state class {name!r} is defined: import the module of its mechanism first")
     return _CLASSES[name]
 
 

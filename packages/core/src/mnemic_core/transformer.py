@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mnemic_core.catalogue import find_mechanism
+from mnemic_core.errors import UserError
 from mnemic_core.layer_states import LayerStates
 from mnemic_core.layers import CausalAttention
 from mnemic_core.mechanism import Mechanism
@@ -44,10 +45,10 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         if self.num_heads < 1 or self.dim % (2 * self.num_heads):
-            raise ValueError(f"dim must be a multiple of 2 * num_heads, got dim={self.dim}, num_heads={self.num_heads}")
+            raise UserError(f"dim must be a multiple of 2 * num_heads, got dim={self.dim}, num_heads={self.num_heads}")
         for layer in self.memory_layers or ():
             if not 0 <= layer < self.num_layers:
-                raise ValueError(f"memory_layers must be in 0..{self.num_layers - 1}, got {layer}")
+                raise UserError(f"memory_layers must be in 0..{self.num_layers - 1}, got {layer}")
 
 
 def build_transformer(config: TransformerConfig) -> SegmentMemory[Any]:
@@ -57,7 +58,7 @@ def build_transformer(config: TransformerConfig) -> SegmentMemory[Any]:
     beside it, around the whole stack, or in place of it, with options of its own.
 
     Raises:
-        ValueError: if there is no such memory, or it is none that a causal model could use segment by segment.
+        UserError: if there is no such memory, or it is none that a causal model could use segment by segment.
 
     Example:
         >>> model = build_transformer(TransformerConfig(dim=8, num_layers=2, num_heads=2, ffn_dim=16, memory="window"))
@@ -74,7 +75,7 @@ def build_transformer(config: TransformerConfig) -> SegmentMemory[Any]:
         wrapped: SegmentMemory[Any] = mechanism.cls(stack, STACK_ADAPTER, config.dim, **config.memory_options)
         return wrapped
     if mechanism.place not in {"attention", "beside"}:
-        raise ValueError(f"{config.memory!r} is a {mechanism.place}, expected a segment memory")
+        raise UserError(f"{config.memory!r} is a {mechanism.place}, expected a segment memory")
     return MemoryTransformer(config, mechanism)
 
 

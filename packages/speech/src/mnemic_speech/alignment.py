@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchaudio.functional import forced_align, merge_tokens
 
+from mnemic_core.errors import UserError
 from mnemic_speech.text import Tokenizer
 from mnemic_speech.transcript import Word
 
@@ -37,11 +38,11 @@ def align_words(
         offset: where the utterance begins in its recording, seconds.
 
     Raises:
-        ValueError: if a token is a blank or outside of the vocabulary.
+        UserError: if a token is a blank or outside of the vocabulary.
     """
     wrong = sorted({token for token in tokens if token == tokenizer.blank_id or not 0 <= token < log_probs.shape[1]})
     if wrong:
-        raise ValueError(f"tokens to align are 1 to {log_probs.shape[1] - 1} without the blank, got {wrong}")
+        raise UserError(f"tokens to align are 1 to {log_probs.shape[1] - 1} without the blank, got {wrong}")
     if not tokens:
         return []
     spans = _token_spans(log_probs.detach().float(), tokens, tokenizer.blank_id)

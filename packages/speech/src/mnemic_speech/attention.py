@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.buffers.relative_attention import relative_shift, relative_sinusoids
+from mnemic_core.errors import UserError
 
 
 class KeyValue(NamedTuple):
@@ -57,7 +58,7 @@ class RelativeSelfAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int, dropout: float = 0.1) -> None:
         super().__init__()
         if num_heads < 1 or dim % num_heads or dim % 2:
-            raise ValueError(f"dim must be even and a multiple of num_heads, got dim={dim}, num_heads={num_heads}")
+            raise UserError(f"dim must be even and a multiple of num_heads, got dim={dim}, num_heads={num_heads}")
         self.num_heads = num_heads
         self.dropout = dropout
         self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_speech.audio_sources import AudioSource, Block, open_microphone, open_source
 from mnemic_speech.resample import Resampler
 
@@ -34,11 +35,11 @@ def read_audio(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no audio, empty, cut off or damaged; a sample is NaN or infinite (the message says
+        UserError: the file is no audio, empty, cut off or damaged; a sample is NaN or infinite (the message says
             where); the part is negative or reaches more than 0.1 s beyond the end.
     """
     if offset < 0 or (duration is not None and duration <= 0):
-        raise ValueError(
+        raise UserError(
             f"{path}: a part needs an offset of at least 0 and a duration above 0 s, got {offset} and {duration}"
         )
     with closing(open_source(path)) as source:
@@ -47,10 +48,10 @@ def read_audio(
         waveform = torch.cat([torch.zeros(0), *_pieces(source, sample_rate, str(path), first, count)])
     if len(waveform) == 0:
         what = f"ends before the offset {offset} s" if offset else "holds no samples"
-        raise ValueError(f"{path} {what}; give a file with audio there")
+        raise UserError(f"{path} {what}; give a file with audio there")
     if duration is not None and len(waveform) < (duration - _SLACK) * sample_rate:
         end = offset + len(waveform) / sample_rate
-        raise ValueError(f"{path} ends at {end:.2f} s, before the end of the wished part at {offset + duration:.2f} s")
+        raise UserError(f"{path} ends at {end:.2f} s, before the end of the wished part at {offset + duration:.2f} s")
     return waveform
 
 
@@ -66,7 +67,7 @@ def stream_audio(path: str | Path, sample_rate: int, block_seconds: float = 1.0)
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: as for ``read_audio``. What comes before a damage is yielded first.
+        UserError: as for ``read_audio``. What comes before a damage is yielded first.
     """
     with closing(open_source(path)) as source:
         is_empty = True
@@ -74,7 +75,7 @@ def stream_audio(path: str | Path, sample_rate: int, block_seconds: float = 1.0)
             is_empty = False
             yield block
         if is_empty:
-            raise ValueError(f"{path} holds no samples; give a file with audio")
+            raise UserError(f"{path} holds no samples; give a file with audio")
 
 
 def stream_microphone(sample_rate: int, device: str | None = None) -> Iterator[Float[Tensor, " samples"]]:
@@ -86,7 +87,7 @@ def stream_microphone(sample_rate: int, device: str | None = None) -> Iterator[F
             the default one.
 
     Raises:
-        ValueError: there is no microphone, it cannot be opened, or it is unplugged.
+        UserError: there is no microphone, it cannot be opened, or it is unplugged.
     """
     with closing(open_microphone(device)) as source:
         yield from _blocks(_pieces(source, sample_rate, "the microphone"), _block_size(_LIVE_SECONDS, sample_rate))
@@ -97,7 +98,7 @@ def audio_duration(path: str | Path) -> float:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no audio.
+        UserError: it is no audio.
     """
     with closing(open_source(path)) as source:
         return source.num_frames() / source.sample_rate
@@ -105,7 +106,7 @@ def audio_duration(path: str | Path) -> float:
 
 def _block_size(seconds: float, sample_rate: int) -> int:
     if round(seconds * sample_rate) < 1:
-        raise ValueError(f"a block must have at least one sample, got block_seconds={seconds} at {sample_rate} Hz")
+        raise UserError(f"a block must have at least one sample, got block_seconds={seconds} at {sample_rate} Hz")
     return round(seconds * sample_rate)
 
 
@@ -130,7 +131,7 @@ def _mono(blocks: Iterable[Block], label: str, position: int, sample_rate: int) 
         yield torch.from_numpy(good.mean(axis=1))
         position += len(good)
         if len(good) < len(block):
-            raise ValueError(f"{label} has a NaN or infinite sample at {position / sample_rate:.3f} s; export it again")
+            raise UserError(f"{label} has a NaN or infinite sample at {position / sample_rate:.3f} s; export it again")
 
 
 def _blocks(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:

@@ -14,6 +14,8 @@ import soundfile
 from av.container import InputContainer
 from jaxtyping import Float32
 
+from mnemic_core.errors import UserError
+
 Block: TypeAlias = Float32[np.ndarray, "frame channel"]
 
 # The first bytes of formats that soundfile reads: WAV, FLAC, OGG, AIFF, AU, NIST (TED-LIUM), Wave64, CAF. MP3 goes
@@ -53,7 +55,7 @@ def open_source(path: str | Path) -> AudioSource:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read as audio.
+        UserError: it cannot be read as audio.
     """
     path = Path(path)
     if not path.is_file():
@@ -61,7 +63,7 @@ def open_source(path: str | Path) -> AudioSource:
     with path.open("rb") as file:
         mark = file.read(4)
     if not mark:
-        raise ValueError(f"{path} is empty (0 bytes); give a complete audio file")
+        raise UserError(f"{path} is empty (0 bytes); give a complete audio file")
     if mark in _SOUNDFILE_MARKS:
         try:
             sound = soundfile.SoundFile(path)
@@ -75,7 +77,7 @@ def open_source(path: str | Path) -> AudioSource:
         container = av.open(f"file:{path}")  # so that a colon in the name is no protocol
     except (av.FFmpegError, ValueError) as error:
         reason = error.strerror if isinstance(error, av.FFmpegError) else error
-        raise ValueError(f"{path} cannot be read as audio ({reason}); is the file complete?") from error
+        raise UserError(f"{path} cannot be read as audio ({reason}); is the file complete?") from error
     return ContainerSource(container, str(path), announced_packets=_mp3_frames(path))
 
 
@@ -87,7 +89,7 @@ def open_microphone(device: str | None = None) -> AudioSource:
             default one.
 
     Raises:
-        ValueError: it cannot be opened.
+        UserError: it cannot be opened.
     """
     kind, default, form = _LIVE_INPUTS.get(sys.platform, _LIVE_INPUTS["linux"])
     name = device or default
@@ -96,7 +98,7 @@ def open_microphone(device: str | None = None) -> AudioSource:
     try:
         container = av.open(form.format(name), format=kind)
     except (av.FFmpegError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"microphone {name!r} cannot be opened through {kind} ({error}); name another device (on Linux plughw:0, "
             "plughw:1, ... as arecord -l lists them) or record to a file"
         ) from error
@@ -120,7 +122,7 @@ class SoundFileSource:
         """Yield ``count`` frames (None for all) from frame ``first`` on, fewer where the audio ends.
 
         Raises:
-            ValueError: after the last frame, when the file is damaged or cut off before the wanted end.
+            UserError: after the last frame, when the file is damaged or cut off before the wanted end.
         """
         if first >= self._file.frames:
             return
@@ -159,7 +161,7 @@ class SoundFileSource:
             return f"it announces {self._file.frames / self.sample_rate:.2f} s"
         return ""
 
-    def _cut_off(self, read: int, reason: str) -> ValueError:
+    def _cut_off(self, read: int, reason: str) -> UserError:
         return _cut_off(str(self._path), read / self.sample_rate, reason)
 
 
@@ -172,13 +174,13 @@ class ContainerSource:
         announced_packets: how many packets of audio there should be, if that is known.
 
     Raises:
-        ValueError: if it has no audio.
+        UserError: if it has no audio.
     """
 
     def __init__(self, container: InputContainer, label: str, announced_packets: int = 0) -> None:
         if not container.streams.audio:
             container.close()
-            raise ValueError(f"{label} has no audio stream; give a file with sound")
+            raise UserError(f"{label} has no audio stream; give a file with sound")
         self._container = container
         self._label = label
         self._announced_packets = announced_packets
@@ -191,7 +193,7 @@ class ContainerSource:
         What comes before ``first`` is decoded too: in many formats a jump does not hit the frame exactly.
 
         Raises:
-            ValueError: after the last frame, when the audio is damaged or cut off before the wanted end.
+            UserError: after the last frame, when the audio is damaged or cut off before the wanted end.
         """
         skip, wanted = first, sys.maxsize if count is None else count
         with closing(self._decoded()) as decoded:
@@ -247,7 +249,7 @@ class ContainerSource:
     def _to_block(self, frame: object) -> Block:
         assert isinstance(frame, av.AudioFrame)
         if frame.sample_rate != self.sample_rate:
-            raise ValueError(f"{self._label} changes its sampling rate on the way; convert it to one rate")
+            raise UserError(f"{self._label} changes its sampling rate on the way; convert it to one rate")
         values: np.ndarray[Any, np.dtype[Any]] = frame.to_ndarray()
         if frame.format.is_packed:
             values = values.reshape(frame.samples, -1).T
@@ -282,5 +284,5 @@ def _mp3_frames(path: Path) -> int:
     return int.from_bytes(head[place + 8 : place + 12], "big") if has_count else 0
 
 
-def _cut_off(label: str, seconds: float, reason: str) -> ValueError:
-    return ValueError(f"{label} is damaged or cut off after {seconds:.2f} s ({reason}); give a complete copy")
+def _cut_off(label: str, seconds: float, reason: str) -> UserError:
+    return UserError(f"{label} is damaged or cut off after {seconds:.2f} s ({reason}); give a complete copy")

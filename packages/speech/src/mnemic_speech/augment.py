@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torchaudio import functional as audio
 
+from mnemic_core.errors import UserError
 from mnemic_speech.resample import Resampler
 
 _SPEED_STEPS = 1000  # a speed is rounded to thousandths
@@ -38,7 +39,7 @@ class SpecAugment(nn.Module):
     ) -> None:
         super().__init__()
         if min(time_warp, num_frequency_masks, frequency_width, num_time_masks) < 0 or not 0 <= time_share <= 1:
-            raise ValueError(
+            raise UserError(
                 f"numbers and widths must be at least 0 and time_share 0 to 1, got time_warp={time_warp}, "
                 f"num_frequency_masks={num_frequency_masks}, frequency_width={frequency_width}, "
                 f"num_time_masks={num_time_masks}, time_share={time_share}"
@@ -111,10 +112,10 @@ def change_speed(waveform: Float[Tensor, " samples"], factor: float) -> Float[Te
     Equal to ``torchaudio.functional.speed``, but as quick for any factor (rounded to thousandths) as for 0.9 and 1.1.
 
     Raises:
-        ValueError: if the factor is not above 0.
+        UserError: if the factor is not above 0.
     """
     if not factor >= 1 / _SPEED_STEPS:
-        raise ValueError(f"a speed must be at least {1 / _SPEED_STEPS}, got {factor}")
+        raise UserError(f"a speed must be at least {1 / _SPEED_STEPS}, got {factor}")
     resampler = Resampler(round(factor * _SPEED_STEPS), _SPEED_STEPS)
     return torch.cat([resampler.push(waveform), resampler.finish()])
 
@@ -135,11 +136,11 @@ def add_noise(
         snr_db: energy of the recording over that of the noise, in decibels.
 
     Raises:
-        ValueError: if the noise is empty or silent where it is used.
+        UserError: if the noise is empty or silent where it is used.
     """
     repeated = noise.repeat(ceil(len(waveform) / max(len(noise), 1)))[: len(waveform)]
     if len(waveform) and not repeated.any():
-        raise ValueError(f"the noise of {len(noise)} samples is silent, no ratio can be set; give another recording")
+        raise UserError(f"the noise of {len(noise)} samples is silent, no ratio can be set; give another recording")
     mixed: Tensor = audio.add_noise(waveform, repeated, waveform.new_tensor(snr_db))
     return mixed
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_speech.ctc import CtcPrefixScorer, greedy_lengths
 from mnemic_speech.decoder import TransformerDecoder
 from mnemic_speech.token_scorer import TokenScorer, select_beams
@@ -46,12 +47,12 @@ class BeamSearchConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_best <= self.beam:
-            raise ValueError(f"num_best must be in 1..beam, got num_best={self.num_best}, beam={self.beam}")
+            raise UserError(f"num_best must be in 1..beam, got num_best={self.num_best}, beam={self.beam}")
         if not 0 <= self.ctc_weight <= 1:
-            raise ValueError(f"ctc_weight must be in [0, 1], got {self.ctc_weight}")
+            raise UserError(f"ctc_weight must be in [0, 1], got {self.ctc_weight}")
         for name in ("lm_weight", "max_length_ratio", "min_length_ratio", "max_ctc_ratio"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+                raise UserError(f"{name} must be at least 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def beam_search(
         language_model: a model for shallow fusion; needed if its weight is not 0.
 
     Raises:
-        ValueError: if a part that has a weight is missing, or if there are no frames or some that are not finite.
+        UserError: if a part that has a weight is missing, or if there are no frames or some that are not finite.
 
     Example:
         >>> log_probs = torch.tensor([[[0.1, 0.8, 0.1], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]]).log()
@@ -177,20 +178,18 @@ def _check(
 ) -> None:
     weight = config.ctc_weight
     if decoder is None and weight < 1:
-        raise ValueError(f"ctc_weight {weight} needs an attention decoder, got None; 1 needs none")
+        raise UserError(f"ctc_weight {weight} needs an attention decoder, got None; 1 needs none")
     if ctc_log_probs is None and weight > 0:
-        raise ValueError(f"ctc_weight {weight} needs ctc_log_probs, got None; 0 needs none")
+        raise UserError(f"ctc_weight {weight} needs ctc_log_probs, got None; 0 needs none")
     if (language_model is None) != (config.lm_weight == 0):
         given = "none" if language_model is None else "one"
-        raise ValueError(
-            f"lm_weight is {config.lm_weight} but {given} was given as language_model; set both or neither"
-        )
+        raise UserError(f"lm_weight is {config.lm_weight} but {given} was given as language_model; set both or neither")
     if not hidden.shape[1]:
-        raise ValueError("hidden has no frame, expected at least one; leave out recordings that are this short")
+        raise UserError("hidden has no frame, expected at least one; leave out recordings that are this short")
     if not bool((hidden.isfinite().all(-1) | padding).all()):
-        raise ValueError("hidden has NaN or infinite values in valid frames; check the features and the weights")
+        raise UserError("hidden has NaN or infinite values in valid frames; check the features and the weights")
     if ctc_log_probs is not None and not bool(((ctc_log_probs <= 0).all(-1) | padding).all()):
-        raise ValueError("ctc_log_probs has NaN or positive values in valid frames; apply log_softmax to the logits")
+        raise UserError("ctc_log_probs has NaN or positive values in valid frames; apply log_softmax to the logits")
 
 
 def _length_limits(config: BeamSearchConfig, lengths: Tensor, ctc_log_probs: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -245,7 +244,7 @@ class _Search:
             self._release(length)
             if not len(self.rows):
                 return self.results
-        raise ValueError("a decoder or language model gave NaN as a log-probability; check its weights")
+        raise UserError("a decoder or language model gave NaN as a log-probability; check its weights")
 
     def _extend(self, length: int) -> None:
         """Rate every token after every hypothesis, which has ``length`` tokens, and keep the best continuations."""

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mnemic_core import MemoryState
+from mnemic_core.errors import UserError
 from mnemic_speech.attention import KeyValue, RelativeSelfAttention, relative_positions
 from mnemic_speech.convolution import ConvolutionModule
 from mnemic_speech.subsampling import CONTEXT, STRIDE, ConvSubsampling
@@ -49,14 +50,14 @@ class ConformerConfig:
 
     def __post_init__(self) -> None:
         if self.num_layers < 1 or self.left_chunks < -1:
-            raise ValueError(
+            raise UserError(
                 "num_layers must be at least 1 and left_chunks at least 0 (or -1 for all), "
                 f"got {self.num_layers} and {self.left_chunks}"
             )
         if self.is_causal_conv and not self.mask_conv:
-            raise ValueError("mask_conv=False is the released code, which has no causal form: set is_causal_conv=False")
+            raise UserError("mask_conv=False is the released code, which has no causal form: set is_causal_conv=False")
         if self.chunk_size is not None and (self.chunk_size < 1 or not self.is_causal_conv):
-            raise ValueError(
+            raise UserError(
                 "chunk_size must be at least 1 and needs is_causal_conv=True, since a convolution would look into "
                 f"the next chunk; got chunk_size={self.chunk_size}, is_causal_conv={self.is_causal_conv}"
             )
@@ -195,11 +196,11 @@ class Conformer(nn.Module):
         """Return the state at the beginning of ``batch`` streams, on the device of the parameters if None is given.
 
         Raises:
-            ValueError: if the encoder cannot stream: without chunks, or with a reach that grows without bound.
+            UserError: if the encoder cannot stream: without chunks, or with a reach that grows without bound.
         """
         config, weight = self.config, self.norm.weight
         if config.chunk_size is None or config.left_chunks < 0:
-            raise ValueError(
+            raise UserError(
                 "a stream needs chunks with a bounded reach: configure chunk_size and left_chunks >= 0, "
                 f"got chunk_size={config.chunk_size}, left_chunks={config.left_chunks}"
             )
@@ -232,10 +233,10 @@ class Conformer(nn.Module):
             reset: True at rows that begin a new stream with this chunk.
 
         Raises:
-            ValueError: if the chunk has another number of frames.
+            UserError: if the chunk has another number of frames.
         """
         if self.config.chunk_size is None or features.shape[1] != STRIDE * self.config.chunk_size:
-            raise ValueError(
+            raise UserError(
                 f"a stream with chunk_size={self.config.chunk_size} takes {STRIDE} times as many feature frames at "
                 f"once, got {features.shape[1]}; fill the last chunk up and mark the rest as padding"
             )

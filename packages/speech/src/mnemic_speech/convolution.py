@@ -5,6 +5,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
+
 
 class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation whose statistics leave padding out."""
@@ -49,7 +51,7 @@ class ConvolutionModule(nn.Module):
     def __init__(self, dim: int, kernel_size: int = 31, *, is_causal: bool = False) -> None:
         super().__init__()
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, so that a frame is in the middle, got {kernel_size}")
+            raise UserError(f"kernel_size must be odd, so that a frame is in the middle, got {kernel_size}")
         self.context = kernel_size - 1
         self.is_causal = is_causal
         self.expand = nn.Linear(dim, 2 * dim)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core import MemoryState
+from mnemic_core.errors import UserError
 from mnemic_speech.token_scorer import BeamState, select_beams
 
 NORM_EPS = 1e-12  # as ESPnet, instead of torch's 1e-5
@@ -89,7 +90,7 @@ class TransformerDecoder(nn.Module):
     ) -> None:
         super().__init__()
         if dim % 2 or dim % num_heads:
-            raise ValueError(f"dim must be even and a multiple of num_heads, got dim={dim}, num_heads={num_heads}")
+            raise UserError(f"dim must be even and a multiple of num_heads, got dim={dim}, num_heads={num_heads}")
         self.dim, self.num_heads = dim, num_heads
         self.embed = nn.Sequential(nn.Embedding(vocab_size, dim))  # in a list of one for the official name
         self.dropout = nn.Dropout(dropout)

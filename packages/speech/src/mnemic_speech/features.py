@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torchaudio.compliance import kaldi
 from torchaudio.functional import melscale_fbanks
 
+from mnemic_core.errors import UserError
+
 FeatureKind = Literal["log_mel", "kaldi"]
 NormalizerKind = Literal["global", "utterance", "none"]
 
@@ -45,20 +47,20 @@ class FeatureConfig:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(FeatureKind):
-            raise ValueError(f"kind must be one of {', '.join(get_args(FeatureKind))}, got {self.kind!r}")
+            raise UserError(f"kind must be one of {', '.join(get_args(FeatureKind))}, got {self.kind!r}")
         if not 0 < self.window <= self.n_fft or self.hop < 1:
-            raise ValueError(
+            raise UserError(
                 f"a window must be 1 to n_fft samples and a hop at least 1, got window={self.window}, "
                 f"n_fft={self.n_fft}, hop={self.hop}"
             )
         if not 0 < self.highest_frequency <= self.sample_rate / 2:
-            raise ValueError(
+            raise UserError(
                 f"max_frequency must be above 0 and at most half of sample_rate={self.sample_rate}, "
                 f"got {self.max_frequency}"
             )
         power = 1 << (self.window - 1).bit_length()
         if self.kind == "kaldi" and self.n_fft != power:
-            raise ValueError(f"kaldi features of window={self.window} need n_fft={power}, got {self.n_fft}")
+            raise UserError(f"kaldi features of window={self.window} need n_fft={power}, got {self.n_fft}")
 
     @property
     def highest_frequency(self) -> float:
@@ -91,7 +93,7 @@ class Features(nn.Module):
         config: kind and sizes.
 
     Raises:
-        ValueError: if there are more filters than the Fourier transform can tell apart.
+        UserError: if there are more filters than the Fourier transform can tell apart.
 
     Example:
         >>> features, lengths = Features(FeatureConfig())(torch.zeros(2, 1600), torch.tensor([1600, 800]))
@@ -245,7 +247,7 @@ class Normalizer(nn.Module):
         num_mels: width of the features.
 
     Raises:
-        ValueError: if the kind is unknown.
+        UserError: if the kind is unknown.
     """
 
     mean: Tensor
@@ -254,7 +256,7 @@ class Normalizer(nn.Module):
     def __init__(self, kind: NormalizerKind = "global", num_mels: int = 80) -> None:
         super().__init__()
         if kind not in get_args(NormalizerKind):
-            raise ValueError(f"kind must be one of {', '.join(get_args(NormalizerKind))}, got {kind!r}")
+            raise UserError(f"kind must be one of {', '.join(get_args(NormalizerKind))}, got {kind!r}")
         self.kind = kind
         self.register_buffer("mean", torch.zeros(num_mels))
         self.register_buffer("std", torch.ones(num_mels))
@@ -264,7 +266,7 @@ class Normalizer(nn.Module):
         """Return a global normaliser with mean and deviation of the given utterances, each of any length.
 
         Raises:
-            ValueError: if there is no frame.
+            UserError: if there is no frame.
         """
         count, total, squares = 0, torch.zeros(0), torch.zeros(0)
         for utterance in features:
@@ -275,7 +277,7 @@ class Normalizer(nn.Module):
             total = total + values.sum(0)
             squares = squares + values.square().sum(0)
         if count == 0:
-            raise ValueError("features hold no frame to take the mean of; give at least one utterance")
+            raise UserError("features hold no frame to take the mean of; give at least one utterance")
         mean = total / count
         normalizer = cls("global", len(mean))
         normalizer.mean.copy_(mean)
@@ -310,7 +312,7 @@ def _mel_filters(config: FeatureConfig) -> Float[Tensor, "frequency mel"]:
         mel_scale="slaney",
     )
     if empty := int((filters.amax(0) == 0).sum()):
-        raise ValueError(
+        raise UserError(
             f"{empty} of num_mels={config.num_mels} filters are empty: n_fft={config.n_fft} is too coarse for them "
             f"at {config.sample_rate} Hz; use fewer filters or a greater n_fft"
         )

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_core.model_file import read_header, write_model
 from mnemic_speech.ngram_counts import count_ngrams, kneser_ney
 from mnemic_speech.token_scorer import BeamState, select_beams
@@ -83,10 +84,10 @@ class NgramModel:
             sos_eos: the start and end symbol.
 
         Raises:
-            ValueError: if there is no text, a token out of range or an order below 1.
+            UserError: if there is no text, a token out of range or an order below 1.
         """
         if order < 1:
-            raise ValueError(f"order must be at least 1, got {order}")
+            raise UserError(f"order must be at least 1, got {order}")
         levels = count_ngrams(texts, order, vocab_size, sos_eos)
         log_prob, backoff = kneser_ney(levels, vocab_size)
         keys = np.concatenate([level.keys for level in levels])
@@ -120,7 +121,7 @@ class NgramModel:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is damaged, no n-gram model or of another format.
+            UserError: if it is damaged, no n-gram model or of another format.
         """
         path = Path(path)
         if not path.is_file():
@@ -128,9 +129,9 @@ class NgramModel:
         try:
             header, tensors = read_header(path), load_file(path)
         except SafetensorError as error:
-            raise ValueError(f"{path} is no complete safetensors file ({error}); save the model again") from error
+            raise UserError(f"{path} is no complete safetensors file ({error}); save the model again") from error
         if (header.get("kind"), header.get("format_version")) != (KIND, FORMAT_VERSION):
-            raise ValueError(f"{path} is no n-gram model in format {FORMAT_VERSION}; train and save it again")
+            raise UserError(f"{path} is no n-gram model in format {FORMAT_VERSION}; train and save it again")
         return cls(header["order"], header["vocab_size"], **tensors)
 
     def _tensors(self) -> dict[str, Tensor]:

@@ -7,6 +7,8 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
+from mnemic_core.errors import UserError
+
 
 @dataclass(frozen=True)
 class ErrorCounts:
@@ -152,11 +154,11 @@ def by_duration(items: Iterable[tuple[float, ErrorCounts]], edges: Sequence[floa
         Summaries by name: ``"0-5"``, ``"5-10"``, ``"10-"`` for the borders 5 and 10.
 
     Raises:
-        ValueError: if borders are not ascending or not positive.
+        UserError: if borders are not ascending or not positive.
     """
     borders = [0.0, *edges, np.inf]
     if any(low >= high for low, high in pairwise(borders)):
-        raise ValueError(f"expected positive ascending borders in seconds, got {list(edges)}")
+        raise UserError(f"expected positive ascending borders in seconds, got {list(edges)}")
     groups: list[list[ErrorCounts]] = [[] for _ in range(len(borders) - 1)]
     for duration, counts in items:
         groups[int(np.searchsorted(borders[1:-1], duration, side="right"))].append(counts)
@@ -176,7 +178,7 @@ def bootstrap_interval(items: Sequence[ErrorCounts], seed: int = 0, samples: int
         samples: number of resampled sets.
 
     Raises:
-        ValueError: if there is no utterance.
+        UserError: if there is no utterance.
     """
     rates = _resampled_rates([items], seed, samples)[0]
     low, high = np.quantile(rates, (0.025, 0.975))
@@ -198,10 +200,10 @@ def paired_bootstrap(
         samples: number of resampled sets.
 
     Raises:
-        ValueError: if there is no utterance, or if the two are not of the same utterances.
+        UserError: if there is no utterance, or if the two are not of the same utterances.
     """
     if [item.length for item in items_a] != [item.length for item in items_b]:
-        raise ValueError(
+        raise UserError(
             f"the systems were scored on different references ({len(items_a)} and {len(items_b)} utterances): "
             "score both on the same utterances in the same order"
         )
@@ -239,7 +241,7 @@ def _resampled_rates(
 ) -> Float[np.ndarray, "system sample"]:
     """Return the error rates of every system on the same resampled sets of utterances."""
     if not systems[0]:
-        raise ValueError("an interval needs at least one utterance, got none")
+        raise UserError("an interval needs at least one utterance, got none")
     errors = np.array([[item.errors for item in items] for items in systems], dtype=np.float64)
     lengths = np.array([item.length for item in systems[0]], dtype=np.float64)
     generator = np.random.default_rng(seed)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from mnemic_core.errors import UserError
+
 
 @dataclass(frozen=True)
 class NgramLevel:
@@ -30,15 +32,15 @@ def count_ngrams(texts: Iterable[Sequence[int]], order: int, vocab_size: int, so
     """Return the n-grams of each length up to ``order``, with start and end symbol around each text.
 
     Raises:
-        ValueError: if there is no text or a token out of range.
+        UserError: if there is no text or a token out of range.
     """
     sentences = [np.array([sos_eos, *text, sos_eos], dtype=np.int64) for text in texts]
     if not sentences:
-        raise ValueError("there is no text to count, expected at least one")
+        raise UserError("there is no text to count, expected at least one")
     tokens = np.concatenate(sentences)
     if tokens.min() < 0 or tokens.max() >= vocab_size:
         found = f"{tokens.min()}..{tokens.max()}"
-        raise ValueError(f"tokens must be in 0..{vocab_size - 1}, got {found}; take the vocab_size of their tokenizer")
+        raise UserError(f"tokens must be in 0..{vocab_size - 1}, got {found}; take the vocab_size of their tokenizer")
     lengths = np.array([len(sentence) for sentence in sentences])
     left = np.repeat(lengths.cumsum(), lengths) - np.arange(
         len(tokens)

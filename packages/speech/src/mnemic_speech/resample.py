@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mnemic_core.errors import UserError
+
 # torchaudio's defaults: zero crossings on each side of the filter, and its edge as a share of the Nyquist frequency.
 _ZERO_CROSSINGS = 6
 _ROLLOFF = 0.99
@@ -26,7 +28,7 @@ class Resampler:
         to_rate: samples per second that go out.
 
     Raises:
-        ValueError: if a rate is below 1.
+        UserError: if a rate is below 1.
 
     Example:
         >>> resampler = Resampler(8000, 16000)
@@ -42,7 +44,7 @@ class Resampler:
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
         if from_rate < 1 or to_rate < 1:
-            raise ValueError(f"sampling rates must be at least 1 Hz, got {from_rate} and {to_rate}")
+            raise UserError(f"sampling rates must be at least 1 Hz, got {from_rate} and {to_rate}")
         divisor = gcd(from_rate, to_rate)
         self._step, self._phases = from_rate // divisor, to_rate // divisor  # inputs and outputs of one period
         edge = min(self._step, self._phases) * _ROLLOFF

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mnemic_core.errors import UserError
+
 _FRAME_SECONDS = 0.02
 _RUMBLE_HZ = 120.0  # hum and the noise of machines below do not count
 _FLOOR_SECONDS = 5.0  # the noise floor is the quietest frame of this long; speech pauses more often
@@ -55,7 +57,7 @@ class SilenceSplitter:
         threshold_db: how far above the noise floor speech begins.
 
     Raises:
-        ValueError: if the margin is longer than the silence or the longest segment not longer than both.
+        UserError: if the margin is longer than the silence or the longest segment not longer than both.
 
     Example:
         >>> splitter = SilenceSplitter(8000)
@@ -88,7 +90,7 @@ class SilenceSplitter:
         threshold_db: float = 3.0,
     ) -> None:
         if not 0 <= margin <= min_silence or not 0 < min_silence + 2 * margin < max_seconds or threshold_db <= 0:
-            raise ValueError(
+            raise UserError(
                 "margin must be at most min_silence, both together much less than max_seconds, and threshold_db "
                 f"above 0, got {margin}, {min_silence}, {max_seconds} and {threshold_db}"
             )

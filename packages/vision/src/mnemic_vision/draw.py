@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Integer
 from PIL import Image, ImageDraw, ImageFont
 
+from mnemic_core.errors import UserError
 from mnemic_vision.tracks import Track
 from mnemic_vision.video import Frame
 
@@ -42,7 +43,7 @@ class Trails:
 
     def __init__(self, length: int = 30) -> None:
         if length < 1:
-            raise ValueError(f"length must be at least 1 frame, got {length}")
+            raise UserError(f"length must be at least 1 frame, got {length}")
         self.length = length
         self._frame = 0
         self._points: dict[int, deque[tuple[int, Point]]] = {}

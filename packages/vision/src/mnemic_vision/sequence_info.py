@@ -5,6 +5,8 @@ from configparser import Error as ConfigError
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnemic_core.errors import UserError
+
 DEFAULT_FRAME_RATE = 25.0  # frames per second, of sources that do not tell theirs
 
 
@@ -25,7 +27,7 @@ def read_sequence_info(path: Path) -> SequenceInfo:
     """Read ``seqinfo.ini``; a file or key that is absent gives the defaults.
 
     Raises:
-        ValueError: the file is malformed; the message names the line.
+        UserError: the file is malformed; the message names the line.
     """
     if not path.exists():
         return SequenceInfo()
@@ -35,9 +37,9 @@ def read_sequence_info(path: Path) -> SequenceInfo:
         parser.read_string(text, source=str(path))
     except (ConfigError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is malformed ({reason}); write [Sequence] and lines like frameRate=25") from error
+        raise UserError(f"{path} is malformed ({reason}); write [Sequence] and lines like frameRate=25") from error
     if not parser.has_section("Sequence"):
-        raise ValueError(f"{path}, line 1: expected [Sequence]")
+        raise UserError(f"{path}, line 1: expected [Sequence]")
     values = dict(parser["Sequence"])
     length = _positive(path, text, values.get("seqlength"), "seqLength", is_whole=True)
     return SequenceInfo(
@@ -58,4 +60,4 @@ def _positive(path: Path, text: str, given: str | None, key: str, *, is_whole: b
     lines = enumerate(text.splitlines(), start=1)
     line = next(number for number, content in lines if content.strip().lower().startswith(key.lower()))
     wanted = "whole number" if is_whole else "number"
-    raise ValueError(f"{path}, line {line}: {key} must be a {wanted} above 0, got {given!r}")
+    raise UserError(f"{path}, line {line}: {key} must be a {wanted} above 0, got {given!r}")

@@ -23,6 +23,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from mnemic_core.errors import UserError
 from mnemic_vision.sequence_info import DEFAULT_FRAME_RATE, read_sequence_info
 
 Frame: TypeAlias = UInt8[np.ndarray, "height width 3"]
@@ -79,7 +80,7 @@ def open_frames(source: str | Path | int) -> FrameSource:
 
     Raises:
         FileNotFoundError: there is no such file, folder or camera.
-        ValueError: the source cannot be read as video or images, or holds no frame. While iterating: a damaged image,
+        UserError: the source cannot be read as video or images, or holds no frame. While iterating: a damaged image,
             or a video that breaks off (after all frames that could be decoded).
     """
     path = Path(str(source))
@@ -90,11 +91,11 @@ def open_frames(source: str | Path | int) -> FrameSource:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give a video file, an image folder or a camera number")
     if path.is_file() and path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty (0 bytes); give a complete video file")
+        raise UserError(f"{path} is empty (0 bytes); give a complete video file")
     try:
         container = av.open(str(path))
     except av.FFmpegError as error:
-        raise ValueError(f"{path} cannot be read as a video ({error.strerror}); is the file complete?") from error
+        raise UserError(f"{path} cannot be read as a video ({error.strerror}); is the file complete?") from error
     return _open_container(container, str(path), path.stem)
 
 
@@ -105,14 +106,14 @@ def _open_camera(index: int) -> FrameSource:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"camera {index} ({device}) does not exist; is it connected?") from error
     except (av.FFmpegError, ValueError) as error:
-        raise ValueError(f"camera {index} ({device}) cannot be opened ({error})") from error
+        raise UserError(f"camera {index} ({device}) cannot be opened ({error})") from error
     return _open_container(container, f"camera {index}", f"camera{index}")
 
 
 def _open_container(container: InputContainer, label: str, name: str) -> FrameSource:
     if not container.streams.video:
         container.close()
-        raise ValueError(f"{label} has no video stream; give a complete video file")
+        raise UserError(f"{label} has no video stream; give a complete video file")
     stream = container.streams.video[0]
     rate = stream.average_rate or stream.guessed_rate
     return FrameSource(
@@ -139,9 +140,9 @@ def _decode(container: InputContainer, label: str) -> Generator[Frame, None, Non
         except av.FFmpegError as error:
             cut_off, reason = True, str(error.strerror)
     if cut_off:
-        raise ValueError(f"{label} is damaged or cut off after {count} frames ({reason}); give a complete copy")
+        raise UserError(f"{label} is damaged or cut off after {count} frames ({reason}); give a complete copy")
     if count == 0:
-        raise ValueError(f"{label} holds no frame; give a complete video file")
+        raise UserError(f"{label} holds no frame; give a complete video file")
 
 
 def _upright(frame: av.VideoFrame) -> Frame:
@@ -154,7 +155,7 @@ def _open_folder(folder: Path) -> FrameSource:
     images = folder / "img1" if (folder / "img1").is_dir() else folder
     paths = sorted((path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
     if not paths:
-        raise ValueError(f"{images} holds no jpg or png image; give a folder of images or a video file")
+        raise UserError(f"{images} holds no jpg or png image; give a folder of images or a video file")
     return FrameSource(
         (read_image(path) for path in paths),
         name=folder.resolve().name,
@@ -173,7 +174,7 @@ def read_image(path: str | Path) -> Frame:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no complete image.
+        UserError: the file is no complete image.
     """
     try:
         with Image.open(path) as image:
@@ -181,7 +182,7 @@ def read_image(path: str | Path) -> Frame:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"image {path} does not exist") from error
     except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"image {path} is damaged or no image; replace or remove it ({error})") from error
+        raise UserError(f"image {path} is damaged or no image; replace or remove it ({error})") from error
 
 
 class VideoWriter:
@@ -209,11 +210,11 @@ class VideoWriter:
     def __init__(self, path: str | Path, size: tuple[int, int], frame_rate: float) -> None:
         self._path = Path(path)
         if self._path.suffix.lower() != ".mp4":
-            raise ValueError(f"a video is written as .mp4, got {path}; name it {self._path.with_suffix('.mp4').name}")
+            raise UserError(f"a video is written as .mp4, got {path}; name it {self._path.with_suffix('.mp4').name}")
         if not self._path.parent.is_dir():
             raise FileNotFoundError(f"cannot write {path}: the folder {self._path.parent} does not exist")
         if min(size) < 1 or not 0 < frame_rate < float("inf"):
-            raise ValueError(f"a video needs a size and a frame rate above 0, got {size} and {frame_rate}")
+            raise UserError(f"a video needs a size and a frame rate above 0, got {size} and {frame_rate}")
         self._size = size
         self._num_frames = 0
         self._temporary = self._path.with_name(f".{self._path.name}.{uuid4().hex[:8]}.tmp")
@@ -260,7 +261,7 @@ class VideoWriter:
 
     def _finish(self) -> None:
         if self._num_frames == 0:
-            raise ValueError(f"no frame was written to {self._path}; a video needs at least one")
+            raise UserError(f"no frame was written to {self._path}; a video needs at least one")
         self._encode(None)
         try:
             self._container.close()

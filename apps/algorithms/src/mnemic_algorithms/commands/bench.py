@@ -11,6 +11,7 @@ from mnemic_algorithms.output import dumps, machine_facts, markdown_table, show,
 from mnemic_algorithms.plots import can_plot, plot_costs
 from mnemic_algorithms.sizes import Sizes, build_memory
 from mnemic_core import list_mechanisms
+from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device, find_device
 from mnemic_kit.parse import call, join_lists
 
@@ -45,7 +46,7 @@ def bench(
     place = find_device(device)
     names = choose(mechanism)
     if min(dim, stored, segment_length, batch) < 1 or segments < 1 or segments % POINTS:
-        raise ValueError(
+        raise UserError(
             f"dim, stored, segment_length and batch must be at least 1 and segments a multiple of {POINTS}, "
             f"got {dim}, {stored}, {segment_length}, {batch} and {segments}"
         )
@@ -71,12 +72,12 @@ def choose(names: Sequence[str]) -> list[str]:
     """Return the names of the mechanisms to measure.
 
     Raises:
-        ValueError: if one of them is unknown or carries no state.
+        UserError: if one of them is unknown or carries no state.
     """
     recurrent = [entry.name for entry in list_mechanisms() if entry.is_recurrent]
     wrong = [name for name in names if name not in recurrent]
     if wrong:
-        raise ValueError(f"mechanisms that carry a state are {', '.join(recurrent)}; got {', '.join(wrong)}")
+        raise UserError(f"mechanisms that carry a state are {', '.join(recurrent)}; got {', '.join(wrong)}")
     return list(names) or recurrent
 
 

@@ -11,6 +11,7 @@ from mnemic_algorithms.commands.evaluate import evaluate_checkpoint
 from mnemic_algorithms.machines import MachineConfig
 from mnemic_algorithms.output import dumps, markdown_table, show, write_json, write_text
 from mnemic_algorithms.plots import can_plot, plot_accuracy
+from mnemic_core.errors import UserError
 from mnemic_core.tasks import create_task
 from mnemic_kit.parse import call, join_lists
 
@@ -68,14 +69,14 @@ def train_once(arguments: list[str], folder: Path) -> Path:
     """Train one machine, go on with it, or take what an earlier call made; return its last checkpoint.
 
     Raises:
-        ValueError: if the folder holds a run with other arguments.
+        UserError: if the folder holds a run with other arguments.
     """
     checkpoint, record, done = folder / "checkpoints" / "last.ckpt", folder / "arguments.json", folder / "finished"
     folder.mkdir(parents=True, exist_ok=True)
     if not record.exists():
         write_json(record, {"arguments": arguments})
     elif (before := jsonlib.loads(record.read_text())["arguments"]) != arguments:
-        raise ValueError(f"{folder} holds a run with the options {' '.join(before)}; give another --out")
+        raise UserError(f"{folder} holds a run with the options {' '.join(before)}; give another --out")
     if not done.exists():
         train.main("fit", [*arguments, f"--trainer.default_root_dir={folder}", "--resume"])
         done.touch()
@@ -113,7 +114,7 @@ def _check(task: str, machines: Sequence[str], seeds: Sequence[int]) -> None:
     for machine in machines:
         MachineConfig(machine)
     if not machines or not seeds:
-        raise ValueError("compare needs at least one of --machines and one of --seeds, got none")
+        raise UserError("compare needs at least one of --machines and one of --seeds, got none")
 
 
 def _plot(summary: dict[str, Any], results: dict[str, list[dict[str, Any]]], path: Path) -> None:

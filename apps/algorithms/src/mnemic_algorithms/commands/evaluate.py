@@ -66,7 +66,7 @@ def evaluate_checkpoint(
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
-        ValueError: if it cannot be used, or a length or the number of strings is below 1.
+        UserError: if it cannot be used, or a length or the number of strings is below 1.
     """
     model, provenance = load_model(checkpoint)
     place = find_device(device)

@@ -9,6 +9,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # ships no types
 from rich.console import Console
 
+from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.parse import call, join_lists
 from mnemic_lm.checkpoints import load_checkpoint
@@ -71,19 +72,19 @@ def read_variant(memory: str, path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is malformed or does not name the memory.
+        UserError: if the file is malformed or does not name the memory.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file of variants at {path}")
     try:
         known = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from error
+        raise UserError(f"{path} is no YAML: {error}") from error
     if not isinstance(known, dict) or memory not in known:
-        raise ValueError(f"memories must be among {', '.join(map(str, known or ()))} of {path.name}, got {memory!r}")
+        raise UserError(f"memories must be among {', '.join(map(str, known or ()))} of {path.name}, got {memory!r}")
     found = {"memory": memory, **(known[memory] or {})}
     if unknown := found.keys() - _KEYS:
-        raise ValueError(f"{path.name}: {memory} has unknown {', '.join(sorted(unknown))}, expected {sorted(_KEYS)}")
+        raise UserError(f"{path.name}: {memory} has unknown {', '.join(sorted(unknown))}, expected {sorted(_KEYS)}")
     return found
 
 
@@ -110,7 +111,7 @@ def run_once(arguments: list[str], folder: Path) -> Scores:
         loaded = load_checkpoint(last, "cuda" if run.trainer.strategy.root_device.type == "cuda" else "cpu")
         data = run.datamodule
         if not data.paths["val"]:
-            raise ValueError("to compare takes a validation text: give the config data.val")
+            raise UserError("to compare takes a validation text: give the config data.val")
         corpus = read_corpus(data.paths["val"], loaded.codec)
         scores: Scores = memory_worth(loaded.model, corpus, data.segment_length, data.batch_size, shuffled=True)
         scores |= {

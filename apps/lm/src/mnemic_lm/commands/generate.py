@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device
 from mnemic_kit.parse import call
 from mnemic_lm.checkpoints import load_checkpoint
@@ -33,7 +34,7 @@ def generate(
     """
     sampling = Sampling(temperature, top_k, seed)
     if tokens < 0:
-        raise ValueError(f"--tokens must be at least 0, got {tokens}")
+        raise UserError(f"--tokens must be at least 0, got {tokens}")
     if session is not None and not session.parent.is_dir():
         raise FileNotFoundError(f"cannot write {session}: the folder {session.parent} does not exist; create it first")
     loaded = load_checkpoint(checkpoint, device)

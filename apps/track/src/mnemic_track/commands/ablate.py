@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.parse import call, join_lists
 from mnemic_kit.training import find_config
@@ -93,7 +94,7 @@ def clip_stage(config: str, detector: Path | None) -> list[str]:
         return []
     epochs, total = single_frame_epochs(config), _section(config, "trainer").get("max_epochs")
     if total is None:
-        raise ValueError(f"{config} does not say trainer.max_epochs")
+        raise UserError(f"{config} does not say trainer.max_epochs")
     lengths = {epoch - epochs: length for epoch, length in _clip_lengths(config).items() if epoch >= epochs}
     return [
         *schedule(total - epochs),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mnemic_core.errors import UserError
 from mnemic_kit.parse import call
 from mnemic_kit.provenance import provenance
 from mnemic_vision.memotr import Memotr, MemotrConfig, load_official
@@ -26,7 +27,7 @@ def convert(
         half: store the weights in float16, half the size.
     """
     if out.suffix != ".safetensors":
-        raise ValueError(f"the converted checkpoint is a .safetensors file, got {out}")
+        raise UserError(f"the converted checkpoint is a .safetensors file, got {out}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"cannot write {out}: the folder {out.parent} does not exist")
     model = Memotr(config)

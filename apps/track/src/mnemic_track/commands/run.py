@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mnemic_core import MemoryReport
+from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device
 from mnemic_kit.parse import call
 from mnemic_track.checkpoints import MemoryName, open_tracker
@@ -55,7 +56,7 @@ def run(
         memory: another long-term memory with the same weights, to see what it does.
     """
     if every < 1:
-        raise ValueError(f"--every must be at least 1, got {every}")
+        raise UserError(f"--every must be at least 1, got {every}")
     tracker, settings, _ = open_tracker(checkpoint, memory=memory, max_size=max_size, score=score, device=device)
     with open_frames(source) as frames:
         names = settings.classes if len(settings.classes) > 1 else None
@@ -111,7 +112,7 @@ def run_frames(
         names: name of each class, drawn beside the identity.
 
     Raises:
-        ValueError: the source broke off; the results up to there have been written.
+        UserError: the source broke off; the results up to there have been written.
     """
     outcome = Outcome({kind: out / f"{source.name}.{end}" for kind, end in _ENDINGS.items()})
     out.mkdir(parents=True, exist_ok=True)
@@ -153,7 +154,7 @@ def _tracked(
         for index, frame in enumerate(source):
             if index % every == 0:
                 yield frame, tracker(frame)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         if outcome.num_frames == 0:
             raise
         outcome.failure = error

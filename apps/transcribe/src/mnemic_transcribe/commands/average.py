@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mnemic_core.errors import UserError
 from mnemic_kit.parse import call, join_lists
 from mnemic_transcribe.averaging import average_checkpoints
 
@@ -14,7 +15,7 @@ def average(checkpoints: tuple[Path, ...], out: Path) -> None:
         out: file to write, .ckpt.
     """
     if out.suffix != ".ckpt":
-        raise ValueError(f"the average is a .ckpt file as fit writes it, got {out}")
+        raise UserError(f"the average is a .ckpt file as fit writes it, got {out}")
     average_checkpoints(checkpoints, out)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.devices import Device, find_device
 from mnemic_kit.parse import call, join_lists
@@ -184,7 +185,7 @@ def _test_sets(
         source, split = _source(test)
         clips, problems = open_clips(source, split, settings.text_style)
         if problems:
-            raise ValueError(f"a comparison needs all utterances of {test}: {problems[0]}")
+            raise UserError(f"a comparison needs all utterances of {test}: {problems[0]}")
         yield _label(test), clips
 
 
@@ -202,14 +203,14 @@ def _label(test: str) -> str:
 def _check_names(tests: Sequence[str]) -> None:
     names = ["validation", *map(_label, tests)]
     if len(set(names)) < len(names):
-        raise ValueError(f"test data need names of their own, got {', '.join(names)}: rename a file or split")
+        raise UserError(f"test data need names of their own, got {', '.join(names)}: rename a file or split")
 
 
 def _errors(transcriber: Transcriber, clips: list[Clip], noise: Noise | None, title: str) -> list[ErrorCounts]:
     with audio_progress(title, sum(clip.seconds for clip in clips), Console(stderr=True)) as advance:
         evaluation = evaluate_clips(transcriber, clips, segmentation="never", noise=noise, advance=advance)
     if evaluation.problems:
-        raise ValueError(f"a comparison needs all utterances: {evaluation.problems[0]}")
+        raise UserError(f"a comparison needs all utterances: {evaluation.problems[0]}")
     return evaluation.word_errors
 
 

@@ -7,6 +7,7 @@ import soundfile
 from rich.console import Console
 from rich.progress import track
 
+from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.cli import USER_ERROR
 from mnemic_kit.parse import call
@@ -28,7 +29,7 @@ def convert(source: Path, out: Path, split: str | None = None) -> None:
         split: part of the data: a value of the column split, or a folder in the source such as test-clean.
     """
     if out.suffix != ".jsonl":
-        raise ValueError(f"a manifest is a .jsonl file, got {out}")
+        raise UserError(f"a manifest is a .jsonl file, got {out}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"cannot write {out}: the folder {out.parent} does not exist; create it first")
     problems: list[str] = []

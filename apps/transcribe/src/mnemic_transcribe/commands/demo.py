@@ -6,6 +6,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device
 from mnemic_kit.parse import call
 from mnemic_speech.audio import read_audio
@@ -62,7 +63,7 @@ def _recording(transcriber: Transcriber, data: Path, split: str | None, number: 
         raise FileNotFoundError(f"no data at {data}: give --data, the folder of the digit strings, or --file")
     clips, _ = open_clips(data, split, transcriber.settings.text_style)
     if not 0 <= number < len(clips):
-        raise ValueError(f"--number must be from 0 to {len(clips) - 1}, got {number}")
+        raise UserError(f"--number must be from 0 to {len(clips) - 1}, got {number}")
     clip = clips[number]
     # A part of a name may be a folder.
     return clip.id.replace("/", "-"), clip.text, torch.as_tensor(read_clip(clips, number, transcriber.sample_rate))

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.cli import USER_ERROR
 from mnemic_kit.devices import Device
@@ -58,7 +59,7 @@ def evaluate(
         device: where to run; auto takes a GPU where there is one.
     """
     if batch_size < 1:
-        raise ValueError(f"--batch_size must be at least 1, got {batch_size}")
+        raise UserError(f"--batch_size must be at least 1, got {batch_size}")
     transcriber = open_transcriber(checkpoint, decoding=decoding, beam=beam, device=device)
     clips, problems = open_clips(data, split, transcriber.settings.text_style)
     added = None if noise is None else Noise(noise, snr_db)

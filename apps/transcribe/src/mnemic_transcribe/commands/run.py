@@ -10,6 +10,7 @@ from jaxtyping import Float
 from rich.console import Console
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_kit.cli import USER_ERROR
 from mnemic_kit.devices import Device
 from mnemic_kit.parse import call, join_lists
@@ -52,7 +53,7 @@ def run(
         device: where to run; auto takes a GPU where there is one.
     """
     if microphone == bool(files):
-        raise ValueError("give files to transcribe, or --microphone, and not both")
+        raise UserError("give files to transcribe, or --microphone, and not both")
     transcriber = open_transcriber(checkpoint, decoding=decoding, beam=beam, device=device)
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
@@ -84,7 +85,7 @@ def transcribe_files(
             started = time.perf_counter()
             with audio_progress(path.name, seconds, console) as advance:
                 transcript, failure = transcribe_file(transcriber, path, advance)
-        except (ValueError, OSError) as error:
+        except (UserError, OSError) as error:
             failures.append(_line(path, error))
             continue
         words = len(transcript.text.split())
@@ -109,7 +110,7 @@ def transcribe_file(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if nothing of it can be read.
+        UserError: if nothing of it can be read.
     """
     stream = transcriber.stream(transcriber.sample_rate)
     segments = []
@@ -118,7 +119,7 @@ def transcribe_file(
         for block in stream_audio(path, transcriber.sample_rate):
             segments += stream.push(block)
             advance(len(block) / transcriber.sample_rate)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         if stream.seconds == 0:
             raise
         failure = error

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from mnemic_core.errors import UserError
 from mnemic_transcribe.data.manifest import Utterance, numbered_lines, read_manifest, row_problems, utterance_of
 
 _STM = re.compile(r"(?P<file>\S+) \S+ (?P<speaker>\S+) (?P<start>\S+) (?P<end>\S+)(?: <[^>]*>)?(?P<text>.*)")
@@ -28,7 +29,7 @@ def read_corpus(source: str | Path, split: str | None = None, problems: list[str
 
     Raises:
         FileNotFoundError: if there is nothing at ``source``, or no such folder in it.
-        ValueError: if the layout is not known, a row is wrong, or there is no such split.
+        UserError: if the layout is not known, a row is wrong, or there is no such split.
     """
     source = Path(source)
     if (source / "index.tsv").is_file():
@@ -49,7 +50,7 @@ def read_librispeech(folder: str | Path, problems: list[str] | None = None) -> l
 
     Raises:
         FileNotFoundError: if there are no transcripts.
-        ValueError: if a line has no recording beside it.
+        UserError: if a line has no recording beside it.
     """
     utterances = []
     for path in _found(folder, "**/*.trans.txt", "the tree of LibriSpeech"):
@@ -72,7 +73,7 @@ def read_tedlium(folder: str | Path, problems: list[str] | None = None) -> list[
 
     Raises:
         FileNotFoundError: if there is no ``.stm`` file.
-        ValueError: if a line is malformed.
+        UserError: if a line is malformed.
     """
     utterances = []
     for path in _found(folder, "stm/*.stm", "a part of TED-LIUM"):
@@ -94,7 +95,7 @@ def read_kaldi(folder: str | Path, problems: list[str] | None = None) -> list[Ut
 
     Raises:
         FileNotFoundError: if ``wav.scp`` or ``text`` is missing.
-        ValueError: if an utterance has no recording, or its recording is a command.
+        UserError: if an utterance has no recording, or its recording is a command.
     """
     folder = Path(folder)
     recordings = _table(folder / "wav.scp")
@@ -128,7 +129,7 @@ def read_csv(path: str | Path, problems: list[str] | None = None) -> list[Uttera
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a column or a value is missing.
+        UserError: if a column or a value is missing.
     """
     path = Path(path)
     utterances = []
@@ -136,7 +137,7 @@ def read_csv(path: str | Path, problems: list[str] | None = None) -> list[Uttera
         with row_problems(path, number, problems):
             audio = _value(row, "wav")
             if "$" in audio or "{" in audio:
-                raise ValueError(f"wav {audio!r} has a variable of a recipe: replace it by the folder of the audio")
+                raise UserError(f"wav {audio!r} has a variable of a recipe: replace it by the folder of the audio")
             utterances.append(
                 utterance_of(
                     path.parent / audio,
@@ -161,7 +162,7 @@ def read_index_tsv(folder: str | Path, split: str | None = None, problems: list[
 
     Raises:
         FileNotFoundError: if there is no ``index.tsv``.
-        ValueError: if a column or a value is missing, or if there is no such split.
+        UserError: if a column or a value is missing, or if there is no such split.
     """
     path = Path(folder) / "index.tsv"
     utterances = []
@@ -181,7 +182,7 @@ def read_index_tsv(folder: str | Path, split: str | None = None, problems: list[
                 )
             )
     if split is not None and split not in splits:
-        raise ValueError(f"{path} has no split {split!r}; it has {', '.join(sorted(splits))}")
+        raise UserError(f"{path} has no split {split!r}; it has {', '.join(sorted(splits))}")
     return utterances
 
 
@@ -196,7 +197,7 @@ def _reader(source: Path) -> Callable[[Path, list[str] | None], list[Utterance]]
         return read_tedlium
     elif any(source.glob("**/*.trans.txt")):
         return read_librispeech
-    raise ValueError(
+    raise UserError(
         f"{source} is in no known layout: give a .jsonl manifest, a SpeechBrain .csv, or a folder with index.tsv, "
         "wav.scp (Kaldi), stm (TED-LIUM) or *.trans.txt (LibriSpeech)"
     )
@@ -212,7 +213,7 @@ def _found(folder: str | Path, pattern: str, what: str) -> list[Path]:
 def _stm_utterance(line: str, folder: Path) -> Utterance:
     match = _STM.fullmatch(" ".join(line.split()))
     if match is None:
-        raise ValueError(f"expected 'file channel speaker start end <label> text', got {line[:60]!r}")
+        raise UserError(f"expected 'file channel speaker start end <label> text', got {line[:60]!r}")
     start, end = _seconds(match["start"]), _seconds(match["end"])
     words = " ".join(_NO_WORDS.sub(" ", match["text"]).split())
     return utterance_of(
@@ -236,19 +237,19 @@ def _segment(name: str, segments: dict[str, str]) -> tuple[str, float, float | N
     if not segments:
         return name, 0.0, None
     if name not in segments:
-        raise ValueError(f"{name} is not in segments: add it there or remove it from text")
+        raise UserError(f"{name} is not in segments: add it there or remove it from text")
     fields = segments[name].split()
     if len(fields) != 3:
-        raise ValueError(f"segments has {segments[name]!r} for {name}, expected 'recording start end'")
+        raise UserError(f"segments has {segments[name]!r} for {name}, expected 'recording start end'")
     recording, start, end = fields[0], _seconds(fields[1]), _seconds(fields[2])
     return recording, start, None if end == -1 else end  # Kaldi writes -1 for the end of the recording
 
 
 def _recording(name: str, recordings: dict[str, str]) -> Path:
     if name not in recordings:
-        raise ValueError(f"recording {name} is not in wav.scp: add it there")
+        raise UserError(f"recording {name} is not in wav.scp: add it there")
     if recordings[name].endswith("|"):
-        raise ValueError(f"recording {name} is made by a command, which is not run: run it and write a path to wav.scp")
+        raise UserError(f"recording {name} is made by a command, which is not run: run it and write a path to wav.scp")
     return Path(recordings[name])
 
 
@@ -262,7 +263,7 @@ def _rows(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tupl
         )
         missing = [name for name in columns if name not in (reader.fieldnames or ())]
         if missing:
-            raise ValueError(f"{path} has no column {', '.join(missing)}: its first line names the columns")
+            raise UserError(f"{path} has no column {', '.join(missing)}: its first line names the columns")
         for row in reader:
             yield reader.line_num, row
 
@@ -270,7 +271,7 @@ def _rows(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tupl
 def _value(row: dict[str, str | None], name: str) -> str:
     value = row.get(name)
     if value is None:
-        raise ValueError(f"no {name}: the line has too few columns")
+        raise UserError(f"no {name}: the line has too few columns")
     return value.strip()
 
 
@@ -278,4 +279,4 @@ def _seconds(text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is no time: give seconds, such as 2.5") from error
+        raise UserError(f"{text!r} is no time: give seconds, such as 2.5") from error

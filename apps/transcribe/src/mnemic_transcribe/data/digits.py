@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_speech.audio import read_audio
 from mnemic_transcribe.data.manifest import row_problems
 
@@ -62,7 +63,7 @@ def read_digit_strings(folder: str | Path, split: str | None = None) -> list[Dig
 
     Raises:
         FileNotFoundError: if there is no ``strings.tsv``.
-        ValueError: if a line is malformed, or if there is no such split.
+        UserError: if a line is malformed, or if there is no such split.
     """
     path = Path(folder) / "strings.tsv"
     if not path.is_file():
@@ -76,7 +77,7 @@ def read_digit_strings(folder: str | Path, split: str | None = None) -> list[Dig
     chosen = [string for string in strings if split in (None, string.split)]
     if not chosen:
         splits = sorted({string.split for string in strings})
-        raise ValueError(f"{path} has no split {split!r}; it has {', '.join(splits)}")
+        raise UserError(f"{path} has no split {split!r}; it has {', '.join(splits)}")
     return chosen
 
 
@@ -107,7 +108,7 @@ def _read_take(path: Path) -> Tensor:
 
 def _parse(row: dict[str, str | None], folder: Path) -> DigitString:
     if missing := [name for name in _COLUMNS if row.get(name) is None]:
-        raise ValueError(f"no {', '.join(missing)}: expected the columns {', '.join(_COLUMNS)}")
+        raise UserError(f"no {', '.join(missing)}: expected the columns {', '.join(_COLUMNS)}")
     values = {name: row[name] or "" for name in _COLUMNS}
     folder = folder / values["speaker"]
     parts = [part.partition(":") for part in values["parts"].split()]
@@ -122,4 +123,4 @@ def _parse(row: dict[str, str | None], folder: Path) -> DigitString:
             takes=tuple(DigitTake(folder / f"{name}.flac", int(pause)) for name, _, pause in parts),
         )
     except ValueError as error:
-        raise ValueError(f"{error}: expected numbers in seconds, lead_ms and parts, which are take:pause_ms") from error
+        raise UserError(f"{error}: expected numbers in seconds, lead_ms and parts, which are take:pause_ms") from error

@@ -11,6 +11,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_speech.audio import audio_duration, read_audio
 
@@ -30,7 +31,7 @@ class Utterance:
         speaker: name of the speaker; empty where not known.
 
     Raises:
-        ValueError: if the part begins before the file or has no length.
+        UserError: if the part begins before the file or has no length.
     """
 
     audio_filepath: Path
@@ -42,11 +43,9 @@ class Utterance:
 
     def __post_init__(self) -> None:
         if not 0 <= self.offset < math.inf:
-            raise ValueError(
-                f"offset {self.offset:g} s is not in the file: count seconds from its beginning, 0 or more"
-            )
+            raise UserError(f"offset {self.offset:g} s is not in the file: count seconds from its beginning, 0 or more")
         if not 0 < self.duration < math.inf:
-            raise ValueError(f"duration {self.duration:g} s is no length: give the seconds of the utterance, above 0")
+            raise UserError(f"duration {self.duration:g} s is no length: give the seconds of the utterance, above 0")
 
     def read(self, sample_rate: int) -> Float[Tensor, " samples"]:
         """Return the sound.
@@ -56,7 +55,7 @@ class Utterance:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is damaged, or ends before the utterance does.
+            UserError: if it is damaged, or ends before the utterance does.
         """
         return read_audio(self.audio_filepath, sample_rate, offset=self.offset, duration=self.duration)
 
@@ -68,12 +67,12 @@ def utterance_of(
 
     Raises:
         FileNotFoundError: if there is no such file to ask.
-        ValueError: if the file ends before the utterance begins.
+        UserError: if the file ends before the utterance begins.
     """
     if duration is None:
         duration = audio_duration(path) - offset
         if duration <= 0:
-            raise ValueError(f"offset {offset:g} s is at or behind the end of {path} at {duration + offset:g} s")
+            raise UserError(f"offset {offset:g} s is at or behind the end of {path} at {duration + offset:g} s")
     return Utterance(path, duration, text, offset, name, speaker)
 
 
@@ -90,7 +89,7 @@ def read_manifest(path: str | Path, problems: list[str] | None = None) -> list[U
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a line is wrong, naming file and line, or if the file is not text.
+        UserError: if a line is wrong, naming file and line, or if the file is not text.
     """
     path = Path(path)
     utterances: list[Utterance] = []
@@ -123,7 +122,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not UTF-8.
+        UserError: if it is not UTF-8.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give an existing one")
@@ -133,7 +132,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line.strip()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): convert it") from error
+        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): convert it") from error
 
 
 @contextmanager
@@ -144,7 +143,7 @@ def row_problems(path: Path, number: int, problems: list[str] | None) -> Iterato
     except (ValueError, FileNotFoundError) as error:
         message = f"{path}:{number}: {error}"
         if problems is None:
-            raise ValueError(message) from error
+            raise UserError(message) from error
         problems.append(message)
 
 
@@ -152,9 +151,9 @@ def _parse(line: str, folder: Path, suffix: str) -> Utterance:
     try:
         fields = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error}); a line is an object such as {_EXAMPLE}") from error
+        raise UserError(f"not JSON ({error}); a line is an object such as {_EXAMPLE}") from error
     if not isinstance(fields, dict):
-        raise ValueError(f"expected an object such as {_EXAMPLE}, got {line[:40]}")
+        raise UserError(f"expected an object such as {_EXAMPLE}, got {line[:40]}")
     path = folder / _string(fields, "audio_filepath")
     return utterance_of(
         path,
@@ -170,7 +169,7 @@ def _string(fields: dict[str, Any], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str):
         hint = ' ("" where nothing is said)' if name == "text" else ""
-        raise ValueError(f"no {name}: give it as a string{hint}, as in {_EXAMPLE}")
+        raise UserError(f"no {name}: give it as a string{hint}, as in {_EXAMPLE}")
     return value
 
 
@@ -182,7 +181,7 @@ def _name(fields: dict[str, Any], name: str, default: str) -> str:
 def _number(fields: dict[str, Any], name: str) -> float | None:
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float | None):
-        raise ValueError(f"{name} {value!r} is no number: give seconds, without quotes")
+        raise UserError(f"{name} {value!r} is no number: give seconds, without quotes")
     return None if value is None else float(value)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from mnemic_core.errors import UserError
+
 Side = Literal["left", "center", "right"]
 
 SIDES: tuple[Side, ...] = get_args(Side)
@@ -74,7 +76,7 @@ def context_windows(
         One window for each segment; none for an empty sequence.
 
     Raises:
-        ValueError: if a number of frames is negative, a segment has none, or a side is unknown.
+        UserError: if a number of frames is negative, a segment has none, or a side is unknown.
 
     Example:
         >>> [(window.start, window.stop) for window in context_windows(10, 4, left=2, right=2)]
@@ -83,12 +85,12 @@ def context_windows(
         [(0, 6), (2, 10), (6, 10)]
     """
     if segment_length < 1 or min(length, left, right) < 0:
-        raise ValueError(
+        raise UserError(
             "a window needs length, left and right of at least 0 and segment_length of at least 1, "
             f"got {length}, {left}, {right} and {segment_length}"
         )
     if unknown := sorted(set(shift) - set(SIDES)):
-        raise ValueError(f"shift must name sides out of {', '.join(SIDES)}, got {', '.join(map(repr, unknown))}")
+        raise UserError(f"shift must name sides out of {', '.join(SIDES)}, got {', '.join(map(repr, unknown))}")
     windows = []
     for segment_start in range(0, length, segment_length):
         segment_stop = min(segment_start + segment_length, length)

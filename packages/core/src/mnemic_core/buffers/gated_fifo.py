@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.errors import UserError
 from mnemic_core.layers import masked_softmax, rotate
 from mnemic_core.memory import SegmentMemory
 
@@ -50,12 +51,12 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
     def __init__(self, dim: int, num_heads: int = 4, capacity: int = 32, chunk_length: int = 16) -> None:
         super().__init__(dim, detach="never")
         if num_heads < 1 or dim % (2 * num_heads):
-            raise ValueError(
+            raise UserError(
                 f"dim must be a multiple of 2 * num_heads, rotary positions turn pairs; "
                 f"got dim={dim}, num_heads={num_heads}"
             )
         if capacity < 1 or chunk_length < 1:
-            raise ValueError(f"capacity and chunk_length must be at least 1, got {capacity} and {chunk_length}")
+            raise UserError(f"capacity and chunk_length must be at least 1, got {capacity} and {chunk_length}")
         self.num_heads = num_heads
         self.capacity = capacity
         self.chunk_length = chunk_length

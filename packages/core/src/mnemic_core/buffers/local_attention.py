@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.errors import UserError
 
 CountsFrom = Literal["query", "window"]
 
@@ -32,12 +33,12 @@ class DistanceBuckets:
     def __post_init__(self) -> None:
         """Refuse a table that the formula has no place for."""
         if self.num_buckets < 2 or self.max_distance <= self.num_buckets // 2:
-            raise ValueError(
+            raise UserError(
                 "num_buckets must be at least 2 and max_distance above half of it, "
                 f"got num_buckets={self.num_buckets}, max_distance={self.max_distance}"
             )
         if self.counts_from not in get_args(CountsFrom):
-            raise ValueError(f"counts_from must be one of {', '.join(get_args(CountsFrom))}, got {self.counts_from!r}")
+            raise UserError(f"counts_from must be one of {', '.join(get_args(CountsFrom))}, got {self.counts_from!r}")
 
 
 T5_BUCKETS = DistanceBuckets()

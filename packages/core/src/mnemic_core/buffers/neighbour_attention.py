@@ -19,6 +19,7 @@ from mnemic_core.buffers.local_attention import (
     newest_slots,
 )
 from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.errors import UserError
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.protocols import Detach
 from mnemic_core.report import MemoryReport, memory_report
@@ -136,14 +137,14 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
     ) -> None:
         super().__init__(dim, detach)
         if head_dim is None and dim % num_heads:
-            raise ValueError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}; or give head_dim")
+            raise UserError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}; or give head_dim")
         if capacity < 1 or k < 1 or window < 0:
-            raise ValueError(
+            raise UserError(
                 f"capacity and k must be at least 1 and window at least 0, got capacity={capacity}, k={k}, "
                 f"window={window}"
             )
         if fusion not in get_args(Fusion):
-            raise ValueError(f"fusion must be one of {', '.join(get_args(Fusion))}, got {fusion!r}")
+            raise UserError(f"fusion must be one of {', '.join(get_args(Fusion))}, got {fusion!r}")
         self.num_heads, self.head_dim = num_heads, head_dim or dim // num_heads
         self.kv_heads = 1 if shared_kv else num_heads
         self.capacity, self.window, self.k = capacity, window, min(k, capacity)
@@ -178,11 +179,11 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
             max_distance: of the relative bias.
 
         Raises:
-            ValueError: if a weight is missing or unknown.
+            UserError: if a weight is missing or unknown.
         """
         needed = {"to_q.weight", "to_kv.weight", "to_out.weight", "scale"}
         if not needed <= weights.keys() <= _OFFICIAL_NAMES.keys():
-            raise ValueError(
+            raise UserError(
                 f"expected the weights {sorted(needed)} and perhaps {sorted(_OFFICIAL_NAMES.keys() - needed)}, "
                 f"got {sorted(weights)}; cut off the prefix of the layer"
             )
@@ -273,11 +274,11 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
 
     def _check(self, x: Tensor, state: NeighbourState) -> None:
         if x.shape[-1] != self.dim:
-            raise ValueError(f"tokens must have width {self.dim}, got {x.shape[-1]}")
+            raise UserError(f"tokens must have width {self.dim}, got {x.shape[-1]}")
         given = tuple(state.pairs.items.shape)
         expected = (len(x), self.capacity + self.window, 2, self.kv_heads, self.head_dim)
         if given != expected:
-            raise ValueError(f"pairs of the state must be {expected}, got {given}; make it with init_state")
+            raise UserError(f"pairs of the state must be {expected}, got {given}; make it with init_state")
 
     def _attend(self, x: Tensor, state: NeighbourState, padding: Tensor | None) -> _Attention:
         query, pairs = self._project(x, padding)

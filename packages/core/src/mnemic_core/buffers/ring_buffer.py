@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_core.state import MemoryState, SlotView
 
 
@@ -50,10 +51,10 @@ class RingBuffer(MemoryState):
             dtype: type of the items.
 
         Raises:
-            ValueError: if the capacity is below 1.
+            UserError: if the capacity is below 1.
         """
         if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
+            raise UserError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
         return cls(
             torch.zeros(batch, capacity, *item_shape, device=device, dtype=dtype),
             torch.zeros(batch, device=device, dtype=torch.long),

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mnemic_core.buffers.relative_attention import RelativeAttention
+from mnemic_core.errors import UserError
 from mnemic_core.layer_states import LayerStates
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.protocols import Detach
@@ -79,7 +80,7 @@ class _LatestTokens(SegmentMemory[S]):
 
         Raises:
             TypeError: if the state is that of another mechanism.
-            ValueError: if the state does not fit the segment or the memory.
+            UserError: if the state does not fit the segment or the memory.
         """
         self._check(x, state)
         if reset is not None:
@@ -145,7 +146,7 @@ class RelativeSegmentAttention(_LatestTokens[SegmentState]):
     ) -> None:
         super().__init__(dim, detach)
         if capacity < 0:
-            raise ValueError(f"capacity must be at least 0, got {capacity}")
+            raise UserError(f"capacity must be at least 0, got {capacity}")
         self.capacity = capacity
         window = capacity if same_length else None
         self.attention = RelativeAttention(
@@ -219,7 +220,7 @@ class SegmentMemoryStack(_LatestTokens[LayerStates]):
     ) -> None:
         super().__init__(dim, detach)
         if not memory_lengths or min(memory_lengths) < 0:
-            raise ValueError(f"memory_lengths must name a length of at least 0 for each layer, got {memory_lengths}")
+            raise UserError(f"memory_lengths must name a length of at least 0 for each layer, got {memory_lengths}")
         self.memory_lengths = tuple(memory_lengths)
         windows = self.memory_lengths if same_length else (None,) * len(memory_lengths)
         attentions = [
@@ -240,7 +241,7 @@ class SegmentMemoryStack(_LatestTokens[LayerStates]):
         if not isinstance(state, LayerStates):
             raise TypeError(f"expected LayerStates, got {type(state).__name__}; make them with init_state")
         if len(state) != len(self.layers):
-            raise ValueError(
+            raise UserError(
                 f"expected states of {len(self.layers)} layers, got {len(state)}; make them with init_state"
             )
         for layer, length in zip(state, self.memory_lengths, strict=True):
@@ -290,7 +291,7 @@ def convert_transformer_xl(weights: Mapping[str, Tensor], *, pre_norm: bool = Fa
         pre_norm: whether the model was built with ``pre_lnorm``.
 
     Raises:
-        ValueError: if a layer has a weight that the mechanism does not know.
+        UserError: if a layer has a weight that the mechanism does not know.
     """
     names = {
         "dec_attn.r_net": "attention.position",
@@ -313,7 +314,7 @@ def convert_transformer_xl(weights: Mapping[str, Tensor], *, pre_norm: bool = Fa
         elif part in names:
             converted[f"{layer}{names[part]}.{kind}"] = tensor
         else:
-            raise ValueError(f"{key} is not a weight of relative attention; only models of attn_type 0 can be loaded")
+            raise UserError(f"{key} is not a weight of relative attention; only models of attn_type 0 can be loaded")
     num_layers = sum(key.endswith("qkv_net.weight") for key in weights)
     owners = [""] if "r_w_bias" in weights else [f"layers.{index}.dec_attn." for index in range(num_layers)]
     pairs = [torch.stack([weights[f"{owner}r_w_bias"], weights[f"{owner}r_r_bias"]]) for owner in owners]
@@ -334,7 +335,7 @@ def _check_fit(x: Tensor, state: MemoryState, capacity: int, dim: int) -> None:
         raise TypeError(f"expected a SegmentState, got {type(state).__name__}; make one with init_state")
     expected = (x.shape[0], capacity, dim)
     if x.shape[2] != dim or state.hidden.shape != expected:
-        raise ValueError(
+        raise UserError(
             f"a segment {tuple(x.shape)} of a memory with dim {dim} needs a state with hidden {expected}, "
             f"got {tuple(state.hidden.shape)}; make one with init_state"
         )

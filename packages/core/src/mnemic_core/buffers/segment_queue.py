@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.errors import UserError
 from mnemic_core.layers import masked_softmax
 from mnemic_core.memory import ReadWriteMemory
 from mnemic_core.protocols import Detach
@@ -110,12 +111,12 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
     ) -> None:
         super().__init__(dim, detach)
         if min(capacity, segment_length, stride) < 1:
-            raise ValueError(
+            raise UserError(
                 "capacity, segment_length and stride must be at least 1, "
                 f"got {capacity}, {segment_length} and {stride}; use NoMemory to keep nothing"
             )
         if sample_from not in get_args(SampleFrom):
-            raise ValueError(f"sample_from must be one of {', '.join(get_args(SampleFrom))}, got {sample_from!r}")
+            raise UserError(f"sample_from must be one of {', '.join(get_args(SampleFrom))}, got {sample_from!r}")
         self.capacity = capacity
         self.segment_length = segment_length
         self.stride = stride

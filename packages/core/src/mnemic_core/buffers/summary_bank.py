@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.errors import UserError
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.protocols import Detach
 
@@ -43,9 +44,9 @@ class SummaryAttention(nn.Module):
     ) -> None:
         super().__init__()
         if num_heads < 1 or dim % num_heads:
-            raise ValueError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}")
+            raise UserError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}")
         if max_distance < 0:
-            raise ValueError(f"max_distance must be at least 0 (no relative positions), got {max_distance}")
+            raise UserError(f"max_distance must be at least 0 (no relative positions), got {max_distance}")
         self.num_heads = num_heads
         self.max_distance = max_distance
         self.suppression = suppression
@@ -165,7 +166,7 @@ class SummaryBank(SegmentMemory[RingBuffer]):
     ) -> None:
         super().__init__(dim, detach)
         if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
+            raise UserError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
         self.capacity = capacity
         self.attention = SummaryAttention(
             dim, num_heads, max_distance=max_distance, suppression=suppression, dropout=dropout
@@ -241,7 +242,7 @@ def summary_bank_from_official(weights: Mapping[str, Tensor]) -> dict[str, Tenso
             of one layer's ``self_attn``.
 
     Raises:
-        ValueError: if a weight is missing or there is another one.
+        UserError: if a weight is missing or there is another one.
     """
     rest = dict(weights)
     try:
@@ -254,7 +255,7 @@ def summary_bank_from_official(weights: Mapping[str, Tensor]) -> dict[str, Tenso
             converted["attention.relative_keys"] = rest.pop("rpe_k.embeddings")
             converted["attention.relative_values"] = rest.pop("rpe_v.embeddings")
     except KeyError as error:
-        raise ValueError(f"the weights of the attention lack {error}; give those of one layer") from None
+        raise UserError(f"the weights of the attention lack {error}; give those of one layer") from None
     if rest:
-        raise ValueError(f"unknown weights {sorted(rest)}; give those of one layer's self_attn, without its prefix")
+        raise UserError(f"unknown weights {sorted(rest)}; give those of one layer's self_attn, without its prefix")
     return converted

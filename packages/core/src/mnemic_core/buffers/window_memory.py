@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.errors import UserError
 from mnemic_core.layers import masked_softmax
 from mnemic_core.memory import ReadWriteMemory
 from mnemic_core.protocols import Detach
@@ -34,7 +35,7 @@ class WindowMemory(ReadWriteMemory[RingBuffer]):
     def __init__(self, dim: int, capacity: int = 8, detach: Detach = "stored") -> None:
         super().__init__(dim, detach)
         if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
+            raise UserError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
         self.capacity = capacity
 
     def init_state(

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from mnemic_core.errors import UserError
+
 _STATEMENT = re.compile(r'(?P<name>-?[\w%\[\]]+)\s*(?:=\s*"(?P<value>[^"]*)"|(?P<sign>[+-])=\s*(?P<amount>\d+))')
 _CELL = re.compile(r"-?\d+")
 HALT = "halt"
@@ -37,13 +39,13 @@ class KeyValueStore:
         """Return what is stored under the name, as text.
 
         Raises:
-            ValueError: if there is no such record and the name is no integer.
+            UserError: if there is no such record and the name is no integer.
         """
         if name in self._records:
             return str(self._records[name])
         if _CELL.fullmatch(name):
             return self.blank
-        raise ValueError(f"memory has no record {name!r}, only {sorted(self._records)}; assign it first")
+        raise UserError(f"memory has no record {name!r}, only {sorted(self._records)}; assign it first")
 
     def assign(self, name: str, value: str) -> None:
         """Store a text under the name, in place of what was there."""
@@ -53,11 +55,11 @@ class KeyValueStore:
         """Add to the integer under the name.
 
         Raises:
-            ValueError: if there is no integer.
+            UserError: if there is no integer.
         """
         value = self.read(name)
         if not _CELL.fullmatch(value):
-            raise ValueError(f"only integers can be added to, but record {name!r} holds {value!r}; assign one first")
+            raise UserError(f"only integers can be added to, but record {name!r} holds {value!r}; assign one first")
         self._records[name] = int(value) + amount
 
     def copy(self) -> "KeyValueStore":
@@ -75,7 +77,7 @@ class KeyValueStore:
         not searched for references again, so expanding always ends.
 
         Raises:
-            ValueError: if a reference is not closed or refers to nothing.
+            UserError: if a reference is not closed or refers to nothing.
         """
         parts: list[list[str]] = [[]]
         for token in re.split(rf"({re.escape(sigil)}\[|\])", text):
@@ -87,7 +89,7 @@ class KeyValueStore:
             else:
                 parts[-1].append(token)
         if len(parts) > 1:
-            raise ValueError(f"a reference {sigil}[... is not closed in {text!r}; close it with ]")
+            raise UserError(f"a reference {sigil}[... is not closed in {text!r}; close it with ]")
         return "".join(parts[0])
 
 
@@ -162,7 +164,7 @@ class PromptInterpreter:
             max_steps: cycles after which to stop even so.
 
         Raises:
-            ValueError: if an answer holds no statement, or one refers to nothing.
+            UserError: if an answer holds no statement, or one refers to nothing.
         """
         memory = memory.copy()
         steps: list[PromptStep] = []
@@ -176,13 +178,13 @@ class PromptInterpreter:
         """Run one cycle and change the memory.
 
         Raises:
-            ValueError: if the answer holds no statement, or one refers to nothing.
+            UserError: if the answer holds no statement, or one refers to nothing.
         """
         prompt = memory.expand(memory.read("op"), "@")
         answer = self.model(prompt)
         statements = list(_STATEMENT.finditer(answer))
         if not statements:
-            raise ValueError(f'expected statements such as op="halt" or i+=1, got the answer {answer!r}')
+            raise UserError(f'expected statements such as op="halt" or i+=1, got the answer {answer!r}')
         assigned: dict[str, str] = {}
         added: dict[str, int] = {}
         for statement in statements:
@@ -206,16 +208,14 @@ def replay(steps: Sequence[PromptStep], memory: KeyValueStore) -> PromptRun:
         memory: the store that the run began with.
 
     Raises:
-        ValueError: if the program asks another prompt than the recorded one.
+        UserError: if the program asks another prompt than the recorded one.
     """
     recorded = iter(steps)
 
     def answer(prompt: str) -> str:
         step = next(recorded)
         if step.prompt != prompt:
-            raise ValueError(
-                f"the log has the prompt {step.prompt!r}, the program asks {prompt!r}; give its own memory"
-            )
+            raise UserError(f"the log has the prompt {step.prompt!r}, the program asks {prompt!r}; give its own memory")
         return step.answer
 
     return PromptInterpreter(answer).run(memory, max_steps=len(steps))

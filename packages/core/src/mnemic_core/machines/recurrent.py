@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from mnemic_core.errors import UserError
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.protocols import Detach
 from mnemic_core.state import MemoryState, SlotView
@@ -74,7 +75,7 @@ class SteppedMachine(SegmentMemory[S]):
 
         Raises:
             TypeError: if the state is that of another memory.
-            ValueError: if width or rows of the segment do not fit the machine or the state.
+            UserError: if width or rows of the segment do not fit the machine or the state.
         """
         if not isinstance(state, self.state_class):
             raise TypeError(
@@ -82,7 +83,7 @@ class SteppedMachine(SegmentMemory[S]):
                 "make one with init_state"
             )
         if x.shape[-1] != self.dim or x.shape[0] != state.batch_size:
-            raise ValueError(
+            raise UserError(
                 f"expected tokens of width {self.dim} in {state.batch_size} rows, got width {x.shape[-1]} in "
                 f"{x.shape[0]} rows; build the state with init_state(batch={x.shape[0]})"
             )
@@ -138,9 +139,9 @@ class RecurrentCell(nn.Module):
     def __init__(self, dim: int, hidden_dim: int, read_dim: int, inner: Inner) -> None:
         super().__init__()
         if inner not in get_args(Inner):
-            raise ValueError(f"inner must be one of {', '.join(get_args(Inner))}, got {inner!r}")
+            raise UserError(f"inner must be one of {', '.join(get_args(Inner))}, got {inner!r}")
         if hidden_dim < 1:
-            raise ValueError(f"hidden_dim must be at least 1, got {hidden_dim}")
+            raise UserError(f"hidden_dim must be at least 1, got {hidden_dim}")
         self.hidden_dim = hidden_dim
         self.cell_dim = hidden_dim if inner == "lstm" else 0
         width = hidden_dim * (4 if inner == "lstm" else 1)
@@ -260,7 +261,7 @@ def convert_official_cell(weights: dict[str, Tensor], read_dim: int) -> dict[str
         The state dict of the cell.
 
     Raises:
-        ValueError: if there is no such cell among the weights.
+        UserError: if there is no such cell among the weights.
     """
     if "~/lstm/linear/w" in weights:  # one product over [x; read; h], gates in the order i, g, f, o
         weight, bias = weights.pop("~/lstm/linear/w"), weights.pop("~/lstm/linear/b").clone()
@@ -272,7 +273,7 @@ def convert_official_cell(weights: dict[str, Tensor], read_dim: int) -> dict[str
         bias = torch.stack([weights.pop(f"{name}/b") for name in names]).sum(0)
         hidden = len(bias)
     else:
-        raise ValueError(f"expected the weights of a vanilla_rnn or an lstm, got {sorted(weights)}")
+        raise UserError(f"expected the weights of a vanilla_rnn or an lstm, got {sorted(weights)}")
     dim = len(weight) - read_dim - hidden
     inputs, recurrent = (part.T.contiguous() for part in (weight[:dim], weight[dim:]))
     return {"inputs.weight": inputs, "inputs.bias": bias, "recurrent.weight": recurrent}
@@ -282,9 +283,9 @@ def strip_official_prefix(weights: Mapping[str, Tensor], prefix: str) -> dict[st
     """Return the weights of a Haiku module by the names that follow its own.
 
     Raises:
-        ValueError: if a weight belongs to another module.
+        UserError: if a weight belongs to another module.
     """
     strangers = sorted(name for name in weights if not name.startswith(prefix))
     if strangers:
-        raise ValueError(f"expected weights of {prefix.rstrip('/')} only, got {strangers}; convert them separately")
+        raise UserError(f"expected weights of {prefix.rstrip('/')} only, got {strangers}; convert them separately")
     return {name.removeprefix(prefix): weight for name, weight in weights.items()}

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_core.machines.recurrent import (
     Inner,
     RecurrentCell,
@@ -46,7 +47,7 @@ class StackState(MemoryState):
         """Return the state with ``size`` cells in every stack: more room below, or the deepest cells cut off.
 
         Raises:
-            ValueError: if the size is below 1.
+            UserError: if the size is below 1.
         """
         _check_size(size)
         return replace(self, stacks=F.pad(self.stacks, (0, 0, 0, size - self.size)))
@@ -113,7 +114,7 @@ class StackCell(SteppedMachine[StackState]):
     ) -> None:
         super().__init__(dim, dim if hidden_dim is None else hidden_dim, detach)
         if min(cell_dim, num_stacks) < 1:
-            raise ValueError(
+            raise UserError(
                 f"cell_dim and num_stacks must be at least 1, got {cell_dim} and {num_stacks}; "
                 "use RecurrentMachine to have no stack"
             )
@@ -143,7 +144,7 @@ class StackCell(SteppedMachine[StackState]):
             dtype: type of stacks and hidden state; keep it at float32, stacks accumulate.
 
         Raises:
-            ValueError: if the size is below 1.
+            UserError: if the size is below 1.
         """
         size = self.size if size is None else size
         _check_size(size)
@@ -204,21 +205,21 @@ def convert_official_stack(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         weights: parameters by their Haiku names, ``stack_rnn_core/...``; matrices have inputs first.
 
     Raises:
-        ValueError: if a weight is missing or left over.
+        UserError: if a weight is missing or left over.
     """
     rest = strip_official_prefix(weights, "stack_rnn_core/")
     names = {"linear/w", "linear/b", "linear_1/w", "linear_1/b"}
     if not names <= set(rest):
-        raise ValueError(f"a StackRNNCore has the weights {sorted(names)}, missing {sorted(names - set(rest))}")
+        raise UserError(f"a StackRNNCore has the weights {sorted(names)}, missing {sorted(names - set(rest))}")
     control = {kind: torch.cat([rest.pop(f"linear/{kind}"), rest.pop(f"linear_1/{kind}")], dim=-1) for kind in "wb"}
     read_dim = weights["stack_rnn_core/linear/b"].shape[0]
     cell = convert_official_cell(rest, read_dim)
     if rest:
-        raise ValueError(f"a StackRNNCore has no weights {sorted(rest)}; convert those of the core alone")
+        raise UserError(f"a StackRNNCore has no weights {sorted(rest)}; convert those of the core alone")
     converted = {f"cell.{name}": weight for name, weight in cell.items()}
     return converted | {"control.weight": control["w"].T.contiguous(), "control.bias": control["b"]}
 
 
 def _check_size(size: int) -> None:
     if size < 1:
-        raise ValueError(f"size must be at least 1, got {size}; use RecurrentMachine to have no stack")
+        raise UserError(f"size must be at least 1, got {size}; use RecurrentMachine to have no stack")

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from mnemic_core.errors import UserError
 from mnemic_core.machines.recurrent import (
     Inner,
     RecurrentCell,
@@ -105,7 +106,7 @@ class TapeCell(SteppedMachine[TapeState]):
     ) -> None:
         super().__init__(dim, dim if hidden_dim is None else hidden_dim, detach)
         if min(cell_dim, num_tapes, *mlp, 1) < 1:
-            raise ValueError(
+            raise UserError(
                 f"cell_dim, num_tapes and the widths of mlp must be at least 1, got {cell_dim}, {num_tapes} and "
                 f"{list(mlp)}; use RecurrentMachine to have no tape"
             )
@@ -139,7 +140,7 @@ class TapeCell(SteppedMachine[TapeState]):
             dtype: type of tapes and hidden state; keep it at float32, tapes accumulate.
 
         Raises:
-            ValueError: if the size is below 1.
+            UserError: if the size is below 1.
         """
         size = self.size if size is None else size
         _check_size(size)
@@ -207,14 +208,14 @@ def convert_official_tape(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         weights: parameters by their Haiku names, ``tape_input_length_jump_core/...``; matrices have inputs first.
 
     Raises:
-        ValueError: if a weight is missing or left over.
+        UserError: if a weight is missing or left over.
     """
     rest = strip_official_prefix(weights, "tape_input_length_jump_core/")
     layers = _take_layers(rest, "mlp/~/linear_0", "mlp/~/linear_{}")
     actions = _take_layers(rest, "linear", "linear_{}")  # one for each tape
     cell = convert_official_cell(rest, read_dim=len(layers[-1][1]))
     if rest:
-        raise ValueError(f"a TapeInputLengthJumpCore has no weights {sorted(rest)}; convert those of the core alone")
+        raise UserError(f"a TapeInputLengthJumpCore has no weights {sorted(rest)}; convert those of the core alone")
     converted = {f"cell.{name}": weight for name, weight in cell.items()}
     for index, (weight, bias) in enumerate(layers):
         converted |= {f"write.{2 * index}.weight": weight.T.contiguous(), f"write.{2 * index}.bias": bias}
@@ -227,7 +228,7 @@ def convert_official_tape(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _take_layers(weights: dict[str, Tensor], first: str, following: str) -> list[tuple[Tensor, Tensor]]:
     """Remove numbered layers from the weights and return weight and bias of each."""
     if f"{first}/w" not in weights:
-        raise ValueError(f"a TapeInputLengthJumpCore has a layer {first}, got {sorted(weights)}")
+        raise UserError(f"a TapeInputLengthJumpCore has a layer {first}, got {sorted(weights)}")
     layers, name = [], first
     while f"{name}/w" in weights:
         layers.append((weights.pop(f"{name}/w"), weights.pop(f"{name}/b")))
@@ -245,4 +246,4 @@ def _mlp(widths: list[int]) -> nn.Sequential:
 
 def _check_size(size: int) -> None:
     if size < 1:
-        raise ValueError(f"size must be at least 1, got {size}; use RecurrentMachine to have no tape")
+        raise UserError(f"size must be at least 1, got {size}; use RecurrentMachine to have no tape")

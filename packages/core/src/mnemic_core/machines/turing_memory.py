@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_core.machines.recurrent import SteppedMachine
 from mnemic_core.machines.turing_addressing import (
     HeadLayout,
@@ -137,19 +138,19 @@ class NeuralTuringMemory(SteppedMachine[TuringState]):
             ("start", start, Start),
         ):
             if value not in get_args(allowed):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
+                raise UserError(f"{name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
         if min(slots, width, read_heads, write_heads) < 1:
-            raise ValueError(
+            raise UserError(
                 "slots, width, read_heads and write_heads must be at least 1, "
                 f"got {slots}, {width}, {read_heads} and {write_heads}"
             )
         if order == "pairs" and read_heads != write_heads:
-            raise ValueError(
+            raise UserError(
                 f"order='pairs' needs as many read_heads as write_heads, got {read_heads} and {write_heads}; "
                 "use order='reads_first'"
             )
         if not 0 <= 2 * max_shift < slots:
-            raise ValueError(f"max_shift must be at least 0 and below half of slots={slots}, got {max_shift}")
+            raise UserError(f"max_shift must be at least 0 and below half of slots={slots}, got {max_shift}")
         self.slots = slots
         self.addressing = addressing
         self.residual = residual
@@ -174,10 +175,10 @@ class NeuralTuringMemory(SteppedMachine[TuringState]):
             options: further constructor arguments; they go before those of the preset.
 
         Raises:
-            ValueError: if there is no such preset.
+            UserError: if there is no such preset.
         """
         if name not in PRESETS:
-            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
+            raise UserError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
         return cls(dim, slots, width, **{**PRESETS[name], **options})
 
     def init_state(
@@ -235,7 +236,7 @@ class NeuralTuringMemory(SteppedMachine[TuringState]):
 
         Raises:
             TypeError: if the state is that of another memory.
-            ValueError: if the segment does not fit the machine or the state, or the state does not fit the machine.
+            UserError: if the segment does not fit the machine or the state, or the state does not fit the machine.
         """
         self._check(x, state)
         if reset is None:  # a learned start takes part in every step, as data parallelism wants of every parameter
@@ -316,7 +317,7 @@ class NeuralTuringMemory(SteppedMachine[TuringState]):
             )
         expected = (len(x), self.slots, self.layout.width)
         if x.shape[-1] != self.dim or state.memory.shape != expected:
-            raise ValueError(
+            raise UserError(
                 f"expected tokens of width {self.dim} and memory {expected}, got width {x.shape[-1]} and memory "
                 f"{tuple(state.memory.shape)}; build the state with init_state(batch={len(x)})"
             )
@@ -332,10 +333,10 @@ def convert_official_turing(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         The state dict of a machine with the preset ``"released"``; all sizes but ``slots`` are in the shapes.
 
     Raises:
-        ValueError: if there are no heads among the weights.
+        UserError: if there are no heads among the weights.
     """
     if "read_heads.0.fc.bias" not in weights or "write_heads.0.fc.bias" not in weights:
-        raise ValueError(f"expected read_heads and write_heads, got {sorted(weights)}; strip the prefix 'ntm.'")
+        raise UserError(f"expected read_heads and write_heads, got {sorted(weights)}; strip the prefix 'ntm.'")
     count = sum(name.startswith("read_heads.") and name.endswith(".bias") for name in weights)
     names = [f"{kind}_heads.{index}.fc" for index in range(count) for kind in ("read", "write")]
     converted = {f"output.{part}": weights[f"fc.{part}"] for part in ("weight", "bias")}

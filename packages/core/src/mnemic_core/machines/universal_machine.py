@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from mnemic_core.errors import UserError
 from mnemic_core.machines.prompt_machine import HALT, KeyValueStore, PromptStep
 
 
@@ -91,7 +92,7 @@ def universal_machine_program(tape: Sequence[int], head: int = 0) -> KeyValueSto
         head: the cell where the machine starts, in state A.
 
     Raises:
-        ValueError: if the tape holds another symbol.
+        UserError: if the tape holds another symbol.
 
     Example:
         >>> from mnemic_core.machines import PromptInterpreter
@@ -104,7 +105,7 @@ def universal_machine_program(tape: Sequence[int], head: int = 0) -> KeyValueSto
     """
     strangers = sorted(set(tape) - {0, 1})
     if strangers:
-        raise ValueError(f"a tape holds the symbols 0 and 1, got also {strangers}; encode them in these two")
+        raise UserError(f"a tape holds the symbols 0 and 1, got also {strangers}; encode them in these two")
     prompts = {state: _prompt(*cases) for state, cases in UNIVERSAL_MACHINE.items()}
     cells = {str(cell): str(symbol) for cell, symbol in enumerate(tape)}
     return KeyValueStore({"boot": BOOT, **prompts, "op": prompts[START], "i": head, **cells})
@@ -117,7 +118,7 @@ def follow_prompt(prompt: str) -> str:
     those that set ``result``, with or without a condition, and those that show it. The answer is what was shown last.
 
     Raises:
-        ValueError: if the prompt shows nothing.
+        UserError: if the prompt shows nothing.
 
     Example:
         >>> follow_prompt('result = "no"\nif 1==1 then result = "yes"\n$result')
@@ -131,7 +132,7 @@ def follow_prompt(prompt: str) -> str:
         elif line == "$result":
             shown = result
     if shown is None:
-        raise ValueError(f"expected a prompt that sets result and shows it with $result, got {prompt!r}")
+        raise UserError(f"expected a prompt that sets result and shows it with $result, got {prompt!r}")
     return shown
 
 

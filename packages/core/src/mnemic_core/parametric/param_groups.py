@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import nn
 
+from mnemic_core.errors import UserError
+
 
 def memory_param_groups(
     module: nn.Module, memory: Sequence[nn.Parameter], lr_scale: float, lr: float | None
@@ -19,10 +21,10 @@ def memory_param_groups(
             they carry ``"lr_scale"``, for schedulers that multiply by it.
 
     Raises:
-        ValueError: if the factor is not above 0.
+        UserError: if the factor is not above 0.
     """
     if not lr_scale > 0:
-        raise ValueError(f"lr_scale must be above 0, got {lr_scale}; freeze the memory with requires_grad_(False)")
+        raise UserError(f"lr_scale must be above 0, got {lr_scale}; freeze the memory with requires_grad_(False)")
     remembered = {id(parameter) for parameter in memory}
     rest = [parameter for parameter in module.parameters() if id(parameter) not in remembered]
     return [

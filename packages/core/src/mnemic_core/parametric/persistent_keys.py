@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_core.parametric.param_groups import memory_param_groups
 
 
@@ -45,7 +46,7 @@ class PersistentKeyValues(nn.Module):
             ("num_slots", num_slots, 0),
         ):
             if number < least:
-                raise ValueError(f"{name} must be at least {least}, got {number}")
+                raise UserError(f"{name} must be at least {least}, got {number}")
         self.num_heads, self.head_dim, self.num_slots, self.scaled = num_heads, head_dim, num_slots, scaled
         key_scale, value_scale = self._scales()
         # Both forms start alike: with the factors, standard deviations 1/sqrt(head_dim) and 1/sqrt(num_slots).
@@ -100,7 +101,7 @@ class PersistentAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int, num_slots: int = 40, *, scaled: bool = True) -> None:
         super().__init__()
         if num_heads < 1 or dim % num_heads:
-            raise ValueError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}")
+            raise UserError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}")
         self.dim, self.num_heads = dim, num_heads
         self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))
         self.memory = PersistentKeyValues(num_heads, dim // num_heads, num_slots, scaled=scaled)

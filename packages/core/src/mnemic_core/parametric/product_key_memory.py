@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_core.parametric.param_groups import memory_param_groups
 
 QueryNorm = Literal["batch", "layer"]
@@ -119,15 +120,15 @@ class ProductKeyMemory(nn.Module):
         out_dim = dim if out_dim is None else out_dim
         for name, size in {"dim": dim, "out_dim": out_dim, "num_heads": num_heads, "k": k}.items():
             if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+                raise UserError(f"{name} must be at least 1, got {size}")
         if k > sub_keys:
-            raise ValueError(f"k must be at most sub_keys, got k={k}, sub_keys={sub_keys}; read fewer or add keys")
+            raise UserError(f"k must be at most sub_keys, got k={k}, sub_keys={sub_keys}; read fewer or add keys")
         if key_dim < 2 or key_dim % 2:
-            raise ValueError(f"key_dim must be even and at least 2, it is split into two halves, got {key_dim}")
+            raise UserError(f"key_dim must be even and at least 2, it is split into two halves, got {key_dim}")
         if query_norm not in (None, *get_args(QueryNorm)):
-            raise ValueError(f"query_norm must be one of {', '.join(get_args(QueryNorm))} or None, got {query_norm!r}")
+            raise UserError(f"query_norm must be one of {', '.join(get_args(QueryNorm))} or None, got {query_norm!r}")
         if not temperature > 0:
-            raise ValueError(f"temperature must be above 0, got {temperature}")
+            raise UserError(f"temperature must be above 0, got {temperature}")
         self.dim, self.out_dim = dim, out_dim
         self.sub_keys, self.num_heads, self.k, self.key_dim = sub_keys, num_heads, k, key_dim
         self.unit_query, self.temperature, self.sparse = unit_query, temperature, sparse
@@ -201,14 +202,14 @@ class ProductKeyMemory(nn.Module):
             weights: its state dict.
 
         Raises:
-            ValueError: if an option is set that this class does not have, or a weight is unknown.
+            UserError: if an option is set that this class does not have, or a weight is unknown.
         """
         for name, only in _OFFICIAL_ONLY.items():
             if config.get(name, only) != only:
-                raise ValueError(f"{name}={config[name]!r} is not supported, only {only!r}; convert another checkpoint")
+                raise UserError(f"{name}={config[name]!r} is not supported, only {only!r}; convert another checkpoint")
         sizes = config["mem_query_layer_sizes"]
         if len(sizes) < 2:
-            raise ValueError(f"mem_query_layer_sizes must have at least two entries, got {sizes}; a query is projected")
+            raise UserError(f"mem_query_layer_sizes must have at least two entries, got {sizes}; a query is projected")
         memory = cls(
             config["input_dim"],
             config["output_dim"],
@@ -238,7 +239,7 @@ def convert_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights (or gradients) of an official product-key memory under the names used here.
 
     Raises:
-        ValueError: if a name is unknown.
+        UserError: if a name is unknown.
     """
     converted: dict[str, Tensor] = {}
     for name, tensor in weights.items():
@@ -249,7 +250,7 @@ def convert_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif name in ("keys", "values.weight"):
             converted[name.removesuffix(".weight")] = tensor
         else:
-            raise ValueError(f"unknown weight {name!r} of a product-key memory; expected keys, values and query_mlps")
+            raise UserError(f"unknown weight {name!r} of a product-key memory; expected keys, values and query_mlps")
     return converted
 
 

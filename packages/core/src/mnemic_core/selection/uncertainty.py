@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mnemic_core.errors import UserError
+
 Rule = Literal["low", "percentile", "highest"]
 
 LEAST_PROBABILITY = 1e-8  # the official code's; entropy sums p ln max(p, least)
@@ -23,14 +25,14 @@ def normalised_entropy(logits: Float[Tensor, "*position vocabulary"]) -> Float[T
         logits: scores over a vocabulary of at least two words.
 
     Raises:
-        ValueError: if the vocabulary has less than two words.
+        UserError: if the vocabulary has less than two words.
 
     Example:
         >>> normalised_entropy(torch.tensor([[0.0, 0.0, 0.0], [0.0, 999.0, 0.0]])).tolist()
         [1.0, 0.0]
     """
     if logits.shape[-1] < 2:
-        raise ValueError(f"entropy needs a vocabulary of at least 2 words, got {logits.shape[-1]}")
+        raise UserError(f"entropy needs a vocabulary of at least 2 words, got {logits.shape[-1]}")
     logits = logits if logits.dtype == torch.float64 else logits.float()
     log_probs = logits.log_softmax(-1)
     surprise = -log_probs.clamp(min=math.log(LEAST_PROBABILITY))
@@ -108,7 +110,7 @@ def select_certain_tokens(
         The chosen ids, one tensor for each document; this call waits for the device.
 
     Raises:
-        ValueError: if there is no such rule, or the threshold or the limit does not fit it.
+        UserError: if there is no such rule, or the threshold or the limit does not fit it.
 
     Example:
         >>> logits = torch.tensor([[[9.0, 0.0], [0.0, 0.0], [0.0, 9.0]]])
@@ -124,16 +126,16 @@ def select_certain_tokens(
 
 def _checked_threshold(rule: str, threshold: float | None, limit: int) -> float:
     if rule not in get_args(Rule):
-        raise ValueError(f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}")
+        raise UserError(f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}")
     if limit < 1:
-        raise ValueError(f"limit must be at least 1 token, got {limit}; an empty memory needs no selection")
+        raise UserError(f"limit must be at least 1 token, got {limit}; an empty memory needs no selection")
     if rule == "highest":
         if threshold is not None:
-            raise ValueError(f"the rule 'highest' keeps the limit and has no threshold, got {threshold}; leave it out")
+            raise UserError(f"the rule 'highest' keeps the limit and has no threshold, got {threshold}; leave it out")
         return math.inf
     if threshold is None:
         return PAPER_THRESHOLDS[rule]
     largest = 1 if rule == "low" else 100
     if not 0 <= threshold <= largest:
-        raise ValueError(f"threshold of the rule {rule!r} must be between 0 and {largest}, got {threshold}")
+        raise UserError(f"threshold of the rule {rule!r} must be between 0 and {largest}, got {threshold}")
     return threshold

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_core.memory import ReadWriteMemory
 from mnemic_core.protocols import Detach
 from mnemic_core.state import MemoryState, SlotView
@@ -50,7 +51,7 @@ class ExponentialMemory(ReadWriteMemory[ExponentialState]):
     def __init__(self, dim: int, decay: float = 0.01, detach: Detach = "stored") -> None:
         super().__init__(dim, detach)
         if not 0 < decay <= 1:
-            raise ValueError(f"decay must be above 0 and at most 1, got {decay}")
+            raise UserError(f"decay must be above 0 and at most 1, got {decay}")
         self.decay = decay
 
     def init_state(

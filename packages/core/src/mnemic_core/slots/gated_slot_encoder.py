@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.slots.slot_attention_memory import SlotState
 
@@ -41,9 +42,9 @@ class GatedSlotConfig:
     def __post_init__(self) -> None:
         for name in ("dim", "num_slots", "num_heads", "ffn_dim", "num_layers", "max_length"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.dim % self.num_heads:
-            raise ValueError(f"num_heads must divide dim, got dim={self.dim}, num_heads={self.num_heads}")
+            raise UserError(f"num_heads must divide dim, got dim={self.dim}, num_heads={self.num_heads}")
 
 
 torch.serialization.add_safe_globals([GatedSlotConfig])  # so that a checkpoint with its configuration can be loaded
@@ -145,11 +146,11 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
             The encoded tokens, and the new state.
 
         Raises:
-            ValueError: if the segment is too long or the state has other sizes.
+            UserError: if the segment is too long or the state has other sizes.
         """
         batch, time = x.shape[:2]
         if time > self.config.max_length:
-            raise ValueError(
+            raise UserError(
                 f"a segment may have max_length={self.config.max_length} tokens, got {time}; split it or raise that"
             )
         state.require(batch, self.config.num_slots, self.dim)
@@ -255,7 +256,7 @@ def convert_membart(weights: Mapping[str, Tensor], *, prefix: str = "", position
         position_offset: rows in front of the first position; BART's table has two that are never used.
 
     Raises:
-        ValueError: if a name of the encoder is unknown.
+        UserError: if a name of the encoder is unknown.
 
     Example:
         >>> list(convert_membart({"encoder.memory_bias": torch.zeros(1, 4, 8)}, prefix="encoder."))
@@ -282,5 +283,5 @@ def _our_name(official: str) -> str:
     _, _, index_and_part = module.partition("layers.")
     index, _, part = index_and_part.partition(".")
     if part not in _LAYER_NAMES:
-        raise ValueError(f"{official!r} is not a weight of a MemBART encoder; give the prefix of the encoder's names")
+        raise UserError(f"{official!r} is not a weight of a MemBART encoder; give the prefix of the encoder's names")
     return f"layers.{index}.{_LAYER_NAMES[part]}.{kind}"

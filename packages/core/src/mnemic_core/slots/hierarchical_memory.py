@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
+from mnemic_core.errors import UserError
 from mnemic_core.protocols import Detach
 from mnemic_core.slots.model_adapter import ModelAdapter, ModelWrapper, rename_official, rows_with_tokens
 from mnemic_core.state import MemoryState, SlotView
@@ -83,9 +84,9 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         recall_dim = dim if recall_dim is None else recall_dim
         for name, number in (("num_bank", num_bank), ("num_sensory", num_sensory), ("recall_dim", recall_dim)):
             if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+                raise UserError(f"{name} must be at least 1, got {number}")
         if not 0 < summary_fraction <= 1:
-            raise ValueError(f"summary_fraction must be above 0 and at most 1, got {summary_fraction}")
+            raise UserError(f"summary_fraction must be above 0 and at most 1, got {summary_fraction}")
         self.num_bank, self.num_sensory, self.summary_fraction = num_bank, num_sensory, summary_fraction
         self.prompt = nn.Parameter(torch.randn(1, dim) * initial_std)
         self.initial = nn.Parameter(torch.randn(1, dim) * initial_std)
@@ -190,7 +191,7 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
             state: the ``RecurrentWrapper`` of OswaldHe/HMT-pytorch; the model in it keeps its names.
 
         Raises:
-            ValueError: if it has tensors that this class does not know.
+            UserError: if it has tensors that this class does not know.
         """
         names = {
             "mem": "prompt",

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_core.protocols import Detach
 from mnemic_core.slots.model_adapter import ModelAdapter, ModelWrapper, rename_official, rows_with_tokens
 from mnemic_core.state import MemoryState, SlotView
@@ -75,12 +76,10 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
     ) -> None:
         super().__init__(model, adapter, dim, detach)
         if num_tokens < 1:
-            raise ValueError(f"num_tokens must be at least 1, got {num_tokens}; use the model alone to keep nothing")
+            raise UserError(f"num_tokens must be at least 1, got {num_tokens}; use the model alone to keep nothing")
         if not initial_std > 0:
             # Equal tokens would attend alike. (The Transformer-XL version of the official code does start them equal.)
-            raise ValueError(
-                f"initial_std must be above 0, got {initial_std}: memory tokens must differ from the start"
-            )
+            raise UserError(f"initial_std must be above 0, got {initial_std}: memory tokens must differ from the start")
         self.causal = causal
         self.initial = nn.Parameter(torch.randn(num_tokens, dim) * initial_std)
 
@@ -132,7 +131,7 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
             state: the ``RecurrentWrapper`` of booydar/recurrent-memory-transformer; the model in it keeps its names.
 
         Raises:
-            ValueError: if it has tensors that this class does not know.
+            UserError: if it has tensors that this class does not know.
         """
         return rename_official(state, {"memory_cell.memory": "initial"})
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from mnemic_core.errors import UserError
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.protocols import Detach
 from mnemic_core.state import MemoryState
@@ -70,16 +71,16 @@ class ModelWrapper(SegmentMemory[S]):
         """Return the embeddings of token ids, or of whatever else the model embeds, as :meth:`forward` takes them.
 
         Raises:
-            ValueError: if the adapter does not say how.
+            UserError: if the adapter does not say how.
         """
         if self.adapter.embed is None:
-            raise ValueError("the adapter has no embed: give ModelAdapter one, or call the wrapper with embeddings")
+            raise UserError("the adapter has no embed: give ModelAdapter one, or call the wrapper with embeddings")
         return self.adapter.embed(self.model, ids)
 
     def _check(self, x: Tensor, state: S) -> None:
         expected = (state.batch_size, self.dim)
         if x.shape[::2] != expected:
-            raise ValueError(
+            raise UserError(
                 f"x must be [batch time dim] with batch and dim {expected} as the state and the model have them, "
                 f"got {tuple(x.shape)}; make the state with init_state(batch)"
             )
@@ -117,11 +118,11 @@ def rename_official(state: Mapping[str, Tensor], names: Mapping[str, str]) -> di
         names: our name for each official one outside the model.
 
     Raises:
-        ValueError: if the checkpoint has a tensor that neither the model nor the wrapper knows.
+        UserError: if the checkpoint has a tensor that neither the model nor the wrapper knows.
     """
     unknown = sorted(key for key in state if not key.startswith(OFFICIAL_MODEL) and key not in names)
     if unknown:
-        raise ValueError(f"the checkpoint has {unknown} beside the model, expected only {sorted(names)}")
+        raise UserError(f"the checkpoint has {unknown} beside the model, expected only {sorted(names)}")
     return {
         names[key] if key in names else f"model.{key.removeprefix(OFFICIAL_MODEL)}": tensor
         for key, tensor in state.items()

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_core.memory import ReadWriteMemory
 from mnemic_core.state import MemoryState, SlotView
 
@@ -42,11 +43,11 @@ class SlotState(MemoryState):
         """Refuse a state of other sizes; one of a single row would otherwise serve every row of a batch.
 
         Raises:
-            ValueError: if the slots have another shape.
+            UserError: if the slots have another shape.
         """
         expected = (batch, num_slots, dim)
         if self.content.shape != expected:
-            raise ValueError(
+            raise UserError(
                 f"the state must hold slots of shape {expected} [batch slot dim], got {tuple(self.content.shape)}; "
                 f"begin with init_state({batch}) of this memory"
             )
@@ -99,11 +100,11 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
     def __init__(self, dim: int, num_slots: int = 32, num_heads: int = 8, temperature: float = 0.25) -> None:
         super().__init__(dim, detach="never")
         if num_slots < 1:
-            raise ValueError(f"num_slots must be at least 1, got {num_slots}; use NoMemory to keep nothing")
+            raise UserError(f"num_slots must be at least 1, got {num_slots}; use NoMemory to keep nothing")
         if num_heads < 1 or dim % num_heads:
-            raise ValueError(f"num_heads must be positive and divide dim, got dim={dim}, num_heads={num_heads}")
+            raise UserError(f"num_heads must be positive and divide dim, got dim={dim}, num_heads={num_heads}")
         if not 0 < temperature < math.inf:
-            raise ValueError(f"temperature must be positive and finite, got {temperature}")
+            raise UserError(f"temperature must be positive and finite, got {temperature}")
         self.num_slots = num_slots
         self.temperature = temperature
         self.reading = _Attention(dim, num_heads)
@@ -217,7 +218,7 @@ def convert_memformer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     ``write.q`` and so on for matrices that are multiplied from the right, ``y = x W``.
 
     Raises:
-        ValueError: if a name is none of these.
+        UserError: if a name is none of these.
 
     Example:
         >>> list(convert_memformer({"write.o": torch.eye(2)}))
@@ -231,7 +232,7 @@ def convert_memformer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif part in _PARTS and projection in _PROJECTIONS:
             converted[f"{_PARTS[part]}.{_PROJECTIONS[projection]}.weight"] = weight.T
         else:
-            raise ValueError(f"expected bias, read.* or write.* with q, k, v or o, got {name!r}: no Memformer weights")
+            raise UserError(f"expected bias, read.* or write.* with q, k, v or o, got {name!r}: no Memformer weights")
     return converted
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.protocols import Detach
 from mnemic_core.state import MemoryState, SlotView
@@ -100,7 +101,7 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         super().__init__(dim, detach)
         for name, number in {"depth": depth, "chunk_length": chunk_length}.items():
             if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+                raise UserError(f"{name} must be at least 1, got {number}")
         self.depth, self.chunk_length = depth, chunk_length
         self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
         self.gates = nn.Linear(dim, 3)  # logits of step size, momentum and forgetting

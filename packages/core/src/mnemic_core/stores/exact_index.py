@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_core.stores import running_top_k
 from mnemic_core.stores.index_io import json_copies, read_snapshot, write_snapshot
 from mnemic_core.stores.running_top_k import Rescore, inner_products
@@ -46,9 +47,9 @@ class ExactIndex:
 
     def __init__(self, dim: int, *, scan: Scan = "float32", device: torch.device | str = "cpu") -> None:
         if dim < 1:
-            raise ValueError(f"dim must be at least 1, got {dim}")
+            raise UserError(f"dim must be at least 1, got {dim}")
         if scan not in get_args(Scan):
-            raise ValueError(f"scan must be one of {', '.join(get_args(Scan))}, got {scan!r}")
+            raise UserError(f"scan must be one of {', '.join(get_args(Scan))}, got {scan!r}")
         self.dim = dim
         self.scan: Scan = scan
         # Rows of the tensors beyond this number wait for entries; a removed entry keeps its row but is not live.
@@ -74,7 +75,7 @@ class ExactIndex:
         """Return what was stored with a vector.
 
         Raises:
-            ValueError: if there is no such entry.
+            UserError: if there is no such entry.
         """
         return dict(self._payloads[int(self._rows_of(torch.tensor([identity]))[0])])
 
@@ -96,12 +97,12 @@ class ExactIndex:
 
         Raises:
             TypeError: if json cannot write a payload.
-            ValueError: if the shape is wrong, a value is not finite, or the payloads are not as many as the vectors.
+            UserError: if the shape is wrong, a value is not finite, or the payloads are not as many as the vectors.
         """
         keys = self._checked(keys, "keys")
         contents = [{} for _ in keys] if payloads is None else json_copies(payloads)
         if len(contents) != len(keys):
-            raise ValueError(f"as many payloads as keys are needed, got {len(contents)} for {len(keys)} keys")
+            raise UserError(f"as many payloads as keys are needed, got {len(contents)} for {len(keys)} keys")
         fresh = torch.arange(self._next_identity, self._next_identity + len(keys), device=keys.device)
         new = slice(self._num_rows, self._num_rows + len(keys))
         self._reserve(new.stop)
@@ -117,7 +118,7 @@ class ExactIndex:
         """Remove entries.
 
         Raises:
-            ValueError: if there is no such entry; then none is removed.
+            UserError: if there is no such entry; then none is removed.
         """
         rows = self._rows_of(identities)
         self._live[rows] = False
@@ -138,11 +139,11 @@ class ExactIndex:
             allowed: True at entries that may be found, in the order of :attr:`identities`; all if not given.
 
         Raises:
-            ValueError: if ``k`` is below 1, a shape is wrong or a value is not finite.
+            UserError: if ``k`` is below 1, a shape is wrong or a value is not finite.
         """
         query = self._checked(query, "query")
         if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+            raise UserError(f"k must be at least 1, got {k}")
         rows = self._searched_rows(allowed)
         number_found = min(k, self._num_rows if rows is None else len(rows))
         scores = torch.full((len(query), k), -torch.inf, device=query.device)
@@ -182,13 +183,13 @@ class ExactIndex:
 
         Raises:
             FileNotFoundError: if there is none.
-            ValueError: if it is damaged or of another format version.
+            UserError: if it is damaged or of another format version.
         """
         tensors, content = read_snapshot(path, cls.__name__, mapped=mapped)
         try:
             return cls.from_snapshot(tensors, content, scan=scan, device=device)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ValueError(f"the index at {path} is inconsistent ({error}); save it again") from error
+            raise UserError(f"the index at {path} is inconsistent ({error}); save it again") from error
 
     def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors and the other content of the index, for a store that contains one and saves it."""
@@ -209,17 +210,17 @@ class ExactIndex:
         """Build the index that :meth:`snapshot` described; the tensors are used as they are.
 
         Raises:
-            ValueError: if they do not fit each other.
+            UserError: if they do not fit each other.
         """
         index = cls(content["dim"], scan=scan, device=device)
         keys, identities = tensors["keys"].to(device), tensors["identities"].to(device)
         number = len(identities)
         if keys.shape != (number, index.dim) or keys.dtype != torch.float32 or len(content["payloads"]) != number:
-            raise ValueError(
+            raise UserError(
                 f"{tuple(keys.shape)} keys of {keys.dtype}, {number} identities, {len(content['payloads'])} payloads"
             )
         if number and (bool((identities.diff() <= 0).any()) or int(identities[-1]) >= content["next_identity"]):
-            raise ValueError(f"identities must rise and stay below {content['next_identity']}")
+            raise UserError(f"identities must rise and stay below {content['next_identity']}")
         index._num_rows, index._keys, index._identities = number, keys, identities
         index._live = torch.ones_like(identities, dtype=torch.bool)
         index._payloads, index._next_identity = list(content["payloads"]), content["next_identity"]
@@ -254,7 +255,7 @@ class ExactIndex:
             return None if len(self) == self._num_rows else self._live_rows()
         if allowed.dtype != torch.bool or allowed.shape != (len(self),):
             given = f"{allowed.dtype} {tuple(allowed.shape)}"
-            raise ValueError(f"allowed must be torch.bool ({len(self)},), one for each entry, got {given}")
+            raise UserError(f"allowed must be torch.bool ({len(self)},), one for each entry, got {given}")
         return self._live_rows()[allowed.to(self._live.device)]
 
     def _rows_of(self, identities: Tensor) -> Tensor:
@@ -265,7 +266,7 @@ class ExactIndex:
         found = F.pad(known, (0, 1), value=-1)[rows] == identities
         found &= F.pad(self._live[: self._num_rows], (0, 1), value=False)[rows]
         if not bool(found.all()):
-            raise ValueError(f"no entry has the identity {int(identities[~found][0])}; it was removed or never added")
+            raise UserError(f"no entry has the identity {int(identities[~found][0])}; it was removed or never added")
         return rows
 
     def _reserve(self, total: int) -> None:
@@ -286,13 +287,13 @@ class ExactIndex:
 
     def _checked(self, vectors: Tensor, name: str) -> Tensor:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim or not vectors.is_floating_point():
-            raise ValueError(
+            raise UserError(
                 f"{name} must be floating-point [number, {self.dim}], got {vectors.dtype} {tuple(vectors.shape)}"
             )
         vectors = vectors.detach().to(self._keys)
         # The squared length, not the values: were it infinite, a score could be so too, or be inf - inf.
         if not bool(vectors.square().sum(1).isfinite().all()):
-            raise ValueError(f"{name} must be finite and of finite length in float32; drop or scale what is not")
+            raise UserError(f"{name} must be finite and of finite length in float32; drop or scale what is not")
         return vectors
 
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_core.tensor_file import replacing, write_tensors
 
 FORMAT_VERSION = 1
@@ -70,7 +71,7 @@ def read_snapshot(
 
     Raises:
         FileNotFoundError: if there is no store in the folder.
-        ValueError: if it is damaged, of another format version or of another kind.
+        UserError: if it is damaged, of another format version or of another kind.
     """
     folder = Path(folder)
     manifest = _manifest(folder, kind)
@@ -78,11 +79,11 @@ def read_snapshot(
     try:
         tensors = load_file(vectors)  # windows on the mapped file
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{vectors} is not a complete safetensors file ({error}); save the store again") from error
+        raise UserError(f"{vectors} is not a complete safetensors file ({error}); save the store again") from error
     if not mapped:
         tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         if _checksum(tensors) != manifest.get("checksum"):
-            raise ValueError(f"{vectors} was changed or damaged since it was saved; save the store again")
+            raise UserError(f"{vectors} was changed or damaged since it was saved; save the store again")
     return tensors, manifest["content"]
 
 
@@ -108,14 +109,14 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
         found = (manifest["kind"], manifest["format_version"])
         complete = Path(manifest["vectors"]).name == manifest["vectors"] and isinstance(manifest["content"], dict)
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); save the store again") from error
+        raise UserError(f"{path} is damaged ({error}); save the store again") from error
     if found != (kind, FORMAT_VERSION):
-        raise ValueError(
+        raise UserError(
             f"{path} holds {found[0]} in format {found[1]}, expected {kind} in format {FORMAT_VERSION}; "
             "load it with the class that saved it"
         )
     if not complete:
-        raise ValueError(f"{path} is damaged (its vectors or content); save the store again")
+        raise UserError(f"{path} is damaged (its vectors or content); save the store again")
     result: dict[str, Any] = manifest
     return result
 

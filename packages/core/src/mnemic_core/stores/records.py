@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_core.stores.exact_index import ExactIndex
 from mnemic_core.stores.index_io import json_copies, read_snapshot, write_snapshot
 
@@ -101,12 +102,12 @@ class RecordStore:
 
         Raises:
             TypeError: if json cannot write a value or the source.
-            ValueError: if the numbers differ, a name comes twice, or a key has a wrong shape or is not finite.
+            UserError: if the numbers differ, a name comes twice, or a key has a wrong shape or is not finite.
         """
         if len(set(names)) < len(names):
-            raise ValueError(f"each name may be put once at a time, got {list(names)}; put them one after the other")
+            raise UserError(f"each name may be put once at a time, got {list(names)}; put them one after the other")
         if not len(names) == len(keys) == len(values):
-            raise ValueError(
+            raise UserError(
                 f"as many names as keys and values are needed, got {len(names)}, {len(keys)} and {len(values)}"
             )
         *contents, origin = json_copies([*values, source])
@@ -194,7 +195,7 @@ class RecordStore:
 
         Raises:
             FileNotFoundError: if there is none.
-            ValueError: if it is damaged or of another format version.
+            UserError: if it is damaged or of another format version.
         """
         tensors, content = read_snapshot(path, cls.__name__, mapped=mapped)
         try:
@@ -205,9 +206,9 @@ class RecordStore:
             for record in content["records"]:
                 store._history.setdefault(record["name"], []).append(Record(**record))
             if sorted(store._name) != index.identities.tolist() or not store._identity.keys() <= store._history.keys():
-                raise ValueError("records and vectors do not belong together")
+                raise UserError("records and vectors do not belong together")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"the records at {path} are inconsistent ({error}); save them again") from error
+            raise UserError(f"the records at {path} are inconsistent ({error}); save them again") from error
         return store
 
     def _append(self, name: str, value: Mapping[str, Any] | None, source: Mapping[str, Any]) -> Record:

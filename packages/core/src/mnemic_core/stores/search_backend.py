@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mnemic_core.errors import UserError
+
 _GROUP = 16
 
 
@@ -50,7 +52,7 @@ class ExactSearch:
 
     def __init__(self, block: int = 4096) -> None:
         if block < 1:
-            raise ValueError(f"block must be at least 1, got {block}")
+            raise UserError(f"block must be at least 1, got {block}")
         self.block = block
 
     def __call__(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from mnemic_core.errors import UserError
 from mnemic_core.tasks.context_free import ModularArithmeticBrackets, ReverseString, SolveEquation, StackManipulation
 from mnemic_core.tasks.context_sensitive import (
     BinaryAddition,
@@ -50,15 +51,15 @@ def create_task(name: str, **options: Any) -> AlgorithmicTask:
         options: constructor arguments of the task.
 
     Raises:
-        ValueError: if there is no such task or it has no such option.
+        UserError: if there is no such task or it has no such option.
 
     Example:
         >>> create_task("bucket_sort", symbols=3).output_size
         3
     """
     if name not in CHOMSKY_TASKS:
-        raise ValueError(f"task must be one of {', '.join(CHOMSKY_TASKS)}, got {name!r}")
+        raise UserError(f"task must be one of {', '.join(CHOMSKY_TASKS)}, got {name!r}")
     try:
         return CHOMSKY_TASKS[name](**options)
     except TypeError as error:
-        raise ValueError(f"task {name!r} cannot be built with the options {options}: {error}") from error
+        raise UserError(f"task {name!r} cannot be built with the options {options}: {error}") from error

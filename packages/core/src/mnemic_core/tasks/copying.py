@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_core.tasks.task import check_at_least, draw_tokens
 
 
@@ -60,7 +61,7 @@ class CopyTask:
             generator: source of randomness; PyTorch's own if not given.
 
         Raises:
-            ValueError: if there are fewer than two segments, or the batch or the length is below 1.
+            UserError: if there are fewer than two segments, or the batch or the length is below 1.
         """
         _check_sizes(batch, length, segments)
         string = draw_tokens(batch, length, self.symbols, generator)
@@ -109,12 +110,12 @@ class AssociativeRecall:
             generator: source of randomness; PyTorch's own if not given.
 
         Raises:
-            ValueError: if there are fewer than two segments or more pairs than keys, or the batch or the number of
+            UserError: if there are fewer than two segments or more pairs than keys, or the batch or the number of
                 pairs is below 1.
         """
         _check_sizes(batch, pairs, segments)
         if pairs > self.keys:
-            raise ValueError(f"pairs must be at most the {self.keys} keys, got {pairs}; build the task with more keys")
+            raise UserError(f"pairs must be at most the {self.keys} keys, got {pairs}; build the task with more keys")
         keys = torch.rand(batch, self.keys, generator=generator).argsort(1)[:, :pairs]
         values = draw_tokens(batch, pairs, self.values, generator)
         order = torch.rand(batch, pairs, generator=generator).argsort(1)

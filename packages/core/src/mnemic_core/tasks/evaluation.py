@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_core.machines.recurrent import initialise
 from mnemic_core.machines.stack_machine import StackCell
 from mnemic_core.machines.tape_machine import TapeCell
@@ -37,7 +38,7 @@ class TaskModel(nn.Module):
     def __init__(self, memory: SegmentMemory[Any], task: AlgorithmicTask) -> None:
         super().__init__()
         if memory.dim != task.input_size + 1:
-            raise ValueError(
+            raise UserError(
                 f"{task.name} has {task.input_size} input tokens and needs a memory of dim {task.input_size + 1}, one "
                 f"more for the empty token, got {memory.dim}"
             )

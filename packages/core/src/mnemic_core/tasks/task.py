@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from mnemic_core.errors import UserError
+
 Level = Literal["regular", "dcf", "cs"]
 
 END = 2  # the token after which a binary answer holds nothing but zeros
@@ -77,10 +79,10 @@ class AlgorithmicTask(ABC):
             generator: source of randomness; PyTorch's own if not given.
 
         Raises:
-            ValueError: if the batch or the length is below 1.
+            UserError: if the batch or the length is below 1.
         """
         if min(batch, length) < 1:
-            raise ValueError(f"batch and length must be at least 1, got {batch} and {length}")
+            raise UserError(f"batch and length must be at least 1, got {batch} and {length}")
         inputs = self.draw(batch, length, generator)
         targets = self.solve(inputs)
         return TaskBatch(inputs, targets, self.valid(targets))
@@ -139,4 +141,4 @@ def draw_tokens(batch: int, length: int, size: int, generator: torch.Generator |
 def check_at_least(name: str, value: int, least: int) -> None:
     """Raise ``ValueError`` for an option that is too small."""
     if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+        raise UserError(f"{name} must be at least {least}, got {value}")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils import _pytree as pytree
 
+from mnemic_core.errors import UserError
 from mnemic_core.state import MemoryState
 
 S = TypeVar("S", bound=MemoryState)
@@ -52,7 +53,7 @@ def replay_backward(
         with respect to the state before the first one, in the form of a state.
 
     Raises:
-        ValueError: if there is no input, or not one weight for each.
+        UserError: if there is no input, or not one weight for each.
 
     Example:
         >>> from mnemic_core import ExponentialMemory
@@ -66,9 +67,9 @@ def replay_backward(
         (3, True)
     """
     if not inputs:
-        raise ValueError("replay_backward needs at least one input, got none")
+        raise UserError("replay_backward needs at least one input, got none")
     if weights is not None and len(weights) != len(inputs):
-        raise ValueError(f"weights must have one entry for each of the {len(inputs)} inputs, got {len(weights)}")
+        raise UserError(f"weights must have one entry for each of the {len(inputs)} inputs, got {len(weights)}")
     device = state.device
     states, draws = _sweep(step, inputs, state.detach(), device)
     final = states.pop()

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
+from mnemic_core.errors import UserError
 from mnemic_core.protocols import SegmentModule
 from mnemic_core.state import MemoryState
 
@@ -36,7 +37,7 @@ def split_segments(
         The segments and, for each, where it is padding (True).
 
     Raises:
-        ValueError: if the length is below 1.
+        UserError: if the length is below 1.
 
     Example:
         >>> segments, paddings = split_segments(torch.tensor([[1, 2, 3]]), 2, align="right")
@@ -91,13 +92,13 @@ def run_segments(
         The outputs, one for each segment, and the state after the last one.
 
     Raises:
-        ValueError: if ``bptt`` is below 1 or there are not as many paddings or resets as segments.
+        UserError: if ``bptt`` is below 1 or there are not as many paddings or resets as segments.
     """
     if bptt is not None and bptt < 1:
-        raise ValueError(f"bptt must be at least 1 segment, got {bptt}; use None for full back-propagation")
+        raise UserError(f"bptt must be at least 1 segment, got {bptt}; use None for full back-propagation")
     for name, given in (("paddings", paddings), ("reset", reset)):
         if given is not None and len(given) != len(segments):
-            raise ValueError(f"{name} must have one entry for each of the {len(segments)} segments, got {len(given)}")
+            raise UserError(f"{name} must have one entry for each of the {len(segments)} segments, got {len(given)}")
     outputs = []
     for index, segment in enumerate(segments):
         if bptt is not None and index and index % bptt == 0:
@@ -115,9 +116,9 @@ def run_segments(
 def _margins(time: int, length: int, align: Align) -> tuple[int, int]:
     """Return how many padding tokens go before and after the sequence."""
     if length < 1:
-        raise ValueError(f"length of a segment must be at least 1, got {length}")
+        raise UserError(f"length of a segment must be at least 1, got {length}")
     missing = -time % length
     before = {"left": 0, "right": missing, "center": missing // 2}
     if align not in before:
-        raise ValueError(f"align must be one of {', '.join(before)}, got {align!r}")
+        raise UserError(f"align must be one of {', '.join(before)}, got {align!r}")
     return before[align], missing - before[align]

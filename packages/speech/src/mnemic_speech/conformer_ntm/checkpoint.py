@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mnemic_core.errors import UserError
 from mnemic_core.model_file import ModelFormat, write_model
 from mnemic_speech.conformer import ConformerConfig
 from mnemic_speech.conformer_ntm.config import ConformerNtmConfig
@@ -95,7 +96,7 @@ def load_recognizer(path: str | Path) -> Recognizer:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is truncated, of another kind of model, of a newer format, or does not fit together.
+        UserError: if it is truncated, of another kind of model, of a newer format, or does not fit together.
     """
     header, weights = FORMAT.read(path)
     config = header["config"]
@@ -105,7 +106,7 @@ def load_recognizer(path: str | Path) -> Recognizer:
     normalizer = Normalizer(header["normalizer"]["kind"], features.config.num_mels)
     tokenizer = tokenizer_from_state(header["tokenizer"])
     if tokenizer.vocab_size != model.config.vocab_size:
-        raise ValueError(
+        raise UserError(
             f"{path} does not fit together: {tokenizer.vocab_size} tokens in the tokenizer, "
             f"{model.config.vocab_size} in the network; export it again"
         )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from mnemic_core.errors import UserError
 from mnemic_speech.conformer import ConformerConfig
 from mnemic_speech.conformer_ntm.memory import takes_segments
 
@@ -37,19 +38,17 @@ class ConformerNtmConfig:
 
     def __post_init__(self) -> None:
         if self.vocab_size < 3:
-            raise ValueError(
-                f"vocab_size must be at least 3 (blank, one token, end of sentence), got {self.vocab_size}"
-            )
+            raise UserError(f"vocab_size must be at least 3 (blank, one token, end of sentence), got {self.vocab_size}")
         if not 0 <= self.ctc_weight <= 1 or not 0 <= self.label_smoothing < 1:
-            raise ValueError(
+            raise UserError(
                 "ctc_weight must be between 0 and 1 and label_smoothing at least 0 and below 1, "
                 f"got {self.ctc_weight} and {self.label_smoothing}"
             )
         if self.memory_segment < 1:
-            raise ValueError(f"memory_segment must be at least 1 frame, got {self.memory_segment}")
+            raise UserError(f"memory_segment must be at least 1 frame, got {self.memory_segment}")
         chunk = self.encoder.chunk_size
         if chunk is not None and takes_segments(self.memory) and chunk % self.memory_segment:
-            raise ValueError(
+            raise UserError(
                 f"chunk_size must be a multiple of memory_segment, or a stream would cut segments elsewhere than a "
                 f"whole recording; got chunk_size={chunk}, memory_segment={self.memory_segment}"
             )

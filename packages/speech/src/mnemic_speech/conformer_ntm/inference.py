@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_speech.audio import stream_audio
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.recognition import Recognised, TranscriptionSettings, check_decoding, recognise
@@ -26,7 +27,7 @@ class Transcriber:
         settings: how to run it; None: as the checkpoint says.
 
     Raises:
-        ValueError: if the network cannot decode in that way.
+        UserError: if the network cannot decode in that way.
 
     Example:
         >>> from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig
@@ -55,7 +56,7 @@ class Transcriber:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is no audio, damaged, or holds samples that are no numbers.
+            UserError: if it is no audio, damaged, or holds samples that are no numbers.
         """
         blocks, rate = self._blocks(source, sample_rate)
         stream = self.stream(rate)
@@ -74,7 +75,7 @@ class Transcriber:
             batch_size: utterances that are computed together; those of like length are.
 
         Raises:
-            ValueError: if samples are no numbers.
+            UserError: if samples are no numbers.
         """
         own = self.sample_rate
         heard = [_resampled(as_waveform(each), sample_rate or own, own) for each in waveforms]
@@ -103,10 +104,10 @@ class Transcriber:
         """Return the recording as blocks of a second, and their sampling rate."""
         if isinstance(source, str | Path):
             if sample_rate is not None:
-                raise ValueError(f"sample_rate is for waveforms; {source} knows its own, leave it out")
+                raise UserError(f"sample_rate is for waveforms; {source} knows its own, leave it out")
             return stream_audio(source, self.sample_rate), self.sample_rate
         if sample_rate is None:
-            raise ValueError("a waveform needs sample_rate, its samples per second")
+            raise UserError("a waveform needs sample_rate, its samples per second")
         return iter(as_waveform(source).split(sample_rate)), sample_rate
 
 

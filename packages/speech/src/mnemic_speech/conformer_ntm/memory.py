@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mnemic_core import MemoryReport, MemoryState, SegmentMemory, find_mechanism, list_mechanisms
+from mnemic_core.errors import UserError
 from mnemic_core.machines.turing_memory import NeuralTuringMemory, Preset
 from mnemic_core.training import join_segments, run_segments, split_segments
 
@@ -119,8 +120,8 @@ def _build(dim: int, memory: str, options: dict[str, Any]) -> SegmentMemory[Any]
             return NeuralTuringMemory.preset(MACHINES[memory], dim, **options)
         known = [entry.name for entry in list_mechanisms() if entry.place in {"beside", "attention"}]
         if memory not in known:
-            raise ValueError(f"memory must be one of {', '.join([*MACHINES, *known])}, got {memory!r}")
+            raise UserError(f"memory must be one of {', '.join([*MACHINES, *known])}, got {memory!r}")
         mechanism: SegmentMemory[Any] = find_mechanism(memory).cls(dim, **options)
     except TypeError as error:
-        raise ValueError(f"memory {memory!r} cannot be built with the options {options}: {error}") from error
+        raise UserError(f"memory {memory!r} cannot be built with the options {options}: {error}") from error
     return mechanism

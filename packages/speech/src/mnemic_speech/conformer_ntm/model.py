@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mnemic_core import LayerStates, MemoryState
+from mnemic_core.errors import UserError
 from mnemic_speech.conformer import Conformer, ConformerState
 from mnemic_speech.conformer_ntm.config import ConformerNtmConfig
 from mnemic_speech.conformer_ntm.memory import EncoderMemory
@@ -125,7 +126,7 @@ class ConformerNtm(nn.Module):
         """Return encoder and memory at the beginning of ``batch`` streams, as one state that can be saved.
 
         Raises:
-            ValueError: if the encoder cannot stream.
+            UserError: if the encoder cannot stream.
         """
         return LayerStates((self.encoder.init_state(batch), self.init_state(batch)))
 
@@ -147,7 +148,7 @@ class ConformerNtm(nn.Module):
 
         Raises:
             TypeError: if the state is not that of a stream.
-            ValueError: if the chunk has another number of frames.
+            UserError: if the chunk has another number of frames.
         """
         of_encoder, of_memory = state.layers if len(state) == 2 else (state, state)
         if not isinstance(of_encoder, ConformerState):
@@ -161,10 +162,10 @@ class ConformerNtm(nn.Module):
         """Return the log-probability of every token at every frame, in single precision.
 
         Raises:
-            ValueError: if the network has no CTC branch.
+            UserError: if the network has no CTC branch.
         """
         if self.ctc is None:
-            raise ValueError("this network has no CTC branch (ctc_weight=0): decode with attention alone")
+            raise UserError("this network has no CTC branch (ctc_weight=0): decode with attention alone")
         log_probs: Tensor = self.ctc(hidden).float().log_softmax(-1)
         return log_probs
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from mnemic_core import MemoryState
+from mnemic_core.errors import UserError
 from mnemic_speech.alignment import align_words
 from mnemic_speech.beam_search import BeamSearchConfig, attention_rescore, beam_search
 from mnemic_speech.conformer_ntm.checkpoint import FORMAT, Recognizer
@@ -46,7 +47,7 @@ class TranscriptionSettings:
         text_style: how the texts of the training were normalised, and so how references are to be for scoring.
 
     Raises:
-        ValueError: if the decoding is not known or the overlap leaves no room for what is new.
+        UserError: if the decoding is not known or the overlap leaves no room for what is new.
     """
 
     decoding: Decoding = "joint"
@@ -60,9 +61,9 @@ class TranscriptionSettings:
 
     def __post_init__(self) -> None:
         if self.decoding not in get_args(Decoding):
-            raise ValueError(f"decoding must be one of {', '.join(get_args(Decoding))}, got {self.decoding!r}")
+            raise UserError(f"decoding must be one of {', '.join(get_args(Decoding))}, got {self.decoding!r}")
         if not 0 < self.overlap <= self.max_seconds / 2:
-            raise ValueError(
+            raise UserError(
                 f"overlap must be above 0 and at most half of max_seconds, got {self.overlap} and {self.max_seconds}"
             )
 
@@ -75,7 +76,7 @@ class TranscriptionSettings:
         """Return the settings that a checkpoint brings; where it names no decoding, one that its network can do.
 
         Raises:
-            ValueError: if it has settings that this version does not know.
+            UserError: if it has settings that this version does not know.
         """
         given, model, source = recognizer.settings, recognizer.model, "the checkpoint"
         usual: Decoding = "ctc" if model.decoder is None else "attention" if model.ctc is None else "joint"
@@ -104,15 +105,13 @@ def check_decoding(model: ConformerNtm, decoding: Decoding) -> None:
     """Refuse a decoding for which a network has not the branch.
 
     Raises:
-        ValueError: naming the branch and what the network can do.
+        UserError: naming the branch and what the network can do.
     """
     missing = [name for name in ("ctc", "decoder") if getattr(model, name) is None]
     wanted = {"ctc": {"ctc"}, "attention": {"decoder"}}.get(decoding, {"ctc", "decoder"})
     if lacking := wanted.intersection(missing):
         other = "ctc" if model.decoder is None else "attention"
-        raise ValueError(
-            f"decoding {decoding!r} needs the branch {lacking.pop()}, which was not trained: use {other!r}"
-        )
+        raise UserError(f"decoding {decoding!r} needs the branch {lacking.pop()}, which was not trained: use {other!r}")
 
 
 # Not inference mode: its tensors could not be used in training afterwards, and bf16 on a CPU is much slower in it.

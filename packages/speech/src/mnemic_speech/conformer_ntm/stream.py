@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mnemic_core import MemoryReport, MemoryState
+from mnemic_core.errors import UserError
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.joining import find_border, split_words
 from mnemic_speech.conformer_ntm.recognition import TranscriptionSettings, recognise
@@ -82,7 +83,7 @@ class TranscriptStream:
             samples: what comes next, mono, in [-1, 1] or of whole numbers; any number of them.
 
         Raises:
-            ValueError: if samples are no numbers; the stream stays as it was.
+            UserError: if samples are no numbers; the stream stays as it was.
         """
         waveform = as_waveform(samples, self._received, self._sample_rate)
         self._received += len(waveform)
@@ -125,10 +126,10 @@ class TranscriptStream:
         """Continue where the stream that gave ``state`` was; recogniser and settings must be the same.
 
         Raises:
-            ValueError: if it is the state of a stream of another sampling rate, or of another memory.
+            UserError: if it is the state of a stream of another sampling rate, or of another memory.
         """
         if state["sample_rate"] != self._sample_rate:
-            raise ValueError(
+            raise UserError(
                 f"the state is of a stream at {state['sample_rate']} Hz, this one is at {self._sample_rate}"
             )
         fresh = self._recognizer.model.init_state(1)
@@ -137,7 +138,7 @@ class TranscriptStream:
             for tensors in (fresh.tensors(), state["memory"])
         )
         if shapes != given:
-            raise ValueError(f"the state is of another memory: its tensors are {given}, expected {shapes}")
+            raise UserError(f"the state is of another memory: its tensors are {given}, expected {shapes}")
         self._memory = type(fresh).from_dict(state["memory"]).to(fresh.device)
         self._is_fresh, self._received, self._partial = state["is_fresh"], state["received"], None
         self._resampler.load_state_dict(state["resampler"])
@@ -209,20 +210,20 @@ def as_waveform(samples: Samples, position: int = 0, sample_rate: int | None = N
         sample_rate: likewise; None: the message counts samples.
 
     Raises:
-        ValueError: if they are not mono, of another type, NaN or infinite.
+        UserError: if they are not mono, of another type, NaN or infinite.
     """
     waveform = torch.as_tensor(samples).detach().cpu()
     if waveform.ndim != 1:
-        raise ValueError(f"expected mono samples in one dimension, got {tuple(waveform.shape)}: average the channels")
+        raise UserError(f"expected mono samples in one dimension, got {tuple(waveform.shape)}: average the channels")
     if not waveform.is_floating_point():
         if waveform.dtype not in (torch.int16, torch.int32):
-            raise ValueError(f"expected samples of floating point, int16 or int32, got {waveform.dtype}")
+            raise UserError(f"expected samples of floating point, int16 or int32, got {waveform.dtype}")
         return waveform.float() / (1 << (torch.iinfo(waveform.dtype).bits - 1))
     is_finite = waveform.isfinite()
     if not bool(is_finite.all()):
         place = position + int(is_finite.long().argmin())
         where = f"sample {place}" if sample_rate is None else f"{place / sample_rate:.3f} s"
-        raise ValueError(f"a sample is NaN or infinite at {where}: decode the recording again or leave it out")
+        raise UserError(f"a sample is NaN or infinite at {where}: decode the recording again or leave it out")
     return waveform.float()
 
 

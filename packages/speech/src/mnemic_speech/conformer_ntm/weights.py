@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mnemic_core.errors import UserError
 from mnemic_core.loading import describe_misfit, read_state_dict
 from mnemic_core.machines.turing_memory import convert_official_turing
 from mnemic_speech.conformer_ntm.model import ConformerNtm
@@ -75,7 +76,7 @@ def load_official(model: ConformerNtm, source: str | Path | Mapping[str, Tensor]
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if weights are missing, left over or of another shape; the message names them.
+        UserError: if weights are missing, left over or of another shape; the message names them.
     """
     weights = source if isinstance(source, Mapping) else read_state_dict(source)
     name = "the given checkpoint" if isinstance(source, Mapping) else str(source)
@@ -87,10 +88,10 @@ def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> 
     """Load weights under our names and refuse anything missing, left over or of another shape.
 
     Raises:
-        ValueError: if they do not fit; the message calls their source ``name`` and lists the first ones.
+        UserError: if they do not fit; the message calls their source ``name`` and lists the first ones.
     """
     if misfit := describe_misfit(model, weights):
-        raise ValueError(f"{name} does not fit this network ({misfit}): check memory, vocabulary, layers and sizes")
+        raise UserError(f"{name} does not fit this network ({misfit}): check memory, vocabulary, layers and sizes")
     model.load_state_dict(dict(weights))
 
 

@@ -57,7 +57,7 @@ def load_model(path: str | Path) -> tuple[Memotr, TrackerSettings, dict[str, Any
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is truncated, of another kind of model, or of a newer format.
+        UserError: if it is truncated, of another kind of model, or of a newer format.
     """
     header, weights = FORMAT.read(path)
     model = Memotr(FORMAT.restore(MemotrConfig, header["config"], path))
@@ -74,7 +74,7 @@ def load_weights(model: Memotr, path: str | Path) -> None:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is of other sizes or of another model.
+        UserError: if it is of other sizes or of another model.
     """
     _load(model, read_model(path)[1], path)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mnemic_core.errors import UserError
+
 
 @dataclass(frozen=True)
 class MemotrConfig:
@@ -70,17 +72,17 @@ class MemotrConfig:
     def __post_init__(self) -> None:
         for heads in ("num_heads", "memory_heads"):
             if self.dim % getattr(self, heads):
-                raise ValueError(f"{heads} must divide dim, got dim={self.dim}, {heads}={getattr(self, heads)}")
+                raise UserError(f"{heads} must divide dim, got dim={self.dim}, {heads}={getattr(self, heads)}")
         if self.dim % 32:
-            raise ValueError(f"dim must be a multiple of 32 (the projections' group norm), got {self.dim}")
+            raise UserError(f"dim must be a multiple of 32 (the projections' group norm), got {self.dim}")
         if not 0 <= self.merge_layer < self.decoder_layers:
-            raise ValueError(
+            raise UserError(
                 f"merge_layer must be in 0..decoder_layers-1, got {self.merge_layer} of {self.decoder_layers}"
             )
         if self.detector == "deformable" and self.merge_layer == 0:
-            raise ValueError("detector='deformable' needs merge_layer >= 1: its first layer knows points, not boxes")
+            raise UserError("detector='deformable' needs merge_layer >= 1: its first layer knows points, not boxes")
         if self.detector == "deformable" and (self.two_stage or self.denoising_groups):
-            raise ValueError("two_stage and denoising_groups need detector='dab', whose queries are boxes")
+            raise UserError("two_stage and denoising_groups need detector='dab', whose queries are boxes")
 
     @property
     def query_dim(self) -> int:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_core.loading import read_tensors
 from mnemic_vision.boxes import cxcywh_to_xywh
 from mnemic_vision.images import pad_images, preprocess_frame
@@ -138,7 +139,7 @@ class Tracker:
             frame: RGB image, a uint8 array (height, width, 3) or a tensor (3, height, width), uint8 or float in [0, 1].
 
         Raises:
-            ValueError: if it is not such an image, smaller than 16 pixels or holds values that are not finite.
+            UserError: if it is not such an image, smaller than 16 pixels or holds values that are not finite.
         """
         image = as_image(frame)
         tensor, _ = preprocess_frame(image, self.short_side, self.long_side)
@@ -164,14 +165,14 @@ class Tracker:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is truncated, or the state of a model with other sizes or another memory.
+            UserError: if it is truncated, or the state of a model with other sizes or another memory.
         """
         loaded = read_tensors(path)
         shapes = {name: tuple(tensor.shape) for name, tensor in self.state.tensors().items()}
         given = {name: tuple(tensor.shape) for name, tensor in loaded.items()}
         if shapes != given:
             name = min(shapes.items() ^ given.items())[0]
-            raise ValueError(
+            raise UserError(
                 f"{path} is the state of another model: {name} is {given.get(name)}, expected {shapes.get(name)}"
             )
         self.state = self.state.refill(loaded)
@@ -194,21 +195,21 @@ def as_image(frame: np.ndarray | Tensor) -> Tensor:
     """Return a frame as uint8 tensor (3, height, width).
 
     Raises:
-        ValueError: as `Tracker` says.
+        UserError: as `Tracker` says.
     """
     channels = -1 if isinstance(frame, np.ndarray) else 0
     if frame.ndim != 3 or frame.shape[channels] != 3:
-        raise ValueError(
+        raise UserError(
             f"expected an RGB frame, array (height, width, 3) or tensor (3, height, width), got {tuple(frame.shape)}"
         )
     tensor = torch.from_numpy(np.array(frame)).permute(2, 0, 1) if isinstance(frame, np.ndarray) else frame
     if min(tensor.shape[1:]) < MIN_SIDE:
         height, width = tensor.shape[1:]
-        raise ValueError(f"a frame of {width}x{height} pixels is too small to track in: need {MIN_SIDE} at least")
+        raise UserError(f"a frame of {width}x{height} pixels is too small to track in: need {MIN_SIDE} at least")
     if tensor.is_floating_point():
         if not tensor.isfinite().all():
-            raise ValueError("the frame holds pixels that are NaN or infinite: decode it again or leave it out")
+            raise UserError("the frame holds pixels that are NaN or infinite: decode it again or leave it out")
         tensor = (tensor.clamp(0, 1) * 255).round().to(torch.uint8)
     if tensor.dtype != torch.uint8:
-        raise ValueError(f"expected uint8 or floating point pixels, got {tensor.dtype}")
+        raise UserError(f"expected uint8 or floating point pixels, got {tensor.dtype}")
     return tensor

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core import create
+from mnemic_core.errors import UserError
 from mnemic_vision.backbone import build_backbone
 from mnemic_vision.deformable_attention import DeformableAttention
 from mnemic_vision.memotr.config import MemotrConfig
@@ -326,7 +327,7 @@ def project_levels(channels: Sequence[int], dim: int, num_levels: int) -> nn.Mod
     The first further level reads the backbone's last map itself, not its projection.
     """
     if num_levels < len(channels):
-        raise ValueError(f"num_levels must be at least the backbone's {len(channels)} maps, got {num_levels}")
+        raise UserError(f"num_levels must be at least the backbone's {len(channels)} maps, got {num_levels}")
     layers = [nn.Conv2d(width, dim, 1) for width in channels]
     source = channels[-1]
     for _ in range(num_levels - len(channels)):

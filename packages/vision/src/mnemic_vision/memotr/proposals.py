@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from mnemic_core.errors import UserError
 from mnemic_vision.boxes import pairwise_iou
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.embeddings import logit
@@ -82,7 +83,7 @@ class ProposalHead(nn.Module):
         """Return the best tokens, those hidden by a better overlapping one last."""
         scores = proposals.logits.amax(dim=-1).masked_fill(proposals.padding, -torch.inf)
         if scores.shape[1] < self.num_queries:
-            raise ValueError(
+            raise UserError(
                 f"two_stage needs a token for each query, got {scores.shape[1]} tokens for {self.num_queries} queries: "
                 "give larger images or fewer queries"
             )

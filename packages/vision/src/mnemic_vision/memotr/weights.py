@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_core.loading import describe_misfit, name_some, read_state_dict
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.model import Memotr
@@ -60,13 +61,13 @@ def convert_official(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     The official state dict lists the box heads twice, under ``bbox_embed`` and ``transformer.decoder.bbox_embed``.
 
     Raises:
-        ValueError: if the two copies differ.
+        UserError: if the two copies differ.
     """
     converted: dict[str, Tensor] = {}
     for key, value in weights.items():
         name = _rename(key, RENAMES)
         if name in converted and not torch.equal(converted[name], value):
-            raise ValueError(f"{key} and its other copy in the checkpoint differ: expected one shared module")
+            raise UserError(f"{key} and its other copy in the checkpoint differ: expected one shared module")
         converted[name] = value
     return converted
 
@@ -75,7 +76,7 @@ def load_official(model: Memotr, path: str | Path) -> None:
     """Load a released MeMOTR checkpoint (a ``torch.save`` file whose key ``model`` is the state dict).
 
     Raises:
-        ValueError: if weights are missing, left over or of another shape; the message names them.
+        UserError: if weights are missing, left over or of another shape; the message names them.
     """
     load_exactly(model, convert_official(read_state_dict(path)), path)
 
@@ -83,7 +84,7 @@ def load_official(model: Memotr, path: str | Path) -> None:
 def load_exactly(model: Memotr, weights: dict[str, Tensor], path: str | Path) -> None:
     """Load weights under our names and refuse anything missing, left over or of another shape, by name."""
     if misfit := describe_misfit(model, weights):
-        raise ValueError(f"{path} does not fit this model ({misfit}): check detector, backbone and sizes")
+        raise UserError(f"{path} does not fit this model ({misfit}): check detector, backbone and sizes")
     model.load_state_dict(weights)
 
 
@@ -95,7 +96,7 @@ def import_detector(model: Memotr, path: str | Path) -> list[str]:
     frames of its fine-tuning see x as y.)
 
     Raises:
-        ValueError: if the file has weights that a detector of this size does not have; the message names them.
+        UserError: if the file has weights that a detector of this size does not have; the message names them.
     """
     given = {_rename(_rename(key, DETECTOR_RENAMES), RENAMES): value for key, value in read_state_dict(path).items()}
     given = _person_rows(given, model.config)
@@ -107,14 +108,14 @@ def import_detector(model: Memotr, path: str | Path) -> list[str]:
     wanted = model.state_dict()
     leftover = sorted(key for key in given if key not in wanted)
     if leftover:
-        raise ValueError(
+        raise UserError(
             f"{path} is no detector of this kind (left over {name_some(leftover)}): check detector and sizes"
         )
     # Another number of queries keeps its random start, as in the official code; all else must fit.
     optional = {"detect_query", "anchors"}
     wrong = sorted(key for key in given if given[key].shape != wanted[key].shape and key not in optional)
     if wrong:
-        raise ValueError(f"{path} has other sizes than this model ({name_some(wrong)}): check dim, ffn_dim and layers")
+        raise UserError(f"{path} has other sizes than this model ({name_some(wrong)}): check dim, ffn_dim and layers")
     fitting = {key: value for key, value in given.items() if value.shape == wanted[key].shape}
     model.load_state_dict(fitting, strict=False)
     return sorted(wanted.keys() - fitting.keys())

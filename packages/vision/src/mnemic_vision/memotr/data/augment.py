@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
+from mnemic_core.errors import UserError
 from mnemic_vision.boxes import xywh_to_cxcywh
 from mnemic_vision.images import normalise
 from mnemic_vision.memotr.data.sequence import TargetRows
@@ -86,10 +87,10 @@ class ClipAugmentation:
 
     def __post_init__(self) -> None:
         if not 0 < self.crop_size[0] <= self.crop_size[1]:
-            raise ValueError(f"crop_size must be (shortest, longest), both above 0, got {self.crop_size}")
+            raise UserError(f"crop_size must be (shortest, longest), both above 0, got {self.crop_size}")
         for name in ("scales", "crop_scales"):
             if not getattr(self, name) or min(getattr(self, name)) < 1:
-                raise ValueError(f"{name} must be one or more lengths in pixels, got {getattr(self, name)}")
+                raise UserError(f"{name} must be one or more lengths in pixels, got {getattr(self, name)}")
 
     def __call__(self, clip: RawClip, generator: np.random.Generator) -> Clip:
         """Return the clip changed at random and ready for the network."""

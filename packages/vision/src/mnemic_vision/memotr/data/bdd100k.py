@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.mot import image_size
 from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, Sequence, TargetRows
 from mnemic_vision.video import IMAGE_SUFFIXES
@@ -25,21 +26,21 @@ def read_bdd100k(root: str | Path, split: str) -> list[Sequence]:
 
     Raises:
         FileNotFoundError: a folder, the labels of a video or labelled images are missing.
-        ValueError: labels are malformed.
+        UserError: labels are malformed.
     """
     images, labels = Path(root) / "images" / "track" / split, Path(root) / "labels" / "box_track_20" / split
     if not images.is_dir():
         raise FileNotFoundError(f"{images} does not exist; it holds one folder of images for each video")
     videos = sorted(folder for folder in images.iterdir() if folder.is_dir())
     if not videos:
-        raise ValueError(f"{images} holds no video; each is a folder of images")
+        raise UserError(f"{images} holds no video; each is a folder of images")
     return [_read_video(video, labels / f"{video.name}.json" if labels.is_dir() else None) for video in videos]
 
 
 def _read_video(folder: Path, labels: Path | None) -> Sequence:
     names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not names:
-        raise ValueError(f"{folder} holds no jpg or png image; a video needs at least one frame")
+        raise UserError(f"{folder} holds no jpg or png image; a video needs at least one frame")
     return Sequence(
         name=folder.name,
         frames=ImageFiles(folder, names),
@@ -64,10 +65,10 @@ def _read_labels(path: Path, names: list[str]) -> Annotations:
                 identity = identities.setdefault(str(item["id"]), len(identities) + 1)
                 columns.append((frame, identity, BDD100K_CLASSES.index(item["category"]), _box(item["box2d"])))
     except KeyError as error:
-        raise ValueError(f"{path}: {error} is no image of the video, or a key that is missing") from error
+        raise UserError(f"{path}: {error} is no image of the video, or a key that is missing") from error
     except (ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is malformed ({reason}); expected a list of frames with name and labels") from error
+        raise UserError(f"{path} is malformed ({reason}); expected a list of frames with name and labels") from error
     frames, ids, classes = (np.array([row[place] for row in columns], dtype=np.int64) for place in range(3))
     boxes = np.array([row[3] for row in columns], dtype=np.float32).reshape(-1, 4)
     rows = TargetRows(ids, classes, boxes, np.ones(len(columns), dtype=np.float32))
@@ -82,5 +83,5 @@ def _box(corners: dict[str, Any]) -> list[float]:
     left, top = float(corners["x1"]), float(corners["y1"])
     box = [left, top, float(corners["x2"]) - left, float(corners["y2"]) - top]
     if not np.isfinite(box).all() or box[2] <= 0 or box[3] <= 0:
-        raise ValueError(f"a box must have x1 < x2 and y1 < y2, got {corners}")
+        raise UserError(f"a box must have x1 < x2 and y1 < y2, got {corners}")
     return box

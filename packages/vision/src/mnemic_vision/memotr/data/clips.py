@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from mnemic_core.errors import UserError
 from mnemic_vision.images import pad_images
 from mnemic_vision.memotr.data.augment import Clip, ClipAugmentation, RawClip, shift_still
 from mnemic_vision.memotr.data.sequence import Sequence, TargetRows
@@ -31,7 +32,7 @@ class ClipDataset(Dataset[Clip]):
         seed: start of all randomness.
 
     Raises:
-        ValueError: a sequence has no ground truth, or none is long enough.
+        UserError: a sequence has no ground truth, or none is long enough.
 
     Example:
         >>> from mnemic_vision.memotr.data import GeneratedSequences
@@ -56,12 +57,12 @@ class ClipDataset(Dataset[Clip]):
     ) -> None:
         without = [sequence.name for sequence in sequences if not sequence.has_ground_truth]
         if without:
-            raise ValueError(f"training needs ground truth, but there is none for {', '.join(without)}")
+            raise UserError(f"training needs ground truth, but there is none for {', '.join(without)}")
         if max_interval < 1:
-            raise ValueError(f"max_interval must be at least 1, got {max_interval}")
+            raise UserError(f"max_interval must be at least 1, got {max_interval}")
         self._lengths = {0: length} if isinstance(length, int) else dict(length)
         if 0 not in self._lengths or min(self._lengths.values()) < 1:
-            raise ValueError(f"length must say how many frames a clip has from epoch 0 on, got {length}")
+            raise UserError(f"length must say how many frames a clip has from epoch 0 on, got {length}")
         self.sequences = sequences
         self.augmentation = augmentation or ClipAugmentation()
         self._max_interval = max_interval
@@ -80,7 +81,7 @@ class ClipDataset(Dataset[Clip]):
         self._starts = np.concatenate(starts) if starts else np.zeros(0, dtype=np.int64)
         self._owners = np.repeat(np.arange(len(starts)), [len(found) for found in starts])
         if not len(self._starts):
-            raise ValueError(f"no sequence has {self.length} labelled frames in a row; use shorter clips")
+            raise UserError(f"no sequence has {self.length} labelled frames in a row; use shorter clips")
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -154,11 +155,11 @@ def collate_clips(clips: Items[Clip]) -> ClipBatch:
     """Make a batch of clips of one length, padded at the right and at the bottom to multiples of 32.
 
     Raises:
-        ValueError: the clips have different lengths.
+        UserError: the clips have different lengths.
     """
     lengths = {len(clip.targets) for clip in clips}
     if len(lengths) != 1:
-        raise ValueError(f"the clips of a batch need one length, got {sorted(lengths)}")
+        raise UserError(f"the clips of a batch need one length, got {sorted(lengths)}")
     length = lengths.pop()
     images, padding = pad_images([image for clip in clips for image in clip.images])
     by_frame = [[clip.targets[frame] for clip in clips] for frame in range(length)]

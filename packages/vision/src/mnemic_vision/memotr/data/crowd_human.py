@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.mot import image_size
 from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, Sequence, TargetRows
 
@@ -22,7 +23,7 @@ def read_crowd_human(root: str | Path, split: str = "val") -> Sequence:
 
     Raises:
         FileNotFoundError: the annotations or an image are missing.
-        ValueError: a line of the annotations is malformed; the message names it.
+        UserError: a line of the annotations is malformed; the message names it.
     """
     path = Path(root) / f"annotation_{split}.odgt"
     if not path.exists():
@@ -30,7 +31,7 @@ def read_crowd_human(root: str | Path, split: str = "val") -> Sequence:
     lines = path.read_text(encoding="utf-8").splitlines()
     pictures = [_parse(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not pictures:
-        raise ValueError(f"{path} is empty; copy it again")
+        raise UserError(f"{path} is empty; copy it again")
     folder = Path(root) / "images"
     folder = folder / split if (folder / split).is_dir() else folder
     names = [f"{picture.name}.jpg" for picture in pictures]
@@ -68,10 +69,10 @@ def _parse(path: Path, number: int, line: str) -> _Picture:
         boxes = [[float(side) for side in person["fbox"]] for person in people]
         name = str(record["ID"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}, line {number}: expected ID and gtboxes with fbox ({error!r})") from error
+        raise UserError(f"{path}, line {number}: expected ID and gtboxes with fbox ({error!r})") from error
     for box in boxes:
         if len(box) != 4 or not np.isfinite(box).all():
-            raise ValueError(f"{path}, line {number}: fbox must be left, top, width and height, got {box}")
+            raise UserError(f"{path}, line {number}: fbox must be left, top, width and height, got {box}")
     return _Picture(name, [box for box in boxes if box[2] > 0 and box[3] > 0])
 
 

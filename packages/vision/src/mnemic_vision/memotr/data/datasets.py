@@ -17,7 +17,7 @@ def read_dance_track(root: str | Path, split: str) -> list[Sequence]:
 
     Raises:
         FileNotFoundError: the split, images or the ground truth of train or val are missing.
-        ValueError: a file is malformed.
+        UserError: a file is malformed.
     """
     return _read(find_sequences(_split_folder(root, split)), split, "all")
 
@@ -34,7 +34,7 @@ def read_mot_challenge(root: str | Path, split: str, part: Part = "all") -> list
 
     Raises:
         FileNotFoundError: the split, images or the ground truth of train are missing.
-        ValueError: a file is malformed.
+        UserError: a file is malformed.
     """
     return _read(one_detector(find_sequences(_split_folder(root, split))), split, part)
 

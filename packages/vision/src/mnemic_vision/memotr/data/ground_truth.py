@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.sequence import Annotations, TargetRows
 
 _NUM_COLUMNS = 9  # frame, id, left, top, width, height, mark, class, visibility
@@ -22,7 +23,7 @@ def read_ground_truth(path: Path, num_frames: int, classes: tuple[int, ...], par
         part: frames to keep.
 
     Raises:
-        ValueError: a line has another number of columns, something other than finite numbers, a frame outside the
+        UserError: a line has another number of columns, something other than finite numbers, a frame outside the
             sequence, a box without area, or an identity that its frame already has; or no line is left.
     """
     table, lines = _read_table(path)
@@ -31,7 +32,7 @@ def read_ground_truth(path: Path, num_frames: int, classes: tuple[int, ...], par
     kept = (table[:, 6] != 0) & np.isin(table[:, 7], classes)
     if not kept.any():
         found = sorted({int(number) for number in table[:, 7]})
-        raise ValueError(f"{path} has no line of class {classes} with mark 1; its classes are {found}")
+        raise UserError(f"{path} has no line of class {classes} with mark 1; its classes are {found}")
     table, lines = table[kept], lines[kept]
     _check_table(path, table, lines, num_frames)
     start, stop, _ = part.indices(num_frames)
@@ -52,7 +53,7 @@ def _read_table(path: Path) -> tuple[Float64[np.ndarray, "row column"], np.ndarr
     content = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     numbered = [(number, line) for number, line in enumerate(content, start=1) if line.strip()]
     if not numbered:
-        raise ValueError(f"{path} is empty; copy it again, or remove it if there is no ground truth")
+        raise UserError(f"{path} is empty; copy it again, or remove it if there is no ground truth")
     try:
         table = np.loadtxt([line for _, line in numbered], delimiter=",", ndmin=2, comments=None)
     except ValueError:
@@ -68,14 +69,14 @@ def _explain(path: Path, numbered: Iterable[tuple[int, str]]) -> None:
     for number, line in numbered:
         columns = line.split(",")
         if len(columns) not in ({_NUM_COLUMNS, _MOT15_NUM_COLUMNS} if expected is None else {expected}):
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {number}: expected {expected or _NUM_COLUMNS} columns "
                 f"(frame,id,left,top,width,height,mark,class,visibility), got {len(columns)}"
             )
         expected = len(columns)
         for column in columns:
             if not _is_finite(column):
-                raise ValueError(f"{path}, line {number}: expected a finite number, got {column.strip()!r}")
+                raise UserError(f"{path}, line {number}: expected a finite number, got {column.strip()!r}")
 
 
 def _is_finite(text: str) -> bool:
@@ -92,7 +93,7 @@ def _check_table(path: Path, table: Float64[np.ndarray, "row column"], lines: np
         if wrong.any():
             row = int(wrong.argmax())
             values = ",".join(f"{number:g}" for number in table[row, :6])
-            raise ValueError(f"{path}, line {lines[row]}: {message}, got {values}")
+            raise UserError(f"{path}, line {lines[row]}: {message}, got {values}")
 
     refuse((frames % 1 != 0) | (ids % 1 != 0), "frame and id must be whole numbers")
     refuse((frames < 1) | (frames > num_frames), f"frame must be from 1 to {num_frames}, the number of images")

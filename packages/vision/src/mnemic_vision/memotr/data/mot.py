@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from PIL import Image, UnidentifiedImageError
 
+from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.ground_truth import read_ground_truth
 from mnemic_vision.memotr.data.sequence import ImageFiles, Sequence
 from mnemic_vision.sequence_info import read_sequence_info
@@ -34,7 +35,7 @@ class MotSequences:
 
     Raises:
         FileNotFoundError: the folder, its images or ground truth that is required do not exist.
-        ValueError: a file is malformed; the message names file, line and remedy.
+        UserError: a file is malformed; the message names file, line and remedy.
 
     Attributes:
         sequences: sorted by name.
@@ -68,7 +69,7 @@ def find_sequences(root: str | Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it holds no sequence.
+        UserError: it holds no sequence.
     """
     root = Path(root)
     if not root.is_dir():
@@ -80,7 +81,7 @@ def find_sequences(root: str | Path) -> list[Path]:
     if not found:
         deeper = [folder.name for folder in folders if any(map(_is_sequence, folder.iterdir()))]
         hint = f"did you mean one of its folders {', '.join(deeper)}?" if deeper else "a sequence has a folder img1"
-        raise ValueError(f"{root} holds no sequence: {hint}")
+        raise UserError(f"{root} holds no sequence: {hint}")
     return found
 
 
@@ -119,7 +120,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no image.
+        UserError: it is no image.
     """
     try:
         with Image.open(path) as image:
@@ -127,7 +128,7 @@ def image_size(path: Path) -> tuple[int, int]:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"image {path} does not exist") from error
     except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"image {path} is damaged or no image; replace or remove it ({error})") from error
+        raise UserError(f"image {path} is damaged or no image; replace or remove it ({error})") from error
 
 
 def _image_names(folder: Path) -> list[str]:
@@ -142,9 +143,9 @@ def _frame_names(images: Path, length: int | None) -> list[str]:
         raise FileNotFoundError(f"{images} does not exist; put the frames of the sequence there")
     names = _image_names(images)
     if not names:
-        raise ValueError(f"{images} holds no jpg or png image; a sequence needs at least one frame")
+        raise UserError(f"{images} holds no jpg or png image; a sequence needs at least one frame")
     if length is not None and len(names) < length:
-        raise ValueError(f"{images} holds {len(names)} images but seqinfo.ini says seqLength={length}; copy it again")
+        raise UserError(f"{images} holds {len(names)} images but seqinfo.ini says seqLength={length}; copy it again")
     if images.name == "img1":
         _check_numbers(images, names)
     return names
@@ -156,7 +157,7 @@ def _check_numbers(images: Path, names: list[str]) -> None:
     numbers = [int(match[1]) for match in matches if match]
     for name, number, following in zip(names, numbers, numbers[1:], strict=False):
         if following != number + 1:
-            raise ValueError(f"{images}: {name} is followed by number {following}, not {number + 1}; copy it again")
+            raise UserError(f"{images}: {name} is followed by number {following}, not {number + 1}; copy it again")
 
 
 def write_mot_layout(sequences: Iterable[Sequence], folder: str | Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_vision.video import read_image
 
 
@@ -133,8 +134,8 @@ class Sequence:
         """Return the objects of a frame, counted from 0: ids, labels, boxes (xywh in pixels) and visibility.
 
         Raises:
-            ValueError: the sequence has no ground truth.
+            UserError: the sequence has no ground truth.
         """
         if self.annotations is None:
-            raise ValueError(f"sequence {self.name} has no ground truth; add gt/gt.txt to its folder")
+            raise UserError(f"sequence {self.name} has no ground truth; add gt/gt.txt to its folder")
         return self.annotations.frame(index)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int16, UInt8
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.generated.scenery import Obstacle, draw_background, random_obstacles
 from mnemic_vision.memotr.data.generated.sprites import NUM_PHASES, SPRITE_ASPECT, Sprite, draw_person
 from mnemic_vision.memotr.data.generated.walkers import Walker, person_height, simulate_walkers
@@ -62,14 +63,14 @@ class GeneratedSequences:
         frame_rate: float = 10.0,
     ) -> None:
         if min(size) < 64:
-            raise ValueError(f"size must be at least 64 pixels high and wide to show people, got {size}")
+            raise UserError(f"size must be at least 64 pixels high and wide to show people, got {size}")
         if min(num_sequences, num_frames, num_objects) < 1:
             given = f"{num_sequences}, {num_frames} and {num_objects}"
-            raise ValueError(f"num_sequences, num_frames and num_objects must be at least 1, got {given}")
+            raise UserError(f"num_sequences, num_frames and num_objects must be at least 1, got {given}")
         if num_objects > _MOST_OBJECTS:
-            raise ValueError(f"num_objects must be at most {_MOST_OBJECTS}, got {num_objects}")
+            raise UserError(f"num_objects must be at most {_MOST_OBJECTS}, got {num_objects}")
         if not 0 <= min_visibility <= 1:
-            raise ValueError(f"min_visibility must be from 0 to 1, got {min_visibility}")
+            raise UserError(f"min_visibility must be from 0 to 1, got {min_visibility}")
         scenes = [make_scene((seed, index), num_frames, size, num_objects) for index in range(num_sequences)]
         self.sequences = [
             Sequence(
