@@ -1,5 +1,7 @@
 """What holds between the members: versions, directions of import, declared dependencies, no registry addresses."""
 
+import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -14,6 +16,7 @@ PYPROJECTS = sorted(
     [ROOT / "pyproject.toml", *ROOT.glob("packages/*/pyproject.toml"), *ROOT.glob("apps/*/pyproject.toml")]
 )
 MEMBERS = [path.parent for path in PYPROJECTS if path.parent != ROOT]
+STUBS = sorted(stub for member in MEMBERS for stub in member.glob("src/**/__init__.pyi"))
 # Each pattern is written so that it does not match itself.
 REGISTRY = re.compile(
     r"index[-_]url|tool\.uv\.index|find[-_]links\s*=|pypi\.org|python[h]osted\.org|npmjs\.(?:org|com)|pytorch\.org/whl"
@@ -86,6 +89,20 @@ def test_no_lock_file_is_kept() -> None:
 def test_member_imports_with_only_its_declared_dependencies(member: Path) -> None:
     result = import_isolated(member)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("stub", STUBS, ids=lambda stub: ".".join(stub.parts[stub.parts.index("src") + 1 : -1]))
+def test_a_package_offers_what_its_stub_declares(stub: Path) -> None:
+    package = importlib.import_module(".".join(stub.parts[stub.parts.index("src") + 1 : -1]))
+    declared = next(line for line in ast.parse(stub.read_text()).body if isinstance(line, ast.Assign)).value
+    assert sorted(ast.literal_eval(declared)) == sorted(package.__all__)
+    assert all(hasattr(package, name) for name in package.__all__)
+
+
+def test_mistakes_and_settings_are_there_without_torch() -> None:
+    light = "mnemic_core.errors, mnemic_vision.memotr.config, mnemic_kit.cli"
+    command = [sys.executable, "-c", f"import sys, {light}; print('torch' in sys.modules)"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 @pytest.mark.parametrize("forgotten", ["numpy", "mnemic_core"])

@@ -28,7 +28,7 @@ PAGES = sorted(
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # An option's line of a help page: flags, then after two spaces or on the next lines what it does.
 OPTION = re.compile(r"^  (-\S(?:.*?\S)??)(?:  +|\n {3,}|$)((?:.*)(?:\n {3,}.*)*)", re.MULTILINE)
-UNDOCUMENTED_IN_TREE = {"__init__.py", "py.typed"}
+UNDOCUMENTED_IN_TREE = {"__init__.py", "__init__.pyi", "py.typed"}
 PROGRAMS = {program.name: program for program in (TRACK, LM, ALGORITHMS, TRANSCRIBE)}
 
 

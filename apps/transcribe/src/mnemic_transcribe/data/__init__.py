@@ -1,28 +1,5 @@
 """Lists of utterances: our manifests, the layouts of public data sets, and digit strings that are rendered."""
 
-from mnemic_transcribe.data.corpora import (
-    read_corpus,
-    read_csv,
-    read_index_tsv,
-    read_kaldi,
-    read_librispeech,
-    read_tedlium,
-)
-from mnemic_transcribe.data.digits import DigitString, DigitTake, read_digit_strings, render
-from mnemic_transcribe.data.manifest import Utterance, read_manifest, write_manifest
+import lazy_loader
 
-__all__ = [
-    "DigitString",
-    "DigitTake",
-    "Utterance",
-    "read_corpus",
-    "read_csv",
-    "read_digit_strings",
-    "read_index_tsv",
-    "read_kaldi",
-    "read_librispeech",
-    "read_manifest",
-    "read_tedlium",
-    "render",
-    "write_manifest",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

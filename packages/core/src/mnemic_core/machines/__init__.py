@@ -1,41 +1,5 @@
 """Machines that go token by token or step by step: a controller beside a memory with operations of its own."""
 
-from mnemic_core.machines.prompt_machine import KeyValueStore, PromptInterpreter, PromptRun, PromptStep, replay
-from mnemic_core.machines.recurrent import RecurrentMachine, RecurrentState
-from mnemic_core.machines.stack_machine import StackCell, StackState, convert_official_stack
-from mnemic_core.machines.tape_machine import TapeCell, TapeState, convert_official_tape
-from mnemic_core.machines.turing_addressing import HeadParameters, address
-from mnemic_core.machines.turing_memory import NeuralTuringMemory, TuringState, convert_official_turing
-from mnemic_core.machines.universal_machine import (
-    UNIVERSAL_MACHINE,
-    Transition,
-    follow_prompt,
-    trace,
-    universal_machine_program,
-)
+import lazy_loader
 
-__all__ = [
-    "UNIVERSAL_MACHINE",
-    "HeadParameters",
-    "KeyValueStore",
-    "NeuralTuringMemory",
-    "PromptInterpreter",
-    "PromptRun",
-    "PromptStep",
-    "RecurrentMachine",
-    "RecurrentState",
-    "StackCell",
-    "StackState",
-    "TapeCell",
-    "TapeState",
-    "Transition",
-    "TuringState",
-    "address",
-    "convert_official_stack",
-    "convert_official_tape",
-    "convert_official_turing",
-    "follow_prompt",
-    "replay",
-    "trace",
-    "universal_machine_program",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,6 +1,5 @@
 """Layers that remember in their weights: no state, just ``x -> y``."""
 
-from mnemic_core.parametric.persistent_keys import PersistentAttention, PersistentKeyValues
-from mnemic_core.parametric.product_key_memory import ProductKeyMemory, SlotUsage
+import lazy_loader
 
-__all__ = ["PersistentAttention", "PersistentKeyValues", "ProductKeyMemory", "SlotUsage"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

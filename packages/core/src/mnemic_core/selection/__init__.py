@@ -1,5 +1,5 @@
 """Choosing what of a document is worth remembering."""
 
-from mnemic_core.selection.uncertainty import normalised_entropy, select_certain_tokens, select_positions
+import lazy_loader
 
-__all__ = ["normalised_entropy", "select_certain_tokens", "select_positions"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

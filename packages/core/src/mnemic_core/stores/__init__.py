@@ -1,7 +1,5 @@
 """Searchable collections outside the computation, and the searches that attention uses inside it."""
 
-from mnemic_core.stores.exact_index import ExactIndex
-from mnemic_core.stores.records import Match, Record, RecordStore
-from mnemic_core.stores.search_backend import ExactSearch, FaissBackend, SearchBackend
+import lazy_loader
 
-__all__ = ["ExactIndex", "ExactSearch", "FaissBackend", "Match", "Record", "RecordStore", "SearchBackend"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

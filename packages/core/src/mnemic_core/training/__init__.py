@@ -1,14 +1,5 @@
 """Drivers that unroll a segment module over a sequence and decide how far gradients go."""
 
-from mnemic_core.training.bptt import directional_derivative, gradient_reach
-from mnemic_core.training.replay import replay_backward
-from mnemic_core.training.segments import join_segments, run_segments, split_segments
+import lazy_loader
 
-__all__ = [
-    "directional_derivative",
-    "gradient_reach",
-    "join_segments",
-    "replay_backward",
-    "run_segments",
-    "split_segments",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mnemic_core.errors import UserError
-from mnemic_speech.conformer import ConformerConfig
+from mnemic_speech.conformer import ConformerConfig as ConformerConfig  # for those who build the network
 from mnemic_speech.conformer_ntm.memory import takes_segments
 
 

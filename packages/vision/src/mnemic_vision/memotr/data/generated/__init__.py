@@ -1,5 +1,5 @@
 """A synthetic world of people who cross, hide behind things and come back."""
 
-from mnemic_vision.memotr.data.generated.world import GeneratedSequences
+import lazy_loader
 
-__all__ = ["GeneratedSequences"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,31 @@
+"""Memories of a fixed number of slots that are rewritten in place."""
+
+from .exponential_memory import ExponentialMemory, ExponentialState
+from .gated_slot_encoder import GatedSlotConfig, GatedSlotEncoder, GatedSlotState, convert_membart
+from .hierarchical_memory import HierarchicalMemoryWrapper, HierarchicalState
+from .memory_tokens import MemoryTokens, MemoryTokenWrapper
+from .model_adapter import ModelAdapter
+from .no_memory import NoMemory, NoMemoryState
+from .slot_attention_memory import SlotAttentionMemory, SlotAttentionState, convert_memformer
+from .surprise_memory import SurpriseMemory, SurpriseState
+
+__all__ = [
+    "ExponentialMemory",
+    "ExponentialState",
+    "GatedSlotConfig",
+    "GatedSlotEncoder",
+    "GatedSlotState",
+    "HierarchicalMemoryWrapper",
+    "HierarchicalState",
+    "MemoryTokenWrapper",
+    "MemoryTokens",
+    "ModelAdapter",
+    "NoMemory",
+    "NoMemoryState",
+    "SlotAttentionMemory",
+    "SlotAttentionState",
+    "SurpriseMemory",
+    "SurpriseState",
+    "convert_membart",
+    "convert_memformer",
+]

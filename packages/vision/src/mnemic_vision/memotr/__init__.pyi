@@ -1,0 +1,26 @@
+"""MeMOTR: multi-object tracking by queries with a long-term memory (arXiv 2307.15700)."""
+
+from .config import MemotrConfig
+from .criterion import ClipCriterion, clip_loss
+from .inference import Thresholds, Tracker, advance, visible
+from .model import FrameOutput, Memotr
+from .targets import ClipBatch, Target
+from .tracks import TrackState
+from .weights import import_detector, load_official
+
+__all__ = [
+    "ClipBatch",
+    "ClipCriterion",
+    "FrameOutput",
+    "Memotr",
+    "MemotrConfig",
+    "Target",
+    "Thresholds",
+    "TrackState",
+    "Tracker",
+    "advance",
+    "clip_loss",
+    "import_detector",
+    "load_official",
+    "visible",
+]
