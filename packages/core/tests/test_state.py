@@ -76,6 +76,30 @@ def test_replace_rows_takes_the_other_where_true_and_keeps_types(state: Outer) -
         assert not tensor[rows].any()
 
 
+@dataclass(frozen=True)
+class Streams(MemoryState):
+    """Streams of two tracks each; the memory has a row for each track."""
+
+    memory: Inner
+    bank: Float[Tensor, "stream dim"]
+
+
+def test_a_nested_state_with_several_rows_a_row_moves_with_its_owner() -> None:
+    def streams(first: int) -> Streams:
+        rows = torch.arange(first, first + 6)
+        return Streams(Inner(rows[:, None, None].float(), rows), rows[::2, None].float())
+
+    state, other = streams(0), streams(10)
+    assert state.batch_size == 3
+    chosen = state.index_select(torch.tensor([2, 0]))
+    assert chosen.memory.count.tolist() == chosen.memory.slots.flatten().tolist() == [4, 5, 0, 1]
+    assert chosen.bank.flatten().tolist() == [4, 0]
+    assert state.index_select(torch.tensor([False, True, False])).memory.count.tolist() == [2, 3]
+    replaced = state.replace_rows(torch.tensor([False, True, False]), other)
+    assert replaced.memory.count.tolist() == [0, 1, 12, 13, 4, 5]
+    assert replaced.bank.flatten().tolist() == [0, 12, 4]
+
+
 def test_sizes(state: Outer) -> None:
     assert state.batch_size == 3
     assert state.nbytes == 3 * (2 * 4 * 4 + 8 + 4 * 4)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from mnemic_core.errors import UserError
@@ -45,6 +45,10 @@ class LayerStates(MemoryState):
     def map(self, fn: Callable[[Tensor], Tensor]) -> "LayerStates":
         """Return a copy with ``fn`` applied to every tensor of every layer."""
         return LayerStates(tuple(state.map(fn) for state in self.layers))
+
+    def index_select(self, rows: Int[Tensor, " row"] | Bool[Tensor, " batch"]) -> "LayerStates":
+        """Return the given rows of every layer, by index or where True."""
+        return LayerStates(tuple(state.index_select(rows) for state in self.layers))
 
     def replace_rows(self, rows: Bool[Tensor, " batch"], other: "LayerStates") -> "LayerStates":
         """Return a copy with the rows of ``other`` where ``rows`` is True."""

@@ -69,8 +69,18 @@ class MemoryState:
         return self.map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else None))
 
     def index_select(self: State, rows: Int[Tensor, " row"] | Bool[Tensor, " batch"]) -> State:
-        """Return the given rows of the batch, by index (beam search) or where True."""
-        return self.map(lambda tensor: tensor[rows])
+        """Return the given rows of the batch, by index (beam search) or where True.
+
+        A nested state may have several rows for each row of this one, next to each other (a memory of tracks in a
+        state of streams): they move together.
+        """
+        values = (getattr(self, field.name) for field in fields(self))
+        return type(self)(
+            *(
+                value.index_select(_nested_rows(rows, value, self)) if isinstance(value, MemoryState) else value[rows]
+                for value in values
+            )
+        )
 
     def replace_rows(self: State, rows: Bool[Tensor, " batch"], other: State) -> State:
         """Return a copy with the rows of ``other`` where ``rows`` is True; device and dtype stay as they are."""
@@ -89,8 +99,9 @@ class MemoryState:
 
     @property
     def batch_size(self) -> int:
-        """Number of rows."""
-        return next(iter(self.tensors().values())).shape[0]
+        """Number of rows; a nested state may have several for each of them, so that tensors of its own come first."""
+        own = [value for field in fields(self) if isinstance(value := getattr(self, field.name), Tensor)]
+        return (own or [*self.tensors().values()])[0].shape[0]
 
     @property
     def device(self) -> torch.device:
@@ -194,10 +205,20 @@ def _where(rows: Tensor, chosen: State, otherwise: State) -> State:
     for field in fields(otherwise):
         new, old = getattr(chosen, field.name), getattr(otherwise, field.name)
         if isinstance(old, MemoryState):
-            merged.append(old.replace_rows(rows, new))
+            merged.append(old.replace_rows(_nested_rows(rows, old, otherwise), new))
         else:
             merged.append(torch.where(rows.view(-1, *[1] * (old.ndim - 1)), new.to(old), old))
     return type(otherwise)(*merged)
+
+
+def _nested_rows(rows: Tensor, nested: MemoryState, owner: MemoryState) -> Tensor:
+    """Return the rows of a nested state that belong to the given rows of its owner, by index or mask as given."""
+    each = nested.batch_size // owner.batch_size
+    if each == 1:
+        return rows
+    if rows.dtype == torch.bool:
+        return rows.repeat_interleave(each)
+    return (rows[:, None] * each + torch.arange(each, device=rows.device)).flatten()
 
 
 def _nested(cls: type[MemoryState]) -> dict[str, type[MemoryState] | None]:
