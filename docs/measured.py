@@ -7,7 +7,7 @@ from statistics import mean
 from typing import Any
 
 from mnemic_core import Mechanism, list_mechanisms
-from mnemic_core.catalogue import markdown_table
+from mnemic_core.markdown import markdown_table
 
 _HEAD = (
     *("name", "ms a segment", "its growth", "peak KiB", "its growth", "recall (tokens)"),

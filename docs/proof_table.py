@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mnemic_core.catalogue import markdown_table
+from mnemic_core.markdown import markdown_table
 
 _HEAD = ("What", "Model", "Solved", "Accuracy of each seed", "Control", "Steps", "CPU seconds")
 

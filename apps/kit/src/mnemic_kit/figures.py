@@ -5,6 +5,7 @@ Matplotlib is imported when a figure is drawn; no display is needed.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,11 @@ _STYLE: dict[Any, Any] = {  # the stubs of matplotlib list every key as a litera
     "grid.linewidth": 0.8,
     "legend.frameon": False,
 }
+
+
+def can_plot() -> bool:
+    """Tell whether matplotlib is installed; without it commands leave their pictures out."""
+    return find_spec("matplotlib") is not None
 
 
 @contextmanager

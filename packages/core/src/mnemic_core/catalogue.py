@@ -4,10 +4,10 @@ The three axes are those of the review "Memory-Augmented Transformers" (arXiv:25
 them is this project's reading. The entries themselves are in `mechanisms`.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from mnemic_core.errors import UserError
+from mnemic_core.markdown import markdown_table
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.mechanisms import MECHANISMS
 from mnemic_core.memory import ReadWriteMemory
@@ -83,8 +83,3 @@ def cost_table() -> str:
         policy = ", ".join(policies[name] for name in entry.detach) or "-"
         rows.append([f"`{entry.name}`", entry.place, "yes" if entry.is_causal else "no", entry.cost, size, policy])
     return markdown_table(head, rows)
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))

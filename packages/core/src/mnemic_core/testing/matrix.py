@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import torch
 
-from mnemic_core.catalogue import find_mechanism, list_mechanisms, markdown_table
+from mnemic_core.catalogue import find_mechanism, list_mechanisms
+from mnemic_core.markdown import markdown_table
 from mnemic_core.testing import CONTRACT
 
 CONTRACT_FAMILIES = (

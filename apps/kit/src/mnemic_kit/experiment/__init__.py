@@ -1,0 +1,19 @@
+"""Comparisons of variants over seeds: runs that are kept, paired differences, Markdown, JSON and a figure."""
+
+from mnemic_kit.experiment.comparison import Comparison
+from mnemic_kit.experiment.run import STAGE, Run, Scores, Variant
+from mnemic_kit.experiment.summary import Cell, Difference, Metric, Share, over_seeds, summarize
+
+__all__ = [
+    "STAGE",
+    "Cell",
+    "Comparison",
+    "Difference",
+    "Metric",
+    "Run",
+    "Scores",
+    "Share",
+    "Variant",
+    "over_seeds",
+    "summarize",
+]
