@@ -124,7 +124,7 @@ def _pieces(
     yield resampler.finish().clamp(-1, 1)
 
 
-def _mono(blocks: Iterable[Block], label: str, position: int, sample_rate: int) -> Iterator[Tensor]:
+def _mono(blocks: Iterable[Block], label: str, position: int, sample_rate: int) -> Iterator[Float[Tensor, " samples"]]:
     for block in blocks:
         is_finite = np.isfinite(block).all(axis=1)
         good = block if is_finite.all() else block[: int(is_finite.argmin())]
@@ -134,7 +134,7 @@ def _mono(blocks: Iterable[Block], label: str, position: int, sample_rate: int) 
             raise UserError(f"{label} has a NaN or infinite sample at {position / sample_rate:.3f} s; export it again")
 
 
-def _blocks(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+def _blocks(pieces: Iterable[Float[Tensor, " samples"]], size: int) -> Iterator[Float[Tensor, " samples"]]:
     """Yield the pieces anew in blocks of ``size``; an error comes after a last, shorter block."""
     held = torch.zeros(0)
     try:

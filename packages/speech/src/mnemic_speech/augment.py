@@ -65,7 +65,9 @@ class SpecAugment(nn.Module):
         beyond = torch.arange(features.shape[1], device=features.device) >= lengths[:, None]
         return features.masked_fill(masked & ~beyond[..., None], 0)
 
-    def _warp(self, features: Tensor, lengths: Tensor) -> Tensor:
+    def _warp(
+        self, features: Float[Tensor, "batch frame mel"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch frame mel"]:
         # ESPnet warps a batch of different lengths item by item in Python; here the index of each frame says it all.
         window = self.time_warp
         can_warp = lengths > 2 * window
@@ -160,13 +162,13 @@ def _random_bands(
     return start, start + width
 
 
-def _cover(bands: tuple[Tensor, Tensor], size: int) -> Bool[Tensor, "batch size"]:
+def _cover(bands: tuple[Int[Tensor, "batch band"], Int[Tensor, "batch band"]], size: int) -> Bool[Tensor, "batch size"]:
     start, end = bands
     position = torch.arange(size, device=start.device)
     return ((position >= start[..., None]) & (position < end[..., None])).any(1)
 
 
-def _cubic_weights(fraction: Tensor) -> list[Tensor]:
+def _cubic_weights(fraction: Float[Tensor, "*any"]) -> list[Float[Tensor, "*any"]]:
     """Return the weights of the frames at -1, 0, 1 and 2 (Keys, cubic convolution)."""
     distance = torch.stack([1 + fraction, fraction, 1 - fraction, 2 - fraction])
     near = ((_CUBIC + 2) * distance - (_CUBIC + 3)) * distance.square() + 1

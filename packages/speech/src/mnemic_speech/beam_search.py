@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mnemic_core.errors import UserError
@@ -170,9 +170,9 @@ def _rescored(hypothesis: Hypothesis, attention: float, ctc_weight: float) -> Hy
 
 def _check(
     decoder: TransformerDecoder | None,
-    hidden: Tensor,
-    padding: Tensor,
-    ctc_log_probs: Tensor | None,
+    hidden: Float[Tensor, "batch frame dim"],
+    padding: Bool[Tensor, "batch frame"],
+    ctc_log_probs: Float[Tensor, "batch frame vocab"] | None,
     config: BeamSearchConfig,
     language_model: TokenScorer | None,
 ) -> None:
@@ -192,7 +192,11 @@ def _check(
         raise UserError("ctc_log_probs has NaN or positive values in valid frames; apply log_softmax to the logits")
 
 
-def _length_limits(config: BeamSearchConfig, lengths: Tensor, ctc_log_probs: Tensor | None) -> tuple[Tensor, Tensor]:
+def _length_limits(
+    config: BeamSearchConfig,
+    lengths: Int[Tensor, " batch"],
+    ctc_log_probs: Float[Tensor, "batch frame vocab"] | None,
+) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
     """Return the fewest and the most tokens of each utterance."""
     shortest = (config.min_length_ratio * lengths).long()
     longest = (config.max_length_ratio * lengths).long().clamp(min=1) if config.max_length_ratio else lengths
@@ -220,7 +224,12 @@ class _Search:
     """
 
     def __init__(
-        self, scorers: list[_Scorer], config: BeamSearchConfig, sos_eos: int, shortest: Tensor, longest: Tensor
+        self,
+        scorers: list[_Scorer],
+        config: BeamSearchConfig,
+        sos_eos: int,
+        shortest: Int[Tensor, " batch"],
+        longest: Int[Tensor, " batch"],
     ) -> None:
         batch, device = len(longest), longest.device
         self.scorers, self.config, self.sos_eos = scorers, config, sos_eos
@@ -263,7 +272,7 @@ class _Search:
         for scorer in self.scorers:
             scorer.state = scorer.state.reorder(parents)
 
-    def _allow(self, total: Tensor, length: int) -> Tensor:
+    def _allow(self, total: Float[Tensor, "batch beam vocab"], length: int) -> Float[Tensor, "batch beam vocab"]:
         """Return the scores with -inf for the blank, for the end of what is too short and all else of what is long."""
         end = total[..., self.sos_eos].masked_fill((length < self.shortest)[:, None], -torch.inf)
         # Unlike ESPnet, which adds the end without its score to whatever is left at the greatest length.
@@ -303,7 +312,7 @@ class _Search:
         for scorer in self.scorers:
             scorer.state = scorer.state.index_select(kept)
 
-    def _store(self, done: Tensor) -> None:
+    def _store(self, done: Bool[Tensor, " batch"]) -> None:
         columns = (self.rows, self.best_tokens, self.best_scores, self.best_parts)
         for row, texts, scores, parts in zip(*(tensor[done].tolist() for tensor in columns), strict=True):
             self.results[row] = [

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -64,8 +64,10 @@ def greedy_lengths(
     return _starts(log_probs.argmax(-1), lengths, blank).sum(1)
 
 
-def _starts(best: Tensor, lengths: Tensor, blank: int) -> Tensor:
-    """Return True at the first frame of each token of a path, batch frame."""
+def _starts(
+    best: Int[Tensor, "batch frame"], lengths: Int[Tensor, " batch"], blank: int
+) -> Bool[Tensor, "batch frame"]:
+    """Return True at the first frame of each token of a path."""
     changed = F.pad(best[:, 1:] != best[:, :-1], (1, 0), value=True)
     inside = torch.arange(best.shape[1], device=best.device) < lengths[:, None]
     return changed & (best != blank) & inside
@@ -162,7 +164,7 @@ class CtcPrefixScorer:
         found = (longer - state.score[..., None]).float()
         return found.masked_fill(longer.isneginf(), -torch.inf), state  # an impossible hypothesis, too: -inf + inf
 
-    def _append(self, tokens: Tensor, state: CtcPrefixState) -> CtcPrefixState:
+    def _append(self, tokens: Int[Tensor, "batch beam"], state: CtcPrefixState) -> CtcPrefixState:
         """Return the state of the hypotheses with one more token each; the start symbol changes nothing.
 
         With x the log-probabilities of the token, X their sum up to a frame and p the paths that may go on with it:
@@ -188,7 +190,7 @@ class CtcPrefixScorer:
             score=torch.where(unchanged, state.score, added.score),
         )
 
-    def _prefix_scores(self, state: CtcPrefixState) -> Tensor:
+    def _prefix_scores(self, state: CtcPrefixState) -> Float[Tensor, "batch beam vocab"]:
         """Return the log-probability of all texts that begin with a hypothesis and one more token."""
         either = torch.logaddexp(state.non_blank, state.blank)
         ready = _used(either[..., :-1], state.lengths)
@@ -206,8 +208,8 @@ class CtcPrefixScorer:
         return scores
 
 
-def _columns(state: CtcPrefixState, tokens: Tensor) -> Tensor:
-    """Return the log-probabilities of a token per hypothesis, batch beam frame; 0 in padding."""
+def _columns(state: CtcPrefixState, tokens: Int[Tensor, "batch beam"]) -> Float[Tensor, "batch beam frame"]:
+    """Return the log-probabilities of a token per hypothesis; 0 in padding."""
     log_probs = state.log_probs
     index = tokens[:, None].expand(-1, log_probs.shape[1], -1)
     chosen = log_probs.gather(2, index).transpose(1, 2).double().clamp(min=LOWEST)
@@ -215,19 +217,23 @@ def _columns(state: CtcPrefixState, tokens: Tensor) -> Tensor:
     return chosen.masked_fill(padding, 0)
 
 
-def _ready(state: CtcPrefixState, tokens: Tensor) -> Tensor:
+def _ready(state: CtcPrefixState, tokens: Int[Tensor, "batch beam"]) -> Float[Tensor, "batch beam frame"]:
     """Return the paths that may go on with a token, before each frame; after the same one only through a blank."""
     either = torch.logaddexp(state.non_blank, state.blank)
     return torch.where((tokens == state.last)[..., None], state.blank, either)[..., :-1]
 
 
-def _used(ready: Tensor, lengths: Tensor) -> Tensor:
+def _used(
+    ready: Float[Tensor, "batch beam frame"], lengths: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch beam frame"]:
     """Return -inf before frames of padding."""
     frame = torch.arange(ready.shape[-1], device=ready.device)
     return ready.masked_fill(frame >= lengths[:, None, None], -torch.inf)
 
 
-def _solve(added: Tensor, log_probs: Tensor) -> Tensor:
+def _solve(
+    added: Float[Tensor, "batch beam frame"], log_probs: Float[Tensor, "batch beam frame"]
+) -> Float[Tensor, "batch beam place"]:
     """Return y of y[t] = log(exp y[t-1] + exp added[t-1]) + log_probs[t] at all places, y[0] = -inf."""
     # Double precision: the sums over a minute of frames reach -50,000, of which single precision keeps two decimals.
     total = log_probs.cumsum(-1)

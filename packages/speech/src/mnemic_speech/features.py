@@ -16,7 +16,7 @@ FeatureKind = Literal["log_mel", "kaldi"]
 NormalizerKind = Literal["global", "utterance", "none"]
 
 _LOG_FLOOR = 1e-10
-_KALDI_SCALE = 1 << 15  # Kaldi counts in steps of 16-bit audio
+_KALDI_SCALE = 1 << 15  # Kaldi expects samples on the scale of 16-bit audio
 _MIN_STD = 1e-3  # a band that never changes (narrow-band audio) is not blown up
 
 
@@ -150,7 +150,7 @@ class Features(nn.Module):
                 return self._log_mel(waveform.float())
             return torch.stack([self._kaldi(row) for row in waveform.float()])
 
-    def _log_mel(self, waveform: Tensor) -> Tensor:
+    def _log_mel(self, waveform: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch frame mel"]:
         config = self.config
         spectrum = torch.stft(
             waveform, config.n_fft, config.hop, config.window, self.window, center=False, return_complex=True
@@ -158,7 +158,7 @@ class Features(nn.Module):
         power = spectrum.real.square() + spectrum.imag.square()
         return (power.transpose(1, 2) @ self.melmat).clamp(min=_LOG_FLOOR).log()
 
-    def _kaldi(self, waveform: Tensor) -> Tensor:
+    def _kaldi(self, waveform: Float[Tensor, " samples"]) -> Float[Tensor, "frame mel"]:
         config = self.config
         milliseconds = 1000 / config.sample_rate
         values: Tensor = kaldi.fbank(
@@ -222,7 +222,7 @@ class FeatureStream:
         self._held = torch.zeros(0, device=self._features.window.device)
         self._received = self._emitted = 0
 
-    def _frames(self, end: int) -> Tensor:
+    def _frames(self, end: int) -> Float[Tensor, "frame mel"]:
         """Return the frames from the next one up to ``end`` and let go of samples that no later one needs."""
         if end <= self._emitted:
             return self._held.new_zeros(0, self._config.num_mels)
@@ -319,7 +319,7 @@ def _mel_filters(config: FeatureConfig) -> Float[Tensor, "frequency mel"]:
     return filters
 
 
-def _mirrored(position: Tensor, length: Tensor) -> Tensor:
+def _mirrored(position: Int[Tensor, " position"], length: Int[Tensor, "*batch"]) -> Int[Tensor, "*any"]:
     """Return where in a waveform to look for a position before its beginning or behind its end.
 
     As reflection padding, but any number of times, so that a waveform may be shorter than half a window.

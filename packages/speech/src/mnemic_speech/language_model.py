@@ -137,7 +137,9 @@ class NgramModel:
     def _tensors(self) -> dict[str, Tensor]:
         return {"keys": self.keys, "suffix": self.suffix, "log_prob": self.log_prob, "backoff": self.backoff}
 
-    def _follow(self, context: Tensor, tokens: Tensor) -> Tensor:
+    def _follow(
+        self, context: Int[Tensor, "batch beam"], tokens: Int[Tensor, "batch beam"]
+    ) -> Int[Tensor, "batch beam"]:
         """Return the longest known n-gram that ends in the tokens after the contexts."""
         found = torch.zeros_like(context)
         for _ in range(self.order + 1):  # from a context of ``order`` tokens down to the empty one
@@ -147,8 +149,8 @@ class NgramModel:
             context = self.suffix[context]
         return found
 
-    def _log_probs(self, context: Tensor) -> Tensor:
-        """Return the log-probability of every token after each context, context vocab."""
+    def _log_probs(self, context: Int[Tensor, " context"]) -> Float[Tensor, "context vocab"]:
+        """Return the log-probability of every token after each context."""
         contexts = [context]
         for _ in range(self.order):
             contexts.append(self.suffix[contexts[-1]])
@@ -157,7 +159,9 @@ class NgramModel:
             rows = self._refine(rows, longer)
         return rows
 
-    def _refine(self, rows: Tensor, context: Tensor) -> Tensor:
+    def _refine(
+        self, rows: Float[Tensor, "context vocab"], context: Int[Tensor, " context"]
+    ) -> Float[Tensor, "context vocab"]:
         """Return the rows of longer contexts: discounted, and replaced where these know a token; 0 changes nothing."""
         known = context > 0
         rows = rows + torch.where(known, self.backoff[context], 0)[:, None]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import ceil, gcd, pi
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mnemic_core.errors import UserError
@@ -88,7 +88,7 @@ class Resampler:
         self._first = -self._reach
         self._received = self._emitted = 0
 
-    def _emit(self, end: int) -> Tensor:
+    def _emit(self, end: int) -> Float[Tensor, " resampled"]:
         """Return the outputs from the next one up to ``end`` and let go of inputs that no later one needs."""
         pieces = [
             self._interpolate(torch.arange(start, min(start + _OUTPUTS_AT_ONCE, end), device=self._held.device))
@@ -100,7 +100,7 @@ class Resampler:
         self._first = needed
         return torch.cat(pieces) if pieces else self._held.new_zeros(0)
 
-    def _interpolate(self, output: Tensor) -> Tensor:
+    def _interpolate(self, output: Int[Tensor, " resampled"]) -> Float[Tensor, " resampled"]:
         start = output * self._step // self._phases - self._reach - self._first
         windows = self._held.unfold(0, self._filters.shape[1], 1)[start]  # output tap
         return (windows * self._filters.to(windows)[output % self._phases]).sum(1)
