@@ -1,11 +1,14 @@
 import inspect
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
-from mnemic_core import Memory, SegmentMemory, create, find_mechanism, list_mechanisms
+from mnemic_core import ReadWriteMemory, SegmentMemory, create, find_mechanism, list_mechanisms
 from mnemic_core.catalogue import mechanism_table
+from mnemic_core.mechanism import SEQUENCE_PLACES
 
 
 def all_subclasses(cls: type) -> set[type]:
@@ -14,7 +17,7 @@ def all_subclasses(cls: type) -> set[type]:
 
 RECURRENT = [mechanism for mechanism in list_mechanisms() if mechanism.is_recurrent]
 # Bases of mechanisms, and the parts of which `transformer` builds models.
-NO_MECHANISM = {"SegmentMemory", "ReadWriteMemory", "ModelWrapper", "SteppedMachine", "MemoryTransformer"}
+NO_MECHANISM = {"SegmentMemory", "ReadWriteMemory", "ModelWrapper", "TokenMachine", "MemoryTransformer"}
 
 
 def test_every_mechanism_of_the_package_is_listed_once() -> None:
@@ -31,7 +34,7 @@ def test_every_mechanism_of_the_package_is_listed_once() -> None:
 )
 def test_a_memory_that_is_read_and_written_is_built_by_its_name(mechanism) -> None:
     memory = create(mechanism.name, dim=8)
-    assert isinstance(memory, Memory)
+    assert isinstance(memory, ReadWriteMemory)
     assert type(memory) is type(mechanism.build())
     assert memory.detach == mechanism.detach[0]
     assert memory.init_state(2).batch_size == 2
@@ -51,6 +54,17 @@ def test_the_stated_size_of_the_state_is_its_size(mechanism) -> None:
     arguments = {**defaults, **mechanism.arguments()}
     stated = eval(mechanism.bytes_per_row, {"__builtins__": {}, "ceil": math.ceil, "sum": sum, **arguments})
     assert mechanism.build().init_state(1).nbytes == stated
+
+
+@pytest.mark.parametrize("place", sorted(SEQUENCE_PLACES))
+def test_a_class_that_only_looks_like_a_memory_is_no_entry_of_a_place_in_a_sequence(place) -> None:
+    class LooksLikeAMemory(nn.Module):
+        def init_state(self, batch): ...
+
+        def forward(self, x, state, *, padding=None, reset=None): ...
+
+    with pytest.raises(TypeError, match=r"must be a SegmentMemory.*escape the contract"):
+        replace(find_mechanism("window"), cls=LooksLikeAMemory, place=place)
 
 
 def test_a_mechanism_of_another_kind_is_refused() -> None:

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from mnemic_algorithms.sizes import Sizes, memory_options
 from mnemic_core import LayerStates, MemoryState, TransformerConfig, build_transformer, find_mechanism, list_mechanisms
 from mnemic_core.errors import UserError
-from mnemic_core.machines.recurrent import RecurrentMachine, SteppedMachine
+from mnemic_core.machines.recurrent import RecurrentMachine, TokenMachine
 from mnemic_core.machines.stack_machine import StackCell
 from mnemic_core.machines.tape_machine import TapeCell
 from mnemic_core.machines.turing_memory import NeuralTuringMemory
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.tasks import AlgorithmicTask, TaskModel
+from mnemic_core.training import run_segments
 
-CELLS: Mapping[str, tuple[type[SteppedMachine[Any]], str]] = MappingProxyType(
+CELLS: Mapping[str, tuple[type[TokenMachine[Any]], str]] = MappingProxyType(
     {
         "rnn": (RecurrentMachine, "rnn"),
         "lstm": (RecurrentMachine, "lstm"),
@@ -135,23 +136,13 @@ class SegmentedModel(SegmentMemory[MemoryState]):
         state: MemoryState = self.model.init_state(batch, device=device, dtype=dtype)
         return state
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: MemoryState,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: MemoryState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time out_dim"], MemoryState]:
-        """Run all tokens, segment by segment."""
-        length = self.segment_length or max(x.shape[1], 1)
+        length = self.segment_length or x.shape[1]
         segments = self.embedding(x).split(length, dim=1)
-        masks = [None] * len(segments) if padding is None else padding.split(length, dim=1)
-        outputs = []
-        for segment, mask in zip(segments, masks, strict=True):
-            output, state = self.model(segment, state, padding=mask, reset=reset)
-            outputs.append(output)
-            reset = None  # only the first segment begins a sequence
+        paddings = None if padding is None else padding.split(length, dim=1)
+        outputs, state = run_segments(self.model, segments, state, paddings=paddings)
         return torch.cat(outputs, dim=1), state
 
 
@@ -181,17 +172,11 @@ class ControlledMemory(SegmentMemory[LayerStates]):
         parts = (self.controller, self.memory)
         return LayerStates(tuple(part.init_state(batch, device=device, dtype=dtype) for part in parts))
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: LayerStates,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: LayerStates, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time out_dim"], LayerStates]:
-        """Run one segment through the controller, then through the memory."""
-        hidden, controller = self.controller(x, state[0], padding=padding, reset=reset)
-        output, memory = self.memory(hidden, state[1], padding=padding, reset=reset)
+        hidden, controller = self.controller(x, state[0], padding=padding)
+        output, memory = self.memory(hidden, state[1], padding=padding)
         return output, LayerStates((controller, memory))
 
 

@@ -5,13 +5,13 @@ from .buffers.window_memory import WindowMemory
 from .catalogue import create, find_mechanism, list_mechanisms
 from .errors import UserError
 from .layer_states import LayerStates
+from .machines.recurrent import TokenMachine
 from .mechanism import Mechanism
-from .memory import ReadWriteMemory, SegmentMemory
-from .protocols import Detach, Memory, ParametricLayer, SegmentModule, Selector, Slotted, Store, TokenMachine
+from .memory import Detach, ReadWriteMemory, SegmentMemory
 from .report import MemoryReport, memory_report
 from .slots.exponential_memory import ExponentialMemory, ExponentialState
 from .slots.no_memory import NoMemory, NoMemoryState
-from .state import MemoryState, SlotView
+from .state import MemoryState, Slotted, SlotView
 from .transformer import TransformerConfig, build_transformer
 
 __all__ = [
@@ -20,20 +20,15 @@ __all__ = [
     "ExponentialState",
     "LayerStates",
     "Mechanism",
-    "Memory",
     "MemoryReport",
     "MemoryState",
     "NoMemory",
     "NoMemoryState",
-    "ParametricLayer",
     "ReadWriteMemory",
     "RingBuffer",
     "SegmentMemory",
-    "SegmentModule",
-    "Selector",
     "SlotView",
     "Slotted",
-    "Store",
     "TokenMachine",
     "TransformerConfig",
     "UserError",

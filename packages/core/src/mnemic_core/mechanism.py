@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mnemic_core.memory import ReadWriteMemory, SegmentMemory
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach, ReadWriteMemory, SegmentMemory
 
 Objective = Literal["context extension", "reasoning", "knowledge integration", "adaptation", "ablation"]
 Representation = Literal["parameter-encoded", "state-based", "explicit", "hybrid", "none"]
 Integration = Literal["attention fusion", "gated control", "associative retrieval", "none"]
 Place = Literal["attention", "beside", "model", "stack", "machine", "layer", "store", "selector"]
+
+SEQUENCE_PLACES: frozenset[Place] = frozenset({"attention", "beside", "model", "stack", "machine"})
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,13 @@ class Mechanism:
     small: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict)
     is_causal: bool = True
     exceptions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.place in SEQUENCE_PLACES and not self.is_recurrent:
+            raise TypeError(
+                f"{self.name!r} stands in a sequence ({self.place}), so its class must be a SegmentMemory: "
+                "what only looks like one would escape the contract"
+            )
 
     @property
     def is_recurrent(self) -> bool:

@@ -1,24 +1,28 @@
 """The base of memories that are read and written: what they share, said once."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Generic, TypeVar, get_args
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from mnemic_core.errors import UserError
-from mnemic_core.protocols import Detach
 from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.state import MemoryState
 
 S = TypeVar("S", bound=MemoryState)
 
+Detach = Literal["never", "stored"]
+
 
 class SegmentMemory(nn.Module, ABC, Generic[S]):
     """A module that works through segments and carries a state: the base of every mechanism with a memory in time.
 
-    A mechanism fills in ``init_state`` and ``forward``; both leave their arguments as they are.
+    A mechanism fills in ``init_state`` and ``_run_segment``, and leaves the arguments of both as they are. What comes
+    before and after it is the same for all and written here: tokens and state are checked, rows begin afresh, a
+    segment without tokens leaves the state as it was, padding is blanked, and stored tensors lose their gradient.
 
     Args:
         dim: width of tokens.
@@ -27,7 +31,18 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
 
     Attributes:
         out_dim: width of outputs, ``dim`` where a mechanism does not say otherwise.
+        state_class: class of the states, which the mechanism names as the argument of its base.
     """
+
+    state_class: ClassVar[type[MemoryState]] = MemoryState
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Take the class of the states from the argument of the base."""
+        super().__init_subclass__(**options)
+        arguments = [argument for base in cls.__dict__.get("__orig_bases__", ()) for argument in get_args(base)]
+        for argument in arguments:
+            if isinstance(argument, type) and issubclass(argument, MemoryState):
+                cls.state_class = argument
 
     def __init__(self, dim: int, detach: Detach) -> None:
         super().__init__()
@@ -43,9 +58,14 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
     def init_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> S:
-        """Return a fresh state of ``batch`` rows."""
+        """Return a fresh state of ``batch`` rows: deterministic, and differentiable where a paper learns it."""
 
     @abstractmethod
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: S, padding: Bool[Tensor, "batch time"] | None
+    ) -> tuple[Float[Tensor, "batch time out_dim"], S]:
+        """Return outputs and state after a segment of at least one token, which has zeros at its padding."""
+
     def forward(
         self,
         x: Float[Tensor, "batch time dim"],
@@ -59,12 +79,17 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
         Args:
             x: the tokens of the segment.
             state: what earlier segments left.
-            padding: True at tokens to ignore; outputs there have no meaning.
+            padding: True at tokens to ignore, anywhere in the row; outputs there have no meaning.
             reset: True at rows that begin a new sequence with this segment.
 
         Returns:
             The output for every token, and the new state.
+
+        Raises:
+            TypeError: if the state is that of another memory.
+            UserError: if the tokens do not fit the memory or the state, or the state does not fit the memory.
         """
+        return self._run_checked(self._run_segment, x, state, padding, reset)
 
     def reset(self, state: S, rows: Bool[Tensor, " batch"]) -> S:
         """Return the state with the given rows as :meth:`init_state` makes them."""
@@ -75,15 +100,57 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
         with torch.no_grad():
             return memory_report(state)
 
-    def _stored(self, tensor: Tensor) -> Tensor:
+    def _run_checked(
+        self,
+        run: Callable[[Tensor, S, Tensor | None], tuple[Tensor, S]],
+        x: Float[Tensor, "batch time dim"],
+        state: S,
+        padding: Bool[Tensor, "batch time"] | None,
+        reset: Bool[Tensor, " batch"] | None,
+    ) -> tuple[Float[Tensor, "batch time out_dim"], S]:
+        """Do what every memory does around ``run``, which is the mechanism's ``_run_segment``."""
+        self._check(x, state)
+        if reset is not None:
+            state = self.reset(state, reset)
+        if x.shape[1] == 0:
+            return x.new_zeros(len(x), 0, self.out_dim), state
+        if padding is not None:
+            x = self._blank(x, padding)
+        output, state = run(x, state, padding)
+        # Only what leaves the segment is detached: a learned start still has its gradient from the first one.
+        return output, state.map(self._stored) if self.detach == "stored" else state
+
+    def _check(self, x: Float[Tensor, "batch time width"], state: S) -> None:
+        """Raise if tokens and state do not fit each other or the memory; a mechanism adds what its sizes ask for."""
+        if not isinstance(state, self.state_class):
+            raise TypeError(
+                f"{type(self).__name__} works with a {self.state_class.__name__}, got a {type(state).__name__}; "
+                "make one with init_state"
+            )
+        if x.shape[2] != self.dim or x.shape[0] != state.batch_size:
+            raise UserError(
+                f"expected tokens of width {self.dim} in {state.batch_size} rows, got width {x.shape[2]} in "
+                f"{x.shape[0]} rows; build the state with init_state(batch={x.shape[0]})"
+            )
+
+    def _blank(
+        self, x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time dim"]:
+        """Return the tokens with zeros at padding: it may hold NaN, which passes through any weight of 0."""
+        return x.masked_fill(padding[..., None], 0)
+
+    def _stored(self, tensor: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
         return tensor.detach() if self.detach == "stored" else tensor
 
 
 class ReadWriteMemory(SegmentMemory[S]):
-    """A memory whose step is: start the given rows afresh, read, then write.
+    """A memory whose segment is read first and written then.
 
     A mechanism fills in ``init_state``, ``read``, ``read_weights`` and ``write``; all of them leave their arguments
     as they are.
+
+    Attributes:
+        writes_compose: True if writing a sequence at once leaves the same state as writing it piece by piece.
     """
 
     writes_compose: ClassVar[bool] = True
@@ -104,32 +171,14 @@ class ReadWriteMemory(SegmentMemory[S]):
         *,
         padding: Bool[Tensor, "batch time"] | None = None,
     ) -> S:
-        """Return the state after a segment; ``padding`` is True at values to ignore."""
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: S,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
-    ) -> tuple[Float[Tensor, "batch time dim"], S]:
-        """Run one segment: reset, read, write.
-
-        Args:
-            x: the segment, both the queries and the values to write.
-            state: what earlier segments left.
-            padding: True at tokens to ignore; outputs there have no meaning.
-            reset: True at rows that begin a new sequence with this segment.
-
-        Returns:
-            What every token recalls of the segments before this one, and the new state.
-        """
-        if reset is not None:
-            state = self.reset(state, reset)
-        return self.read(x, state), self.write(state, x, padding=padding)
+        """Return the state after a segment; ``padding`` is True at values to ignore, which may hold anything."""
 
     def report(self, state: S, query: Float[Tensor, "batch time dim"] | None = None) -> MemoryReport:
         """Return how the memory is used: slots and ages, and with a query also what reading attends to."""
         with torch.no_grad():
             return memory_report(state, None if query is None else self.read_weights(query, state))
+
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: S, padding: Bool[Tensor, "batch time"] | None
+    ) -> tuple[Float[Tensor, "batch time dim"], S]:
+        return self.read(x, state), self.write(state, x, padding=padding)

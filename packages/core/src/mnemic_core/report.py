@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
-from mnemic_core.protocols import Slotted
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import MemoryState, Slotted, SlotView
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def memory_report(
     """Measure how a memory is used.
 
     Args:
-        state: any state that can show its slots (:class:`~mnemic_core.protocols.Slotted`).
+        state: any state that can show its slots (:class:`~mnemic_core.state.Slotted`).
         read_weights: what each query reads from each slot. A sum over slots below 1 means that the rest of the
             attention went elsewhere.
         rows_are_slots: for a state whose rows are the entries of one memory, as those of a tracker are tracks: True

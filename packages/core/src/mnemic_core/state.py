@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int, Shaped
@@ -259,3 +259,12 @@ class SlotView(MemoryState):
     values: Shaped[Tensor, "batch slot dim"]
     valid: Bool[Tensor, "batch slot"]
     age: Int[Tensor, "batch slot"]
+
+
+@runtime_checkable
+class Slotted(Protocol):
+    """A state that can show its content as slots, and so be reported on."""
+
+    def slots(self) -> SlotView:
+        """Return content, validity and age of the slots."""
+        ...

@@ -105,20 +105,12 @@ class MemoryTransformer(SegmentMemory[LayerStates]):
         states = (block.memory.init_state(batch, device=device, dtype=dtype) for block in self._blocks())
         return LayerStates(tuple(states))
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: LayerStates,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: LayerStates, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], LayerStates]:
-        """Run one segment through all blocks."""
-        if padding is not None:
-            x = x.masked_fill(padding[..., None], 0)  # a weight of 0 does not hide a NaN
         after = []
         for block, before in zip(self._blocks(), state.layers, strict=True):
-            x, memory = block(x, before, padding, reset)
+            x, memory = block(x, before, padding)
             after.append(memory)
         return self.norm(x), LayerStates(tuple(after))
 
@@ -156,13 +148,12 @@ class MemoryBlock(nn.Module):
         x: Float[Tensor, "batch time dim"],
         state: MemoryState,
         padding: Bool[Tensor, "batch time"] | None,
-        reset: Bool[Tensor, " batch"] | None,
     ) -> tuple[Float[Tensor, "batch time dim"], MemoryState]:
         """Return the tokens after the block, and the state of its memory."""
         if self.attends_itself:
             x = x + self.dropout(self.attention(self.attention_norm(x), padding))
         if self.has_memory:
-            recalled, state = self.memory(self.memory_norm(x), state, padding=padding, reset=reset)
+            recalled, state = self.memory(self.memory_norm(x), state, padding=padding)
             x = x + self.dropout(self.memory_output(recalled))
         return x + self.dropout(self.ffn(self.ffn_norm(x))), state
 

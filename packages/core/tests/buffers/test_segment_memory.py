@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from mnemic_core import SegmentModule
+from mnemic_core import SegmentMemory
 from mnemic_core.buffers.relative_attention import RelativeAttention, relative_shift, relative_sinusoids
 from mnemic_core.buffers.segment_memory import (
     RelativeSegmentAttention,
@@ -37,7 +37,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("rule", CONTRACT.values(), ids=CONTRACT.keys())
 @pytest.mark.parametrize("build", VARIANTS.values(), ids=VARIANTS.keys())
-def test_memory_keeps_rule(build: Callable[[], SegmentModule], rule: Callable[[SegmentModule], None]) -> None:
+def test_memory_keeps_rule(build: Callable[[], SegmentMemory], rule: Callable[[SegmentMemory], None]) -> None:
     torch.manual_seed(0)
     rule(build())
 
@@ -154,7 +154,7 @@ def test_sinusoids_far_away_keep_neighbours_apart_in_half_precision() -> None:
 @pytest.mark.parametrize(
     "module", [attention(capacity=6), stack(memory_lengths=(6, 8)), stack(memory_lengths=(7, 6), pre_norm=True)]
 )
-def test_segments_with_enough_memory_equal_one_shot(module: SegmentModule, lengths: list[int]) -> None:
+def test_segments_with_enough_memory_equal_one_shot(module: SegmentMemory, lengths: list[int]) -> None:
     x = torch.randn(2, 6, DIM)
     whole, whole_state = module(x, module.init_state(2))
     outputs, state = [], module.init_state(2)
@@ -166,7 +166,7 @@ def test_segments_with_enough_memory_equal_one_shot(module: SegmentModule, lengt
 
 
 @pytest.mark.parametrize("module", [attention(), stack()], ids=["attention", "stack"])
-def test_padding_anywhere_equals_leaving_the_tokens_out(module: SegmentModule) -> None:
+def test_padding_anywhere_equals_leaving_the_tokens_out(module: SegmentMemory) -> None:
     x = torch.randn(1, 7, DIM)
     padding = torch.tensor([[True, False, False, True, False, True, False]])
     kept = ~padding[0]
@@ -180,7 +180,7 @@ def test_padding_anywhere_equals_leaving_the_tokens_out(module: SegmentModule) -
 
 @pytest.mark.parametrize("module", [attention(), stack()], ids=["attention", "stack"])
 @pytest.mark.parametrize("time", [0, 2])
-def test_a_segment_without_tokens_leaves_the_state_as_it_was(module: SegmentModule, time: int) -> None:
+def test_a_segment_without_tokens_leaves_the_state_as_it_was(module: SegmentMemory, time: int) -> None:
     _, state = module(torch.randn(2, 2, DIM), module.init_state(2))
     output, after = module(torch.randn(2, time, DIM), state, padding=torch.ones(2, time, dtype=torch.bool))
     assert output.shape == (2, time, DIM)
@@ -188,7 +188,7 @@ def test_a_segment_without_tokens_leaves_the_state_as_it_was(module: SegmentModu
 
 
 @pytest.mark.parametrize("module", [attention(), stack()], ids=["attention", "stack"])
-def test_nan_stays_in_its_row_and_leaves_with_a_reset(module: SegmentModule) -> None:
+def test_nan_stays_in_its_row_and_leaves_with_a_reset(module: SegmentMemory) -> None:
     x = torch.randn(2, 2, DIM)
     x[0, 0] = torch.nan
     output, state = module(x, module.init_state(2))
@@ -199,7 +199,7 @@ def test_nan_stays_in_its_row_and_leaves_with_a_reset(module: SegmentModule) -> 
 
 
 @pytest.mark.parametrize("build", [attention, stack], ids=["attention", "stack"])
-def test_what_is_stored_carries_gradients_only_if_it_may(build: Callable[..., SegmentModule]) -> None:
+def test_what_is_stored_carries_gradients_only_if_it_may(build: Callable[..., SegmentMemory]) -> None:
     for detach, carries in (("stored", False), ("never", True)):
         module, first = build(detach=detach), torch.randn(1, 2, DIM, requires_grad=True)
         output, state = module(first, module.init_state(1))
@@ -288,18 +288,19 @@ def test_the_report_counts_the_slots_of_all_layers() -> None:
 def test_a_state_that_does_not_fit_is_refused() -> None:
     module, x = attention(), torch.randn(2, 1, DIM)
     with unchecked_annotations():
-        with pytest.raises(TypeError, match="expected a SegmentState, got RingBuffer"):
+        with pytest.raises(TypeError, match="works with a SegmentState, got a RingBuffer"):
             module(x, WindowMemory(DIM).init_state(2))
-        with pytest.raises(TypeError, match="expected LayerStates, got SegmentState"):
+        with pytest.raises(TypeError, match="works with a LayerStates, got a SegmentState"):
             stack()(x, module.init_state(2))
         with pytest.raises(ValueError, match="expected states of 3 layers, got 1"):
             stack()(x, stack(memory_lengths=(3,)).init_state(2))
-        with pytest.raises(ValueError, match=r"needs a state with hidden \(2, 0, 4\), got \(2, 1, 4\)"):
+        with pytest.raises(ValueError, match=r"a state with 0 slots of width 4, got \(1, 4\)"):
             stack()(x, stack(memory_lengths=(3, 1, 2)).init_state(2))
-        for state in (module.init_state(3), attention(capacity=5).init_state(2)):
-            with pytest.raises(ValueError, match=r"needs a state with hidden \(2, 3, 4\), got"):
-                module(x, state)
-        with pytest.raises(ValueError, match=r"a segment \(2, 1, 6\) of a memory with dim 4"):
+        with pytest.raises(ValueError, match=r"width 4 in 3 rows, got width 4 in 2 rows"):
+            module(x, module.init_state(3))
+        with pytest.raises(ValueError, match=r"a state with 3 slots of width 4, got \(5, 4\)"):
+            module(x, attention(capacity=5).init_state(2))
+        with pytest.raises(ValueError, match=r"tokens of width 4 in 2 rows, got width 6"):
             module(torch.randn(2, 1, 6), module.init_state(2))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from mnemic_core import SegmentModule, TokenMachine
+from mnemic_core import SegmentMemory, TokenMachine
 from mnemic_core.machines import RecurrentMachine, StackCell, StackState, convert_official_stack
 from mnemic_core.machines.recurrent import RecurrentCell
 from mnemic_core.machines.stack_machine import update_stacks
@@ -134,7 +134,7 @@ def test_weights_start_as_those_of_the_official_matrices() -> None:
 def test_machines_offer_segments_and_tokens(build: Callable[[], StackCell]) -> None:
     machine = build()
     assert isinstance(machine, TokenMachine)
-    assert isinstance(machine, SegmentModule)
+    assert isinstance(machine, SegmentMemory)
 
 
 def test_padding_anywhere_changes_nothing_whatever_it_holds(machine: StackCell) -> None:

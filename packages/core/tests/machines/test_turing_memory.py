@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from mnemic_core.machines.recurrent import RecurrentMachine, SteppedMachine
+from mnemic_core.machines.recurrent import RecurrentMachine, TokenMachine
 from mnemic_core.machines.turing_addressing import HeadParameters
 from mnemic_core.machines.turing_memory import PRESETS, NeuralTuringMemory, TuringState, convert_official_turing
 from mnemic_core.machines.turing_sequence import turing_scan
@@ -72,7 +72,7 @@ def test_a_segment_and_its_gradients_equal_its_tokens_step_by_step(options: dict
     padding = torch.rand(3, 4) > 0.6 if is_padded else None
     start = used_state(memory)
     results = []
-    for run in (NeuralTuringMemory.forward, SteppedMachine.forward):
+    for run in (NeuralTuringMemory.forward, TokenMachine.forward):
         leaves = [x.clone().requires_grad_(), start.map(lambda tensor: tensor.clone().requires_grad_(tensor.ndim > 1))]
         output, state = run(memory, leaves[0], leaves[1], padding=padding)
         values = [output if padding is None else output[~padding], *list(state.tensors().values())[:4]]
@@ -102,7 +102,7 @@ def test_a_residual_output_adds_what_is_read_to_the_token_by_its_scale() -> None
     plain = machine()
     plain.load_state_dict(memory.state_dict(), strict=False)
     torch.nn.init.constant_(memory.scale, 0.5)
-    for run in (NeuralTuringMemory.forward, SteppedMachine.forward):
+    for run in (NeuralTuringMemory.forward, TokenMachine.forward):
         assert_close(run(memory, x, memory.init_state(2))[0], x + 0.5 * plain(x, plain.init_state(2))[0])
 
 
@@ -135,7 +135,7 @@ def test_slots_whose_length_underflows_have_gradients_too(addressing: str) -> No
         wanted = [slots, network.heads.weight]
         return torch.autograd.grad(output.square().sum() + after.memory.square().sum(), wanted)
 
-    exact = gradients(SteppedMachine.forward, torch.float64)
+    exact = gradients(TokenMachine.forward, torch.float64)
     for actual, expected in zip(gradients(NeuralTuringMemory.forward, torch.float32), exact, strict=True):
         assert_close(actual.double(), expected, rtol=1e-3, atol=1e-3)
 
@@ -271,9 +271,9 @@ def test_a_state_or_segment_that_does_not_fit_is_refused() -> None:
     memory = machine()
     with unchecked_annotations(), pytest.raises(TypeError, match="works with a TuringState, got a RecurrentState"):
         memory(torch.zeros(2, 1, DIM), RecurrentMachine(DIM).init_state(2))
-    with pytest.raises(ValueError, match=r"expected tokens of width 3 and memory \(2, 5, 2\), got width 4"):
+    with pytest.raises(ValueError, match=r"expected tokens of width 3 in 2 rows, got width 4"):
         memory(torch.zeros(2, 1, 4), memory.init_state(2))
-    with pytest.raises(ValueError, match=r"got width 3 and memory \(2, 6, 2\)"):
+    with pytest.raises(ValueError, match=r"expected a memory \(2, 5, 2\), got \(2, 6, 2\)"):
         memory(torch.zeros(2, 1, DIM), machine(slots=6).init_state(2))
     with (
         unchecked_annotations(),

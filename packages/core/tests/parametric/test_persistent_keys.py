@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from mnemic_core.parametric import PersistentAttention, PersistentKeyValues
-from mnemic_core.protocols import ParametricLayer
 from mnemic_core.testing import GoldenCase, golden_cases, golden_folder, unchecked_annotations
 from mnemic_core.testing import assert_close as assert_within
 
@@ -126,7 +125,6 @@ def test_param_groups_set_the_slots_apart() -> None:
     rest, slots = layer.param_groups(3.0, lr=0.5)
     assert slots == {"params": [layer.memory.keys, layer.memory.values], "lr": 1.5}
     assert len(rest["params"]) + 2 == len(list(layer.parameters()))
-    assert isinstance(layer, ParametricLayer)
 
 
 def test_half_precision_and_empty_segments_pass() -> None:

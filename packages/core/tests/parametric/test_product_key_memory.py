@@ -9,7 +9,6 @@ from torch.testing import assert_close
 
 from mnemic_core.parametric import ProductKeyMemory, SlotUsage
 from mnemic_core.parametric.product_key_memory import convert_official
-from mnemic_core.protocols import ParametricLayer
 from mnemic_core.testing import GoldenCase, golden_cases, golden_folder, unchecked_annotations
 from mnemic_core.testing import assert_close as assert_within
 
@@ -197,10 +196,6 @@ def test_the_layer_can_be_exported() -> None:
     program = torch.export.export(memory, (x,)).module()
     other = torch.randn(2, 5, DIM)
     assert_close(program(other), memory(other))
-
-
-def test_the_layer_is_parametric() -> None:
-    assert isinstance(small(), ParametricLayer)
 
 
 @pytest.mark.parametrize(

@@ -159,10 +159,8 @@ class WholeTransformer(SegmentMemory[MemoryState]):
     ) -> MemoryState:
         return self.model.init_state(batch, device=device, dtype=dtype)
 
-    def forward(
-        self, x: Tensor, state: MemoryState, *, padding: Tensor | None = None, reset: Tensor | None = None
-    ) -> tuple[Tensor, MemoryState]:
-        return self.model(self.embedding(x), state, padding=padding, reset=reset)
+    def _run_segment(self, x: Tensor, state: MemoryState, padding: Tensor | None) -> tuple[Tensor, MemoryState]:
+        return self.model(self.embedding(x), state, padding=padding)
 
 
 @pytest.fixture

@@ -282,8 +282,12 @@ def test_a_segment_that_is_too_long_is_refused(encoder: GatedSlotEncoder) -> Non
 
 
 def test_a_state_of_other_sizes_is_refused(encoder: GatedSlotEncoder) -> None:
-    for state in (encoder.init_state(1), build(num_slots=4).init_state(2)):
-        with pytest.raises(ValueError, match=r"must hold slots of shape \(2, 3, 8\)"):
+    refused = (
+        (encoder.init_state(1), "width 8 in 1 rows, got width 8 in 2 rows"),
+        (build(num_slots=4).init_state(2), r"must hold slots of shape \(2, 3, 8\)"),
+    )
+    for state, message in refused:
+        with pytest.raises(ValueError, match=message):
             encoder(torch.randn(2, 4, CONFIG.dim), state)
 
 

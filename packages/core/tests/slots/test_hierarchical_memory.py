@@ -171,5 +171,5 @@ def test_impossible_settings_are_refused(settings: dict[str, object], message: s
 
 
 def test_a_segment_of_another_batch_is_refused(wrapper: HierarchicalMemoryWrapper) -> None:
-    with pytest.raises(ValueError, match=r"batch and dim \(2, 4\)"):
+    with pytest.raises(ValueError, match="width 4 in 2 rows, got width 4 in 3 rows"):
         wrapper(torch.randn(3, 4, DIM), wrapper.init_state(2))

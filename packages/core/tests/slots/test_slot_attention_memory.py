@@ -64,7 +64,8 @@ def test_reading_and_writing_equal_the_reference(case: GoldenCase, dtype: torch.
     for step in range(sizes["steps"]):
         x, padding = case.inputs[f"x.{step}"].to(dtype), case.inputs[f"mask.{step}"] == 0
         found[f"write_attention.{step}"] = memory.write_weights(state, x, padding=padding)
-        found[f"read.{step}"], state = memory(x, state, padding=padding)
+        found[f"read.{step}"] = memory.read(x, state)  # the reference also reads with what stands at padding
+        state = memory.write(state, x, padding=padding)
         found[f"memory.{step + 1}"] = state.content
     assert found.keys() == case.outputs.keys()
     for name, actual in found.items():
@@ -231,8 +232,12 @@ def test_impossible_settings_are_refused(options: dict[str, float], message: str
 def test_a_state_of_other_sizes_is_refused(memory: SlotAttentionMemory) -> None:
     x = torch.randn(2, 4, DIM)
     other = SlotAttentionMemory(DIM, SLOTS + 1, HEADS)
-    for state in (memory.init_state(1), other.init_state(2)):
-        with pytest.raises(ValueError, match=r"must hold slots of shape \(2, 3, 8\).*begin with init_state\(2\)"):
+    refused = (
+        (memory.init_state(1), r"width 8 in 1 rows, got width 8 in 2 rows.*init_state\(batch=2\)"),
+        (other.init_state(2), r"must hold slots of shape \(2, 3, 8\).*begin with init_state\(2\)"),
+    )
+    for state, message in refused:
+        with pytest.raises(ValueError, match=message):
             memory(x, state)
 
 

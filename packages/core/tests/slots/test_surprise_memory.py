@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from mnemic_core.protocols import SegmentModule, TokenMachine
+from mnemic_core import SegmentMemory
 from mnemic_core.slots.surprise_memory import SurpriseMemory, SurpriseState
 from mnemic_core.testing import CONTRACT
 
@@ -85,7 +85,7 @@ BUILDS = [
 
 @pytest.mark.parametrize("rule", CONTRACT.values(), ids=CONTRACT.keys())
 @pytest.mark.parametrize("options", BUILDS)
-def test_keeps_rule(options: dict[str, Any], rule: Callable[[SegmentModule[Any]], None]) -> None:
+def test_keeps_rule(options: dict[str, Any], rule: Callable[[SegmentMemory[Any]], None]) -> None:
     rule(small(**options))
 
 
@@ -242,9 +242,9 @@ def test_the_report_shows_the_columns_of_the_last_layer() -> None:
     assert report.bytes_per_row == 12 * DIM**2 + 8
 
 
-def test_the_memory_is_a_segment_module_and_a_token_machine() -> None:
-    assert isinstance(small(), SegmentModule)
-    assert isinstance(small(), TokenMachine)
+def test_the_memory_takes_segments_and_tokens() -> None:
+    assert isinstance(small(), SegmentMemory)
+    assert callable(small().step)
 
 
 @pytest.mark.parametrize("options", [{"depth": 0}, {"chunk_length": 0}], ids=str)

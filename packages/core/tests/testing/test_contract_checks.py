@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnemic_core import ExponentialMemory, ExponentialState
+from mnemic_core import ExponentialMemory, ExponentialState, SegmentMemory
 from mnemic_core.testing import CONTRACT
 
 
@@ -133,12 +133,11 @@ def test_a_branch_on_data_is_caught(rule: str) -> None:
         CONTRACT[rule](LooksAtNumbers(4, 0.3))
 
 
-class Adapter(nn.Module):
-    """A segment module that learns its first state and has no read or write of its own."""
+class Adapter(SegmentMemory[ExponentialState]):
+    """A memory that learns its first state and has no read or write of its own."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.dim, self.detach = 4, "never"
+        super().__init__(4, "never")
         self.start = nn.Parameter(torch.randn(4))
         self.layer = nn.Linear(8, 4)
 
@@ -146,9 +145,7 @@ class Adapter(nn.Module):
         start = self.start.to(device, dtype).expand(batch, -1)
         return ExponentialState(start, torch.zeros(batch, device=device, dtype=torch.long))
 
-    def forward(self, x, state, *, padding=None, reset=None):
-        if reset is not None:
-            state = state.replace_rows(reset, self.init_state(len(x), device=x.device))
+    def _run_segment(self, x, state, padding):
         valid = torch.ones_like(x[..., :1]) if padding is None else (~padding)[..., None].to(x)
         output = torch.tanh(self.layer(torch.cat([x, state.long[:, None].expand_as(x)], dim=-1)))
         long = (output * valid).sum(1) / valid.sum(1).clamp(min=1)

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -72,37 +72,23 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         """Return empty banks; keep ``dtype`` at float32, a gate near 0 is lost in half precision."""
         return RingBuffer.empty(batch, self.capacity, self.dim, device=device, dtype=dtype)
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: RingBuffer,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: RingBuffer, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], RingBuffer]:
-        """Run one segment: every token reads the bank as it was before, then its chunks are written.
-
-        Args:
-            x: the tokens of the segment.
-            state: the bank that earlier segments left.
-            padding: True at tokens to ignore; outputs there have no meaning. It takes up no place in a chunk.
-            reset: True at rows that begin a new sequence with this segment.
-
-        Returns:
-            The output for every token, and the new bank.
-        """
-        if reset is not None:
-            state = self.reset(state, reset)
-        if x.shape[1] == 0:
-            return x, state
+        """Let every token read the bank as it was before, then write the chunks; padding has no place in a chunk."""
         if padding is None:
             padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
-        x = x.masked_fill(padding[..., None], 0)  # padding may be NaN, which no weight of 0 would hide
         position = (~padding).cumsum(1) - 1
         y = self._attend(x, state, position, padding)
         return y, self._write(state, y, position, padding)
 
-    def _attend(self, x: Tensor, state: RingBuffer, position: Tensor, padding: Tensor) -> Tensor:
+    def _attend(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: RingBuffer,
+        position: Int[Tensor, "batch time"],
+        padding: Bool[Tensor, "batch time"],
+    ) -> Float[Tensor, "batch time dim"]:
         query, key, value = self.project(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         turned, key = rotate(query, position), rotate(key, position)  # batch head time head_dim
         chunk = position // self.chunk_length
@@ -118,7 +104,9 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         y: Tensor = self.output(torch.cat([path.transpose(1, 2).flatten(2) for path in paths], dim=-1))
         return y
 
-    def _recall(self, query: Tensor, state: RingBuffer) -> Tensor:
+    def _recall(
+        self, query: Float[Tensor, "batch head time head_dim"], state: RingBuffer
+    ) -> Float[Tensor, "batch head time head_dim"]:
         """Return the third path; zeros where the bank is empty."""
         bank = self.bank_project(state.items.to(query.dtype))
         key, value = bank.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
@@ -126,7 +114,13 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         recalled: Tensor = masked_softmax(logits, state.valid()[:, None, None]) @ value
         return recalled
 
-    def _write(self, state: RingBuffer, y: Tensor, position: Tensor, padding: Tensor) -> RingBuffer:
+    def _write(
+        self,
+        state: RingBuffer,
+        y: Float[Tensor, "batch time dim"],
+        position: Int[Tensor, "batch time"],
+        padding: Bool[Tensor, "batch time"],
+    ) -> RingBuffer:
         """Return the bank after the chunks of a segment, one slot for each that is not padding altogether."""
         num_chunks = -(-y.shape[1] // self.chunk_length)
         chunk = torch.arange(num_chunks, device=y.device)[:, None]

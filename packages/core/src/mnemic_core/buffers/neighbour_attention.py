@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,8 +20,7 @@ from mnemic_core.buffers.local_attention import (
 )
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
-from mnemic_core.memory import SegmentMemory
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.state import MemoryState, SlotView
 from mnemic_core.stores.search_backend import ExactSearch, SearchBackend
@@ -220,40 +219,22 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         pairs = RingBuffer.empty(batch, self.capacity + self.window, *item_shape, device=device, dtype=dtype)
         return NeighbourState(pairs)
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: NeighbourState,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: NeighbourState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], NeighbourState]:
-        """Run one segment: reset, retrieve, attend, store.
-
-        Args:
-            x: the tokens of the segment.
-            state: the pairs of earlier segments.
-            padding: True at tokens to ignore, anywhere in the row; outputs there have no meaning.
-            reset: True at rows that begin a new sequence with this segment.
-
-        Returns:
-            The output for every token, to be added to the residual stream, and the new state.
-        """
-        self._check(x, state)
-        if reset is not None:
-            state = self.reset(state, reset)
+        """Retrieve, attend, then store; the output is to be added to the residual stream."""
         far, near, found, local = self._attend(x, state, padding)
         recalled = (far[..., None, :] @ found.pairs[..., 1, :]).squeeze(-2)
         attended = near @ local[:, :, 1].transpose(1, 2) + recalled  # batch head time head_dim
         y: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         if self.output_gate is not None:
             y = y * self.output_gate.tanh()
-        return y, NeighbourState(state.pairs.append(self._stored(local[:, self.window :]), padding))
+        return y, NeighbourState(state.pairs.append(local[:, self.window :], padding))
 
     def neighbours(self, x: Float[Tensor, "batch time dim"], state: NeighbourState) -> Neighbours:
         """Return the stored pairs that each head of each token retrieves; the state stays as it is."""
         self._check(x, state)
-        return self._retrieve(self._project(x, None)[0], state)
+        return self._retrieve(self._project(x)[0], state)
 
     @torch.no_grad()
     def read_weights(
@@ -272,16 +253,17 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         with torch.no_grad():
             return memory_report(state, None if query is None else self.read_weights(query, state))
 
-    def _check(self, x: Tensor, state: NeighbourState) -> None:
-        if x.shape[-1] != self.dim:
-            raise UserError(f"tokens must have width {self.dim}, got {x.shape[-1]}")
+    def _check(self, x: Float[Tensor, "batch time width"], state: NeighbourState) -> None:
+        super()._check(x, state)
         given = tuple(state.pairs.items.shape)
         expected = (len(x), self.capacity + self.window, 2, self.kv_heads, self.head_dim)
         if given != expected:
             raise UserError(f"pairs of the state must be {expected}, got {given}; make it with init_state")
 
-    def _attend(self, x: Tensor, state: NeighbourState, padding: Tensor | None) -> _Attention:
-        query, pairs = self._project(x, padding)
+    def _attend(
+        self, x: Float[Tensor, "batch time dim"], state: NeighbourState, padding: Bool[Tensor, "batch time"] | None
+    ) -> _Attention:
+        query, pairs = self._project(x)
         local = torch.cat([self._window_pairs(state).to(pairs.dtype), pairs], dim=1)
         found = self._retrieve(query, state)
         far = (found.pairs[..., 0, :] @ query[..., None]).squeeze(-1)
@@ -289,22 +271,21 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         scale = self.log_scale.exp()[:, None, None]
         return _Attention(*self._weigh(far * scale, near * scale, found.valid, state, padding), found, local)
 
-    def _project(self, x: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return queries ``[batch head time dim]`` and pairs ``[batch time 2 head dim]``, keys of length one."""
-        if padding is not None:
-            # Not only masked later: a weight of 0 does not remove NaN.
-            x = x.masked_fill(padding[..., None], 0)
+    def _project(
+        self, x: Float[Tensor, "batch time dim"]
+    ) -> tuple[Float[Tensor, "batch head time head_dim"], Float[Tensor, "batch time 2 kv_head head_dim"]]:
+        """Return queries and pairs, keys of length one."""
         query = self.query(x).unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
         key, value = self.key_value(x).unflatten(2, (2, self.kv_heads, self.head_dim)).unbind(2)
         return F.normalize(query, dim=-1), torch.stack([F.normalize(key, dim=-1), value], dim=2)
 
-    def _window_pairs(self, state: NeighbourState) -> Tensor:
+    def _window_pairs(self, state: NeighbourState) -> Float[Tensor, "batch window 2 kv_head head_dim"]:
         row = torch.arange(state.batch_size, device=state.device)[:, None]
-        return self._stored(state.pairs.items)[row, newest_slots(state.pairs, self.window)]
+        return state.pairs.items[row, newest_slots(state.pairs, self.window)]
 
-    def _retrieve(self, query: Tensor, state: NeighbourState) -> Neighbours:
+    def _retrieve(self, query: Float[Tensor, "batch head time head_dim"], state: NeighbourState) -> Neighbours:
         batch, _, time, _ = query.shape
-        items = self._stored(state.pairs.items)
+        items = state.pairs.items
         allowed = state.pairs.age() >= self.window
         with torch.no_grad():
             grouped = query.reshape(batch, self.kv_heads, self.num_heads // self.kv_heads * time, self.head_dim)
@@ -316,8 +297,13 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         return Neighbours(slot, found >= 0, items[row, slot, :, head].to(query.dtype))
 
     def _weigh(
-        self, far: Tensor, near: Tensor, valid: Tensor, state: NeighbourState, padding: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        far: Float[Tensor, "batch head time k"],
+        near: Float[Tensor, "batch head time key"],
+        valid: Bool[Tensor, "batch head time k"],
+        state: NeighbourState,
+        padding: Bool[Tensor, "batch time"] | None,
+    ) -> tuple[Float[Tensor, "batch head time k"], Float[Tensor, "batch head time key"]]:
         """Return the attention weights of the given logits of retrieved and of local pairs."""
         time = near.shape[2]
         distance = local_distance(self.window, time, padding, near.device)
@@ -328,12 +314,19 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         hidden = (distance < 0) | missing_keys(state.pairs.count, self.window, time, padding)[:, None]
         return self._fuse(far.masked_fill(~valid, lowest), near.masked_fill(hidden[:, None], lowest), valid)
 
-    def _bias_distance(self, distance: Tensor, state: NeighbourState) -> Tensor:
+    def _bias_distance(
+        self, distance: Int[Tensor, "rows time key"], state: NeighbourState
+    ) -> Int[Tensor, "rows_or_batch time key"]:
         if self.bias is None or self.bias.buckets.counts_from == "query":
             return distance
         return distance - state.pairs.count.clamp(max=self.window)[:, None, None]
 
-    def _fuse(self, far: Tensor, near: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def _fuse(
+        self,
+        far: Float[Tensor, "batch head time k"],
+        near: Float[Tensor, "batch head time key"],
+        valid: Bool[Tensor, "batch head time k"],
+    ) -> tuple[Float[Tensor, "batch head time k"], Float[Tensor, "batch head time key"]]:
         if self.gate is None:
             joint = _softmax(torch.cat([far, near], dim=-1))
             return joint[..., : self.k], joint[..., self.k :]
@@ -342,5 +335,5 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         return _softmax(far) * share, _softmax(near) * (1 - share)
 
 
-def _softmax(logits: Tensor) -> Tensor:
+def _softmax(logits: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch key"]:
     return logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32)).to(logits.dtype)

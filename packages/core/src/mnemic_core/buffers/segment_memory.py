@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from mnemic_core.buffers.relative_attention import RelativeAttention
 from mnemic_core.errors import UserError
 from mnemic_core.layer_states import LayerStates
-from mnemic_core.memory import SegmentMemory
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.state import MemoryState, SlotView
 
 S = TypeVar("S", bound=MemoryState)
@@ -56,49 +55,20 @@ class SegmentState(MemoryState):
 
 
 class _LatestTokens(SegmentMemory[S]):
-    """The step that every memory of this file takes; a mechanism fills in ``init_state``, ``_check`` and ``_run``."""
+    """Runs the tokens of a row without the padding between them: a mechanism fills in ``_run``."""
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: S,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: S, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], S]:
-        """Run one segment.
-
-        Args:
-            x: the tokens of the segment.
-            state: what earlier segments left.
-            padding: True at tokens to ignore, anywhere in the row; distances do not count them. Outputs there have no
-                meaning.
-            reset: True at rows that begin a new sequence with this segment.
-
-        Returns:
-            The output for every token, and the new state.
-
-        Raises:
-            TypeError: if the state is that of another mechanism.
-            UserError: if the state does not fit the segment or the memory.
-        """
-        self._check(x, state)
-        if reset is not None:
-            state = self.reset(state, reset)
-        if x.shape[1] == 0:
-            return x, state
-        state = state.map(self._stored)
         if padding is None:
             return self._run(x, state, None)
         y, state = self._run(_tokens_first(x, padding), state, (~padding).sum(1))
         return _back_in_place(y, padding), state
 
     @abstractmethod
-    def _check(self, x: Tensor, state: S) -> None:
-        """Raise if the state is not one of this memory and of the rows of the segment."""
-
-    @abstractmethod
-    def _run(self, x: Tensor, state: S, added: Tensor | None) -> tuple[Tensor, S]:
+    def _run(
+        self, x: Float[Tensor, "batch time dim"], state: S, added: Int[Tensor, " batch"] | None
+    ) -> tuple[Float[Tensor, "batch time dim"], S]:
         """Run a segment whose padding comes last, so that the causal mask hides it; ``added`` counts its tokens."""
 
 
@@ -160,12 +130,14 @@ class RelativeSegmentAttention(_LatestTokens[SegmentState]):
         """Return empty slots; they are masked, so that attention sees what the official memory of length 0 shows."""
         return _empty(batch, self.capacity, self.dim, device, dtype)
 
-    def _check(self, x: Tensor, state: SegmentState) -> None:
-        _check_fit(x, state, self.capacity, self.dim)
+    def _check(self, x: Float[Tensor, "batch time width"], state: SegmentState) -> None:
+        super()._check(x, state)
+        _check_size(state, self.capacity, self.dim)
 
-    def _run(self, x: Tensor, state: SegmentState, added: Tensor | None) -> tuple[Tensor, SegmentState]:
-        attended = self.attention(x, state.hidden, state.count, self.biases)
-        return attended, state.append(self._stored(x), added)
+    def _run(
+        self, x: Float[Tensor, "batch time dim"], state: SegmentState, added: Int[Tensor, " batch"] | None
+    ) -> tuple[Float[Tensor, "batch time dim"], SegmentState]:
+        return self.attention(x, state.hidden, state.count, self.biases), state.append(x, added)
 
 
 class SegmentMemoryStack(_LatestTokens[LayerStates]):
@@ -237,21 +209,22 @@ class SegmentMemoryStack(_LatestTokens[LayerStates]):
         """Return empty slots for each layer."""
         return LayerStates(tuple(_empty(batch, length, self.dim, device, dtype) for length in self.memory_lengths))
 
-    def _check(self, x: Tensor, state: LayerStates) -> None:
-        if not isinstance(state, LayerStates):
-            raise TypeError(f"expected LayerStates, got {type(state).__name__}; make them with init_state")
+    def _check(self, x: Float[Tensor, "batch time width"], state: LayerStates) -> None:
+        super()._check(x, state)
         if len(state) != len(self.layers):
             raise UserError(
                 f"expected states of {len(self.layers)} layers, got {len(state)}; make them with init_state"
             )
         for layer, length in zip(state, self.memory_lengths, strict=True):
-            _check_fit(x, layer, length, self.dim)
+            _check_size(layer, length, self.dim)
 
-    def _run(self, x: Tensor, state: LayerStates, added: Tensor | None) -> tuple[Tensor, LayerStates]:
+    def _run(
+        self, x: Float[Tensor, "batch time dim"], state: LayerStates, added: Int[Tensor, " batch"] | None
+    ) -> tuple[Float[Tensor, "batch time dim"], LayerStates]:
         stored: list[SegmentState] = []
         biases = self.biases.expand(len(self.layers), -1, -1, -1).unbind()
         for layer, before, bias in zip(self.layers, cast(Iterable[SegmentState], state), biases, strict=True):
-            stored.append(before.append(self._stored(x), added))
+            stored.append(before.append(x, added))
             x = layer(x, before, bias)
         # The official code also keeps the output of the last layer, which nothing reads.
         return x, LayerStates(tuple(stored))
@@ -272,7 +245,9 @@ class _Layer(nn.Module):
         )
         self.feed_forward_norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, state: SegmentState, biases: Tensor) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "batch time dim"], state: SegmentState, biases: Float[Tensor, "2 head head_dim"]
+    ) -> Float[Tensor, "batch time dim"]:
         attended = self.attention(x, state.hidden, state.count, biases)
         x = self.attention_norm(x + self.dropout(attended))
         if self.pre_norm:
@@ -330,14 +305,13 @@ def _empty(
     )
 
 
-def _check_fit(x: Tensor, state: MemoryState, capacity: int, dim: int) -> None:
+def _check_size(state: MemoryState, capacity: int, dim: int) -> None:
     if not isinstance(state, SegmentState):
         raise TypeError(f"expected a SegmentState, got {type(state).__name__}; make one with init_state")
-    expected = (x.shape[0], capacity, dim)
-    if x.shape[2] != dim or state.hidden.shape != expected:
+    if state.hidden.shape[1:] != (capacity, dim):
         raise UserError(
-            f"a segment {tuple(x.shape)} of a memory with dim {dim} needs a state with hidden {expected}, "
-            f"got {tuple(state.hidden.shape)}; make one with init_state"
+            f"expected a state with {capacity} slots of width {dim}, got {tuple(state.hidden.shape[1:])}; "
+            "make one with init_state"
         )
 
 
@@ -345,13 +319,17 @@ def _new_biases(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape).normal_(std=0.02))
 
 
-def _tokens_first(x: Tensor, padding: Tensor) -> Tensor:
-    """Return each row with its tokens first, in order, and zeros for its padding, which may be NaN."""
+def _tokens_first(
+    x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"]
+) -> Float[Tensor, "batch time dim"]:
+    """Return each row with its tokens first, in order, and its padding behind them."""
     order = padding.long().argsort(dim=1, stable=True)
-    return x.masked_fill(padding[..., None], 0).take_along_dim(order[..., None], dim=1)
+    return x.take_along_dim(order[..., None], dim=1)
 
 
-def _back_in_place(y: Tensor, padding: Tensor) -> Tensor:
+def _back_in_place(
+    y: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"]
+) -> Float[Tensor, "batch time dim"]:
     """Return the outputs of :func:`_tokens_first` where the tokens stood."""
     place = ((~padding).cumsum(1) - 1).clamp(min=0)
     return y.take_along_dim(place[..., None], dim=1)

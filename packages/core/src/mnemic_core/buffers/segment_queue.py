@@ -11,8 +11,7 @@ from torch import Tensor
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
 from mnemic_core.layers import masked_softmax
-from mnemic_core.memory import ReadWriteMemory
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach, ReadWriteMemory
 from mnemic_core.state import MemoryState, SlotView
 
 SampleFrom = Literal["newest", "oldest"]
@@ -199,20 +198,6 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
             state.segments.append(frames[:, None], left_out), state.marks.append(marks[:, None], left_out), newest
         )
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: SegmentQueueState,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
-        store: Bool[Tensor, " batch"] | None = None,
-    ) -> tuple[Float[Tensor, "batch time dim"], SegmentQueueState]:
-        """Run one segment: reset, read, write; ``store`` is True at rows whose segment is kept, None for all."""
-        if reset is not None:
-            state = self.reset(state, reset)
-        return self.read(x, state), self.write(state, x, padding=padding, store=store)
-
-    def _frame_ages(self, device: torch.device) -> Tensor:
+    def _frame_ages(self, device: torch.device) -> Int[Tensor, " frame"]:
         """Return how many frames of its segment came after each stored one, oldest first."""
         return torch.arange(self._oldest_age, -1, -self.stride, device=device)

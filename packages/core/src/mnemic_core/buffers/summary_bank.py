@@ -1,16 +1,16 @@
 """One summary vector for each past segment, attended to beside the frames of the present one."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
-from mnemic_core.memory import SegmentMemory
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach, SegmentMemory
 
 
 class SummaryAttention(nn.Module):
@@ -80,9 +80,8 @@ class SummaryAttention(nn.Module):
             frames: the window: a segment and its context.
             summary_query: what the summary is to be of, such as the mean of the segment.
             bank: summaries of earlier segments.
-            padding: True at frames to ignore.
+            padding: True at frames to ignore; they must be numbers.
         """
-        frames = frames.masked_fill(padding[..., None], 0)  # padding may be NaN, which no weight of 0 would hide
         tokens = torch.cat([bank.items.to(frames.dtype), frames, summary_query[:, None]], dim=1)
         query, key, value = self.project(tokens).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         # The bank asks nothing and the summary is no key: the product above is larger by those few rows only.
@@ -101,7 +100,7 @@ class SummaryAttention(nn.Module):
         found = self.output(found.transpose(1, 2).flatten(2))  # batch query dim
         return found[:, :-1], found[:, -1]
 
-    def _distance(self, bank: RingBuffer, padding: Tensor) -> Tensor:
+    def _distance(self, bank: RingBuffer, padding: Bool[Tensor, "batch time"]) -> Int[Tensor, "batch query key"]:
         """Return the row of the relative tables for each query and key; padding takes up no place."""
         place = (~padding).cumsum(1) - 1
         keys = torch.cat([-1 - bank.age(), place], dim=1)
@@ -109,16 +108,18 @@ class SummaryAttention(nn.Module):
         distance = keys[:, None] - queries[..., None]  # batch query key
         return distance.clamp(-self.max_distance, self.max_distance) + self.max_distance
 
-    def _weights(self, logits: Tensor, bank: RingBuffer, padding: Tensor) -> Tensor:
+    def _weights(
+        self, logits: Float[Tensor, "batch head query key"], bank: RingBuffer, padding: Bool[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch head query key"]:
         num_queries, num_keys = logits.shape[-2:]
         is_summary = torch.arange(num_queries, device=logits.device) == num_queries - 1
         is_bank = torch.arange(num_keys, device=logits.device) < bank.capacity
-        blocked = torch.cat([~bank.valid(), padding], dim=1)[:, None] | (is_summary[:, None] & is_bank)
+        allowed = torch.cat([bank.valid(), ~padding], dim=1)[:, None] & ~(is_summary[:, None] & is_bank)
         # A query that may see nothing, in a row of padding only, sees everything: its result is dropped, a NaN would
         # come back in the gradient.
-        blocked = blocked & ~blocked.all(-1, keepdim=True)
+        allowed = allowed | ~allowed.any(-1, keepdim=True)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        logits = logits.masked_fill(blocked[:, None], -torch.inf)
+        logits = logits.masked_fill(~allowed[:, None], -torch.inf)
         if self.suppression is not None:
             logits = suppress_weak_attention(logits, self.suppression)
         return F.dropout(logits.softmax(-1), self.dropout, self.training)
@@ -200,10 +201,15 @@ class SummaryBank(SegmentMemory[RingBuffer]):
         Returns:
             What every frame found, context included, and the bank with the summary of this segment.
         """
-        if reset is not None:
-            state = self.reset(state, reset)
-        if x.shape[1] == 0:
-            return x, state
+        return self._run_checked(partial(self._run_segment, center=center), x, state, padding, reset)
+
+    def _run_segment(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: RingBuffer,
+        padding: Bool[Tensor, "batch time"] | None,
+        center: Bool[Tensor, "batch time"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time dim"], RingBuffer]:
         if padding is None:
             padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
         summarised = ~padding if center is None else center & ~padding
@@ -212,7 +218,7 @@ class SummaryBank(SegmentMemory[RingBuffer]):
         found, summary = self.attention(x, query, state, padding)
         # A bank never holds more than its capacity; the released code cuts it at the next read, one entry too late
         # to save memory and to the same effect.
-        return found, state.append(self._stored(summary)[:, None], padding=number == 0)
+        return found, state.append(summary[:, None], padding=number == 0)
 
 
 def suppress_weak_attention(logits: Float[Tensor, "*batch key"], scale: float) -> Float[Tensor, "*batch key"]:

@@ -9,8 +9,7 @@ from torch import Tensor
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
 from mnemic_core.layers import masked_softmax
-from mnemic_core.memory import ReadWriteMemory
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach, ReadWriteMemory
 
 
 class WindowMemory(ReadWriteMemory[RingBuffer]):

@@ -3,15 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mnemic_core.errors import UserError
-from mnemic_core.memory import SegmentMemory
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.state import MemoryState, SlotView
 
 S = TypeVar("S", bound=MemoryState)
@@ -19,7 +18,7 @@ S = TypeVar("S", bound=MemoryState)
 Inner = Literal["rnn", "lstm"]
 
 
-class SteppedMachine(SegmentMemory[S]):
+class TokenMachine(SegmentMemory[S]):
     """A memory that must go token by token, because each step depends on what the one before did to the memory.
 
     A machine fills in ``init_state``, ``_project`` (the part of a step that needs no state, done for a whole segment
@@ -30,23 +29,18 @@ class SteppedMachine(SegmentMemory[S]):
         out_dim: width of outputs.
         detach: ``"never"`` lets gradients cross every segment, ``"stored"`` cuts them where a segment (for ``step``:
             a token) hands its state over; inside a segment they always flow.
-
-    Attributes:
-        state_class: the states that the machine works with.
     """
-
-    state_class: ClassVar[type[MemoryState]]
 
     def __init__(self, dim: int, out_dim: int, detach: Detach) -> None:
         super().__init__(dim, detach)
         self.out_dim = out_dim
 
     @abstractmethod
-    def _project(self, x: Tensor) -> Tensor:
-        """Return what the cell makes of tokens alone, over any leading axes."""
+    def _project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch gate"]:
+        """Return what the cell makes of tokens alone."""
 
     @abstractmethod
-    def _advance(self, projected: Tensor, state: S) -> tuple[Tensor, S]:
+    def _advance(self, projected: Float[Tensor, "batch gate"], state: S) -> tuple[Float[Tensor, "batch out_dim"], S]:
         """Return output and state after one projected token of every row."""
 
     def step(self, x: Float[Tensor, "batch dim"], state: S) -> tuple[Float[Tensor, "batch out_dim"], S]:
@@ -54,50 +48,15 @@ class SteppedMachine(SegmentMemory[S]):
         output, state = self._advance(self._project(x), state)
         return output, state.map(self._stored)
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: S,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: S, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time out_dim"], S]:
-        """Run one segment, token by token.
-
-        Args:
-            x: the tokens of the segment.
-            state: what earlier segments left.
-            padding: True at tokens to ignore, anywhere; outputs there have no meaning.
-            reset: True at rows that begin a new sequence with this segment.
-
-        Returns:
-            The output for every token, and the new state.
-
-        Raises:
-            TypeError: if the state is that of another memory.
-            UserError: if width or rows of the segment do not fit the machine or the state.
-        """
-        if not isinstance(state, self.state_class):
-            raise TypeError(
-                f"{type(self).__name__} works with a {self.state_class.__name__}, got a {type(state).__name__}; "
-                "make one with init_state"
-            )
-        if x.shape[-1] != self.dim or x.shape[0] != state.batch_size:
-            raise UserError(
-                f"expected tokens of width {self.dim} in {state.batch_size} rows, got width {x.shape[-1]} in "
-                f"{x.shape[0]} rows; build the state with init_state(batch={x.shape[0]})"
-            )
-        if reset is not None:
-            state = self.reset(state, reset)
-        if padding is not None:
-            x = x.masked_fill(padding[..., None], 0)  # NaN in padding would come back as a gradient
         outputs = []
         for time, token in enumerate(self._project(x).unbind(1)):
             output, after = self._advance(token, state)
             state = after if padding is None else after.replace_rows(padding[:, time], state)
             outputs.append(output)
-        joined = torch.stack(outputs, dim=1) if outputs else x.new_zeros(len(x), 0, self.out_dim)
-        return joined, state.map(self._stored)
+        return torch.stack(outputs, dim=1), state
 
 
 @dataclass(frozen=True)
@@ -191,7 +150,7 @@ class RecurrentCell(nn.Module):
                 self.recurrent.weight[:, read_dim:] *= (seen / self.hidden_dim) ** 0.5
 
 
-class RecurrentMachine(SteppedMachine[RecurrentState]):
+class RecurrentMachine(TokenMachine[RecurrentState]):
     """The inner cell without any memory beside it: the baseline that stack and tape machines are compared with.
 
     A ReLU RNN as in Elman (1990) or an LSTM as in Hochreiter and Schmidhuber (1997); the equations are those of
@@ -202,7 +161,7 @@ class RecurrentMachine(SteppedMachine[RecurrentState]):
         dim: width of tokens.
         hidden_dim: width of the hidden state and of outputs; ``dim`` if not given.
         inner: ``"rnn"`` or ``"lstm"``.
-        detach: ``"never"`` or ``"stored"``; see :class:`SteppedMachine`.
+        detach: ``"never"`` or ``"stored"``; see :class:`TokenMachine`.
 
     Example:
         >>> machine = RecurrentMachine(dim=3, hidden_dim=5)
@@ -210,8 +169,6 @@ class RecurrentMachine(SteppedMachine[RecurrentState]):
         >>> output.shape
         torch.Size([2, 7, 5])
     """
-
-    state_class = RecurrentState
 
     def __init__(
         self, dim: int, hidden_dim: int | None = None, *, inner: Inner = "rnn", detach: Detach = "never"
@@ -225,11 +182,13 @@ class RecurrentMachine(SteppedMachine[RecurrentState]):
         """Return zeros."""
         return self.cell.init_state(batch, device=device, dtype=dtype)
 
-    def _project(self, x: Tensor) -> Tensor:
+    def _project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch gate"]:
         projected: Tensor = self.cell.inputs(x)
         return projected
 
-    def _advance(self, projected: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+    def _advance(
+        self, projected: Float[Tensor, "batch gate"], state: RecurrentState
+    ) -> tuple[Float[Tensor, "batch hidden"], RecurrentState]:
         advanced: tuple[Tensor, RecurrentState] = self.cell(projected, state)
         return advanced
 

@@ -13,12 +13,12 @@ from mnemic_core.machines.recurrent import (
     Inner,
     RecurrentCell,
     RecurrentState,
-    SteppedMachine,
+    TokenMachine,
     convert_official_cell,
     initialise,
     strip_official_prefix,
 )
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach
 from mnemic_core.state import MemoryState, SlotView
 
 NUM_ACTIONS = 3  # push, pop, no-op
@@ -60,7 +60,7 @@ class StackState(MemoryState):
         return SlotView(self.stacks.flatten(1, 2), valid, torch.where(valid, depth, -1))
 
 
-class StackCell(SteppedMachine[StackState]):
+class StackCell(TokenMachine[StackState]):
     """A recurrent cell that pushes to and pops from differentiable stacks, each action done in part.
 
     Stacks as in Joulin and Mikolov 2015 (arXiv:1503.01007, equations 5 and 6), the network as in Delétang et al. 2023,
@@ -97,8 +97,6 @@ class StackCell(SteppedMachine[StackState]):
         >>> output.shape, state.stacks.shape
         (torch.Size([1, 7, 5]), torch.Size([1, 1, 9, 2]))
     """
-
-    state_class = StackState
 
     def __init__(
         self,
@@ -158,11 +156,13 @@ class StackCell(SteppedMachine[StackState]):
         """Return the state with the given rows empty; stacks keep the size that they have."""
         return state.replace_rows(rows, self.init_state(state.batch_size, size=state.size, device=state.device))
 
-    def _project(self, x: Tensor) -> Tensor:
+    def _project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch gate"]:
         projected: Tensor = self.cell.inputs(x)
         return projected
 
-    def _advance(self, projected: Tensor, state: StackState) -> tuple[Tensor, StackState]:
+    def _advance(
+        self, projected: Float[Tensor, "batch gate"], state: StackState
+    ) -> tuple[Float[Tensor, "batch out_dim"], StackState]:
         hidden, recurrent = self.cell(projected, state.recurrent, state.stacks[:, :, 0].flatten(1))
         control = self.control(hidden).to(state.stacks.dtype)
         values = control[:, : self.num_stacks * self.cell_dim].unflatten(1, (self.num_stacks, self.cell_dim))

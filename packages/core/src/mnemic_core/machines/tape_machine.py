@@ -13,12 +13,12 @@ from mnemic_core.machines.recurrent import (
     Inner,
     RecurrentCell,
     RecurrentState,
-    SteppedMachine,
+    TokenMachine,
     convert_official_cell,
     initialise,
     strip_official_prefix,
 )
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach
 from mnemic_core.state import MemoryState, SlotView
 
 NUM_ACTIONS = 5  # stay, one cell left, one cell right, input_length cells left, input_length cells right
@@ -52,7 +52,7 @@ class TapeState(MemoryState):
         return SlotView(cells, valid, torch.where(valid, (self.tokens - 1)[:, None], -1))
 
 
-class TapeCell(SteppedMachine[TapeState]):
+class TapeCell(TokenMachine[TapeState]):
     """A recurrent cell that writes on differentiable tapes and moves them, each movement done in part.
 
     Delétang et al. 2023, "Neural Networks and the Chomsky Hierarchy" (arXiv:2207.02098, section 4 and appendix). One
@@ -89,8 +89,6 @@ class TapeCell(SteppedMachine[TapeState]):
         >>> output.shape, state.tapes.shape
         (torch.Size([1, 7, 5]), torch.Size([1, 1, 16, 2]))
     """
-
-    state_class = TapeState
 
     def __init__(
         self,
@@ -160,11 +158,13 @@ class TapeCell(SteppedMachine[TapeState]):
         fresh = self.init_state(state.batch_size, input_length=state.input_length, size=state.size, device=state.device)
         return state.replace_rows(rows, fresh)
 
-    def _project(self, x: Tensor) -> Tensor:
+    def _project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch gate"]:
         projected: Tensor = self.cell.inputs(x)
         return projected
 
-    def _advance(self, projected: Tensor, state: TapeState) -> tuple[Tensor, TapeState]:
+    def _advance(
+        self, projected: Float[Tensor, "batch gate"], state: TapeState
+    ) -> tuple[Float[Tensor, "batch out_dim"], TapeState]:
         hidden, recurrent = self.cell(projected, state.recurrent, state.tapes[:, :, 0].flatten(1))
         values = self.write(hidden).to(state.tapes.dtype).unflatten(1, (self.num_tapes, self.cell_dim))
         actions = self.actions(hidden).to(state.tapes.dtype).unflatten(1, (self.num_tapes, NUM_ACTIONS)).softmax(-1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
-from mnemic_core.machines.recurrent import SteppedMachine
+from mnemic_core.machines.recurrent import TokenMachine
 from mnemic_core.machines.turing_addressing import (
     HeadLayout,
     HeadParameters,
@@ -22,7 +22,7 @@ from mnemic_core.machines.turing_addressing import (
     write_slots,
 )
 from mnemic_core.machines.turing_sequence import turing_scan, uniform_scan
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach
 from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.state import MemoryState, SlotView
 
@@ -67,7 +67,7 @@ class TuringState(MemoryState):
         return SlotView(self.memory, age >= 0, age)
 
 
-class NeuralTuringMemory(SteppedMachine[TuringState]):
+class NeuralTuringMemory(TokenMachine[TuringState]):
     """Memory with heads that find slots by likeness and by walking from where they were, and rewrite them in part.
 
     Neural Turing Machines (Graves et al. 2014, arXiv:1410.5401, section 3); the controller stands before this module,
@@ -113,8 +113,6 @@ class NeuralTuringMemory(SteppedMachine[TuringState]):
         >>> output.shape, state.memory.shape, state.read_weights.shape
         (torch.Size([2, 5, 8]), torch.Size([2, 16, 4]), torch.Size([2, 1, 16]))
     """
-
-    state_class = TuringState
 
     def __init__(
         self,
@@ -215,43 +213,26 @@ class NeuralTuringMemory(SteppedMachine[TuringState]):
         read_weights, write_weights = self.layout.part(torch.cat(weights, 1))
         return TuringState(memory, torch.cat(reads, 1), read_weights, write_weights, state.count + 1)
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: TuringState,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: TuringState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], TuringState]:
-        """Run one segment: what :meth:`step` does token by token, several times faster.
-
-        Args:
-            x: the tokens of the segment.
-            state: what earlier segments left.
-            padding: True at tokens to ignore, anywhere; outputs there have no meaning.
-            reset: True at rows that begin a new sequence with this segment.
-
-        Returns:
-            The output for every token, and the new state.
-
-        Raises:
-            TypeError: if the state is that of another memory.
-            UserError: if the segment does not fit the machine or the state, or the state does not fit the machine.
-        """
-        self._check(x, state)
-        if reset is None:  # a learned start takes part in every step, as data parallelism wants of every parameter
-            reset = torch.zeros(len(x), device=x.device, dtype=torch.bool)
+        """Do what :meth:`step` does token by token, several times faster."""
         # A compiler fuses plain steps better than they can be ordered by hand; few tokens do not pay for the set-up.
         if torch.compiler.is_compiling() or x.shape[1] < SHORT:
-            return super().forward(x, state, padding=padding, reset=reset)
-        state = self.reset(state, reset)
-        if padding is not None:
-            x = x.masked_fill(padding[..., None], 0)  # NaN in padding would come back as a gradient
+            output, state = super()._run_segment(x, state, padding)
+        else:
+            output, state = self._scan_segment(x, state, padding)
+        # The start enters through a state only. Data parallelism waits for the gradient of every parameter of a
+        # forward pass, so in the middle of a stream a learned one takes part with a gradient of zero.
+        return output + 0 * self.initial.sum() if self.initial.requires_grad else output, state
+
+    def _scan_segment(
+        self, x: Float[Tensor, "batch time dim"], state: TuringState, padding: Bool[Tensor, "batch time"] | None
+    ) -> tuple[Float[Tensor, "batch time dim"], TuringState]:
         drive, base = self._project(x).split([sum(self.layout.sizes), self.dim], -1)
         reads, after = self._scan(drive.transpose(0, 1).to(state.memory.dtype), state, padding)
         added = x.shape[1] if padding is None else (~padding).sum(1)
-        output = self._emit(base, reads.transpose(0, 1))
-        return output, replace(after, count=state.count + added).map(self._stored)
+        return self._emit(base, reads.transpose(0, 1)), replace(after, count=state.count + added)
 
     def report(self, state: TuringState) -> MemoryReport:
         """Return how the memory is used; a diversity of 0 means that it has collapsed to one vector."""
@@ -268,34 +249,48 @@ class NeuralTuringMemory(SteppedMachine[TuringState]):
             value = 0.0 if start == "zeros" else 1e-6
             self.register_buffer("initial", torch.full(shape, value), persistent=False)
 
-    def _project(self, x: Tensor) -> Tensor:
+    def _project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch drive_and_base"]:
         """Return the token's part of the head parameters and of the output."""
         base = F.linear(x, self.output.weight[:, : self.dim], self.output.bias)
         if self.residual:
             base = x + self.scale * base
         return torch.cat([F.linear(x, self.heads.weight[:, : self.dim], self.heads.bias), base], -1)
 
-    def _emit(self, base: Tensor, reads: Tensor) -> Tensor:
+    def _emit(
+        self, base: Float[Tensor, "*batch dim"], reads: Float[Tensor, "*batch read_head width"]
+    ) -> Float[Tensor, "*batch dim"]:
         recalled = F.linear(reads.flatten(-2).to(base.dtype), self.output.weight[:, self.dim :])
         return base + (self.scale * recalled if self.residual else recalled)
 
-    def _recurrent(self, dtype: torch.dtype) -> Tensor:
+    def _recurrent(self, dtype: torch.dtype) -> Float[Tensor, "parameter recurrent"]:
         return self.heads.weight[:, self.dim :].to(dtype)
 
-    def _advance(self, projected: Tensor, state: TuringState) -> tuple[Tensor, TuringState]:
+    def _advance(
+        self, projected: Float[Tensor, "batch drive_and_base"], state: TuringState
+    ) -> tuple[Float[Tensor, "batch dim"], TuringState]:
         drive, base = projected.split([sum(self.layout.sizes), self.dim], -1)
         raw = drive.to(state.memory.dtype) + F.linear(state.reads.flatten(1), self._recurrent(state.memory.dtype))
         state = self.update(state, self.layout.squash(raw))
         return self._emit(base, state.reads), state
 
-    def _address(self, heads: HeadParameters, memory: Tensor, previous: Tensor) -> Tensor:
+    def _address(
+        self,
+        heads: HeadParameters,
+        memory: Float[Tensor, "batch slot width"],
+        previous: Float[Tensor, "batch head slot"],
+    ) -> Float[Tensor, "batch head slot"]:
         if self.addressing == "full":
             return address(heads, memory, previous).weights
         if self.addressing == "content":
             return content_weights(heads.key, heads.strength, memory)
         return torch.full_like(previous, 1 / self.slots)
 
-    def _scan(self, drive: Tensor, state: TuringState, padding: Tensor | None) -> tuple[Tensor, TuringState]:
+    def _scan(
+        self,
+        drive: Float[Tensor, "time batch parameter"],
+        state: TuringState,
+        padding: Bool[Tensor, "batch time"] | None,
+    ) -> tuple[Float[Tensor, "time batch read_head width"], TuringState]:
         """Return what was read in every step, and the state after the last one, tokens not yet counted."""
         active = None if padding is None else ~padding.t()
         recurrent, weights = self._recurrent(drive.dtype), self.layout.join(state.read_weights, state.write_weights)
@@ -310,16 +305,13 @@ class NeuralTuringMemory(SteppedMachine[TuringState]):
             )
         return reads, TuringState(memory, reads[-1].clone(), *self.layout.part(weights), state.count)
 
-    def _check(self, x: Tensor, state: TuringState) -> None:
-        if not isinstance(state, TuringState):
-            raise TypeError(
-                f"NeuralTuringMemory works with a TuringState, got a {type(state).__name__}; make one with init_state"
-            )
+    def _check(self, x: Float[Tensor, "batch time width"], state: TuringState) -> None:
+        super()._check(x, state)
         expected = (len(x), self.slots, self.layout.width)
-        if x.shape[-1] != self.dim or state.memory.shape != expected:
+        if state.memory.shape != expected:
             raise UserError(
-                f"expected tokens of width {self.dim} and memory {expected}, got width {x.shape[-1]} and memory "
-                f"{tuple(state.memory.shape)}; build the state with init_state(batch={len(x)})"
+                f"expected a memory {expected}, got {tuple(state.memory.shape)}; "
+                f"build the state with init_state(batch={len(x)})"
             )
 
 
@@ -345,7 +337,7 @@ def convert_official_turing(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return converted
 
 
-def _by_function(heads: list[Tensor]) -> Tensor:
+def _by_function(heads: list[Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
     """Sort the rows of heads, each key, strength, gate, shift, sharpening (erase, add), as the layout has them."""
     width = (len(heads[1]) - len(heads[0])) // 2
     offsets = len(heads[0]) - width - 3

@@ -7,8 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_core.memory import ReadWriteMemory
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach, ReadWriteMemory
 from mnemic_core.state import MemoryState, SlotView
 
 

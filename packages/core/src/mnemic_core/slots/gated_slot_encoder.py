@@ -126,40 +126,12 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
         content = torch.zeros(batch, self.config.num_slots, self.dim, device=device, dtype=dtype)
         return GatedSlotState(content, torch.zeros(batch, device=device, dtype=torch.long))
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: GatedSlotState,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: GatedSlotState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], GatedSlotState]:
-        """Run one segment.
-
-        Args:
-            x: token embeddings, without positions.
-            state: what earlier segments left.
-            padding: True at tokens to ignore; outputs there have no meaning.
-            reset: True at rows that begin a new sequence with this segment.
-
-        Returns:
-            The encoded tokens, and the new state.
-
-        Raises:
-            UserError: if the segment is too long or the state has other sizes.
-        """
         batch, time = x.shape[:2]
-        if time > self.config.max_length:
-            raise UserError(
-                f"a segment may have max_length={self.config.max_length} tokens, got {time}; split it or raise that"
-            )
-        state.require(batch, self.config.num_slots, self.dim)
-        if reset is not None:
-            state = self.reset(state, reset)
         if padding is None:
             padding = torch.zeros(batch, time, dtype=torch.bool, device=x.device)
-        # Padding may hold NaN, which no mask keeps out of a sum. Numbers stay: the official code encodes them as well.
-        x = x.masked_fill(padding[..., None] & ~x.isfinite(), 0)
         tokens = self.dropout(self.token_norm(x + self.positions[:time]))
         start = self._start(state.content)
         slots, allowed = start.to(tokens.dtype), self._allowed(padding)
@@ -168,19 +140,34 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
         content = torch.lerp(start, slots.to(start.dtype), self.gate(slots).to(start.dtype))
         return tokens, state.rewritten(content, padding)
 
-    def _start(self, content: Tensor) -> Tensor:
+    def _check(self, x: Float[Tensor, "batch time width"], state: GatedSlotState) -> None:
+        super()._check(x, state)
+        if x.shape[1] > self.config.max_length:
+            raise UserError(
+                f"a segment may have max_length={self.config.max_length} tokens, got {x.shape[1]}; "
+                "split it or raise that"
+            )
+        state.require(len(x), self.config.num_slots, self.dim)
+
+    def _blank(
+        self, x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time dim"]:
+        # Only what is no number: the official code encodes the numbers that stand at padding.
+        return x.masked_fill(padding[..., None] & ~x.isfinite(), 0)
+
+    def _start(self, content: Float[Tensor, "batch slot dim"]) -> Float[Tensor, "batch slot dim"]:
         """Return the normalised slots in the type of the state: what a closed gate keeps is not rounded."""
         weight, shift, bias = (
             tensor.to(content.dtype) for tensor in (self.slot_norm.weight, self.slot_norm.bias, self.bias)
         )
         return F.layer_norm(content + bias, (self.dim,), weight, shift, self.slot_norm.eps)
 
-    def _allowed(self, padding: Tensor) -> Tensor:
+    def _allowed(self, padding: Bool[Tensor, "batch time"]) -> Bool[Tensor, "batch 1 query key"]:
         """Return which slot or token may attend to which: all but slots to other slots, and nothing to padding."""
         num_slots, time = self.config.num_slots, padding.shape[1]
         itself = torch.eye(num_slots, dtype=torch.bool, device=padding.device)
         allowed = F.pad(itself, (0, time, 0, time), value=True)
-        return allowed & F.pad(~padding, (num_slots, 0), value=True)[:, None, None]  # batch 1 query key
+        return allowed & F.pad(~padding, (num_slots, 0), value=True)[:, None, None]
 
 
 class _Stream(nn.Module):

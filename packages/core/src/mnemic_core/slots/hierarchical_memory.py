@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
-from mnemic_core.protocols import Detach
+from mnemic_core.layers import masked_softmax
+from mnemic_core.memory import Detach
 from mnemic_core.slots.model_adapter import ModelAdapter, ModelWrapper, rename_official, rows_with_tokens
 from mnemic_core.state import MemoryState, SlotView
 
@@ -105,31 +106,10 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         )
         return HierarchicalState(bank, sensory)
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: HierarchicalState,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: HierarchicalState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time out_dim"], HierarchicalState]:
-        """Run one segment.
-
-        Args:
-            x: embeddings of the segment's tokens, as :meth:`embed` returns them.
-            state: what earlier segments left.
-            padding: True at tokens to ignore, anywhere in the row. A row without any other token keeps its state.
-            reset: True at rows that begin a new sequence with this segment.
-
-        Returns:
-            The head's output for every token, and the new state.
-        """
-        self._check(x, state)
-        if reset is not None:
-            state = self.reset(state, reset)
         time = x.shape[1]
-        if time == 0:
-            return self._head(x), state
         recalled = self.recall(self.summarise(x, padding), state)
         embeds = torch.cat([recalled, state.sensory.ordered().to(x.dtype), x, recalled], dim=1)
         hidden = self._run(embeds, self._padding(x, state, padding))
@@ -137,8 +117,8 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         # Embeddings rather than the official token ids, so that any input will do; and the latest tokens of the
         # row, however short its last segment was, where the official code keeps only what that segment has.
         new_state = HierarchicalState(
-            state.bank.append(self._stored(hidden[:, -1:]), without_tokens),
-            state.sensory.append(self._stored(x), padding),
+            state.bank.append(hidden[:, -1:], without_tokens),
+            state.sensory.append(x, padding),
         )
         return self._head(hidden[:, -1 - time : -1]), new_state
 
@@ -178,10 +158,7 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         # The root at every width: the official training code divides by recall_dim itself for models of width 4096
         # and more, yet its generation by the root.
         logits: Tensor = self.query(query) @ keys.mT / math.sqrt(keys.shape[-1])
-        unused = ~state.bank.valid()[:, None]
-        # The lowest finite number, not -inf: a row without entries would become NaN. Its weights are cleared after.
-        logits = logits.masked_fill(unused, torch.finfo(logits.dtype).min)
-        return logits.softmax(-1).masked_fill(unused, 0)
+        return masked_softmax(logits, state.bank.valid()[:, None])
 
     @staticmethod
     def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -201,7 +178,9 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         }
         return rename_official(state, names)
 
-    def _padding(self, x: Tensor, state: HierarchicalState, padding: Tensor | None) -> Tensor:
+    def _padding(
+        self, x: Float[Tensor, "batch time dim"], state: HierarchicalState, padding: Bool[Tensor, "batch time"] | None
+    ) -> Bool[Tensor, "batch whole"]:
         """Return where ``[recalled ; sensory ; x ; recalled]`` is padding."""
         if padding is None:
             padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach
 from mnemic_core.slots.model_adapter import ModelAdapter, ModelWrapper, rename_official, rows_with_tokens
 from mnemic_core.state import MemoryState, SlotView
 
@@ -90,32 +90,10 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
         initial = self.initial.to(device, dtype)
         return MemoryTokens(initial.expand(batch, -1, -1), torch.zeros(batch, device=initial.device, dtype=torch.long))
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: MemoryTokens,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: MemoryTokens, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time out_dim"], MemoryTokens]:
-        """Run one segment.
-
-        Args:
-            x: embeddings of the segment's tokens, as :meth:`embed` returns them.
-            state: what earlier segments left.
-            padding: True at tokens to ignore, anywhere in the row: a segment that is cut short may stand at either
-                end. A row without any other token keeps its memory.
-            reset: True at rows that begin a new sequence with this segment.
-
-        Returns:
-            The head's output for every token, and the new memory.
-        """
-        self._check(x, state)
-        if reset is not None:
-            state = self.reset(state, reset)
         num_tokens, time = len(self.initial), x.shape[1]
-        if time == 0:
-            return self._head(x), state
         memory = state.memory.to(x.dtype)
         behind = num_tokens if self.causal else 0
         embeds = torch.cat([memory, x, memory[:, :behind]], dim=1)
@@ -135,8 +113,13 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
         """
         return rename_official(state, {"memory_cell.memory": "initial"})
 
-    def _write(self, state: MemoryTokens, written: Tensor, x: Tensor, padding: Tensor | None) -> MemoryTokens:
-        # Where the official code truncates, it detaches a local copy, which cuts nothing: here "stored" does cut.
-        written = self._stored(written).to(state.memory.dtype)
+    def _write(
+        self,
+        state: MemoryTokens,
+        written: Float[Tensor, "batch slot dim"],
+        x: Float[Tensor, "batch time dim"],
+        padding: Bool[Tensor, "batch time"] | None,
+    ) -> MemoryTokens:
         has_tokens = rows_with_tokens(x, padding)
-        return MemoryTokens(torch.where(has_tokens[:, None, None], written, state.memory), state.count + has_tokens)
+        memory = torch.where(has_tokens[:, None, None], written.to(state.memory.dtype), state.memory)
+        return MemoryTokens(memory, state.count + has_tokens)

@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from mnemic_core.errors import UserError
-from mnemic_core.memory import SegmentMemory
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.state import MemoryState
 
 S = TypeVar("S", bound=MemoryState)
@@ -77,33 +76,27 @@ class ModelWrapper(SegmentMemory[S]):
             raise UserError("the adapter has no embed: give ModelAdapter one, or call the wrapper with embeddings")
         return self.adapter.embed(self.model, ids)
 
-    def _check(self, x: Tensor, state: S) -> None:
-        expected = (state.batch_size, self.dim)
-        if x.shape[::2] != expected:
-            raise UserError(
-                f"x must be [batch time dim] with batch and dim {expected} as the state and the model have them, "
-                f"got {tuple(x.shape)}; make the state with init_state(batch)"
-            )
-
-    def _run(self, embeds: Tensor, padding: Tensor | None) -> Tensor:
+    def _run(
+        self, embeds: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None
+    ) -> Float[Tensor, "batch time dim"]:
         """Run the model; positions skip padding, so that tokens stand where they would without it."""
         if padding is None:
             positions = torch.arange(embeds.shape[1], device=embeds.device).expand(embeds.shape[:2])
         else:
             positions = ((~padding).cumsum(1) - 1).clamp(min=0)
-            # Attention gives padding the weight 0, and 0 times NaN would still be NaN.
-            embeds = embeds.masked_fill(padding[..., None], 0)
         hidden = self.adapter.run(self.model, embeds, padding, positions)
         if not isinstance(hidden, Tensor) or hidden.shape != embeds.shape:
             found = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
             raise TypeError(f"the adapter's run must return hidden states {tuple(embeds.shape)}, got {found}")
         return hidden
 
-    def _head(self, hidden: Tensor) -> Tensor:
+    def _head(self, hidden: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time out_dim"]:
         return self.adapter.head(self.model, hidden)
 
 
-def rows_with_tokens(x: Shaped[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None) -> Tensor:
+def rows_with_tokens(
+    x: Shaped[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None
+) -> Bool[Tensor, " batch"]:
     """Return True for each row that has a token which is not padding."""
     if padding is None:
         return torch.ones(x.shape[0], dtype=torch.bool, device=x.device)

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
-from mnemic_core.memory import SegmentMemory
-from mnemic_core.protocols import Detach
+from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.state import MemoryState, SlotView
 
 
@@ -125,36 +124,17 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         count = torch.zeros(batch, device=weights.device, dtype=torch.long)
         return SurpriseState(weights, torch.zeros_like(weights), anchor, count)
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: SurpriseState,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
+    def _run_segment(
+        self, x: Float[Tensor, "batch time dim"], state: SurpriseState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], SurpriseState]:
-        """Learn from the tokens of a segment and answer each by what is known after it, a chunk at a time.
-
-        Args:
-            x: the tokens.
-            state: what earlier segments left.
-            padding: True at tokens to ignore; outputs there have no meaning.
-            reset: True at rows that begin a new sequence with this segment.
-
-        Returns:
-            What every token recalls, itself included, and the new state.
-        """
-        if reset is not None:
-            state = self.reset(state, reset)
-        if x.shape[1] == 0:
-            return x, state
+        """Learn from the tokens and answer each by what is known after it, itself included, a chunk at a time."""
         place, source, valid = self._places(x, state, padding)
         tokens = self._project(_take(x, source).masked_fill(~valid[..., None], 0), valid, state)
         recalled = []
         for start in range(0, valid.shape[1], self.chunk_length):
             answers, state = _learn_chunk(tokens.cut(start, start + self.chunk_length), state)
             recalled.append(answers)
-        return self._answer(_take(torch.cat(recalled, dim=1), place), x), self._kept(state)
+        return self._answer(_take(torch.cat(recalled, dim=1), place), x), state
 
     def step(
         self, x: Float[Tensor, "batch dim"], state: SurpriseState
@@ -172,9 +152,11 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         count = state.count + 1
         is_chunk_end = (count % self.chunk_length == 0)[:, None, None, None]
         after = SurpriseState(weights, momentum, torch.where(is_chunk_end, weights, state.anchor), count)
-        return self._answer(_recall(weights, token.query)[:, 0], x), self._kept(after)
+        return self._answer(_recall(weights, token.query)[:, 0], x), after.map(self._stored)
 
-    def _places(self, x: Tensor, state: SurpriseState, padding: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _places(
+        self, x: Float[Tensor, "batch time dim"], state: SurpriseState, padding: Bool[Tensor, "batch time"] | None
+    ) -> tuple[Int[Tensor, "batch time"], Int[Tensor, "batch place"], Bool[Tensor, "batch place"]]:
         """Lay the tokens of each row, without padding, into whole chunks, the first of which may have begun before.
 
         Returns:
@@ -192,7 +174,9 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
             source = padding.long().argsort(dim=1, stable=True).gather(1, source)
         return (counts.cumsum(1) - 1).clamp(min=0) + begun, source, valid
 
-    def _project(self, x: Tensor, valid: Tensor, state: SurpriseState) -> _Tokens:
+    def _project(
+        self, x: Float[Tensor, "batch place dim"], valid: Bool[Tensor, "batch place"], state: SurpriseState
+    ) -> _Tokens:
         dtype = state.weights.dtype
         query, key, value = self.query_key_value(x).to(dtype).chunk(3, dim=-1)
         size, momentum, forgetting = self.gates(x).to(dtype).unbind(-1)
@@ -206,17 +190,16 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
             valid,
         )
 
-    def _answer(self, recalled: Tensor, x: Tensor) -> Tensor:
+    def _answer(
+        self, recalled: Float[Tensor, "batch *time dim"], x: Float[Tensor, "batch *time dim"]
+    ) -> Float[Tensor, "batch *time dim"]:
         answer: Tensor = self.output(self.norm(recalled.to(x.dtype)))
         # The first network enters through a state only. Data parallelism waits for the gradient of every parameter of
         # a forward pass, so in the middle of a stream it takes part with a gradient of zero.
         return answer + 0 * self.initial.sum()
 
-    def _kept(self, state: SurpriseState) -> SurpriseState:
-        return state.map(self._stored)
 
-
-def _learn_chunk(tokens: _Tokens, state: SurpriseState) -> tuple[Tensor, SurpriseState]:
+def _learn_chunk(tokens: _Tokens, state: SurpriseState) -> tuple[Float[Tensor, "batch time dim"], SurpriseState]:
     """Return what each token of one chunk recalls after it was learned, and the state after the chunk."""
     keep, carry = _products(tokens.log_keep), _products(tokens.log_carry)
     # Column 0 is the momentum from before the chunk, column 1 + i the gradient of token i. Only at a token, not at an
@@ -242,7 +225,11 @@ def _learn_chunk(tokens: _Tokens, state: SurpriseState) -> tuple[Tensor, Surpris
     return recalled, SurpriseState(after, torch.stack(momentum, dim=1), anchor, state.count + tokens.valid.sum(1))
 
 
-def _gradient_factors(weights: Tensor, key: Tensor, value: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+def _gradient_factors(
+    weights: Float[Tensor, "batch layer dim dim"],
+    key: Float[Tensor, "batch time dim"],
+    value: Float[Tensor, "batch time dim"],
+) -> tuple[list[Float[Tensor, "batch time dim"]], list[Float[Tensor, "batch time dim"]]]:
     """Return input and error signal of every layer; their outer product is the gradient of the recall error."""
     inputs, slopes = [key], []
     for layer in range(weights.shape[1] - 1):
@@ -256,13 +243,15 @@ def _gradient_factors(weights: Tensor, key: Tensor, value: Tensor) -> tuple[list
     return inputs, signals
 
 
-def _recall(weights: Tensor, query: Tensor) -> Tensor:
+def _recall(
+    weights: Float[Tensor, "batch layer dim dim"], query: Float[Tensor, "batch time dim"]
+) -> Float[Tensor, "batch time dim"]:
     for layer in range(weights.shape[1]):
         query = (F.silu(query) if layer else query) @ weights[:, layer].mT
     return query
 
 
-def _products(log_gate: Tensor) -> Tensor:
+def _products(log_gate: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time time"]:
     """Return in entry ``[t, i]`` the product of the gates after ``i`` up to ``t``; zero for ``i`` after ``t``."""
     total = log_gate.cumsum(-1)
     difference = total[..., :, None] - total[..., None, :]
@@ -271,6 +260,8 @@ def _products(log_gate: Tensor) -> Tensor:
     return difference.masked_fill(later, -torch.inf).exp()
 
 
-def _take(items: Tensor, index: Tensor) -> Tensor:
+def _take(
+    items: Float[Tensor, "batch time dim"], index: Int[Tensor, "batch place"]
+) -> Float[Tensor, "batch place dim"]:
     """Return ``items[row, index[row, i]]``."""
     return items.gather(1, index[..., None].expand(-1, -1, items.shape[-1]))

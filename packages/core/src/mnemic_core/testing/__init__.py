@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from mnemic_core.protocols import SegmentModule
+from mnemic_core.memory import SegmentMemory
 from mnemic_core.testing.annotations import unchecked_annotations
 from mnemic_core.testing.behaviour import (
     check_batch_independence,
@@ -22,7 +22,7 @@ from mnemic_core.testing.deployment import check_compiles, check_distributed, ch
 from mnemic_core.testing.golden import GoldenCase, assert_close, golden_cases, golden_folder
 from mnemic_core.testing.gradients import check_gradient_policy, check_replay_equality
 
-CONTRACT: Mapping[str, Callable[[SegmentModule[Any]], None]] = MappingProxyType(
+CONTRACT: Mapping[str, Callable[[SegmentMemory[Any]], None]] = MappingProxyType(
     {
         "1 streaming equality": check_streaming_equality,
         "2 reset equality": check_reset_equality,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnemic_core.protocols import Memory, SegmentModule
+from mnemic_core.memory import ReadWriteMemory, SegmentMemory
 from mnemic_core.state import MemoryState
 from mnemic_core.testing.golden import assert_close
 
@@ -17,7 +17,7 @@ TOLERANCE = 1e-5
 GARBAGE = 1e4  # what padding holds here: seen wherever it leaks, and finite, since attention may multiply it by 0
 
 
-def random_segments(module: SegmentModule[Any], number: int, *, seed: int = 0) -> list[Tensor]:
+def random_segments(module: SegmentMemory[Any], number: int, *, seed: int = 0) -> list[Tensor]:
     """Return segments ``[batch time dim]`` of normal noise that fit the module, the same in every call."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(BATCH, LENGTH, module.dim, generator=generator) for _ in range(number)]
@@ -30,7 +30,7 @@ def compare_states(actual: MemoryState, expected: MemoryState, what: str, *, tol
 
 
 @torch.no_grad()
-def check_streaming_equality(module: SegmentModule[Any]) -> None:
+def check_streaming_equality(module: SegmentMemory[Any]) -> None:
     """Rule 1: what is carried is all in the state, so a stream may be interrupted by any other.
 
     One copy runs a sequence without a break. The module itself runs it with a foreign stream between the segments
@@ -45,13 +45,13 @@ def check_streaming_equality(module: SegmentModule[Any]) -> None:
         output, state = module(segment, state)
         assert_close(output, expected, tolerance=TOLERANCE, name="rule 1, a stream beside another differs: output")
     compare_states(state, expected_state, "rule 1, a stream beside another differs")
-    if isinstance(module, Memory) and module.writes_compose:
+    if isinstance(module, ReadWriteMemory) and module.writes_compose:
         whole = module.write(module.init_state(BATCH), torch.cat(segments, dim=1))
         compare_states(whole, state, "rule 1, writing all at once differs from writing segments")
 
 
 @torch.no_grad()
-def check_reset_equality(module: SegmentModule[Any]) -> None:
+def check_reset_equality(module: SegmentMemory[Any]) -> None:
     """Rule 2: rows that are reset equal fresh rows exactly, and the others are unchanged."""
     first, second = random_segments(module, 2)
     _, used = module(first, module.init_state(BATCH))
@@ -68,7 +68,7 @@ def check_reset_equality(module: SegmentModule[Any]) -> None:
 
 
 @torch.no_grad()
-def check_batch_independence(module: SegmentModule[Any]) -> None:
+def check_batch_independence(module: SegmentMemory[Any]) -> None:
     """Rule 3: permuted rows give permuted results, and no row depends on another."""
     order = torch.arange(BATCH).roll(1)
     segments = random_segments(module, 2)
@@ -88,7 +88,7 @@ def check_batch_independence(module: SegmentModule[Any]) -> None:
 
 
 @torch.no_grad()
-def check_padding_neutrality(module: SegmentModule[Any]) -> None:
+def check_padding_neutrality(module: SegmentMemory[Any]) -> None:
     """Rule 4: padding behind the tokens changes neither their outputs nor the state, whatever it holds."""
     state = padded_state = module.init_state(BATCH)
     for segment in random_segments(module, 2):
@@ -101,7 +101,7 @@ def check_padding_neutrality(module: SegmentModule[Any]) -> None:
 
 
 @torch.no_grad()
-def check_round_trip(module: SegmentModule[Any]) -> None:
+def check_round_trip(module: SegmentMemory[Any]) -> None:
     """Rule 7: a state that was saved and loaded, or sent to another type or device and back, goes on as before."""
     first, second = random_segments(module, 2)
     _, state = module(first, module.init_state(BATCH))
@@ -118,7 +118,7 @@ def check_round_trip(module: SegmentModule[Any]) -> None:
         compare_states(after, expected_state, f"rule 7, {how}", tolerance=0.0)
 
 
-def check_determinism(module: SegmentModule[Any]) -> None:
+def check_determinism(module: SegmentMemory[Any]) -> None:
     """Rule 9: the same seed gives the same result, bit for bit."""
     results = []
     for _ in range(2):

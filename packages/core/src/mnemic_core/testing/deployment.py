@@ -13,7 +13,7 @@ from torch import _dynamo as dynamo
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
-from mnemic_core.protocols import SegmentModule
+from mnemic_core.memory import SegmentMemory
 from mnemic_core.state import MemoryState
 from mnemic_core.testing.annotations import unchecked_annotations
 from mnemic_core.testing.behaviour import BATCH, LENGTH, compare_states, random_segments
@@ -22,7 +22,7 @@ from mnemic_core.training import replay_backward
 
 
 @torch.no_grad()
-def check_compiles(module: SegmentModule[Any], *, backend: str = "eager") -> None:
+def check_compiles(module: SegmentMemory[Any], *, backend: str = "eager") -> None:
     """Rule 8: one graph without breaks serves every step, with the results of eager execution.
 
     Args:
@@ -43,9 +43,8 @@ def check_compiles(module: SegmentModule[Any], *, backend: str = "eager") -> Non
 
 
 @torch.no_grad()
-def check_exports(module: SegmentModule[Any]) -> None:
+def check_exports(module: SegmentMemory[Any]) -> None:
     """Rule 8: ``torch.export`` takes the module with its state as an explicit input and output, also to a file."""
-    assert isinstance(module, nn.Module), f"rule 8, only an nn.Module can be exported, not {type(module).__name__}"
     padding, reset = _masks()
     masks = {"padding": padding, "reset": reset}
     first, second = random_segments(module, 2)
@@ -61,9 +60,8 @@ def check_exports(module: SegmentModule[Any]) -> None:
     compare_states(exported_state, state, "rule 8, exported")
 
 
-def check_state_outside(module: SegmentModule[Any]) -> None:
+def check_state_outside(module: SegmentMemory[Any]) -> None:
     """Rule 10: the module keeps nothing of a stream, and every parameter takes part in every forward pass."""
-    assert isinstance(module, nn.Module), f"rule 10, only an nn.Module can be wrapped, not {type(module).__name__}"
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     (segment,) = random_segments(module, 1)
     output, state = module(segment, module.init_state(BATCH))
@@ -82,7 +80,7 @@ def check_state_outside(module: SegmentModule[Any]) -> None:
         assert not unused, f"rule 10, {unused} parameters take no part in a forward pass"
 
 
-def check_distributed(build: Callable[[], SegmentModule[Any]]) -> None:
+def check_distributed(build: Callable[[], SegmentMemory[Any]]) -> None:
     """Rule 10: two processes with half the rows each learn what one process learns with all of them.
 
     Both replay a rollout of two segments, so this also shows that replay synchronises gradients once.
@@ -104,7 +102,7 @@ def check_distributed(build: Callable[[], SegmentModule[Any]]) -> None:
 class _Wrapped(nn.Module):
     """The module behind a layer: data parallelism refuses a module that has no parameters."""
 
-    def __init__(self, build: Callable[[], SegmentModule[Any]]) -> None:
+    def __init__(self, build: Callable[[], SegmentMemory[Any]]) -> None:
         super().__init__()
         torch.manual_seed(0)  # equal weights in every process
         self.module = build()
@@ -117,7 +115,7 @@ class _Wrapped(nn.Module):
         return recalled + hidden, state
 
 
-def _learn(rank: int, build: Callable[[], SegmentModule[Any]], folder: str) -> None:
+def _learn(rank: int, build: Callable[[], SegmentMemory[Any]], folder: str) -> None:
     torch.set_num_threads(1)
     store = f"file://{folder}/store"
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(minutes=2))
@@ -140,7 +138,7 @@ def _two_segments(model: nn.Module, rows: slice) -> dict[str, Tensor]:
     return gradients | {f"state {name}": tensor for name, tensor in state.tensors().items()}
 
 
-def _owned_start(module: SegmentModule[Any]) -> MemoryState:
+def _owned_start(module: SegmentMemory[Any]) -> MemoryState:
     """Return a first state with storage of its own; a graph is bound to the form of a view of learned parameters."""
     start: MemoryState = module.init_state(BATCH).clone()
     return start

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnemic_core.protocols import SegmentModule
+from mnemic_core.memory import SegmentMemory
 from mnemic_core.state import MemoryState
 from mnemic_core.testing.behaviour import BATCH, random_segments
 from mnemic_core.testing.golden import assert_close
 from mnemic_core.training import directional_derivative, gradient_reach, replay_backward, run_segments
 
 
-def check_gradient_policy(module: SegmentModule[Any]) -> None:
+def check_gradient_policy(module: SegmentMemory[Any]) -> None:
     """Rule 5: ``detach="never"`` gives the true derivative over three segments, ``"stored"`` none at all.
 
     The true derivative is a finite difference in float64, so a hidden detach is found as surely as a missing one.
@@ -38,7 +38,7 @@ def check_gradient_policy(module: SegmentModule[Any]) -> None:
     )
 
 
-def check_replay_equality(module: SegmentModule[Any]) -> None:
+def check_replay_equality(module: SegmentMemory[Any]) -> None:
     """Rule 6: memory replay gives the gradients of plain back-propagation within 1e-6, dropout included."""
     step = _Front(module)
     step.train()
@@ -66,7 +66,7 @@ def check_replay_equality(module: SegmentModule[Any]) -> None:
 class _Front(nn.Module):
     """A layer and dropout before the module, so that there is something to learn and something random."""
 
-    def __init__(self, module: SegmentModule[Any]) -> None:
+    def __init__(self, module: SegmentMemory[Any]) -> None:
         super().__init__()
         self.layer = nn.Linear(module.dim, module.dim)
         self.dropout = nn.Dropout(0.25)
@@ -78,11 +78,8 @@ class _Front(nn.Module):
         return recalled + hidden, state
 
 
-def _in_double(module: SegmentModule[Any]) -> SegmentModule[Any]:
-    module = copy.deepcopy(module)
-    if isinstance(module, nn.Module):
-        module.double()
-    return module
+def _in_double(module: SegmentMemory[Any]) -> SegmentMemory[Any]:
+    return copy.deepcopy(module).double()
 
 
 def _take_gradients(module: nn.Module) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
-from mnemic_core.protocols import SegmentModule
+from mnemic_core.memory import SegmentMemory
 from mnemic_core.state import MemoryState
 
 S = TypeVar("S", bound=MemoryState)
@@ -69,14 +69,14 @@ def join_segments(
 
 
 def run_segments(
-    module: SegmentModule[S],
-    segments: Sequence[Float[Tensor, "batch length dim"]],
+    module: SegmentMemory[S],
+    segments: Sequence[Float[Tensor, "batch _length dim"]],
     state: S,
     *,
-    paddings: Sequence[Bool[Tensor, "batch length"]] | None = None,
+    paddings: Sequence[Bool[Tensor, "batch _length"]] | None = None,
     bptt: int | None = None,
     reset: Bool[Tensor, "segment batch"] | None = None,
-) -> tuple[list[Float[Tensor, "batch length dim"]], S]:
+) -> tuple[list[Float[Tensor, "batch _length dim"]], S]:
     """Unroll a module over segments with truncated back-propagation; the loss stays with the caller.
 
     Args:
