@@ -23,7 +23,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from mnemic_core.machines import TuringState
 from mnemic_speech.conformer_ntm import ConformerNtm
-from mnemic_speech.conformer_ntm.checkpoint import Recognizer, load_recognizer, save_recognizer
+from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.memory import MACHINES
 from mnemic_speech.conformer_ntm.model import Encoded
 from mnemic_transcribe.augmentation import Augmentation
@@ -111,8 +111,8 @@ def run_once(start: Recognizer, memory: str, seed: int, frames: Frames, options:
         torch.manual_seed(seed)
         made = build(start, memory)
         fit(made.model, frames, options.steps, seed)
-        save_recognizer(file, made)
-    trained = load_recognizer(file)
+        made.save(file)
+    trained = Recognizer.load(file)
     sets = [(split, open_clips(options.data, split, "lower")[0]) for split in ("dev", "dev_long")]
     test_once(trained, sets, ("attention", "joint", "ctc"), [None], file.with_name("errors.json"))
     return test_once(trained, sets, ("ctc",), [*map(Noise.parse, NOISES)], file.with_name("errors.json"))
@@ -126,7 +126,7 @@ def network(out: Path, memory: str, seed: int) -> Path:
 @torch.inference_mode()
 def slots_over_time(file: Path, clips: Sequence[Clip]) -> dict[str, list[float]]:
     """Return length and diversity of a machine's slots after so many seconds of strings, means over the strings."""
-    recognizer = load_recognizer(file)
+    recognizer = Recognizer.load(file)
     model, found = recognizer.model, [[] for _ in SECONDS]
     for clip in clips:
         waveform = clip.read(recognizer.features.config.sample_rate, np.random.default_rng(0))
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/decoder_memory"), help="folder of the runs")
     parser.add_argument("--write", type=Path, help="file that takes the result")
     options = parser.parse_args()
-    start = load_recognizer(options.encoder)
+    start = Recognizer.load(options.encoder)
     wanted = [network(options.out, memory, seed) for memory in options.memories for seed in options.seeds]
     drawn = Drawn(options.strings, max_digits=options.max_digits)
     frames = [] if all(file.exists() for file in wanted) else encode_strings(start, options.data, drawn)

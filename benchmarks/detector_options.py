@@ -21,7 +21,7 @@ from mnemic_track.commands import train
 from mnemic_track.train_demo import GENERATED, packaged_weights
 from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.memotr import Memotr
-from mnemic_vision.memotr.checkpoint import load_model
+from mnemic_vision.memotr.checkpoint import TrackerCheckpoint
 from mnemic_vision.memotr.data import MotSequences
 
 RESULT = Path(__file__).parent / "results" / "detector_options.json"
@@ -53,8 +53,8 @@ def train_detector(variant: str, seed: int, options: argparse.Namespace) -> Path
 @torch.inference_mode()
 def average_precision(checkpoint: Path, data: Path, every: int) -> dict[str, float]:
     """Return the average precision at IoU 0.5 of the queries and of the dense head, on every so many-th frame."""
-    model, settings, _ = load_model(checkpoint)
-    model.eval()
+    loaded = TrackerCheckpoint.load(checkpoint)
+    model, settings = loaded.model, loaded.settings
     metrics = {"queries": _metric(), "dense head": _metric()}
     for sequence in MotSequences(data, require_ground_truth=True).sequences:
         for index in range(0, sequence.num_frames, every):

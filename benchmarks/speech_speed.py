@@ -19,9 +19,9 @@ from common.report import machine, publish, resident_bytes
 from torch import Tensor
 
 from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig
-from mnemic_speech.conformer_ntm.checkpoint import Recognizer, load_recognizer
+from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.conformer_ntm.recognition import TranscriptionSettings
+from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.features import FeatureConfig, Features, Normalizer
 from mnemic_speech.text import WordTokenizer
 from mnemic_transcribe.checkpoints import SHIPPED
@@ -39,8 +39,9 @@ def networks() -> dict[str, Recognizer]:
     tokenizer = WordTokenizer([f"w{index}" for index in range(WORDS)])
     features = Features(FeatureConfig())
     large = ConformerNtm(ConformerNtmConfig(vocab_size=tokenizer.vocab_size)).eval()
-    untrained = Recognizer(large, features, Normalizer("utterance", features.config.num_mels), tokenizer, {}, {})
-    return {"shipped": load_recognizer(SHIPPED), "paper_size": untrained}
+    normalizer = Normalizer("utterance", features.config.num_mels)
+    untrained = Recognizer(large, TranscriptionSettings.of(large), {}, features, normalizer, tokenizer)
+    return {"shipped": Recognizer.load(SHIPPED), "paper_size": untrained}
 
 
 def babble(seconds: float, sample_rate: int, seed: int) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds
-from mnemic_vision.memotr.checkpoint import TrackerSettings, save_model
+from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 
 
 @pytest.fixture
@@ -28,5 +28,5 @@ def checkpoint(tmp_path: Path) -> Path:
     # An untrained network finds something with these.
     eager = Thresholds(detect=0.0, track=0.0, result=0.0, min_area=0.0)
     path = tmp_path / "tiny.safetensors"
-    save_model(path, Memotr(config), TrackerSettings(64, 96, eager), {})
+    TrackerCheckpoint(Memotr(config), TrackerSettings(64, 96, eager), {}).save(path)
     return path

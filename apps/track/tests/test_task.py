@@ -9,7 +9,7 @@ from mnemic_track.commands import train
 from mnemic_track.datamodule import DataSource, TrackingData, World
 from mnemic_track.task import TrackingTask
 from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds
-from mnemic_vision.memotr.checkpoint import TrackerSettings, load_model, load_tracker, save_model
+from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 from mnemic_vision.memotr.data import ClipAugmentation
 
 TINY = MemotrConfig(
@@ -52,12 +52,13 @@ def test_fit_validates_and_its_checkpoint_runs_everywhere(tmp_path: Path) -> Non
     run.fit(task, data())
     assert {"val/hota", "val/deta", "val/assa", "val/mota", "val/idf1", "train/loss"} <= run.callback_metrics.keys()
     run.save_checkpoint(tmp_path / "some.ckpt")
-    model, settings, made = load_model(tmp_path / "some.ckpt")
-    assert (model.config, settings) == (TINY, SETTINGS)
-    assert all(torch.equal(value, model.state_dict()[key]) for key, value in task.model.state_dict().items())
+    loaded = TrackerCheckpoint.load(tmp_path / "some.ckpt")
+    assert (loaded.model.config, loaded.settings) == (TINY, SETTINGS)
+    made = loaded.provenance
+    assert all(torch.equal(value, loaded.model.state_dict()[key]) for key, value in task.model.state_dict().items())
     assert (made["seed"], made["step"], made["package"]) == (4, 4, "mnemic-track")
     assert made["metrics"].keys() >= {"val/hota"}
-    assert load_tracker(tmp_path / "some.ckpt").short_side == 64
+    assert TrackerCheckpoint.load(tmp_path / "some.ckpt").tracker().short_side == 64
 
 
 def test_predictions_are_mot_text(tmp_path: Path) -> None:
@@ -93,13 +94,13 @@ def test_every_parameter_gets_a_gradient_so_that_processes_stay_in_step(tmp_path
 
 def test_training_starts_from_a_checkpoint_of_an_earlier_stage(tmp_path: Path) -> None:
     detector = Memotr(TINY)
-    save_model(tmp_path / "detector.safetensors", detector, SETTINGS, {})
+    TrackerCheckpoint(detector, SETTINGS, {}).save(tmp_path / "detector.safetensors")
     task = TrackingTask(TINY, init_checkpoint=tmp_path / "detector.safetensors")
     assert all(torch.equal(value, detector.state_dict()[key]) for key, value in task.model.state_dict().items())
 
 
 def test_a_checkpoint_of_other_sizes_is_refused(tmp_path: Path) -> None:
-    save_model(tmp_path / "tiny.safetensors", Memotr(TINY), SETTINGS, {})
+    TrackerCheckpoint(Memotr(TINY), SETTINGS, {}).save(tmp_path / "tiny.safetensors")
     with pytest.raises(ValueError, match="does not fit this model"):
         TrackingTask(MemotrConfig(backbone="test_resnet"), init_checkpoint=tmp_path / "tiny.safetensors")
 
@@ -123,7 +124,7 @@ def test_two_processes_train_without_looking_for_unused_parameters(tmp_path: Pat
     command += ["--model.config.backbone=test_resnet", "--model.config.dim=32", "--data.clip_lengths={0: 2}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert load_model(tmp_path / "checkpoints" / "last.ckpt")[2]["step"] == 2
+    assert TrackerCheckpoint.load(tmp_path / "checkpoints" / "last.ckpt").provenance["step"] == 2
 
 
 def test_frozen_parts_are_not_trained(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import timm
 import torch
 
 from mnemic_track.train_demo import train_demo
-from mnemic_vision.memotr.checkpoint import load_model
+from mnemic_vision.memotr.checkpoint import TrackerCheckpoint
 
 SMALL = (
     "--model.config.backbone=test_resnet",
@@ -27,8 +27,8 @@ def test_four_stages_end_in_one_file_and_a_second_call_has_nothing_to_do(tmp_pat
     file, weights = tmp_path / "small.safetensors", tmp_path / "imagenet.pth"
     torch.save(timm.create_model("test_resnet").state_dict(), weights)
     train_demo(tmp_path / "runs", tmp_path / "no data", weights, (1, 1, 1, 1), file, SMALL)
-    model, settings, made = load_model(file)
-    assert (model.config.dim, settings.short_side, made["epochs"]) == (32, 64, [1, 1, 1, 1])
+    made = TrackerCheckpoint.load(file)
+    assert (made.model.config.dim, made.settings.short_side, made.provenance["epochs"]) == (32, 64, [1, 1, 1, 1])
     written = file.read_bytes()
     train_demo(tmp_path / "runs", tmp_path / "no data", weights, (1, 1, 1, 1), file, SMALL)
     assert file.read_bytes() == written

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mnemic_speech.conformer import ConformerConfig
-from mnemic_speech.conformer_ntm import ConformerNtmConfig
-from mnemic_speech.conformer_ntm.checkpoint import load_recognizer
-from mnemic_speech.conformer_ntm.recognition import TranscriptionSettings, recognise
+from mnemic_speech.conformer_ntm import ConformerNtmConfig, Recognizer
+from mnemic_speech.conformer_ntm.recognition import recognise
+from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.features import FeatureConfig, Features
 from mnemic_speech.text import WordTokenizer
 from mnemic_transcribe.augmentation import Augmentation, Masks
@@ -108,7 +108,7 @@ def test_fit_validates_and_its_checkpoint_is_a_recogniser(tmp_path: Path) -> Non
     figures = {"val/wer", "val/cer", "val/deletions", "val/acc", "val/loss", "train/loss", "train/ctc"}
     assert figures <= run.callback_metrics.keys()
     run.save_checkpoint(tmp_path / "some.ckpt")
-    loaded = load_recognizer(tmp_path / "some.ckpt")
+    loaded = Recognizer.load(tmp_path / "some.ckpt")
     assert_close(loaded.model.state_dict(), made.model.state_dict(), atol=0.0, rtol=0.0)
     assert_close(loaded.normalizer.mean, made.normalizer.mean, atol=0.0, rtol=0.0)
     assert (loaded.model.config, loaded.features.config) == (made.model.config, FEATURES)
@@ -237,6 +237,6 @@ def test_two_processes_train_without_looking_for_unused_parameters(config: Path,
     command += ["--trainer.devices=2", "--trainer.strategy=ddp", f"--trainer.default_root_dir={tmp_path / 'run'}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
-    made = load_recognizer(tmp_path / "run" / "checkpoints" / "averaged.ckpt").provenance
+    made = Recognizer.load(tmp_path / "run" / "checkpoints" / "averaged.ckpt").provenance
     assert made["step"] >= 2
     assert made["metrics"].keys() >= {"val/wer"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mnemic_speech.conformer_ntm.checkpoint import load_recognizer
+from mnemic_speech.conformer_ntm import Recognizer
 from mnemic_transcribe.checkpoints import open_recognizer
 from mnemic_transcribe.train_demo import train_demo
 
@@ -39,11 +39,11 @@ def test_a_run_ends_in_one_file_and_a_second_call_has_nothing_to_do(tmp_path: Pa
     file = tmp_path / "new" / "digits.safetensors"
     figures = train_demo(tmp_path / "run", digits, file, SMALL)
     assert {"val/wer", "test/wer"} <= figures.keys()
-    loaded = load_recognizer(file)
+    loaded = Recognizer.load(file)
     assert loaded.provenance["averaged_steps"] == [2, 4]
     assert loaded.provenance["metrics"] == figures
     assert sorted(loaded.tokenizer.state()["words"]) == sorted(NAMES)
-    assert loaded.settings["decoding"] == "ctc"
+    assert loaded.settings.decoding == "ctc"
     written = file.read_bytes()
     assert train_demo(tmp_path / "run", digits, file, SMALL) == figures
     assert file.read_bytes() == written

@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mnemic_core.loading import describe_misfit, name_some, read_checkpoint, read_state_dict, read_tensors
+from mnemic_core.loading import describe_misfit, name_some, read_checkpoint, read_state_dict
+from mnemic_core.tensor_file import read_tensors
 
 
 class Foreign:
@@ -66,7 +67,7 @@ def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
 
 def test_tensors_are_read_whatever_the_file_is_called(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
     save_file(weights, tmp_path / "stream.state")
-    assert torch.equal(read_tensors(tmp_path / "stream.state")["layer.bias"], weights["layer.bias"])
+    assert torch.equal(read_tensors(tmp_path / "stream.state")[0]["layer.bias"], weights["layer.bias"])
 
 
 def test_weights_that_fit_have_no_misfit(weights: dict[str, torch.Tensor]) -> None:

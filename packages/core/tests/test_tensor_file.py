@@ -4,16 +4,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mnemic_core.tensor_file import read_metadata, replacing, write_tensors
+from mnemic_core.tensor_file import read_tensors, replacing, write_tensors
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     weight = torch.randn(2, 3, requires_grad=True)
     write_tensors(tmp_path / "a", {"transposed": weight.T}, {"class": "Sums"})
     assert torch.equal(load_file(tmp_path / "a")["transposed"], weight.T)
-    assert read_metadata(tmp_path / "a") == {"class": "Sums"}
+    assert read_tensors(tmp_path / "a")[1] == {"class": "Sums"}
     write_tensors(tmp_path / "a", {"weight": weight})
-    assert read_metadata(tmp_path / "a") == {}
+    assert read_tensors(tmp_path / "a")[1] == {}
 
 
 def test_a_file_is_replaced_when_all_is_written(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
+from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
 from mnemic_core.loading import read_checkpoint
-from mnemic_core.model_file import KEY
 from mnemic_core.tasks import create_task
 
 KIND, FORMAT_VERSION = "algorithms", 1

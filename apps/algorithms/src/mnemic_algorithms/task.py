@@ -13,8 +13,8 @@ from torch.optim.lr_scheduler import LinearLR
 from mnemic_algorithms.checkpoints import FORMAT_VERSION, KIND
 from mnemic_algorithms.datamodule import AlgorithmData
 from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
+from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
-from mnemic_core.model_file import KEY
 from mnemic_core.tasks import TaskBatch, create_task, task_loss
 from mnemic_kit.provenance import training_provenance
 from mnemic_kit.resume import seed_step

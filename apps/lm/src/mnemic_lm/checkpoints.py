@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from mnemic_core import TransformerConfig
+from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
 from mnemic_core.loading import read_checkpoint
-from mnemic_core.model_file import KEY
 from mnemic_kit.devices import Device, find_device
 from mnemic_lm.model import LanguageModel, ProductKeyConfig, memory_size
 from mnemic_lm.tokens import Codec, restore_codec

@@ -13,8 +13,8 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core import MemoryState, TransformerConfig
+from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
-from mnemic_core.model_file import KEY
 from mnemic_core.training import replay_backward, run_segments
 from mnemic_kit.provenance import training_provenance
 from mnemic_kit.resume import seed_step

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device, find_device
 from mnemic_vision.memotr import Memotr, Tracker
-from mnemic_vision.memotr.checkpoint import TrackerSettings, load_model
+from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 
 SHIPPED = Path(__file__).parent / "checkpoints" / "memotr_small.safetensors"
 
@@ -25,7 +25,7 @@ def open_tracker(
     """Return a tracker that runs a checkpoint, its settings and what made it.
 
     Args:
-        checkpoint: a file of `save_model` or a Lightning checkpoint; None: the shipped one.
+        checkpoint: a file of `TrackerCheckpoint.save` or a Lightning checkpoint; None: the shipped one.
         memory: another long-term memory with the same weights; None: the one it was trained with.
         max_size: longer side of the network's input in pixels; None: that of the checkpoint.
         score: tracks are shown from this score on; None: that of the checkpoint.
@@ -39,7 +39,8 @@ def open_tracker(
         raise FileNotFoundError(
             f"the shipped checkpoint {SHIPPED} is absent: run make train-demo, or give --checkpoint"
         )
-    model, settings, provenance = load_model(checkpoint or SHIPPED)
+    loaded = TrackerCheckpoint.load(checkpoint or SHIPPED)
+    model, settings = loaded.model, loaded.settings
     if memory is not None and memory != model.config.memory:
         model = with_memory(model, memory)
     if max_size is not None:
@@ -51,7 +52,7 @@ def open_tracker(
             raise UserError(f"--score must be between 0 and 1, got {score}")
         settings = replace(settings, thresholds=replace(settings.thresholds, result=score))
     tracker = Tracker(model.to(find_device(device)), settings.thresholds, settings.short_side, settings.long_side)
-    return tracker, settings, provenance
+    return tracker, settings, dict(loaded.provenance)
 
 
 def with_memory(model: Memotr, memory: MemoryName) -> Memotr:

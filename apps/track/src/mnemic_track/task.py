@@ -1,6 +1,5 @@
 """Training and validation of MeMOTR as a LightningModule."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR, MultiStepLR
 
-from mnemic_core.model_file import KEY
+from mnemic_core.checkpoint import KEY
+from mnemic_core.loading import load_exactly
 from mnemic_kit.provenance import training_provenance
 from mnemic_kit.resume import seed_step
 from mnemic_track.metrics import SequenceResult, evaluate_sequences
@@ -21,7 +21,7 @@ from mnemic_track.tables import scores_table
 from mnemic_vision.backbone import load_backbone
 from mnemic_vision.draw import draw_tracks
 from mnemic_vision.memotr import ClipBatch, ClipCriterion, Memotr, MemotrConfig, Tracker, clip_loss, import_detector
-from mnemic_vision.memotr.checkpoint import FORMAT, TrackerSettings, load_weights
+from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 from mnemic_vision.memotr.data import Sequence
 
 
@@ -94,7 +94,8 @@ class TrackingTask(pl.LightningModule):
         if detector_checkpoint is not None:
             import_detector(self.model, detector_checkpoint)
         if init_checkpoint is not None:
-            load_weights(self.model, init_checkpoint)
+            given = TrackerCheckpoint.load(init_checkpoint).model
+            load_exactly(self.model, given.state_dict(), init_checkpoint)
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
         """Make the noise of the step follow from its number, see `resume`."""
@@ -167,12 +168,9 @@ class TrackingTask(pl.LightningModule):
         return Tracker(self.model, settings.thresholds, settings.short_side, settings.long_side, use_bf16)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what `mnemic_vision.memotr.checkpoint.load_model` needs, as plain data."""
-        checkpoint[KEY] = FORMAT.header(
-            config=asdict(self.model.config),
-            settings=asdict(self.settings),
-            provenance=training_provenance(self, "mnemic-track", Path(__file__).parent, self.seed),
-        )
+        """Add what `TrackerCheckpoint.load` needs, as plain data."""
+        made = training_provenance(self, "mnemic-track", Path(__file__).parent, self.seed)
+        checkpoint[KEY] = TrackerCheckpoint(self.model, self.settings, made).header()
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         rates = {"backbone": self.lr_backbone, "reference_points": self.lr_points, "sampling_offsets": self.lr_points}

@@ -7,16 +7,15 @@ and after the last stage. All train on generated sequences and, where it lies be
 training clip. Call it again after an interruption: it goes on where it was.
 """
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import auto_cli
 
 from mnemic_track.checkpoints import SHIPPED
 from mnemic_track.commands import train
-from mnemic_vision.memotr import Memotr
-from mnemic_vision.memotr.checkpoint import TrackerSettings, load_model, save_model
+from mnemic_vision.memotr.checkpoint import TrackerCheckpoint
 
 GENERATED = "{name: generated, world: {num_sequences: %d, num_frames: 20, size: [288, 384], seed: %d}}"
 VALIDATED = "--trainer.check_val_every_n_epoch=1"
@@ -56,25 +55,27 @@ def train_demo(
     clips = _stage(out / "clips", epochs[1], [*shared, few, *CLIPS, _start(detector), *options])
     tuned = _best(_stage(out / "tune", epochs[2], [*shared, few, *TUNE, _start(clips), *options]))
     varied = _best(_stage(out / "variety", epochs[3], [*shared, many, *VARIETY, _start(tuned), *options]))
-    model, settings, made = average(tuned, varied)
+    averaged = average(tuned, varied)
+    made = {**averaged.provenance, "command": "make train-demo", "epochs": list(epochs)}
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    save_model(checkpoint, model, settings, made | {"command": "make train-demo", "epochs": list(epochs)}, half=True)
+    replace(averaged, provenance=made).save(checkpoint, half=True)
 
 
-def average(before: Path, after: Path) -> tuple[Memotr, TrackerSettings, dict[str, Any]]:
+def average(before: Path, after: Path) -> TrackerCheckpoint:
     """Return a network with the mean of the weights before and after a stage, and what made the latter.
 
     On the real clip and on drawn people it is better than either but in one figure (see the model card). Source of the
     idea: WiSE-FT, "Robust fine-tuning of zero-shot models", arXiv 2109.01903.
     """
-    (model, settings, made), (start, _, _) = load_model(after), load_model(before)
-    first = start.state_dict()
+    averaged, first = TrackerCheckpoint.load(after), TrackerCheckpoint.load(before).model.state_dict()
     # Equal tensors, such as counts and what was frozen, stay as they are.
     mean = {
-        name: last if last.equal(first[name]) else (last + first[name]) / 2 for name, last in model.state_dict().items()
+        name: last if last.equal(first[name]) else (last + first[name]) / 2
+        for name, last in averaged.model.state_dict().items()
     }
-    model.load_state_dict(mean)
-    return model, settings, {name: value for name, value in made.items() if name != "metrics"}
+    averaged.model.load_state_dict(mean)
+    made = {name: value for name, value in averaged.provenance.items() if name != "metrics"}
+    return replace(averaged, provenance=made)
 
 
 def packaged_weights() -> Path:

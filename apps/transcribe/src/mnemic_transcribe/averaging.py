@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
 from mnemic_core.loading import read_checkpoint
-from mnemic_core.model_file import KEY
 from mnemic_kit.atomic_files import atomic_write
 
 

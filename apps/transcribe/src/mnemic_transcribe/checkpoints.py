@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mnemic_kit.devices import Device, find_device
-from mnemic_speech.conformer_ntm.checkpoint import Recognizer, load_recognizer
+from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 
 SHIPPED = Path(__file__).parent / "checkpoints" / "digits.safetensors"
 
@@ -23,4 +23,4 @@ def open_recognizer(checkpoint: Path | None = None, *, device: Device = "auto") 
         raise FileNotFoundError(
             f"the shipped checkpoint {SHIPPED} is absent: run make train-demo-transcribe, or give --checkpoint"
         )
-    return load_recognizer(checkpoint or SHIPPED).to(find_device(device))
+    return Recognizer.load(checkpoint or SHIPPED).to(find_device(device))

@@ -7,7 +7,7 @@ from torch import Tensor
 from mnemic_core import MemoryState
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.conformer_ntm.memory import takes_segments
-from mnemic_speech.conformer_ntm.recognition import TranscriptionSettings
+from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.silence import Segment, SilenceSplitter
 from mnemic_speech.subsampling import STRIDE
 

@@ -18,15 +18,16 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core import MemoryState
+from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
-from mnemic_core.model_file import KEY
+from mnemic_core.loading import load_exactly
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.provenance import training_provenance
 from mnemic_kit.resume import seed_step
 from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig
-from mnemic_speech.conformer_ntm.checkpoint import Recognizer, load_recognizer, recognizer_header
-from mnemic_speech.conformer_ntm.recognition import TranscriptionSettings, check_decoding, recognise
-from mnemic_speech.conformer_ntm.weights import load_exactly
+from mnemic_speech.conformer_ntm.checkpoint import Recognizer
+from mnemic_speech.conformer_ntm.recognition import recognise
+from mnemic_speech.conformer_ntm.settings import TranscriptionSettings, check_decoding
 from mnemic_speech.features import FeatureConfig, Features, Normalizer, NormalizerKind
 from mnemic_speech.text import tokenizer_from_state
 from mnemic_transcribe.augmentation import Masks
@@ -185,15 +186,12 @@ class TranscriptionTask(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what ``load_recognizer`` needs, as plain data."""
-        checkpoint[KEY] = recognizer_header(
-            self.model,
-            self.features,
-            self.normalizer,
-            self.tokenizer,
-            self.settings.to_dict(),
-            training_provenance(self, "mnemic-transcribe", Path(__file__).parent, self.seed),
-        )
+        """Add what ``Recognizer.load`` needs, as plain data."""
+        made = training_provenance(self, "mnemic-transcribe", Path(__file__).parent, self.seed)
+        checkpoint[KEY] = self._recognizer(made).header()
+
+    def _recognizer(self, made: dict[str, object] | None = None) -> Recognizer:
+        return Recognizer(self.model, self.settings, made or {}, self.features, self.normalizer, self.tokenizer)
 
     def _hear(self, batch: SpeechBatch) -> tuple[Float[Tensor, "batch frame mel"], Int[Tensor, " batch"]]:
         """Return the features of a batch as they are, in single precision."""
@@ -224,9 +222,8 @@ class TranscriptionTask(pl.LightningModule):
 
     def _transcribe(self, batch: SpeechBatch, settings: TranscriptionSettings) -> list[Heard]:
         """Return what is heard in each utterance of a batch."""
-        recognizer = Recognizer(self.model, self.features, self.normalizer, self.tokenizer, {}, {})
         waveforms = [row[:length] for row, length in zip(batch.waveforms, batch.lengths, strict=True)]
-        found, _ = recognise(recognizer, waveforms, settings)
+        found, _ = recognise(self._recognizer(), waveforms, settings)
         return [Heard(*each) for each in zip(batch.ids, batch.texts, (one.text for one in found), strict=True)]
 
     def _all_heard(self) -> list[Heard]:
@@ -240,7 +237,7 @@ class TranscriptionTask(pl.LightningModule):
 
     def _start_from(self, path: Path, parts: Sequence[Part]) -> None:
         """Take over parts of another recogniser for the same tokens, and the statistics of its features."""
-        given = load_recognizer(path)
+        given = Recognizer.load(path)
         if given.tokenizer.state() != self.tokenizer.state() or given.features.config != self.features.config:
             raise UserError(f"{path} has other tokens or features than this config: use its data.vocabulary")
         for part in parts:

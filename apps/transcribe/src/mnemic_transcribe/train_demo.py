@@ -4,11 +4,12 @@ One run of ``conformer_ntm_digits``, whose last states are averaged. Call it aga
 where it was.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from jsonargparse import auto_cli
 
-from mnemic_speech.conformer_ntm.checkpoint import load_recognizer, save_recognizer
+from mnemic_speech.conformer_ntm import Recognizer
 from mnemic_transcribe.checkpoints import SHIPPED
 from mnemic_transcribe.commands import train
 from mnemic_transcribe.task import TranscriptionTask
@@ -39,10 +40,10 @@ def train_demo(
     figures: dict[str, float] = {}
     for score in (run.trainer.validate, run.trainer.test):
         figures |= score(task, run.datamodule, ckpt_path=str(averaged), verbose=False)[0]
-    recognizer = load_recognizer(averaged)
-    recognizer.provenance |= {"command": "make train-demo-transcribe", "metrics": figures}
+    recognizer = Recognizer.load(averaged)
+    made = {**recognizer.provenance, "command": "make train-demo-transcribe", "metrics": figures}
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    save_recognizer(checkpoint, recognizer, half=True)
+    replace(recognizer, provenance=made).save(checkpoint, half=True)
     return figures
 
 

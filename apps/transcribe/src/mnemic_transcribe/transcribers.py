@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mnemic_kit.devices import Device
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.conformer_ntm.recognition import Decoding, TranscriptionSettings
+from mnemic_speech.conformer_ntm.settings import Decoding
 from mnemic_transcribe.checkpoints import open_recognizer
 
 
@@ -29,7 +29,7 @@ def open_transcriber(
         UserError: the checkpoint cannot be used, or cannot decode in that way.
     """
     recognizer = open_recognizer(checkpoint, device=device)
-    settings = TranscriptionSettings.of(recognizer)
+    settings = recognizer.settings
     if decoding is not None:
         settings = replace(settings, decoding=decoding)
     if beam is not None:

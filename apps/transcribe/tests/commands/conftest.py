@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnemic_speech.beam_search import BeamSearchConfig
-from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig, Recognizer, save_recognizer
-from mnemic_speech.conformer_ntm.recognition import TranscriptionSettings
+from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig, Recognizer
+from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.features import FeatureConfig, Features, Normalizer
 from mnemic_speech.text import WordTokenizer
 from mnemic_transcribe.data import Utterance, write_manifest
@@ -54,7 +54,7 @@ def recognizer() -> Recognizer:
     settings = TranscriptionSettings(
         "ctc", BeamSearchConfig(beam=2, ctc_weight=0.9), max_seconds=4.0, text_style="keep"
     )
-    return Recognizer(model, features, Normalizer("none", 40), WordTokenizer(WORDS), settings.to_dict(), {})
+    return Recognizer(model, settings, {}, features, Normalizer("none", 40), WordTokenizer(WORDS))
 
 
 def fit(model: ConformerNtm, features: Features) -> None:
@@ -79,7 +79,7 @@ def fit(model: ConformerNtm, features: Features) -> None:
 def checkpoint(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of the recogniser."""
     path = tmp_path_factory.mktemp("checkpoint") / "keys.safetensors"
-    save_recognizer(path, recognizer)
+    recognizer.save(path)
     return path
 
 

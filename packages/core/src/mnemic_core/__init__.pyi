@@ -3,11 +3,13 @@
 from .buffers.ring_buffer import RingBuffer
 from .buffers.window_memory import WindowMemory
 from .catalogue import create, find_mechanism, list_mechanisms
+from .checkpoint import Checkpoint
 from .errors import UserError
 from .layer_states import LayerStates
 from .machines.recurrent import TokenMachine
 from .mechanism import Mechanism
 from .memory import Detach, ReadWriteMemory, SegmentMemory
+from .pretrained import PretrainedModel
 from .report import MemoryReport, memory_report
 from .slots.exponential_memory import ExponentialMemory, ExponentialState
 from .slots.no_memory import NoMemory, NoMemoryState
@@ -15,6 +17,7 @@ from .state import MemoryState, Slotted, SlotView
 from .transformer import TransformerConfig, build_transformer
 
 __all__ = [
+    "Checkpoint",
     "Detach",
     "ExponentialMemory",
     "ExponentialState",
@@ -24,6 +27,7 @@ __all__ = [
     "MemoryState",
     "NoMemory",
     "NoMemoryState",
+    "PretrainedModel",
     "ReadWriteMemory",
     "RingBuffer",
     "SegmentMemory",

@@ -1,17 +1,16 @@
-"""Reading weight files without running anything that they contain, and what keeps weights from fitting a module."""
+"""Reading weights without running anything that their file contains, and loading them strictly."""
 
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from mnemic_core.errors import UserError
+from mnemic_core.tensor_file import check_file, read_tensors
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -23,47 +22,50 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        return dict(read_tensors(path))
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
+        return dict(read_tensors(path)[0])
+    check_file(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path} holds objects other than weights, or is no checkpoint: refused") from error
-    except (RuntimeError, EOFError, BadZipFile, KeyError, OSError) as error:
+    # Damaged bytes lead torch's readers to errors of any class: struct, index, type, attribute, overflow, assertion.
+    except Exception as error:
         raise UserError(f"{path} is truncated or not a checkpoint: copy or download it again") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, expected a dictionary of weights")
     return content
 
 
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, whatever its name ends with.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        UserError: if it is truncated or no such file.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is truncated or not a checkpoint: copy or download it again") from error
-
-
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+def read_state_dict(path: str | Path) -> dict[str, Shaped[Tensor, "..."]]:
     """Return the weights of a file, whether bare or under the keys ``model`` or ``state_dict``."""
     content = read_checkpoint(path)
     for key in ("model", "state_dict"):
         content = content[key] if isinstance(content.get(key), dict) else content
-    weights = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    weights = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not weights:
         raise UserError(f"{path} holds no weights")
     return weights
 
 
-def describe_misfit(module: nn.Module, weights: Mapping[str, Tensor]) -> str:
+def load_exactly(module: nn.Module, weights: Mapping[str, Shaped[Tensor, "..."]], source: str | Path) -> None:
+    """Load weights into a module and refuse what is missing, left over or of another shape, by name.
+
+    Floating-point weights of any precision are converted to that of the module.
+
+    Args:
+        module: where they go.
+        weights: by the names of the module's ``state_dict``.
+        source: what a message calls them.
+
+    Raises:
+        UserError: if they do not fit.
+    """
+    if misfit := describe_misfit(module, weights):
+        raise UserError(f"{source} does not fit this model ({misfit}): check its kind, parts and sizes")
+    module.load_state_dict(dict(weights))
+
+
+def describe_misfit(module: nn.Module, weights: Mapping[str, Shaped[Tensor, "..."]]) -> str:
     """Return what is missing, left over or of another shape in weights for a module, by name; empty if they fit.
 
     Example:
@@ -71,16 +73,27 @@ def describe_misfit(module: nn.Module, weights: Mapping[str, Tensor]) -> str:
         'missing bias; left over scale; other shape: weight is (3, 4), expected (3, 2)'
     """
     wanted = module.state_dict()
+    shared = sorted(wanted.keys() & weights.keys())
     problems = {
         "missing": sorted(wanted.keys() - weights.keys()),
         "left over": sorted(weights.keys() - wanted.keys()),
         "other shape:": [
             f"{name} is {tuple(weights[name].shape)}, expected {tuple(wanted[name].shape)}"
-            for name in sorted(wanted.keys() & weights.keys())
+            for name in shared
             if weights[name].shape != wanted[name].shape
+        ],
+        "other type:": [
+            f"{name} is {weights[name].dtype}, expected {wanted[name].dtype}"
+            for name in shared
+            if not _converts(weights[name].dtype, wanted[name].dtype)
         ],
     }
     return "; ".join(f"{what} {name_some(names)}" for what, names in problems.items() if names)
+
+
+def _converts(given: torch.dtype, wanted: torch.dtype) -> bool:
+    # Averaged checkpoints, such as ESPnet's, hold the counts of batch norm as floating-point numbers.
+    return given == wanted or given.is_floating_point
 
 
 def name_some(names: Sequence[str]) -> str:

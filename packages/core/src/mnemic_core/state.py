@@ -7,13 +7,11 @@ from typing import Any, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int, Shaped
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from mnemic_core.errors import UserError
-from mnemic_core.tensor_file import read_metadata, write_tensors
+from mnemic_core.tensor_file import read_tensors, write_tensors
 
 State = TypeVar("State", bound="MemoryState")
 
@@ -155,12 +153,7 @@ class MemoryState:
             FileNotFoundError: if there is no such file.
             UserError: if the file is damaged, of another format version or of another class.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no memory state at {path}; write one with {cls.__name__}.save")
-        try:
-            metadata, tensors = read_metadata(path), load_file(path, device=str(device))
-        except SafetensorError as error:
-            raise UserError(f"{path} is not a complete safetensors file ({error}); save the state again") from error
+        tensors, metadata = read_tensors(path, device)
         found = (metadata.get("format_version"), metadata.get("class"))
         if found != (FORMAT_VERSION, cls.__name__):
             raise UserError(

@@ -1,12 +1,16 @@
-"""Safetensors files that are there whole or not at all."""
+"""Safetensors files, read in one way and written whole or not at all."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from mnemic_core.errors import UserError
 
 
 @contextmanager
@@ -20,7 +24,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Shaped[Tensor, "..."]], metadata: dict[str, str] | None = None
+) -> None:
     """Write a safetensors file of tensors, no two of which share storage, and of texts about them.
 
     A file of that name is replaced only once all is written.
@@ -36,12 +42,32 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dic
         raise OSError(f"cannot write {path} ({error}); make room or choose another folder") from error
 
 
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """Return the texts that a safetensors file holds beside its tensors.
+def read_tensors(
+    path: str | Path, device: torch.device | str = "cpu"
+) -> tuple[dict[str, Shaped[Tensor, "..."]], dict[str, str]]:
+    """Return the tensors of a safetensors file, whatever its name ends with, and the texts stored with them.
 
     Raises:
-        SafetensorError: if it is no complete safetensors file.
+        FileNotFoundError: if there is no such file.
+        UserError: if it is not a complete safetensors file.
     """
-    with safe_open(path, framework="pt") as file:
-        metadata: dict[str, str] = file.metadata() or {}
-    return metadata
+    check_file(path)
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    # A KeyError names a number format that the installed safetensors cannot give to torch.
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is truncated or not a checkpoint ({error}): copy or download it again") from error
+
+
+def check_file(path: str | Path) -> None:
+    """Refuse what cannot be opened as a file, before a parser meets it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        OSError: if it may not be read, or is a folder.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    Path(path).open("rb").close()

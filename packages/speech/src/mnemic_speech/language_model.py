@@ -1,19 +1,20 @@
 """An n-gram language model of tokens, counted from text and scored for all hypotheses of a beam at once."""
 
+import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from mnemic_core.checkpoint import KEY, check_version, read_header
+from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError
-from mnemic_core.model_file import read_header, write_model
+from mnemic_core.tensor_file import read_tensors, write_tensors
 from mnemic_speech.ngram_counts import count_ngrams, kneser_ney
 from mnemic_speech.token_scorer import BeamState, select_beams
 
@@ -113,7 +114,7 @@ class NgramModel:
     def save(self, path: str | Path) -> None:
         """Write the model as safetensors; a file of that name is replaced only once all is written."""
         header = {"kind": KIND, "format_version": FORMAT_VERSION, "order": self.order, "vocab_size": self.vocab_size}
-        write_model(path, self._tensors(), header)
+        write_tensors(path, self._tensors(), {KEY: json.dumps(header)})
 
     @classmethod
     def load(cls, path: str | Path) -> "NgramModel":
@@ -123,16 +124,15 @@ class NgramModel:
             FileNotFoundError: if there is no such file.
             UserError: if it is damaged, no n-gram model or of another format.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no language model at {path}; write one with NgramModel.save")
-        try:
-            header, tensors = read_header(path), load_file(path)
-        except SafetensorError as error:
-            raise UserError(f"{path} is no complete safetensors file ({error}); save the model again") from error
-        if (header.get("kind"), header.get("format_version")) != (KIND, FORMAT_VERSION):
-            raise UserError(f"{path} is no n-gram model in format {FORMAT_VERSION}; train and save it again")
-        return cls(header["order"], header["vocab_size"], **tensors)
+        tensors, metadata = read_tensors(path)
+        header = read_header(metadata, path)
+        if header.get("kind") != KIND:
+            raise UserError(f"{path} is not an n-gram model (kind {header.get('kind')!r}): train and save it again")
+        check_version(header.get("format_version"), FORMAT_VERSION, path, __name__)
+        order, vocab_size = (deserialize(int, header.get(name), path, name) for name in ("order", "vocab_size"))
+        if not _fits(tensors, vocab_size) or order < 1:
+            raise UserError(f"{path} is damaged: its n-grams do not fit together; train and save it again")
+        return cls(order, vocab_size, **tensors)
 
     def _tensors(self) -> dict[str, Tensor]:
         return {"keys": self.keys, "suffix": self.suffix, "log_prob": self.log_prob, "backoff": self.backoff}
@@ -172,3 +172,16 @@ class NgramModel:
         child = first[row] + within
         rows[row, self.keys[child - 1] % self.vocab_size] = self.log_prob[child]
         return rows
+
+
+def _fits(tensors: Mapping[str, Shaped[Tensor, "..."]], vocab_size: int) -> bool:
+    """Return whether these are the tables of one model, so that no number in them leads outside."""
+    if tensors.keys() != {"keys", "suffix", "log_prob", "backoff"} or any(each.ndim != 1 for each in tensors.values()):
+        return False
+    keys, suffix, log_prob, backoff = (tensors[name] for name in ("keys", "suffix", "log_prob", "backoff"))
+    if not keys.dtype == suffix.dtype == torch.int64 or not log_prob.dtype == backoff.dtype == torch.float32:
+        return False
+    count = len(keys)
+    has_sizes = count > 0 and all(len(each) == count + 1 for each in (suffix, log_prob, backoff))
+    in_order = bool((keys.diff() > 0).all()) and int(keys[0]) >= 0 and int(keys[-1]) < (count + 1) * vocab_size
+    return has_sizes and in_order and int(suffix.min()) >= 0 and int(suffix.max()) <= count

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.testing import assert_close
 
-from mnemic_speech.conformer_ntm import ConformerNtm, Recognizer, load_recognizer, recognizer_header, save_recognizer
+from mnemic_speech.conformer_ntm import ConformerNtm, Recognizer, TranscriptionSettings
 from mnemic_speech.features import FeatureConfig, Features, Normalizer
 from mnemic_speech.text import CharTokenizer
 
@@ -25,13 +26,14 @@ def recognizer(build: Build) -> Recognizer:
     model = build("slot_attention").eval()
     with torch.no_grad():
         model.encoder.blocks[0].convolution.norm.running_var.fill_(1e5)  # more than float16 can hold
-    return Recognizer(model, features, normalizer, CharTokenizer("abc"), {"text_style": "lower"}, provenance)
+    settings = replace(TranscriptionSettings.of(model), text_style="lower")
+    return Recognizer(model, settings, provenance, features, normalizer, CharTokenizer("abc"))
 
 
 @pytest.fixture
 def saved(recognizer: Recognizer, tmp_path: Path) -> Path:
     path = tmp_path / "digits.safetensors"
-    save_recognizer(path, recognizer)
+    recognizer.save(path)
     return path
 
 
@@ -45,7 +47,7 @@ def same_parts(loaded: Recognizer, recognizer: Recognizer) -> None:
 
 
 def test_a_saved_recognizer_comes_back_bit_for_bit(recognizer: Recognizer, saved: Path) -> None:
-    loaded = load_recognizer(saved)
+    loaded = Recognizer.load(saved)
     same_parts(loaded, recognizer)
     for module, expected in ((loaded.model, recognizer.model), (loaded.normalizer, recognizer.normalizer)):
         state = module.state_dict()
@@ -55,9 +57,9 @@ def test_a_saved_recognizer_comes_back_bit_for_bit(recognizer: Recognizer, saved
 
 def test_half_precision_takes_less_space_and_keeps_statistics_exact(recognizer: Recognizer, saved: Path) -> None:
     path = saved.with_name("half.safetensors")
-    save_recognizer(path, recognizer, half=True)
+    recognizer.save(path, half=True)
     assert path.stat().st_size < 0.8 * saved.stat().st_size
-    loaded = load_recognizer(path)
+    loaded = Recognizer.load(path)
     for name, tensor in recognizer.model.state_dict().items():
         assert loaded.model.state_dict()[name].dtype == tensor.dtype
         assert_close(loaded.model.state_dict()[name], tensor, atol=1e-3, rtol=1e-3)
@@ -67,21 +69,19 @@ def test_half_precision_takes_less_space_and_keeps_statistics_exact(recognizer: 
 
 
 def test_a_checkpoint_of_training_is_read_too(recognizer: Recognizer, tmp_path: Path) -> None:
-    parts = (recognizer.model, recognizer.features, recognizer.normalizer, recognizer.tokenizer)
-    header = recognizer_header(*parts, recognizer.settings, recognizer.provenance)
+    header = recognizer.header()
     task = nn.ModuleDict(
         {"model": recognizer.model, "features": recognizer.features, "normalizer": recognizer.normalizer}
     )
     torch.save({"state_dict": task.state_dict(), "epoch": 1, "mnemic": header}, tmp_path / "last.ckpt")
-    loaded = load_recognizer(tmp_path / "last.ckpt")
+    loaded = Recognizer.load(tmp_path / "last.ckpt")
     same_parts(loaded, recognizer)
     assert torch.equal(loaded.model.encoder.norm.weight, recognizer.model.encoder.norm.weight)
     assert torch.equal(loaded.normalizer.mean, recognizer.normalizer.mean)
 
 
 def test_a_header_is_plain_data(recognizer: Recognizer) -> None:
-    parts = (recognizer.model, recognizer.features, recognizer.normalizer, recognizer.tokenizer)
-    header = recognizer_header(*parts, recognizer.settings, recognizer.provenance)
+    header = recognizer.header()
     assert json.loads(json.dumps(header)) == header
 
 
@@ -103,37 +103,37 @@ def rewrite(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "memotr"}, r"digits\.safetensors is not a Conformer-NTM checkpoint \(kind 'memotr'\)"),
-        ({"format_version": 2}, r"digits\.safetensors has format 2, newer than 1: update mnemic-speech"),
+        ({"kind": "memotr"}, r"digits\.safetensors is not a conformer_ntm checkpoint \(kind 'memotr'\)"),
+        ({"format_version": 3}, r"digits\.safetensors has format 3, newer than 2: update mnemic-speech"),
         ({"features": {"depth": 3}}, r"settings that this version does not know \(depth\): update mnemic-speech"),
-        ({"config": {"vocab_size": 6}}, r"digits\.safetensors does not fit this network \("),
+        ({"config": {"vocab_size": 6}}, r"digits\.safetensors does not fit this model \("),
         ({"tokenizer": {"kind": "char", "alphabet": "ab"}}, "5 tokens in the tokenizer, 6 in the network"),
     ],
 )
 def test_other_files_are_refused_in_one_line(saved: Path, changes: dict[str, object], message: str) -> None:
     rewrite(saved, **changes)
     with pytest.raises(ValueError, match=message) as error:
-        load_recognizer(saved)
+        Recognizer.load(saved)
     assert "\n" not in str(error.value)
 
 
 def test_a_truncated_file_is_refused(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"digits\.safetensors is truncated or not a checkpoint"):
-        load_recognizer(saved)
+        Recognizer.load(saved)
 
 
 def test_a_file_without_header_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "a.ckpt")
     for name in ("a.safetensors", "a.ckpt"):
-        with pytest.raises(ValueError, match=rf"{name} is not a Conformer-NTM checkpoint \(kind None\)"):
-            load_recognizer(tmp_path / name)
+        with pytest.raises(ValueError, match=rf"{name} is not a conformer_ntm checkpoint \(kind None\)"):
+            Recognizer.load(tmp_path / name)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*none\.safetensors"):
-        load_recognizer(tmp_path / "none.safetensors")
+        Recognizer.load(tmp_path / "none.safetensors")
 
 
 def test_a_failed_write_leaves_the_earlier_file(
@@ -147,6 +147,6 @@ def test_a_failed_write_leaves_the_earlier_file(
 
     monkeypatch.setattr("mnemic_core.tensor_file.save_file", disk_full)
     with pytest.raises(OSError, match="No space left"):
-        save_recognizer(saved, recognizer)
+        recognizer.save(saved)
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]

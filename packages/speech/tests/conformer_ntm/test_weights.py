@@ -125,7 +125,7 @@ def test_what_is_missing_left_over_or_of_another_shape_is_named(build: Build) ->
         ({name: value for name, value in official.items() if "ctc" not in name}, r"missing ctc\.bias, ctc\.weight"),
         ({**official, "ctc.ctc_lo.bias": torch.zeros(9)}, r"other shape: ctc\.bias is \(9,\), expected \(6,\)"),
     ):
-        with pytest.raises(ValueError, match=f"the given checkpoint does not fit this network .*{message}"):
+        with pytest.raises(ValueError, match=f"the given checkpoint does not fit this model .*{message}"):
             load_official(model, changed)
     with pytest.raises(ValueError, match=r"left over memory\.mechanism\.heads\.bias, memory"):
         load_official(build("none"), official)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds, Tracker
-from mnemic_vision.memotr.checkpoint import TrackerSettings, load_model, load_tracker, save_model
+from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 
 Build = Callable[[MemotrConfig], Memotr]
 SETTINGS = TrackerSettings(64, 96, Thresholds(detect=0.6, miss_tolerance=7), classes=("cat", "dog"))
@@ -25,31 +25,31 @@ def model(config: MemotrConfig, build: Build) -> Memotr:
 @pytest.fixture
 def saved(model: Memotr, tmp_path: Path) -> Path:
     path = tmp_path / "tracker.safetensors"
-    save_model(path, model, SETTINGS, PROVENANCE)
+    TrackerCheckpoint(model, SETTINGS, PROVENANCE).save(path)
     return path
 
 
 def test_a_saved_model_comes_back_bit_for_bit(model: Memotr, saved: Path) -> None:
-    loaded, settings, provenance = load_model(saved)
-    assert (loaded.config, settings, provenance) == (model.config, SETTINGS, PROVENANCE)
-    assert not loaded.training
-    state = loaded.state_dict()
+    loaded = TrackerCheckpoint.load(saved)
+    assert (loaded.model.config, loaded.settings, loaded.provenance) == (model.config, SETTINGS, PROVENANCE)
+    assert not loaded.model.training
+    state = loaded.model.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
 def test_half_precision_takes_half_the_space_and_is_close(model: Memotr, saved: Path) -> None:
     path = saved.with_name("half.safetensors")
-    save_model(path, model, SETTINGS, PROVENANCE, half=True)
+    TrackerCheckpoint(model, SETTINGS, PROVENANCE).save(path, half=True)
     assert path.stat().st_size < 0.6 * saved.stat().st_size
-    loaded = load_model(path)[0].state_dict()
+    loaded = TrackerCheckpoint.load(path).model.state_dict()
     for name, tensor in model.state_dict().items():
         assert loaded[name].dtype == tensor.dtype
         assert_close(loaded[name], tensor, atol=1e-3, rtol=1e-3)
 
 
 def test_a_tracker_from_a_file_tracks_like_the_model_that_was_saved(model: Memotr, saved: Path) -> None:
-    tracker, expected = load_tracker(saved), Tracker(model, SETTINGS.thresholds, 64, 96)
+    tracker, expected = TrackerCheckpoint.load(saved).tracker(), Tracker(model, SETTINGS.thresholds, 64, 96)
     for frame in np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), dtype=np.uint8):
         assert tracker(frame) == expected(frame)
 
@@ -57,16 +57,17 @@ def test_a_tracker_from_a_file_tracks_like_the_model_that_was_saved(model: Memot
 def test_a_lightning_checkpoint_is_read_too(model: Memotr, tmp_path: Path) -> None:
     header = {
         "kind": "memotr",
-        "format_version": 1,
+        "format_version": 2,
         "config": asdict(model.config),
         "settings": asdict(SETTINGS),
         "provenance": PROVENANCE,
     }
+    assert TrackerCheckpoint(model, SETTINGS, PROVENANCE).header() == json.loads(json.dumps(header))
     weights = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     torch.save({"state_dict": weights, "epoch": 1, "mnemic": header}, tmp_path / "last.ckpt")
-    loaded, settings, _ = load_model(tmp_path / "last.ckpt")
-    assert settings == SETTINGS
-    assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
+    loaded = TrackerCheckpoint.load(tmp_path / "last.ckpt")
+    assert loaded.settings == SETTINGS
+    assert all(torch.equal(loaded.model.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def rewrite(path: Path, **changes: object) -> None:
@@ -81,8 +82,8 @@ def rewrite(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "wavenet"}, r"tracker\.safetensors is not a MeMOTR checkpoint \(kind 'wavenet'\)"),
-        ({"format_version": 2}, r"tracker\.safetensors has format 2, newer than 1: update mnemic-vision"),
+        ({"kind": "wavenet"}, r"tracker\.safetensors is not a memotr checkpoint \(kind 'wavenet'\)"),
+        ({"format_version": 3}, r"tracker\.safetensors has format 3, newer than 2: update mnemic-vision"),
         ({"config": {"depth": 3}}, r"settings that this version does not know \(depth\): update mnemic-vision"),
         ({"config": {"num_queries": 7}}, r"does not fit this model \("),
     ],
@@ -90,27 +91,27 @@ def rewrite(path: Path, **changes: object) -> None:
 def test_other_files_are_refused_in_one_line(saved: Path, changes: dict[str, object], message: str) -> None:
     rewrite(saved, **changes)
     with pytest.raises(ValueError, match=message) as error:
-        load_model(saved)
+        TrackerCheckpoint.load(saved)
     assert "\n" not in str(error.value)
 
 
 def test_a_truncated_file_is_refused(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"tracker\.safetensors is truncated or not a checkpoint"):
-        load_model(saved)
+        TrackerCheckpoint.load(saved)
 
 
 def test_a_file_without_header_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "a.ckpt")
     for name in ("a.safetensors", "a.ckpt"):
-        with pytest.raises(ValueError, match=rf"{name} is not a MeMOTR checkpoint \(kind None\)"):
-            load_model(tmp_path / name)
+        with pytest.raises(ValueError, match=rf"{name} is not a memotr checkpoint \(kind None\)"):
+            TrackerCheckpoint.load(tmp_path / name)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*none\.safetensors"):
-        load_tracker(tmp_path / "none.safetensors")
+        TrackerCheckpoint.load(tmp_path / "none.safetensors").tracker()
 
 
 def test_a_failed_write_leaves_the_earlier_file(model: Memotr, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +123,6 @@ def test_a_failed_write_leaves_the_earlier_file(model: Memotr, saved: Path, monk
 
     monkeypatch.setattr("mnemic_core.tensor_file.save_file", disk_full)
     with pytest.raises(OSError, match="No space left"):
-        save_model(saved, model, SETTINGS, PROVENANCE)
+        TrackerCheckpoint(model, SETTINGS, PROVENANCE).save(saved)
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from mnemic_core.loading import load_exactly
 from mnemic_vision.memotr import Memotr, MemotrConfig, import_detector, load_official
 from mnemic_vision.memotr.embeddings import sine_boxes
-from mnemic_vision.memotr.weights import convert_official, load_exactly
+from mnemic_vision.memotr.weights import convert_official
 
 Build = Callable[[MemotrConfig], Memotr]
 Shapes = dict[str, tuple[int, ...]]
@@ -181,7 +182,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(model: Memotr, tmp_path: Pa
     save_release(weights, tmp_path / "release.pth")
     message = (
         r"release\.pth does not fit this model \(missing class_heads\.0\.bias; left over motion\.weight; "
-        r"other shape: encoder\.level_embed is \(7, 32\), expected \(2, 32\)\): check detector, backbone and sizes$"
+        r"other shape: encoder\.level_embed is \(7, 32\), expected \(2, 32\)\): check its kind, parts and sizes$"
     )
     before = model.class_heads[0].weight.clone()
     with pytest.raises(ValueError, match=message):

@@ -6,7 +6,7 @@ from mnemic_core.errors import UserError
 from mnemic_kit.parse import call
 from mnemic_kit.provenance import provenance
 from mnemic_vision.memotr import Memotr, MemotrConfig, load_official
-from mnemic_vision.memotr.checkpoint import TrackerSettings, save_model
+from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 
 
 def convert(
@@ -32,9 +32,8 @@ def convert(
         raise FileNotFoundError(f"cannot write {out}: the folder {out.parent} does not exist")
     model = Memotr(config)
     load_official(model, official)
-    save_model(
-        out, model, settings, provenance("mnemic-track", Path(__file__).parent, converted_from=official.name), half
-    )
+    made = provenance("mnemic-track", Path(__file__).parent, converted_from=official.name)
+    TrackerCheckpoint(model, settings, made).save(out, half=half)
 
 
 def main(program: str, arguments: list[str]) -> None:

@@ -14,9 +14,9 @@ from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.devices import Device, find_device
 from mnemic_kit.parse import call, join_lists
 from mnemic_kit.training import find_config
-from mnemic_speech.conformer_ntm.checkpoint import Recognizer, load_recognizer
+from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.conformer_ntm.recognition import Decoding, TranscriptionSettings
+from mnemic_speech.conformer_ntm.settings import Decoding, TranscriptionSettings
 from mnemic_speech.metrics import ErrorCounts
 from mnemic_transcribe.batching import Clip
 from mnemic_transcribe.commands import train
@@ -125,8 +125,8 @@ def run_once(
     if not stored.keys() >= set(wanted):
         here = [*arguments, f"--trainer.default_root_dir={folder}", "--resume"]
         validation = train.main("fit", here).datamodule.clips("val")
-        recognizer = load_recognizer(folder / "checkpoints" / "last.ckpt").to(find_device(device))
-        sets = _test_sets(validation, tests, TranscriptionSettings.of(recognizer))
+        recognizer = Recognizer.load(folder / "checkpoints" / "last.ckpt").to(find_device(device))
+        sets = _test_sets(validation, tests, recognizer.settings)
         stored = test_once(recognizer, sets, decodings, noises, result)
     return {name: stored[name] for name in wanted}
 
@@ -147,7 +147,7 @@ def test_once(
         noises: what is added to the test data, None for nothing.
         result: file that takes what was found, and holds what an earlier call found.
     """
-    stored, settings = _stored(result), TranscriptionSettings.of(recognizer)
+    stored, settings = _stored(result), recognizer.settings
     for data, clips in sets:
         for noise in noises:
             for decoding in decodings:

@@ -11,7 +11,7 @@ from mnemic_kit.devices import Device
 from mnemic_kit.parse import call
 from mnemic_speech.audio import read_audio
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.conformer_ntm.recognition import Decoding
+from mnemic_speech.conformer_ntm.settings import Decoding
 from mnemic_speech.metrics import word_errors
 from mnemic_transcribe.evaluation import open_clips
 from mnemic_transcribe.memory import memory_over_time

@@ -14,7 +14,7 @@ from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.cli import USER_ERROR
 from mnemic_kit.devices import Device
 from mnemic_kit.parse import call
-from mnemic_speech.conformer_ntm.recognition import Decoding
+from mnemic_speech.conformer_ntm.settings import Decoding
 from mnemic_transcribe.checkpoints import SHIPPED
 from mnemic_transcribe.evaluation import Evaluation, Segmentation, evaluate_clips, open_clips
 from mnemic_transcribe.noise import Noise, NoiseKind

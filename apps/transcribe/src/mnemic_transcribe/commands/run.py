@@ -16,7 +16,7 @@ from mnemic_kit.devices import Device
 from mnemic_kit.parse import call, join_lists
 from mnemic_speech.audio import audio_duration, stream_audio, stream_microphone
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.conformer_ntm.recognition import Decoding
+from mnemic_speech.conformer_ntm.settings import Decoding
 from mnemic_speech.transcript import Transcript
 from mnemic_transcribe.progress import audio_progress
 from mnemic_transcribe.results import Format, unique_names, write_transcript

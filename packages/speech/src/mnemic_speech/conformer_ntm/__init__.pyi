@@ -1,11 +1,11 @@
 """Conformer-NTM: long-form speech recognition with a memory between encoder and decoder (arXiv 2309.13029)."""
 
-from .checkpoint import Recognizer, load_recognizer, recognizer_header, save_recognizer
+from .checkpoint import Recognizer
 from .config import ConformerConfig, ConformerNtmConfig
 from .inference import Transcriber
 from .memory import EncoderMemory
 from .model import ConformerNtm, Encoded, Losses
-from .recognition import TranscriptionSettings
+from .settings import TranscriptionSettings
 from .weights import load_official
 
 __all__ = [
@@ -19,7 +19,4 @@ __all__ = [
     "Transcriber",
     "TranscriptionSettings",
     "load_official",
-    "load_recognizer",
-    "recognizer_header",
-    "save_recognizer",
 ]

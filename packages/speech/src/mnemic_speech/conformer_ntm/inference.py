@@ -9,7 +9,8 @@ from torch import Tensor
 from mnemic_core.errors import UserError
 from mnemic_speech.audio import stream_audio
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
-from mnemic_speech.conformer_ntm.recognition import Recognised, TranscriptionSettings, check_decoding, recognise
+from mnemic_speech.conformer_ntm.recognition import Recognised, recognise
+from mnemic_speech.conformer_ntm.settings import TranscriptionSettings, check_decoding
 from mnemic_speech.conformer_ntm.stream import Samples, TranscriptStream, as_waveform, segment_of
 from mnemic_speech.resample import Resampler
 from mnemic_speech.transcript import Transcript
@@ -36,14 +37,15 @@ class Transcriber:
         >>> encoder = ConformerConfig(num_mels=20, dim=8, num_heads=2, ffn_dim=16, num_layers=1)
         >>> model = ConformerNtm(ConformerNtmConfig(vocab_size=5, encoder=encoder, ctc_weight=1.0))
         >>> features = Features(FeatureConfig(num_mels=20))
-        >>> untrained = Recognizer(model, features, Normalizer("utterance", 20), WordTokenizer(["no", "yes"]), {}, {})
+        >>> parts = features, Normalizer("utterance", 20), WordTokenizer(["no", "yes"])
+        >>> untrained = Recognizer(model, TranscriptionSettings.of(model), {}, *parts)
         >>> Transcriber(untrained).transcribe(torch.zeros(48_000), sample_rate=48_000)
         Transcript(segments=(), duration=1.0, language=None)
     """
 
     def __init__(self, recognizer: Recognizer, settings: TranscriptionSettings | None = None) -> None:
         self.recognizer = recognizer
-        self.settings = settings or TranscriptionSettings.of(recognizer)
+        self.settings = settings or recognizer.settings
         check_decoding(recognizer.model, self.settings.decoding)
         recognizer.model.eval()
 

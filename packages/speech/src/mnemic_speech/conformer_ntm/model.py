@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mnemic_core import LayerStates, MemoryState
 from mnemic_core.errors import UserError
+from mnemic_core.pretrained import PretrainedModel
 from mnemic_speech.conformer import Conformer, ConformerState
 from mnemic_speech.conformer_ntm.config import ConformerNtmConfig
 from mnemic_speech.conformer_ntm.memory import EncoderMemory
@@ -55,7 +56,7 @@ class Losses:
     state: MemoryState
 
 
-class ConformerNtm(nn.Module):
+class ConformerNtm(PretrainedModel):
     """Speech recogniser with a memory between encoder and decoder: features to hidden frames to tokens.
 
     Carvalho and Abad, "Memory-augmented conformer for improved end-to-end long-form ASR" (Interspeech 2023,
@@ -80,6 +81,8 @@ class ConformerNtm(nn.Module):
         >>> model.ctc_log_probs(encoded.hidden).shape, encoded.lengths
         (torch.Size([2, 14, 5]), tensor([14,  6]))
     """
+
+    config_class = ConformerNtmConfig
 
     def __init__(self, config: ConformerNtmConfig) -> None:
         super().__init__()

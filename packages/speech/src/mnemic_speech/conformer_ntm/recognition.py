@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -12,76 +11,18 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from mnemic_core import MemoryState
-from mnemic_core.errors import UserError
 from mnemic_speech.alignment import align_words
-from mnemic_speech.beam_search import BeamSearchConfig, attention_rescore, beam_search
-from mnemic_speech.conformer_ntm.checkpoint import FORMAT, Recognizer
-from mnemic_speech.conformer_ntm.model import ConformerNtm, Encoded
+from mnemic_speech.beam_search import attention_rescore, beam_search
+from mnemic_speech.conformer_ntm.checkpoint import Recognizer
+from mnemic_speech.conformer_ntm.model import Encoded
+from mnemic_speech.conformer_ntm.settings import TranscriptionSettings, check_decoding
 from mnemic_speech.ctc import greedy_ctc
 from mnemic_speech.features import FeatureConfig
 from mnemic_speech.subsampling import CONTEXT, FIELD, STRIDE
-from mnemic_speech.text import TextStyle, Tokenizer
+from mnemic_speech.text import Tokenizer
 from mnemic_speech.transcript import Word
 
-Decoding = Literal["ctc", "attention", "joint", "rescoring"]
-"""Best CTC token of each frame; beam search with the decoder alone, with both; or CTC's best texts as the decoder
-rates them."""
-
 _MULTIPLE = 32  # of feature frames: with few different shapes a CPU is faster
-
-
-@dataclass(frozen=True)
-class TranscriptionSettings:
-    """How a trained recogniser is to be run; a checkpoint may bring its own.
-
-    Args:
-        decoding: ``joint`` search of decoder and CTC as in the paper, the decoder alone (``attention``), the best
-            ``ctc`` token of each frame (fastest), or ``rescoring`` the best texts of CTC with the decoder.
-        search: beam and weights of the search; its ``ctc_weight`` is for ``joint`` and ``rescoring``.
-        min_silence: seconds of silence that end a segment.
-        max_seconds: longest segment; a longer stretch of speech without a pause is cut.
-        margin: seconds of silence that stay at both ends of a segment.
-        overlap: seconds before such a cut that the next segment hears again, so that no word is lost or doubled.
-        carry_memory: let the memory go on from segment to segment of a recording. Off, each segment begins with a
-            fresh one, as in the paper's training.
-        text_style: how the texts of the training were normalised, and so how references are to be for scoring.
-
-    Raises:
-        UserError: if the decoding is not known or the overlap leaves no room for what is new.
-    """
-
-    decoding: Decoding = "joint"
-    search: BeamSearchConfig = field(default_factory=BeamSearchConfig)
-    min_silence: float = 0.3
-    max_seconds: float = 20.0
-    margin: float = 0.1
-    overlap: float = 2.0
-    carry_memory: bool = False
-    text_style: TextStyle = "upper"
-
-    def __post_init__(self) -> None:
-        if self.decoding not in get_args(Decoding):
-            raise UserError(f"decoding must be one of {', '.join(get_args(Decoding))}, got {self.decoding!r}")
-        if not 0 < self.overlap <= self.max_seconds / 2:
-            raise UserError(
-                f"overlap must be above 0 and at most half of max_seconds, got {self.overlap} and {self.max_seconds}"
-            )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as checkpoints store them."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, recognizer: Recognizer) -> "TranscriptionSettings":
-        """Return the settings that a checkpoint brings; where it names no decoding, one that its network can do.
-
-        Raises:
-            UserError: if it has settings that this version does not know.
-        """
-        given, model, source = recognizer.settings, recognizer.model, "the checkpoint"
-        usual: Decoding = "ctc" if model.decoder is None else "attention" if model.ctc is None else "joint"
-        search = FORMAT.restore(BeamSearchConfig, given.get("search", {}), source)
-        return FORMAT.restore(cls, {"decoding": usual, **given, "search": search}, source)
 
 
 @dataclass(frozen=True)
@@ -99,19 +40,6 @@ class Recognised:
     tokens: tuple[int, ...]
     words: tuple[Word, ...]
     score: float
-
-
-def check_decoding(model: ConformerNtm, decoding: Decoding) -> None:
-    """Refuse a decoding for which a network has not the branch.
-
-    Raises:
-        UserError: naming the branch and what the network can do.
-    """
-    missing = [name for name in ("ctc", "decoder") if getattr(model, name) is None]
-    wanted = {"ctc": {"ctc"}, "attention": {"decoder"}}.get(decoding, {"ctc", "decoder"})
-    if lacking := wanted.intersection(missing):
-        other = "ctc" if model.decoder is None else "attention"
-        raise UserError(f"decoding {decoding!r} needs the branch {lacking.pop()}, which was not trained: use {other!r}")
 
 
 # Not inference mode: its tensors could not be used in training afterwards, and bf16 on a CPU is much slower in it.

@@ -13,7 +13,8 @@ from mnemic_core import MemoryReport, MemoryState
 from mnemic_core.errors import UserError
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.joining import find_border, split_words
-from mnemic_speech.conformer_ntm.recognition import TranscriptionSettings, recognise
+from mnemic_speech.conformer_ntm.recognition import recognise
+from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.resample import Resampler
 from mnemic_speech.silence import Segment, SilenceSplitter
 from mnemic_speech.transcript import TranscriptSegment, Word

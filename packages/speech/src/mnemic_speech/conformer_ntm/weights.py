@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mnemic_core.errors import UserError
-from mnemic_core.loading import describe_misfit, read_state_dict
+from mnemic_core.loading import load_exactly, read_state_dict
 from mnemic_core.machines.turing_memory import convert_official_turing
 from mnemic_speech.conformer_ntm.model import ConformerNtm
 
@@ -82,17 +81,6 @@ def load_official(model: ConformerNtm, source: str | Path | Mapping[str, Tensor]
     name = "the given checkpoint" if isinstance(source, Mapping) else str(source)
     load_exactly(model, convert_official(weights), name)
     return {key: value for key, value in weights.items() if key.startswith(FRONT)}
-
-
-def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Load weights under our names and refuse anything missing, left over or of another shape.
-
-    Raises:
-        UserError: if they do not fit; the message calls their source ``name`` and lists the first ones.
-    """
-    if misfit := describe_misfit(model, weights):
-        raise UserError(f"{name} does not fit this network ({misfit}): check memory, vocabulary, layers and sizes")
-    model.load_state_dict(dict(weights))
 
 
 def _reshaped(name: str, value: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig
+from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig, TranscriptionSettings
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.features import FeatureConfig, Features, Normalizer
 from mnemic_speech.text import WordTokenizer
@@ -59,7 +60,8 @@ def build(say: Callable[..., Tensor]) -> Callable[..., Recognizer]:
             # A block without effect: a frame hears 0.1 s, so it cannot matter where a recording is cut between words.
             torch.nn.init.zeros_(model.encoder.blocks[0].get_submodule(part).weight)
         features = Features(FeatureConfig(sample_rate=RATE, num_mels=16, n_fft=256, window=200, hop=80))
-        made = Recognizer(model, features, Normalizer("none", 16), WordTokenizer(TONES), {"text_style": "keep"}, {})
+        settings = replace(TranscriptionSettings.of(model), text_style="keep")
+        made = Recognizer(model, settings, {}, features, Normalizer("none", 16), WordTokenizer(TONES))
         if model.ctc is not None:
             fit(made, say)
         return made

@@ -1,7 +1,7 @@
-import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +11,8 @@ from torch.testing import assert_close
 from mnemic_core.testing import unchecked_annotations
 from mnemic_speech.beam_search import BeamSearchConfig
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
-from mnemic_speech.conformer_ntm.recognition import Decoding, TranscriptionSettings, recognise
+from mnemic_speech.conformer_ntm.recognition import recognise
+from mnemic_speech.conformer_ntm.settings import Decoding, TranscriptionSettings
 
 Build = Callable[..., Recognizer]
 Say = Callable[..., Tensor]
@@ -80,25 +81,25 @@ def test_the_memory_goes_on_where_it_is_given(build: Build, say: Say) -> None:
     assert any(not torch.equal(a, b) for a, b in zip(fresh.tensors().values(), carried.tensors().values(), strict=True))
 
 
-def test_settings_survive_a_checkpoint(build: Build) -> None:
+def test_settings_survive_a_checkpoint(build: Build, tmp_path: Path) -> None:
     settings = TranscriptionSettings("ctc", BeamSearchConfig(beam=4), overlap=1.5, carry_memory=True, text_style="keep")
-    recognizer = replace(build(), settings=json.loads(json.dumps(settings.to_dict())))
-    assert TranscriptionSettings.of(recognizer) == settings
+    replace(build(), settings=settings).save(tmp_path / "a.safetensors")
+    assert Recognizer.load(tmp_path / "a.safetensors").settings == settings
 
 
 @pytest.mark.parametrize(("ctc_weight", "decoding"), [(1.0, "ctc"), (0.0, "attention"), (0.3, "joint")])
-def test_a_checkpoint_without_decoding_is_decoded_as_its_branches_allow(
-    build: Build, ctc_weight: float, decoding: Decoding
-) -> None:
-    settings = TranscriptionSettings.of(build(ctc_weight=ctc_weight))
-    assert (settings.decoding, settings.text_style) == (decoding, "keep")
+def test_a_network_is_decoded_as_its_branches_allow(build: Build, ctc_weight: float, decoding: Decoding) -> None:
+    recognizer = build(ctc_weight=ctc_weight)
+    assert TranscriptionSettings.of(recognizer.model).decoding == decoding
+    assert (recognizer.settings.decoding, recognizer.settings.text_style) == (decoding, "keep")
 
 
 def test_settings_of_a_newer_version_are_refused(build: Build) -> None:
+    header = build().header()
     with pytest.raises(ValueError, match=r"does not know \(tempo\): update mnemic-speech"):
-        TranscriptionSettings.of(replace(build(), settings={"tempo": 2}))
+        Recognizer.from_header(header | {"settings": {"tempo": 2}}, "a.ckpt")
     with pytest.raises(ValueError, match=r"does not know \(width\): update mnemic-speech"):
-        TranscriptionSettings.of(replace(build(), settings={"search": {"width": 2}}))
+        Recognizer.from_header(header | {"settings": {"search": {"width": 2}}}, "a.ckpt")
 
 
 @pytest.mark.parametrize(("ctc_weight", "decoding", "other"), [(1.0, "joint", "ctc"), (0.0, "ctc", "attention")])

@@ -11,7 +11,8 @@ from torch import Tensor
 from mnemic_core.testing import unchecked_annotations
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.conformer_ntm.recognition import TranscriptionSettings, recognise
+from mnemic_speech.conformer_ntm.recognition import recognise
+from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.conformer_ntm.stream import TranscriptStream, as_waveform
 from mnemic_speech.silence import SilenceSplitter
 from mnemic_speech.transcript import TranscriptSegment

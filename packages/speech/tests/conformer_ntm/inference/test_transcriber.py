@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.conformer_ntm.recognition import TranscriptionSettings
+from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 
 Build = Callable[..., Recognizer]
 Say = Callable[..., Tensor]

@@ -1,5 +1,6 @@
 """MeMOTR: multi-object tracking by queries with a long-term memory (arXiv 2307.15700)."""
 
+from .checkpoint import TrackerCheckpoint, TrackerSettings
 from .config import MemotrConfig
 from .criterion import ClipCriterion, clip_loss
 from .inference import Thresholds, Tracker, advance, visible
@@ -18,6 +19,8 @@ __all__ = [
     "Thresholds",
     "TrackState",
     "Tracker",
+    "TrackerCheckpoint",
+    "TrackerSettings",
     "advance",
     "clip_loss",
     "import_detector",

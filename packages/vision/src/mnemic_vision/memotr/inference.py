@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_core.loading import read_tensors
+from mnemic_core.tensor_file import read_tensors
 from mnemic_vision.boxes import cxcywh_to_xywh
 from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.memotr.model import FrameOutput, Memotr
@@ -167,7 +167,7 @@ class Tracker:
             FileNotFoundError: if there is no such file.
             UserError: if it is truncated, or the state of a model with other sizes or another memory.
         """
-        loaded = read_tensors(path)
+        loaded, _ = read_tensors(path)
         shapes = {name: tuple(tensor.shape) for name, tensor in self.state.tensors().items()}
         given = {name: tuple(tensor.shape) for name, tensor in loaded.items()}
         if shapes != given:

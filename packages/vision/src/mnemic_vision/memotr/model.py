@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from mnemic_core import create
 from mnemic_core.errors import UserError
+from mnemic_core.pretrained import PretrainedModel
 from mnemic_vision.backbone import build_backbone
 from mnemic_vision.deformable_attention import DeformableAttention
 from mnemic_vision.memotr.config import MemotrConfig
@@ -102,7 +103,7 @@ class Queries:
     proposals: DenseProposals | None = None
 
 
-class Memotr(nn.Module):
+class Memotr(PretrainedModel):
     """Detector with track queries and their memory.
 
     The module holds parameters only; what is known of the tracks is a `TrackState` that the caller carries::
@@ -120,6 +121,8 @@ class Memotr(nn.Module):
         >>> model(images, padding, model.init_tracks(batch=1)).boxes.shape  # 5 detect and 4 track queries
         torch.Size([1, 9, 4])
     """
+
+    config_class = MemotrConfig
 
     def __init__(self, config: MemotrConfig) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_core.loading import describe_misfit, name_some, read_state_dict
+from mnemic_core.loading import load_exactly, name_some, read_state_dict
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.model import Memotr
 
@@ -79,13 +79,6 @@ def load_official(model: Memotr, path: str | Path) -> None:
         UserError: if weights are missing, left over or of another shape; the message names them.
     """
     load_exactly(model, convert_official(read_state_dict(path)), path)
-
-
-def load_exactly(model: Memotr, weights: dict[str, Tensor], path: str | Path) -> None:
-    """Load weights under our names and refuse anything missing, left over or of another shape, by name."""
-    if misfit := describe_misfit(model, weights):
-        raise UserError(f"{path} does not fit this model ({misfit}): check detector, backbone and sizes")
-    model.load_state_dict(weights)
 
 
 def import_detector(model: Memotr, path: str | Path) -> list[str]:

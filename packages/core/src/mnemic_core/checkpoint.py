@@ -1,0 +1,191 @@
+"""Checkpoint files of every system: a trained model with its settings and what made it, in one file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_args
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from mnemic_core.deserialize import deserialize
+from mnemic_core.errors import UserError
+from mnemic_core.loading import load_exactly, read_checkpoint
+from mnemic_core.pretrained import PretrainedModel
+from mnemic_core.tensor_file import read_tensors, write_tensors
+
+KEY = "mnemic"
+"""Where the header is: in the metadata of a safetensors file, and in a Lightning checkpoint beside ``state_dict``."""
+
+FORMAT_VERSION = 2
+
+Model = TypeVar("Model", bound=PretrainedModel)
+Settings = TypeVar("Settings")
+Bundle = TypeVar("Bundle", bound="Checkpoint[Any, Any]")
+
+
+@dataclass(frozen=True)
+class Checkpoint(Generic[Model, Settings]):
+    """A trained model with what it takes to run it; each system has a subclass, which names model and settings.
+
+    The file is safetensors with a JSON header: kind, format version, configuration of the model, settings,
+    provenance, and whatever a subclass adds. A Lightning checkpoint that has :meth:`header` under :data:`KEY`, as
+    training writes it, is read by the same :meth:`load`.
+
+    Attributes:
+        model: the network.
+        settings: how to run it, a dataclass.
+        provenance: what made it: command, data, seed, step, validation scores, versions; plain values.
+    """
+
+    kind: ClassVar[str]
+
+    model: Model
+    settings: Settings
+    provenance: Mapping[str, Any]
+
+    def __init_subclass__(cls, kind: str) -> None:
+        """Name the kind of file, which no other subclass has."""
+        super().__init_subclass__()
+        cls.kind = kind
+
+    def save(self, path: str | Path, *, half: bool = False) -> None:
+        """Write a ``.safetensors`` file; a file of that name is replaced only once all is written.
+
+        Args:
+            path: file to write.
+            half: store parameters in float16; they are computed with in float32 all the same. Buffers stay exact: the
+                variance of a channel may lie beyond the range of float16.
+
+        Raises:
+            OSError: if it cannot be written, for want of space or of a folder.
+        """
+        modules = nn.ModuleDict(self.modules())
+        weights = modules.state_dict()
+        if half:
+            weights |= {name: parameter.half() for name, parameter in modules.named_parameters()}
+        write_tensors(path, weights, {KEY: json.dumps(self.header())})
+
+    @classmethod
+    def load(cls: type[Bundle], path: str | Path) -> Bundle:
+        """Read a file of :meth:`save` or a Lightning checkpoint of training, ready to run on the CPU.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            UserError: if it is damaged, of another kind or version, or its parts do not fit together.
+        """
+        header, weights = read_model(path)
+        if header.get("kind") != cls.kind:
+            raise UserError(
+                f"{path} is not a {cls.kind} checkpoint (kind {header.get('kind')!r}): give one that fit wrote, or "
+                f"{cls.__name__}.save"
+            )
+        check_version(header.get("format_version"), FORMAT_VERSION, path, cls.__module__)
+        checkpoint = cls.from_header(header, path)
+        modules = nn.ModuleDict(checkpoint.modules())
+        if Path(path).suffix != ".safetensors":  # training has modules of its own, such as losses
+            weights = {name: value for name, value in weights.items() if name.partition(".")[0] in modules}
+        load_exactly(modules.eval(), weights, path)
+        return checkpoint
+
+    def header(self) -> dict[str, Any]:
+        """Return everything but the weights, as plain values of JSON."""
+        header = {
+            "kind": self.kind,
+            "format_version": FORMAT_VERSION,
+            "config": asdict(self.model.config),
+            "settings": asdict(cast(Any, self.settings)),
+            "provenance": dict(self.provenance),
+            **self.describe_parts(),
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(header))  # tuples become lists, as in a file
+        return plain
+
+    @classmethod
+    def from_header(cls: type[Bundle], header: Mapping[str, Any], source: str | Path) -> Bundle:
+        """Return a checkpoint with untrained weights.
+
+        Args:
+            header: as :meth:`header` gives it.
+            source: what a message calls the file.
+
+        Raises:
+            UserError: if the header is damaged or of a newer version.
+        """
+        model, settings = get_args(vars(cls)["__orig_bases__"][0])
+        return cls(
+            model.from_config(deserialize(model.config_class, header.get("config"), source, "config")),
+            deserialize(settings, header.get("settings"), source, "settings"),
+            deserialize(dict[str, Any], header.get("provenance"), source, "provenance"),
+            **cls.restore_parts(header, source),
+        )
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Return what has weights, by the first part of their names in the file."""
+        return {"model": self.model}
+
+    def describe_parts(self) -> dict[str, Any]:
+        """Return the header's entries for the fields that a subclass adds, as plain values."""
+        return {}
+
+    @classmethod
+    def restore_parts(cls, header: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
+        """Return the fields that a subclass adds, by name; the reverse of :meth:`describe_parts`."""
+        return {}
+
+    def to(self: Bundle, device: torch.device | str) -> Bundle:
+        """Move the modules to a device and return the checkpoint itself, as modules do."""
+        for module in self.modules().values():
+            module.to(device)
+        return self
+
+
+def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Shaped[Tensor, "..."]]]:
+    """Return header and weights of a ``.safetensors`` file or of a Lightning checkpoint; no header is an empty one.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        UserError: if it is damaged, no checkpoint, or holds more than tensors and plain data.
+    """
+    if Path(path).suffix == ".safetensors":
+        weights, metadata = read_tensors(path)
+        return read_header(metadata, path), weights
+    content = read_checkpoint(path)
+    header = deserialize(dict[str, Any], content.get(KEY, {}), path, f"the header {KEY!r}")
+    return header, deserialize(dict[str, Tensor], content.get("state_dict", {}), path, "state_dict")
+
+
+def read_header(metadata: Mapping[str, str], source: str | Path) -> dict[str, Any]:
+    """Return the header in the metadata of a safetensors file, empty if it has none.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    try:
+        header = json.loads(metadata.get(KEY, "{}"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{source} has a damaged header ({error}): copy or download it again") from error
+    found: dict[str, Any] = deserialize(dict[str, Any], header, source, "header")
+    return found
+
+
+def check_version(found: object, expected: int, source: str | Path, module: str) -> None:
+    """Refuse a file of another format.
+
+    Args:
+        found: format version in the file.
+        expected: the only one that is read.
+        source: what the message calls the file.
+        module: whose distribution is to be updated.
+
+    Raises:
+        UserError: if they differ.
+    """
+    if found == expected:
+        return
+    if isinstance(found, int) and found > expected:
+        package = module.partition(".")[0].replace("_", "-")
+        raise UserError(f"{source} has format {found}, newer than {expected}: update {package}")
+    raise UserError(f"{source} has format {found!r}, which is no longer read (format {expected} is): write it again")

@@ -1,0 +1,85 @@
+"""Models that are saved as a folder with their weights and a readable configuration."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from torch import nn
+
+from mnemic_core.deserialize import deserialize
+from mnemic_core.errors import UserError
+from mnemic_core.loading import load_exactly
+from mnemic_core.tensor_file import check_file, read_tensors, replacing, write_tensors
+
+Model = TypeVar("Model", bound="PretrainedModel")
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+class PretrainedModel(nn.Module):
+    """Base of models that follow from one configuration, so that a folder can hold all there is to them.
+
+    Attributes:
+        config_class: frozen dataclass of the model's sizes.
+        config: that of this model.
+
+    Example:
+        >>> import tempfile
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class Config:
+        ...     dim: int = 2
+        >>> class Projection(PretrainedModel):
+        ...     config_class = Config
+        ...     def __init__(self, config: Config) -> None:
+        ...         super().__init__()
+        ...         self.config = config
+        ...         self.linear = nn.Linear(config.dim, config.dim)
+        >>> folder = tempfile.mkdtemp()
+        >>> Projection(Config(dim=3)).save_pretrained(folder)
+        >>> Projection.from_pretrained(folder).config
+        Config(dim=3)
+    """
+
+    config_class: ClassVar[type[Any]]
+    config: Any
+
+    @classmethod
+    def from_config(cls: type[Model], config: Any) -> Model:
+        """Return an untrained model."""
+        return cls(config)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``model.safetensors`` and ``config.json`` to a folder, which is made if it is absent.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"model": type(self).__name__, "config": asdict(self.config)}
+        write_tensors(folder / WEIGHTS, self.state_dict())
+        with replacing(folder / CONFIG) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls: type[Model], folder: str | Path) -> Model:
+        """Return the model that `save_pretrained` wrote, in evaluation mode.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            UserError: if the folder is of another model, or its configuration and weights do not fit exactly.
+        """
+        path = Path(folder) / CONFIG
+        check_file(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path} is not JSON ({error}): save the model again") from error
+        if not isinstance(content, dict) or content.get("model") != cls.__name__:
+            found = content.get("model") if isinstance(content, dict) else None
+            raise UserError(f"{path} is of the model {found!r}, expected {cls.__name__}: load it with its own class")
+        model: Model = cls.from_config(deserialize(cls.config_class, content.get("config"), path, "config"))
+        load_exactly(model, read_tensors(Path(folder) / WEIGHTS)[0], Path(folder) / WEIGHTS)
+        return model.eval()
