@@ -61,3 +61,16 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     train.main("fit", [*arguments, *small, *quiet])
     with pytest.raises(ValueError, match="continue it with --resume"):
         train.main("fit", [*arguments, *small, *quiet])
+
+
+def test_resuming_where_nothing_is_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_request:
+        cli.main(["fit", "--config", "proof", "--trainer.default_root_dir=run", "--resume"])
+    message = capsys.readouterr().err
+    assert exit_request.value.code == 2
+    assert message.count("\n") == 1
+    assert "nothing to resume, run/checkpoints/last.ckpt does not exist: leave out --resume" in message
+    assert list(tmp_path.iterdir()) == []

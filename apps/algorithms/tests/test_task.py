@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from mnemic_algorithms.commands import train
 from mnemic_algorithms.task import AlgorithmTask
 from mnemic_kit.testing import Stop, losses, run_and_kill
+from mnemic_kit.training import fit_or_resume
 
 TINY = """
 trainer: {accelerator: cpu, devices: 1, max_epochs: 2, log_every_n_steps: 1, enable_progress_bar: false,
@@ -31,13 +32,12 @@ def test_a_run_stopped_in_the_middle_of_each_epoch_ends_with_the_same_weights(
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train.main("fit", ["--config", str(config), f"--trainer.default_root_dir={whole}"])
-    arguments = ["--config", str(config), f"--trainer.default_root_dir={broken}", "--resume"]
     for batches in (3, 5, 8):  # in the first epoch, between the two, in the second
         monkeypatch.setitem(train.TRAINER_DEFAULTS, "callbacks", [Stop(batches)])
         with pytest.raises(RuntimeError, match="killed"):
-            train.main("fit", arguments)
+            fit_or_resume(train.main, ["--config", str(config)], broken)
     monkeypatch.delitem(train.TRAINER_DEFAULTS, "callbacks")
-    train.main("fit", arguments)
+    fit_or_resume(train.main, ["--config", str(config)], broken)
     assert len(losses(whole)) == 10
     assert losses(broken) == losses(whole)
     weights = [
@@ -52,9 +52,9 @@ def test_a_killed_process_continues_on_the_same_loss_curve(config: Path, tmp_pat
     longer = ["--config", str(config), "--data.steps_per_epoch=60"]
     train.main("fit", [*longer, f"--trainer.default_root_dir={whole}"])
     command = [sys.executable, "-m", "mnemic_algorithms", "fit", *longer]
-    command += [f"--trainer.default_root_dir={killed}", "--resume"]
+    command += [f"--trainer.default_root_dir={killed}"]
     run_and_kill(command, killed, steps=20)
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*command, "--resume"], check=True, capture_output=True)
     assert losses(killed) == losses(whole)
 
 

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from mnemic_core import MemoryState, TransformerConfig
 from mnemic_kit.testing import Stop, losses, run_and_kill
+from mnemic_kit.training import fit_or_resume
 from mnemic_lm.checkpoints import load_checkpoint
 from mnemic_lm.commands import train
 from mnemic_lm.datamodule import TextData
@@ -58,13 +59,12 @@ def test_a_run_stopped_anywhere_continues_with_its_memory_on_the_same_loss_curve
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train.main("fit", ["--config", str(config), f"--trainer.default_root_dir={tmp_path / 'whole'}"])
-    arguments = ["--config", str(config), f"--trainer.default_root_dir={tmp_path / 'broken'}", "--resume"]
     for steps in (2, 6, 9):  # in the first epoch, between the two, in the second
         monkeypatch.setitem(train.TRAINER_DEFAULTS, "callbacks", [Stop(steps)])
         with pytest.raises(RuntimeError, match="killed"):
-            train.main("fit", arguments)
+            fit_or_resume(train.main, ["--config", str(config)], tmp_path / "broken")
     monkeypatch.delitem(train.TRAINER_DEFAULTS, "callbacks")
-    train.main("fit", arguments)
+    fit_or_resume(train.main, ["--config", str(config)], tmp_path / "broken")
     whole = losses(tmp_path / "whole")
     assert len(whole) == 12  # 22 segments of 8 bytes in 2 streams, 2 a step, twice
     assert losses(tmp_path / "broken") == whole
@@ -72,21 +72,20 @@ def test_a_run_stopped_anywhere_continues_with_its_memory_on_the_same_loss_curve
 
 @pytest.mark.slow
 def test_a_killed_process_continues_on_the_same_loss_curve(config: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mnemic_lm", "fit", "--config", str(config), "--trainer.max_epochs=20", "--resume"]
+    command = [sys.executable, "-m", "mnemic_lm", "fit", "--config", str(config), "--trainer.max_epochs=20"]
     subprocess.run([*command, f"--trainer.default_root_dir={tmp_path / 'whole'}"], check=True, capture_output=True)
     root = tmp_path / "killed"
     command = [*command, f"--trainer.default_root_dir={root}"]
     run_and_kill(command, root, steps=9)
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*command, "--resume"], check=True, capture_output=True)
     assert losses(root) == losses(tmp_path / "whole")
 
 
 def test_a_run_that_was_long_enough_can_be_made_longer(tmp_path: Path, text: Path) -> None:
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY.replace("MEMORY", "window").replace("FOLDER", str(text)))
-    arguments = ["--config", str(config), f"--trainer.default_root_dir={tmp_path}", "--resume"]
     for steps in (2, 2, 9):
-        run = train.main("fit", [*arguments, f"--trainer.max_steps={steps}"])
+        run = fit_or_resume(train.main, ["--config", str(config), f"--trainer.max_steps={steps}"], tmp_path)
         assert run.trainer.global_step == steps
 
 

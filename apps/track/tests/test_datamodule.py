@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from mnemic_kit.resume import ResumableLoader
+from mnemic_kit.data import ResumableLoader
 from mnemic_track.datamodule import DataSource, TrackingData, World
 from mnemic_vision.memotr import ClipBatch
 from mnemic_vision.memotr.data import ClipAugmentation, GeneratedSequences

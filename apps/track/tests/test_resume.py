@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mnemic_kit.testing import Stop, losses, run_and_kill
+from mnemic_kit.training import fit_or_resume
 from mnemic_track.commands import train
 
 TINY = """
@@ -57,13 +58,13 @@ def uninterrupted(config: Path, tmp_path: Path) -> dict[int, str]:
 def test_a_run_stopped_in_the_middle_of_each_epoch_continues_on_the_same_loss_curve(
     config: Path, tmp_path: Path, uninterrupted: dict[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["--config", str(config), f"--trainer.default_root_dir={tmp_path / 'broken'}"]
+    arguments = ["--config", str(config)]
     for batches in (3, 6, 9):  # in the first epoch, between the two, in the second
         monkeypatch.setitem(train.TRAINER_DEFAULTS, "callbacks", [Stop(batches)])
         with pytest.raises(RuntimeError, match="killed"):
-            train.main("fit", [*arguments, "--resume"])
+            fit_or_resume(train.main, arguments, tmp_path / "broken")
     monkeypatch.delitem(train.TRAINER_DEFAULTS, "callbacks")
-    train.main("fit", [*arguments, "--ckpt_path=last"])
+    train.main("fit", [*arguments, f"--trainer.default_root_dir={tmp_path / 'broken'}", "--ckpt_path=last"])
     assert len(uninterrupted) == 11  # 12 single frames in epoch 0, 10 clips of two in epoch 1
     assert losses(tmp_path / "broken") == uninterrupted
 
@@ -74,9 +75,9 @@ def test_a_killed_process_continues_on_the_same_loss_curve(
 ) -> None:
     root = tmp_path / "killed"
     command = [sys.executable, "-m", "mnemic_track", "fit", "--config", str(config)]
-    command += [f"--trainer.default_root_dir={root}", "--resume", "--data.num_workers=1"]
+    command += [f"--trainer.default_root_dir={root}", "--data.num_workers=1"]
     run_and_kill(command, root, steps=4)
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*command, "--resume"], check=True, capture_output=True)
     assert losses(root) == uninterrupted
 
 

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from torch.testing import assert_close
 
 from mnemic_kit.testing import Stop, losses, run_and_kill
+from mnemic_kit.training import fit_or_resume
 from mnemic_transcribe.commands import train
 
 
@@ -27,7 +28,7 @@ class StopInValidation(Callback):
 
 
 def fit(config: Path, root: Path, *options: str) -> Path:
-    train.main("fit", ["--config", str(config), f"--trainer.default_root_dir={root}", "--resume", *options])
+    fit_or_resume(train.main, ["--config", str(config), *options], root)
     return root
 
 
@@ -67,10 +68,10 @@ def test_a_run_stopped_in_a_validation_validates_again(
 @pytest.mark.slow
 def test_a_killed_process_ends_as_an_uninterrupted_one(config: Path, tmp_path: Path) -> None:
     whole, root = fit(config, tmp_path / "whole"), tmp_path / "killed"
-    command = [sys.executable, "-m", "mnemic_transcribe", "fit", "--config", str(config), "--resume"]
+    command = [sys.executable, "-m", "mnemic_transcribe", "fit", "--config", str(config)]
     command += [f"--trainer.default_root_dir={root}", "--data.num_workers=1"]
     run_and_kill(command, root, steps=4)
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*command, "--resume"], check=True, capture_output=True)
     assert losses(root) == losses(whole)
     assert_close(weights(root, "averaged.ckpt"), weights(whole, "averaged.ckpt"), atol=0.0, rtol=0.0)
 

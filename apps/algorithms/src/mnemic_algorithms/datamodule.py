@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mnemic_core.errors import UserError
 from mnemic_core.tasks import AlgorithmicTask, TaskBatch, create_task
-from mnemic_kit.resume import ResumableLoader, reloading_trainer
+from mnemic_kit.data import ResumableLoader, reloading_trainer
 
 
 class RandomBatches(Dataset[TaskBatch]):

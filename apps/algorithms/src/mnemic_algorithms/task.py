@@ -17,7 +17,7 @@ from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
 from mnemic_core.tasks import TaskBatch, create_task, task_loss
 from mnemic_kit.provenance import training_provenance
-from mnemic_kit.resume import seed_step
+from mnemic_kit.seeding import seed_step
 
 
 class AlgorithmTask(pl.LightningModule):
@@ -50,7 +50,7 @@ class AlgorithmTask(pl.LightningModule):
         self.seed = seed
 
     def on_train_batch_start(self, batch: TaskBatch, batch_idx: int) -> None:
-        """Make the noise of the step follow from its number, see `mnemic_kit.resume`."""
+        """Make the noise of the step follow from its number."""
         seed_step(self.seed, self.global_rank, self.trainer.fit_loop.total_batch_idx)
 
     def training_step(self, batch: TaskBatch, batch_idx: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +12,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from mnemic_core.errors import UserError
-from mnemic_kit.resume import BestCheckpoint, LastCheckpoint, WholeFileIO
+from mnemic_kit.checkpoints import BestCheckpoint, LastCheckpoint, WholeFileIO
+from mnemic_kit.configs import find_config
 
 
 class AppCLI(LightningCLI):
@@ -27,8 +29,7 @@ class AppCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Let the folder of the run be where checkpoints go."""
-        # `translate` has already turned it into --ckpt_path; it stands here for the help.
-        parser.add_argument("--resume", action="store_true", help="go on where an earlier run stopped or was killed")
+        parser.add_argument("--resume", action="store_true", help="continue the run in trainer.default_root_dir")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.set_defaults({"best_checkpoint.monitor": self.monitor, "best_checkpoint.mode": self.mode})
@@ -45,13 +46,19 @@ class AppCLI(LightningCLI):
         kwargs["plugins"] = [*(given["plugins"] or []), WholeFileIO()]
         return super().instantiate_trainer(**kwargs)
 
-    def before_fit(self) -> None:
-        """Refuse to overwrite another run."""
+    def fit(self, ckpt_path: str | None = None, **options: Any) -> None:
+        """Train; resume only where there is a checkpoint, and start only where there is none."""
+        given = self.config["fit"]
         last = Path(self.trainer.default_root_dir, "checkpoints", "last.ckpt")
-        if self.config["fit"]["ckpt_path"] is None and last.exists():
+        if given["resume"] or ckpt_path == "last":
+            if not last.is_file():
+                raise UserError(f"nothing to resume, {last} does not exist: leave out --resume to start a new run")
+            given["resume"], ckpt_path = False, str(last)  # whoever uses the saved config starts another run
+        elif ckpt_path is None and last.exists():
             raise UserError(
                 f"{last} is of an earlier run: continue it with --resume, or give another --trainer.default_root_dir"
             )
+        self.trainer.fit(ckpt_path=ckpt_path, **options)
 
 
 def run_training(
@@ -63,7 +70,7 @@ def run_training(
     configs: Path,
     trainer_defaults: dict[str, Any],
 ) -> AppCLI:
-    """Run LightningCLI on the arguments, in which ``--resume`` and bare names of packaged configs are allowed.
+    """Run LightningCLI on the arguments, in which bare names of packaged configs are allowed.
 
     Args:
         cli: the app's command line.
@@ -92,8 +99,23 @@ def run_training(
     )
 
 
+def fit_or_resume(train: Callable[[str, list[str]], AppCLI], arguments: list[str], folder: Path) -> AppCLI:
+    """Train in a folder, or continue the training that an earlier call began there.
+
+    Args:
+        train: the ``main`` of an app's ``train`` module.
+        arguments: options of fit, without the folder.
+        folder: ``trainer.default_root_dir``; its ``checkpoints/last.ckpt`` is what an earlier call left.
+
+    Returns:
+        The command line object after the run, as of `run_training`.
+    """
+    resume = ["--resume"] if (folder / "checkpoints" / "last.ckpt").is_file() else []
+    return train("fit", [*arguments, f"--trainer.default_root_dir={folder}", *resume])
+
+
 def translate(arguments: list[str], configs: Path) -> list[str]:
-    """Return the arguments in Lightning's form: ``--resume`` spelt out, packaged configs by their path.
+    """Return the arguments with packaged configs by their path.
 
     Raises:
         FileNotFoundError: if there is neither a file nor a packaged config of that name.
@@ -101,26 +123,13 @@ def translate(arguments: list[str], configs: Path) -> list[str]:
     translated: list[str] = []
     for word in arguments:
         key, _, value = word.partition("=")
-        if word == "--resume":
-            translated.append("--ckpt_path=last")
-        elif key in {"--config", "-c"} and value:
+        if key in {"--config", "-c"} and value:
             translated.append(f"--config={find_config(value, configs)}")
         elif translated and translated[-1] in {"--config", "-c"}:
             translated.append(str(find_config(word, configs)))
         else:
             translated.append(word)
     return translated
-
-
-def find_config(name: str, configs: Path) -> Path:
-    """Return the path of a config: a file, or the name of a packaged one."""
-    packaged = configs / f"{Path(name).stem}.yaml"
-    if Path(name).is_file():
-        return Path(name)
-    if packaged.is_file() and Path(name).parent == Path():
-        return packaged
-    known = ", ".join(sorted(path.stem for path in configs.glob("*.yaml")))
-    raise FileNotFoundError(f"no config {name}: give a file or one of {known}")
 
 
 def loggers(root: str) -> list[Logger]:
@@ -151,7 +160,6 @@ def silence() -> None:
         ".*lr_scheduler.step.*before.*optimizer.step.*",
         ".*Total length of `list` across ranks is zero.*",  # training without validation
         ".*could not find the monitored key.*",  # likewise
-        ".*no last checkpoint available.*",  # --resume also starts a run
         ".*deprecated in v4.*",  # how Lightning calls jsonargparse
     ):
         warnings.filterwarnings("ignore", message)

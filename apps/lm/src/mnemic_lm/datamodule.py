@@ -6,7 +6,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 
 from mnemic_core.errors import UserError
-from mnemic_kit.resume import reloading_trainer
+from mnemic_kit.data import reloading_trainer
 from mnemic_lm.streams import StreamLoader, TextStreams
 from mnemic_lm.text import Corpus, read_corpus, shuffled
 from mnemic_lm.tokens import open_codec

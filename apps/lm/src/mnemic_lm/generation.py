@@ -15,7 +15,7 @@ from torch import Tensor
 from mnemic_core import MemoryState
 from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
-from mnemic_kit.resume import seed_step
+from mnemic_kit.seeding import seed_step
 from mnemic_lm.model import LanguageModel, restore_state
 
 FORMAT_VERSION = "1"

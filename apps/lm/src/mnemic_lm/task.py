@@ -17,7 +17,7 @@ from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
 from mnemic_core.training import replay_backward, run_segments
 from mnemic_kit.provenance import training_provenance
-from mnemic_kit.resume import seed_step
+from mnemic_kit.seeding import seed_step
 from mnemic_lm.checkpoints import FORMAT_VERSION, KIND
 from mnemic_lm.datamodule import TextData
 from mnemic_lm.model import LanguageModel, ProductKeyConfig, restore_state, total_nats
@@ -82,7 +82,7 @@ class LanguageTask(pl.LightningModule):
             raise UserError("model.replay goes with neither accumulate_grad_batches nor 16-mixed: use bf16-mixed")
 
     def on_train_batch_start(self, batch: SegmentBatch, batch_idx: int) -> None:
-        """Make the noise of the step follow from its number, see ``mnemic_kit.resume``."""
+        """Make the noise of the step follow from its number."""
         seed_step(self.seed, self.global_rank, self.trainer.fit_loop.total_batch_idx)
 
     def training_step(self, batch: SegmentBatch, batch_idx: int) -> Tensor:

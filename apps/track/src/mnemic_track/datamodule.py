@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mnemic_core.errors import UserError
-from mnemic_kit.resume import ResumableLoader, reloading_trainer
+from mnemic_kit.data import ResumableLoader, reloading_trainer
 from mnemic_vision.memotr import ClipBatch
 from mnemic_vision.memotr.data import (
     ClipAugmentation,

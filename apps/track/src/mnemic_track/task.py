@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LinearLR, MultiStepLR
 from mnemic_core.checkpoint import KEY
 from mnemic_core.loading import load_exactly
 from mnemic_kit.provenance import training_provenance
-from mnemic_kit.resume import seed_step
+from mnemic_kit.seeding import seed_step
 from mnemic_track.metrics import SequenceResult, evaluate_sequences
 from mnemic_track.results import bdd100k_writer, mot_writer
 from mnemic_track.sequences import as_rows, ground_truth, track_sequence
@@ -98,7 +98,7 @@ class TrackingTask(pl.LightningModule):
             load_exactly(self.model, given.state_dict(), init_checkpoint)
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
-        """Make the noise of the step follow from its number, see `resume`."""
+        """Make the noise of the step follow from its number."""
         seed_step(self.seed, self.global_rank, self.trainer.fit_loop.total_batch_idx)
 
     def training_step(self, clip: ClipBatch, batch_idx: int) -> Tensor:

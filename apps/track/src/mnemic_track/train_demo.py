@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
+from mnemic_kit.training import fit_or_resume
 from mnemic_track.checkpoints import SHIPPED
 from mnemic_track.commands import train
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint
@@ -113,8 +114,7 @@ def _best(last: Path) -> Path:
 def _stage(folder: Path, epochs: int, arguments: list[str]) -> Path:
     """Train one stage, or go on with it, and return its last checkpoint."""
     drops = f"--model.lr_drops={sorted({epochs * 3 // 5, epochs * 17 // 20})}"
-    where = [f"--trainer.default_root_dir={folder}", f"--trainer.max_epochs={epochs}", drops]
-    train.main("fit", [*arguments, *where, "--resume"])
+    fit_or_resume(train.main, [*arguments, f"--trainer.max_epochs={epochs}", drops], folder)
     return folder / "checkpoints" / "last.ckpt"
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from mnemic_kit.resume import ResumableLoader
+from mnemic_kit.data import ResumableLoader
 from mnemic_speech.text import Tokenizer
 from mnemic_transcribe.augmentation import Augmentation
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mnemic_core.errors import UserError
-from mnemic_kit.resume import reloading_trainer
+from mnemic_kit.data import reloading_trainer
 from mnemic_speech.text import TextStyle, Tokenizer
 from mnemic_transcribe.augmentation import Augmentation
 from mnemic_transcribe.batching import Clip, SpeechBatch, SpeechBatches, SpeechLoader

@@ -23,7 +23,7 @@ from mnemic_core.errors import UserError
 from mnemic_core.loading import load_exactly
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.provenance import training_provenance
-from mnemic_kit.resume import seed_step
+from mnemic_kit.seeding import seed_step
 from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.recognition import recognise
@@ -116,7 +116,7 @@ class TranscriptionTask(pl.LightningModule):
             self._needs_statistics = False
 
     def on_train_batch_start(self, batch: SpeechBatch, batch_idx: int) -> None:
-        """Make the noise of the step follow from its number, see ``mnemic_kit.resume``."""
+        """Make the noise of the step follow from its number."""
         seed_step(self.seed, self.global_rank, self.trainer.fit_loop.total_batch_idx)
 
     def training_step(self, batch: SpeechBatch, batch_idx: int) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
+from mnemic_kit.training import fit_or_resume
 from mnemic_speech.conformer_ntm import Recognizer
 from mnemic_transcribe.checkpoints import SHIPPED
 from mnemic_transcribe.commands import train
@@ -33,8 +34,8 @@ def train_demo(
     sources |= {"val": f"{{name: digits, root: {digits}, split: dev}}"}
     sources |= {"test": f"{{name: digits, root: {digits}, split: dev_long}}"}
     data = [f"--data.{split}=[{source}]" for split, source in sources.items()]
-    arguments = ["--config=conformer_ntm_digits", f"--trainer.default_root_dir={out}", *data, *options]
-    run = train.main("fit", [*arguments, "--resume"])
+    arguments = ["--config=conformer_ntm_digits", *data, *options]
+    run = fit_or_resume(train.main, arguments, out)
     averaged = out / "checkpoints" / "averaged.ckpt"
     task: TranscriptionTask = run.model
     figures: dict[str, float] = {}

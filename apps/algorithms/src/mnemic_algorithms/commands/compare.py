@@ -14,6 +14,7 @@ from mnemic_algorithms.plots import can_plot, plot_accuracy
 from mnemic_core.errors import UserError
 from mnemic_core.tasks import create_task
 from mnemic_kit.parse import call, join_lists
+from mnemic_kit.training import fit_or_resume
 
 SOLVED = 0.9  # the study calls a task solved from this score on, the mean accuracy beyond the training lengths
 
@@ -78,7 +79,7 @@ def train_once(arguments: list[str], folder: Path) -> Path:
     elif (before := jsonlib.loads(record.read_text())["arguments"]) != arguments:
         raise UserError(f"{folder} holds a run with the options {' '.join(before)}; give another --out")
     if not done.exists():
-        train.main("fit", [*arguments, f"--trainer.default_root_dir={folder}", "--resume"])
+        fit_or_resume(train.main, arguments, folder)
         done.touch()
     return checkpoint
 

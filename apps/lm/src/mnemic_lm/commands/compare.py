@@ -12,6 +12,7 @@ from rich.console import Console
 from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.parse import call, join_lists
+from mnemic_kit.training import fit_or_resume
 from mnemic_lm.checkpoints import load_checkpoint
 from mnemic_lm.commands import train
 from mnemic_lm.commands.evaluate import memory_worth
@@ -107,7 +108,7 @@ def run_once(arguments: list[str], folder: Path) -> Scores:
     """Train one network, or take what an earlier call found; return the scores of its last state."""
     result, last = folder / "scores.json", folder / "checkpoints" / "last.ckpt"
     if not result.exists():
-        run = train.main("fit", [*arguments, f"--trainer.default_root_dir={folder}", "--resume"])
+        run = fit_or_resume(train.main, arguments, folder)
         loaded = load_checkpoint(last, "cuda" if run.trainer.strategy.root_device.type == "cuda" else "cpu")
         data = run.datamodule
         if not data.paths["val"]:

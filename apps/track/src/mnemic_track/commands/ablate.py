@@ -12,7 +12,7 @@ from rich.console import Console
 from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.parse import call, join_lists
-from mnemic_kit.training import find_config
+from mnemic_kit.training import find_config, fit_or_resume
 from mnemic_track.checkpoints import MemoryName
 from mnemic_track.commands import train
 from mnemic_track.plots import plot_scores
@@ -83,8 +83,8 @@ def train_detector(config: str, common: list[str], options: Sequence[str], folde
     epochs = single_frame_epochs(config)
     if not epochs:
         return None
-    stage = [*schedule(epochs), f"--trainer.default_root_dir={folder}", "--data.clip_lengths={0: 1}"]
-    train.main("fit", [*common, *stage, *options, "--trainer.limit_val_batches=0", "--resume"])
+    stage = [*schedule(epochs), "--data.clip_lengths={0: 1}"]
+    fit_or_resume(train.main, [*common, *stage, *options, "--trainer.limit_val_batches=0"], folder)
     return folder / "checkpoints" / "last.ckpt"
 
 
@@ -112,8 +112,7 @@ def schedule(epochs: int) -> list[str]:
 def run_once(arguments: list[str], folder: Path) -> Scores:
     """Train one network, or take what an earlier call found; return the scores of its last state."""
     if not (folder / "scores.json").exists():
-        here = [f"--trainer.default_root_dir={folder}", "--trainer.limit_val_batches=0", "--resume"]
-        train.main("fit", [*arguments, *here])
+        fit_or_resume(train.main, [*arguments, "--trainer.limit_val_batches=0"], folder)
     return score(arguments, folder, "scores")
 
 

@@ -13,7 +13,7 @@ from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.devices import Device, find_device
 from mnemic_kit.parse import call, join_lists
-from mnemic_kit.training import find_config
+from mnemic_kit.training import find_config, fit_or_resume
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.conformer_ntm.settings import Decoding, TranscriptionSettings
@@ -123,8 +123,7 @@ def run_once(
     ]
     stored = _stored(result)
     if not stored.keys() >= set(wanted):
-        here = [*arguments, f"--trainer.default_root_dir={folder}", "--resume"]
-        validation = train.main("fit", here).datamodule.clips("val")
+        validation = fit_or_resume(train.main, arguments, folder).datamodule.clips("val")
         recognizer = Recognizer.load(folder / "checkpoints" / "last.ckpt").to(find_device(device))
         sets = _test_sets(validation, tests, recognizer.settings)
         stored = test_once(recognizer, sets, decodings, noises, result)

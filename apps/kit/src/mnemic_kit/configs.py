@@ -1,0 +1,14 @@
+"""Configs by file or by the name of a packaged one."""
+
+from pathlib import Path
+
+
+def find_config(name: str, configs: Path) -> Path:
+    """Return the path of a config: a file, or the name of a packaged one."""
+    packaged = configs / f"{Path(name).stem}.yaml"
+    if Path(name).is_file():
+        return Path(name)
+    if packaged.is_file() and Path(name).parent == Path():
+        return packaged
+    known = ", ".join(sorted(path.stem for path in configs.glob("*.yaml")))
+    raise FileNotFoundError(f"no config {name}: give a file or one of {known}")
