@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 
 from mnemic_algorithms.cli import PROGRAM as ALGORITHMS
-from mnemic_kit.cli import Program
+from mnemic_core.errors import UserError
+from mnemic_kit.cli import TRAINING, Program
+from mnemic_kit.figures import open_figure
 from mnemic_lm.cli import PROGRAM as LM
 from mnemic_track.cli import PROGRAM as TRACK
 from mnemic_transcribe.cli import PROGRAM as TRANSCRIBE
 
 PROGRAMS = {program.name: program for program in (TRACK, LM, ALGORITHMS, TRANSCRIBE)}
+# Comparisons still import what trains; they are not light yet.
+HEAVY = {*TRAINING, "compare", "ablate"}
 CONFIGS = sorted(Path(__file__).parents[1].glob("apps/*/src/*/configs/*.yaml"))
 
 
@@ -61,3 +65,48 @@ def test_a_config_is_short_and_begins_with_what_it_is_for_and_its_command(path: 
     assert first.startswith("# ")
     assert f"mnemic-{path.parents[3].name} fit --config {path.stem}" in second
     assert len(others) <= 38
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [(name, command) for name, one in PROGRAMS.items() for command in one.commands if command not in HEAVY],
+)
+def test_help_of_a_command_that_does_not_train_needs_no_torch(name: str, command: str) -> None:
+    package = PROGRAMS[name].package.split(".")[0]
+    lines = ["import sys", f"from {package} import cli", f"try: cli.main(['{command}', '--help'])"]
+    code = "\n".join([*lines, "except SystemExit: print({'torch', 'jsonargparse'} & {*sys.modules})"])
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.endswith("set()\n")
+    assert shown.startswith(f"usage: {name} {command} ")
+
+
+def test_a_value_error_of_a_library_is_a_defect_and_keeps_its_traceback(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(Program, "run", lambda *_: torch.distributions.Normal(0.0, -1.0))
+    with pytest.raises(ValueError, match="to satisfy the constraint") as defect:
+        program.main(["fit"])
+    assert not isinstance(defect.value, UserError)
+
+
+def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def draw(*_: object) -> None:
+        with open_figure("a.png", 1, 1, program="mnemic-track"):
+            pass
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(Program, "run", draw)
+    with pytest.raises(SystemExit, match="2"):
+        TRACK.main(["run"])
+    shown = capsys.readouterr().err
+    assert shown == "mnemic-track: error: plots need matplotlib; install it with: pip install 'mnemic-track[plots]'\n"
+
+
+def test_a_missing_module_that_is_no_extra_is_a_defect(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Program, "run", lambda *_: __import__("absent_module"))
+    with pytest.raises(ModuleNotFoundError):
+        program.main(["fit"])

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mnemic_algorithms import cli
-from mnemic_algorithms.commands.bench import choose
+from mnemic_algorithms.bench import choose
 from mnemic_core import list_mechanisms
 
 SMALL = ["--dim", "8", "--stored", "4", "--segment_length", "4", "--segments", "8", "--batch", "1"]

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from mnemic_algorithms.plots import plot_accuracy, plot_costs
+from mnemic_core.errors import UserError
 
 CURVES = {"rnn": [{10: 0.9, 20: 0.6}, {10: 1.0, 20: 0.5}], "stack_rnn": [{10: 1.0, 20: 1.0}]}
 LABELS = {"title": "reverse_string", "chance": 0.5, "max_length": 10}
@@ -46,5 +47,5 @@ def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
 
 def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ModuleNotFoundError, match=r"mnemic-algorithms\[plots\]"):
+    with pytest.raises(UserError, match=r"mnemic-algorithms\[plots\]"):
         plot_accuracy(CURVES, tmp_path / "curves.png", **LABELS)

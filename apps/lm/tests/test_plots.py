@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from mnemic_core.errors import UserError
 from mnemic_lm.plots import plot_comparison, plot_curves
 
 CURVES = {"context (tokens)": {64: 2.5, 256: 2.2}, "memory (items)": {}}
@@ -28,5 +29,5 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
 
 def test_without_matplotlib_the_way_to_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'mnemic-lm\[plots\]'"):
+    with pytest.raises(UserError, match=r"pip install 'mnemic-lm\[plots\]'"):
         plot_comparison(TABLE, tmp_path / "a.png")

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from mnemic_core.errors import UserError
 from mnemic_lm import tokens
 from mnemic_lm.tokens import ByteCodec, open_codec
 
@@ -33,7 +34,7 @@ def test_without_the_package_the_way_to_it_is_told(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(tokens, "import_module", absent)
     path = tmp_path / "tokenizer.json"
     path.write_text("{}")
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'mnemic-lm\[tokenizers\]'"):
+    with pytest.raises(UserError, match=r"pip install 'mnemic-lm\[tokenizers\]'"):
         open_codec(path)
 
 

@@ -1,11 +1,12 @@
 import pytest
 import torch
 
-from mnemic_kit.training import find_config
+from mnemic_kit.configs import find_config
 from mnemic_track.commands import train
+from mnemic_track.options import CONFIGS
 from mnemic_vision.memotr import Memotr, MemotrConfig
 
-CONFIGS = sorted(path.stem for path in train.CONFIGS.glob("*.yaml"))
+CONFIGS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 PAPER = {"memotr_dancetrack", "memotr_sportsmot", "memotr_mot17", "memotr_bdd100k"}
 
 
@@ -51,4 +52,4 @@ def test_schedules_are_the_official_ones(
 
 def test_a_name_that_is_no_config_lists_those_there_are() -> None:
     with pytest.raises(FileNotFoundError, match="memotr_bdd100k, memotr_dancetrack"):
-        find_config("memotr", train.CONFIGS)
+        find_config("memotr", CONFIGS)

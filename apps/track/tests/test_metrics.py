@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from mnemic_core.errors import UserError
 from mnemic_track.metrics import SequenceResult, TrackingScores, evaluate_sequences, iou_xywh
 from mnemic_track.results import MotRows
 
@@ -207,7 +208,7 @@ def test_sequences_need_different_names() -> None:
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trackeval", None)
     monkeypatch.setitem(sys.modules, "trackeval.metrics", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'mnemic-track\[metrics\]'"):
+    with pytest.raises(UserError, match=r"pip install 'mnemic-track\[metrics\]'"):
         score(walk(1, range(1, 3)), walk(1, range(1, 3)))
 
 

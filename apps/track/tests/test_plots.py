@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnemic_core.errors import UserError
 from mnemic_track.plots import plot_memory, plot_scores
 
 pytest.importorskip("matplotlib", reason="needs mnemic-track[plots]")
@@ -78,7 +79,7 @@ def test_a_failing_plot_leaves_the_earlier_picture(tmp_path: Path) -> None:
 
 def test_a_missing_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'mnemic-track\[plots\]'"):
+    with pytest.raises(UserError, match=r"pip install 'mnemic-track\[plots\]'"):
         plot_memory(history(), tmp_path / "memory.png")
 
 

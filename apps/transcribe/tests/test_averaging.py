@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mnemic_kit.parse import call
 from mnemic_transcribe.averaging import average_checkpoints
-from mnemic_transcribe.commands import average
+from mnemic_transcribe.commands.average import average
 
 
 def write(path: Path, step: int, dim: int = 3, **facts: object) -> Path:
@@ -56,7 +57,7 @@ def test_a_foreign_file_and_no_file_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_takes_files_by_their_names(paths: list[Path], tmp_path: Path) -> None:
-    average.main("average", ["--checkpoints", *map(str, paths), "--out", str(tmp_path / "mean.ckpt")])
+    call(average, "average", ["--checkpoints", *map(str, paths), "--out", str(tmp_path / "mean.ckpt")])
     assert torch.load(tmp_path / "mean.ckpt")["mnemic"]["provenance"]["averaged_steps"] == [10, 20, 30]
     with pytest.raises(ValueError, match=r"is a \.ckpt file"):
-        average.main("average", ["--checkpoints", str(paths[0]), "--out", "mean.safetensors"])
+        call(average, "average", ["--checkpoints", str(paths[0]), "--out", "mean.safetensors"])

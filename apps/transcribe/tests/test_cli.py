@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mnemic_kit.training import find_config
+from mnemic_kit.configs import find_config
 from mnemic_transcribe import cli
 from mnemic_transcribe.commands import train
 

@@ -40,7 +40,7 @@ def plot_accuracy(
 
     Raises:
         UserError: if a machine has no curve.
-        ModuleNotFoundError: if matplotlib is not installed.
+        UserError: if matplotlib is not installed.
     """
     if not curves or not all(curves.values()):
         raise UserError(f"expected a curve of at least one seed for each machine, got {sorted(curves)}")
@@ -68,7 +68,7 @@ def plot_costs(results: Mapping[str, Mapping[str, Any]], path: str | Path) -> No
 
     Raises:
         UserError: if there are no results.
-        ModuleNotFoundError: if matplotlib is not installed.
+        UserError: if matplotlib is not installed.
     """
     if not results:
         raise UserError("expected the results of at least one mechanism, got none")

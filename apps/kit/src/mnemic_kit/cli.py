@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
+from mnemic_core.errors import UserError
+from mnemic_kit.parse import call
+
 USER_ERROR, INTERRUPTED = 2, 130
 TRAINING = ("fit", "validate", "test", "predict")
 
@@ -18,9 +21,10 @@ class Program:
     Attributes:
         name: what users type.
         description: what it is for, one sentence.
-        commands: what each command does. Its ``main(program_and_command, arguments)`` is in the module of its name
-            in ``package``; the commands of training are all in ``train``.
-        package: import name of the package with the modules of the commands.
+        commands: what each command does. It is the function of its name in the module of its name in ``package``, see
+            `mnemic_kit.parse`; the commands of training are all ``train.main(program_and_command, arguments)``.
+        package: import name of the package with the modules of the commands. What computes is imported in the
+            functions: their signatures and docstrings alone are the help.
     """
 
     name: str
@@ -43,9 +47,16 @@ class Program:
 
     def run(self, command: str, arguments: list[str]) -> None:
         """Run a command; its module is imported only now, since torch and Lightning take seconds."""
-        module = "train" if command in TRAINING else command
-        main: Callable[[str, list[str]], None] = import_module(f"{self.package}.{module}").main
-        main(f"{self.name} {command}", arguments)
+        program = f"{self.name} {command}"
+        if command in TRAINING:
+            import_module(f"{self.package}.train").main(program, arguments)
+        else:
+            call(self.function(command), program, arguments)
+
+    def function(self, command: str) -> Callable[..., object]:
+        """Return the function of a command that does not train."""
+        function: Callable[..., object] = getattr(import_module(f"{self.package}.{command}"), command)
+        return function
 
     def _guarded(self, run: Callable[[], None], debug: bool) -> int:
         """Return the exit code; a mistake of the user is one line on standard error."""
@@ -90,8 +101,5 @@ class Program:
 def _is_mistake(error: Exception) -> bool:
     """Tell wrong input from a defect of the program: our own checks raise `UserError`, the system `OSError`."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    # Not imported here, which would import torch: where its module is not loaded, nobody can have raised it.
-    errors = sys.modules.get("mnemic_core.errors")
-    kinds = (OSError, ModuleNotFoundError) if errors is None else (errors.UserError, OSError, ModuleNotFoundError)
     # By name, since their modules are slow to import: jsonargparse's errors, and Lightning's of a wrong setting.
-    return isinstance(error, kinds) or bool(names & {"ArgumentError", "MisconfigurationException"})
+    return isinstance(error, (UserError, OSError)) or bool(names & {"ArgumentError", "MisconfigurationException"})

@@ -1,10 +1,18 @@
-"""Configs by file or by the name of a packaged one."""
+"""Configs by their names."""
 
 from pathlib import Path
 
 
 def find_config(name: str, configs: Path) -> Path:
-    """Return the path of a config: a file, or the name of a packaged one."""
+    """Return the path of a config: a file, or the name of a packaged one.
+
+    Args:
+        name: what a user gave as ``--config``.
+        configs: folder of the packaged configs.
+
+    Raises:
+        FileNotFoundError: if there is neither; the message names the packaged ones.
+    """
     packaged = configs / f"{Path(name).stem}.yaml"
     if Path(name).is_file():
         return Path(name)

@@ -52,14 +52,13 @@ def open_figure(path: str | Path, width: float, height: float, *, program: str) 
         The figure.
 
     Raises:
-        UserError: the file has another ending.
-        ModuleNotFoundError: matplotlib is not installed.
+        UserError: the file has another ending, or matplotlib is not installed.
     """
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure  # not pyplot, which would look for a display
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"plots need matplotlib; install it with: pip install '{program}[plots]'") from error
+        raise UserError(f"plots need matplotlib; install it with: pip install '{program}[plots]'") from error
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in {"png", "svg", "pdf"}:
         raise UserError(f"a plot is written as .png, .svg or .pdf, got {path}")

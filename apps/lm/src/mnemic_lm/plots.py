@@ -20,7 +20,7 @@ def plot_curves(curves: Mapping[str, Mapping[int, float]], marks: Mapping[str, f
 
     Raises:
         UserError: if there is nothing to draw or the file has another ending.
-        ModuleNotFoundError: if matplotlib is not installed.
+        UserError: if matplotlib is not installed.
     """
     drawn = {name: curve for name, curve in curves.items() if curve}
     if not drawn:
@@ -50,7 +50,7 @@ def plot_comparison(table: Mapping[str, Sequence[Mapping[str, float]]], path: Pa
 
     Raises:
         UserError: if a memory has no scores or the file has another ending.
-        ModuleNotFoundError: if matplotlib is not installed.
+        UserError: if matplotlib is not installed.
     """
     if not table or not all(table.values()):
         raise UserError(f"expected the scores of at least one seed for each memory, got {sorted(table)}")

@@ -80,7 +80,7 @@ class FileCodec:
         try:
             tokenizer = import_module("tokenizers").Tokenizer
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
+            raise UserError(
                 "a tokenizer file needs tokenizers; install it with: pip install 'mnemic-lm[tokenizers]'"
             ) from error
         try:
@@ -124,7 +124,7 @@ def open_codec(tokenizer: Path | None) -> Codec:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ModuleNotFoundError: if the ``tokenizers`` package is not installed.
+        UserError: if the ``tokenizers`` package is not installed.
         UserError: if it is no tokenizer file.
     """
     if tokenizer is None:

@@ -2,16 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device, find_device
+from mnemic_track.options import MemoryName
 from mnemic_vision.memotr import Memotr, Tracker
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 
 SHIPPED = Path(__file__).parent / "checkpoints" / "memotr_small.safetensors"
-
-MemoryName = Literal["none", "window", "exponential"]
 
 
 def open_tracker(

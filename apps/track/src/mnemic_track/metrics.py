@@ -72,7 +72,7 @@ def evaluate_sequences(sequences: Sequence[SequenceResult]) -> TrackingScores:
 
     Raises:
         UserError: no sequence, a name twice, or an id twice in one frame.
-        ModuleNotFoundError: TrackEval is not installed.
+        UserError: TrackEval is not installed.
 
     Example:
         >>> rows = MotRows(np.array([1, 2]), np.array([5, 5]), np.array([[0.0, 0, 10, 20], [2.0, 0, 10, 20]]))
@@ -96,7 +96,7 @@ def _trackeval_metrics() -> tuple[Any, Any, Any]:
     try:
         from trackeval.metrics import CLEAR, HOTA, Identity  # an extra, and slow to import
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
+        raise UserError(
             f"tracking scores need {error.name}; install it with: pip install 'mnemic-track[metrics]'"
         ) from error
     quiet = {"PRINT_CONFIG": False}

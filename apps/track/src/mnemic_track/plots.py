@@ -53,7 +53,7 @@ def plot_memory(history: History, path: str | Path) -> None:
 
     Raises:
         UserError: the history holds no number to draw.
-        ModuleNotFoundError: matplotlib is not installed.
+        UserError: matplotlib is not installed.
     """
     frames = [index if (frame := entry.get("frame")) is None else frame for index, entry in enumerate(history)]
     panels = [panel for panel in _MEMORY_PANELS if any(_has_numbers(history, name) for name in panel.lines)]
@@ -94,7 +94,7 @@ def plot_scores(table: Mapping[str, Sequence[Mapping[str, float | int]]], path: 
 
     Raises:
         UserError: a memory has no scores.
-        ModuleNotFoundError: matplotlib is not installed.
+        UserError: matplotlib is not installed.
     """
     if not table or not all(table.values()):
         raise UserError(f"expected the scores of at least one seed for each memory, got {sorted(table)}")

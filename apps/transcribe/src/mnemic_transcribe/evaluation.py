@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -19,10 +19,9 @@ from mnemic_speech.text import TextStyle, normalize_text
 from mnemic_transcribe.batching import Clip
 from mnemic_transcribe.data import read_corpus
 from mnemic_transcribe.noise import Noise, read_clip
+from mnemic_transcribe.options import Segmentation
 from mnemic_transcribe.scoring import Heard, error_rates
 from mnemic_transcribe.sources import DataSource, RecordedClip
-
-Segmentation = Literal["auto", "never", "always"]
 
 EDGES = (5.0, 10.0, 15.0, 20.0, 25.0, 35.0, 60.0, 120.0)  # seconds
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -12,8 +12,7 @@ from torch import Tensor
 from mnemic_core.errors import UserError
 from mnemic_speech.augment import add_noise
 from mnemic_transcribe.batching import Clip
-
-NoiseKind = Literal["white", "babble"]
+from mnemic_transcribe.options import NoiseKind
 
 _VOICES = 4  # of a babble: single words are no longer heard
 

@@ -41,7 +41,7 @@ def plot_recording(
         path: the picture to write (.png, .svg or .pdf); its folder must exist.
 
     Raises:
-        ModuleNotFoundError: matplotlib is not installed.
+        UserError: matplotlib is not installed.
     """
     lines = {
         name: label for name, label in _MEMORY_LINES.items() if any(each.get(name) is not None for each in history)
@@ -85,7 +85,7 @@ def plot_comparison(table: Table, path: str | Path) -> None:
         path: the picture to write (.png, .svg or .pdf); its folder must exist.
 
     Raises:
-        ModuleNotFoundError: matplotlib is not installed.
+        UserError: matplotlib is not installed.
     """
     sets: dict[str, dict[str, Mapping[str, Mapping[str, Any]]]] = {}
     for condition, memories in table.items():

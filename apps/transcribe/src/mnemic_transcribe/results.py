@@ -4,12 +4,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_speech.transcript import Transcript
-
-Format = Literal["txt", "json", "srt", "vtt"]
+from mnemic_transcribe.options import Format
 
 
 def _to_json(transcript: Transcript) -> str:

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnemic_kit.devices import Device
+from mnemic_speech.conformer_ntm.decoding import Decoding
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.conformer_ntm.settings import Decoding
 from mnemic_transcribe.checkpoints import open_recognizer
 
 

@@ -10,11 +10,13 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from mnemic_kit.parse import read_arguments
 from mnemic_speech.conformer_ntm import Recognizer
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_transcribe import cli
-from mnemic_transcribe.commands.run import listen, name_files, run
+from mnemic_transcribe.commands.run import run
 from mnemic_transcribe.results import unique_names
+from mnemic_transcribe.running import listen
 
 Speak = Callable[[str, Path], Path]
 TEXT = "one five nine zero five one nine zero one"
@@ -106,10 +108,9 @@ def test_either_files_or_a_microphone(arguments: list[str], capsys: pytest.Captu
 
 
 def test_files_are_recognised_wherever_they_stand() -> None:
-    assert name_files(["--formats", "txt", "--out=x", "a", "--device", "cpu", "b"]) == [
-        *("--formats", "txt", "--out=x", "--device", "cpu", "--files", '["a", "b"]')
-    ]
-    assert name_files(["--help"]) == ["--help"]
+    words = ["--formats", "txt", "--out=x", "a", "--device", "cpu", "b"]
+    named = {"formats": ("txt",), "out": Path("x"), "device": "cpu"}
+    assert read_arguments(run, "run", words) == ([(Path("a"), Path("b"))], named)
 
 
 def test_results_of_files_of_one_name_do_not_meet() -> None:

@@ -7,13 +7,12 @@ from statistics import mean
 from typing import Any
 
 from mnemic_algorithms.commands import train
-from mnemic_algorithms.commands.evaluate import evaluate_checkpoint
+from mnemic_algorithms.evaluation import evaluate_checkpoint
 from mnemic_algorithms.machines import MachineConfig
 from mnemic_algorithms.output import dumps, markdown_table, show, write_json, write_text
 from mnemic_algorithms.plots import can_plot, plot_accuracy
 from mnemic_core.errors import UserError
 from mnemic_core.tasks import create_task
-from mnemic_kit.parse import call, join_lists
 from mnemic_kit.training import fit_or_resume
 
 SOLVED = 0.9  # the study calls a task solved from this score on, the mean accuracy beyond the training lengths
@@ -125,8 +124,3 @@ def _plot(summary: dict[str, Any], results: dict[str, list[dict[str, Any]]], pat
     }
     first = next(iter(results.values()))[0]
     plot_accuracy(curves, path, title=summary["task"], chance=first["chance"], max_length=first["max_length"])
-
-
-def main(program: str, arguments: list[str]) -> None:
-    """Run the command line."""
-    call(compare, program, join_lists(arguments, {"--machines", "--seeds", "--lengths"}))

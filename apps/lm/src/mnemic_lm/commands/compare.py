@@ -11,11 +11,10 @@ from rich.console import Console
 
 from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
-from mnemic_kit.parse import call, join_lists
 from mnemic_kit.training import fit_or_resume
 from mnemic_lm.checkpoints import load_checkpoint
 from mnemic_lm.commands import train
-from mnemic_lm.commands.evaluate import memory_worth
+from mnemic_lm.evaluation import memory_worth
 from mnemic_lm.model import looks_ahead
 from mnemic_lm.plots import plot_comparison
 from mnemic_lm.text import read_corpus
@@ -146,8 +145,3 @@ def markdown(table: Mapping[str, Sequence[Scores]]) -> str:
 
 def _spread(values: list[float]) -> str:
     return f"{mean(values):.3f} ± {stdev(values):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
-
-
-def main(program: str, arguments: list[str]) -> None:
-    """Run the command line."""
-    call(compare, program, join_lists(arguments, {"--memories", "--seeds"}))

@@ -5,9 +5,6 @@ from pathlib import Path
 
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device
-from mnemic_kit.parse import call
-from mnemic_lm.checkpoints import load_checkpoint
-from mnemic_lm.generation import Sampling, Session
 
 
 def generate(
@@ -32,6 +29,9 @@ def generate(
         seed: of the draws; a text written in two sessions equals one written at once.
         device: where to run; auto takes a GPU where there is one.
     """
+    from mnemic_lm.checkpoints import load_checkpoint
+    from mnemic_lm.generation import Sampling, Session
+
     sampling = Sampling(temperature, top_k, seed)
     if tokens < 0:
         raise UserError(f"--tokens must be at least 0, got {tokens}")
@@ -56,8 +56,3 @@ def generate(
 def _show(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
-
-
-def main(program: str, arguments: list[str]) -> None:
-    """Run the command line."""
-    call(generate, program, arguments)

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
-from mnemic_kit.parse import call, join_lists
-from mnemic_kit.training import find_config, fit_or_resume
-from mnemic_track.checkpoints import MemoryName
+from mnemic_kit.configs import find_config
+from mnemic_kit.training import fit_or_resume
 from mnemic_track.commands import train
+from mnemic_track.options import CONFIGS, MemoryName
 from mnemic_track.plots import plot_scores
 
 Scores = dict[str, float]
@@ -146,7 +146,7 @@ def _clip_lengths(config: str) -> dict[int, int]:
 
 
 def _section(config: str, *names: str) -> dict[Any, Any]:
-    section: dict[Any, Any] = yaml.safe_load(find_config(config, train.CONFIGS).read_text())
+    section: dict[Any, Any] = yaml.safe_load(find_config(config, CONFIGS).read_text())
     for name in names:
         section = section.get(name, {})
     return section
@@ -154,8 +154,3 @@ def _section(config: str, *names: str) -> dict[Any, Any]:
 
 def _spread(values: list[float]) -> str:
     return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
-
-
-def main(program: str, arguments: list[str]) -> None:
-    """Run the command line."""
-    call(ablate, program, join_lists(arguments, {"--memories", "--seeds"}))

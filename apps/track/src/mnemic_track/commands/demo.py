@@ -3,18 +3,8 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.console import Console
-
 from mnemic_kit.devices import Device
-from mnemic_kit.parse import call
-from mnemic_track.checkpoints import MemoryName, open_tracker
-from mnemic_track.commands.run import run_frames
-from mnemic_track.metrics import SequenceResult, evaluate_sequences
-from mnemic_track.results import read_mot
-from mnemic_track.sequences import ground_truth
-from mnemic_track.tables import scores_table
-from mnemic_vision.memotr.data import GeneratedSequences
-from mnemic_vision.video import open_frames
+from mnemic_track.options import MemoryName
 
 
 def demo(
@@ -37,6 +27,17 @@ def demo(
         device: where to run; auto takes a GPU where there is one.
         memory: another long-term memory with the same weights.
     """
+    from rich.console import Console
+
+    from mnemic_track.checkpoints import open_tracker
+    from mnemic_track.metrics import SequenceResult, evaluate_sequences
+    from mnemic_track.results import read_mot
+    from mnemic_track.running import run_frames
+    from mnemic_track.sequences import ground_truth
+    from mnemic_track.tables import scores_table
+    from mnemic_vision.memotr.data import GeneratedSequences
+    from mnemic_vision.video import open_frames
+
     tracker, _, _ = open_tracker(checkpoint, memory=memory, device=device)
     generated = GeneratedSequences(seed=seed, num_sequences=1, num_frames=num_frames, size=size)
     sequence = generated.sequences[0]
@@ -46,8 +47,3 @@ def demo(
             outcome = run_frames(tracker, frames, out)
     result = SequenceResult(sequence.name, ground_truth(sequence), read_mot(outcome.paths["MOT text"]))
     scores_table(evaluate_sequences([result]), "against the generated ground truth", Console())
-
-
-def main(program: str, arguments: list[str]) -> None:
-    """Run the command line."""
-    call(demo, program, arguments)

@@ -1,29 +1,9 @@
 """``mnemic-track evaluate``: score a tracker on sequences with ground truth."""
 
-import json
-import time
-from collections.abc import Sequence as Items
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-
-from mnemic_core import MemoryReport
-from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.devices import Device
-from mnemic_kit.parse import call
-from mnemic_track.checkpoints import SHIPPED, MemoryName, open_tracker
-from mnemic_track.commands.run import progress
-from mnemic_track.iou_baseline import track_by_overlap
-from mnemic_track.memory import report_of
-from mnemic_track.metrics import SequenceResult, TrackingScores, evaluate_sequences
-from mnemic_track.results import MotRows, mot_writer, read_mot
-from mnemic_track.sequences import as_rows, ground_truth, track_sequence
-from mnemic_track.tables import scores_table
-from mnemic_vision.memotr import Tracker
-from mnemic_vision.memotr.data import MotSequences, Sequence
-
-DETECTION_SCORE = 0.7  # the overlap tracker uses detections above this
+from mnemic_track.options import MemoryName
 
 
 def evaluate(
@@ -48,11 +28,15 @@ def evaluate(
         out: folder for scores.json and, with a network, a MOT text file of each sequence.
         json: print one JSON object as the last line.
     """
+    from mnemic_track.checkpoints import SHIPPED, open_tracker
+    from mnemic_track.evaluation import evaluate_baseline, evaluate_tracker, show_scores, write_scores
+    from mnemic_vision.memotr.data import MotSequences
+
     sequences = MotSequences(data, require_ground_truth=True).sequences
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     if baseline:
-        summary, scores = _baseline(data, sequences)
+        summary, scores = evaluate_baseline(data, sequences)
         report = None
     else:
         tracker, _, _ = open_tracker(checkpoint, memory=memory, max_size=max_size, device=device)
@@ -60,78 +44,5 @@ def evaluate(
         summary |= {"checkpoint": str(checkpoint or SHIPPED.name), "memory": tracker.model.config.memory}
     summary["data"] = str(data)
     if out is not None:
-        with atomic_write(out / "scores.json") as file:
-            file.write(_dumps(summary) + "\n")
-    _show(summary, scores, report, as_json=json)
-
-
-def evaluate_tracker(
-    tracker: Tracker, sequences: Items[Sequence], out: Path | None = None
-) -> tuple[dict[str, Any], TrackingScores, MemoryReport]:
-    """Return the scores of a tracker with its speed, and the report of its memory after the last frame.
-
-    Args:
-        tracker: starts each sequence anew.
-        sequences: with ground truth.
-        out: folder for a MOT text file of each sequence.
-    """
-    results, seconds = [], {}
-    console = Console(stderr=True)
-    for sequence in sequences:
-        with progress(sequence.name, sequence.num_frames, console) as tick:
-            started = time.perf_counter()
-            frames = []
-            for tracks in track_sequence(tracker, sequence):
-                frames.append(tracks)
-                tick()
-            seconds[sequence.name] = time.perf_counter() - started
-        if out is not None:
-            with mot_writer(out / f"{sequence.name}.txt") as write:
-                for index, tracks in enumerate(frames):
-                    write(index, tracks)
-        results.append(SequenceResult(sequence.name, ground_truth(sequence), as_rows(frames)))
-    scores = evaluate_sequences(results)
-    speed = {sequence.name: sequence.num_frames / seconds[sequence.name] for sequence in sequences}
-    total = sum(sequence.num_frames for sequence in sequences) / sum(seconds.values())
-    return _summary(scores, total, speed), scores, report_of(tracker)
-
-
-def _baseline(data: Path, sequences: Items[Sequence]) -> tuple[dict[str, Any], TrackingScores]:
-    results, seconds = [], 0.0
-    for sequence in sequences:
-        folder = data if (data / "img1").is_dir() else data / sequence.name
-        detections = read_mot(folder / "det" / "det.txt", min_score=DETECTION_SCORE)
-        started = time.perf_counter()
-        found: MotRows = track_by_overlap(detections)
-        seconds += time.perf_counter() - started
-        results.append(SequenceResult(sequence.name, ground_truth(sequence), found))
-    scores = evaluate_sequences(results)
-    total = sum(sequence.num_frames for sequence in sequences) / seconds
-    return _summary(scores, total, {}) | {"checkpoint": None, "memory": None, "baseline": "overlap"}, scores
-
-
-def _summary(scores: TrackingScores, speed: float, speeds: dict[str, float]) -> dict[str, Any]:
-    """Return plain numbers under the names of the result format."""
-    parts: dict[str, dict[str, float]] = {name: dict(part.as_dict()) for name, part in scores.sequences.items()}
-    for name, value in speeds.items():
-        parts[name]["frames_per_second"] = round(value, 3)
-    return scores.as_dict() | {"frames_per_second": round(speed, 3), "sequences": parts}
-
-
-def _show(summary: dict[str, Any], scores: TrackingScores, report: MemoryReport | None, *, as_json: bool) -> None:
-    console = Console()
-    scores_table(scores, f"{summary['data']}, memory {summary['memory']}", console)
-    console.print(f"{summary['frames_per_second']:.1f} frames per second", highlight=False)
-    if report is not None:
-        console.print(f"memory after the last frame\n{report.as_table()}", highlight=False)
-    if as_json:
-        print(_dumps(summary))
-
-
-def _dumps(summary: dict[str, Any]) -> str:
-    return json.dumps(summary, allow_nan=False)
-
-
-def main(program: str, arguments: list[str]) -> None:
-    """Run the command line."""
-    call(evaluate, program, arguments)
+        write_scores(summary, out)
+    show_scores(summary, scores, report, as_json=json)

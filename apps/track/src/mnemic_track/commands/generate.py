@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from mnemic_kit.parse import call
-from mnemic_vision.memotr.data import GeneratedSequences
-
 
 def generate(
     out: Path,
@@ -22,9 +19,6 @@ def generate(
         size: height and width in pixels.
         seed: the same seed gives the same sequences.
     """
+    from mnemic_vision.memotr.data import GeneratedSequences
+
     GeneratedSequences(seed=seed, num_sequences=num_sequences, num_frames=num_frames, size=size).write_mot_layout(out)
-
-
-def main(program: str, arguments: list[str]) -> None:
-    """Run the command line."""
-    call(generate, program, arguments)

@@ -1,40 +1,15 @@
 """``mnemic-track run``: track a video, an image folder or a camera."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.text import Text
-
-from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device
-from mnemic_kit.parse import call
-from mnemic_track.checkpoints import MemoryName, open_tracker
-from mnemic_track.memory import report_of
-from mnemic_track.plots import plot_memory
-from mnemic_track.results import json_lines_writer, mot_writer
-from mnemic_vision.draw import Trails, draw_tracks
-from mnemic_vision.memotr import Tracker
-from mnemic_vision.tracks import Track
-from mnemic_vision.video import FrameSource, VideoWriter, open_frames
+from mnemic_track.options import MemoryName
 
 
 def run(
     source: str,
+    /,
     out: Path = Path("runs/run"),
     checkpoint: Path | None = None,
     every: int = 1,
@@ -55,140 +30,13 @@ def run(
         device: where to run; auto takes a GPU where there is one.
         memory: another long-term memory with the same weights, to see what it does.
     """
+    from mnemic_track.checkpoints import open_tracker
+    from mnemic_track.running import run_frames
+    from mnemic_vision.video import open_frames
+
     if every < 1:
         raise UserError(f"--every must be at least 1, got {every}")
     tracker, settings, _ = open_tracker(checkpoint, memory=memory, max_size=max_size, score=score, device=device)
     with open_frames(source) as frames:
         names = settings.classes if len(settings.classes) > 1 else None
         run_frames(tracker, frames, out, every=every, names=names)
-
-
-HISTORY_LENGTH = 1024
-
-
-@dataclass
-class Outcome:
-    """What a run found.
-
-    Attributes:
-        paths: the files that were written.
-        num_frames: frames used.
-        identities: ids of all objects seen.
-        history: how the memory was used, at no more than `HISTORY_LENGTH` frames however long the source is.
-        report: how it was used in the end.
-        failure: why the source broke off, None when it ended well.
-    """
-
-    paths: dict[str, Path]
-    num_frames: int = 0
-    identities: set[int] = field(default_factory=set)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    report: MemoryReport | None = None
-    failure: Exception | None = None
-    _stride: int = 1
-
-    def count(self, tracker: Tracker, tracks: list[Track]) -> None:
-        """Take note of one more frame."""
-        self.identities.update(track.id for track in tracks)
-        self.report = report_of(tracker)
-        if self.num_frames % self._stride == 0:
-            entry = {"frame": self.num_frames, "tracks": int(tracker.state.valid.sum())}
-            self.history.append(self.report.as_dict() | entry)
-        if len(self.history) == HISTORY_LENGTH:  # every second one is enough from here on
-            self.history, self._stride = self.history[::2], 2 * self._stride
-        self.num_frames += 1
-
-
-def run_frames(
-    tracker: Tracker, source: FrameSource, out: Path, *, every: int = 1, names: tuple[str, ...] | None = None
-) -> Outcome:
-    """Track the frames of a source and write the results.
-
-    Args:
-        tracker: begins at the first frame with what it remembers.
-        source: frames.
-        out: folder for the results.
-        every: use each so-many-th frame.
-        names: name of each class, drawn beside the identity.
-
-    Raises:
-        UserError: the source broke off; the results up to there have been written.
-    """
-    outcome = Outcome({kind: out / f"{source.name}.{end}" for kind, end in _ENDINGS.items()})
-    out.mkdir(parents=True, exist_ok=True)
-    rate = source.frame_rate / every
-    console = Console()
-    with ExitStack() as stack:
-        video = stack.enter_context(VideoWriter(outcome.paths["video"], source.size, rate))
-        writers = [
-            stack.enter_context(mot_writer(outcome.paths["MOT text"])),
-            stack.enter_context(json_lines_writer(outcome.paths["JSON lines"], rate)),
-        ]
-        tick = stack.enter_context(progress(source.name, _used(source.num_frames, every), console))
-        trails = Trails(length=max(1, round(2 * rate)))
-        for frame, tracks in _tracked(tracker, source, every, outcome):
-            tick()
-            trails.update(tracks)
-            video.write(draw_tracks(frame, tracks, trails=trails, names=names))
-            for write in writers:
-                write(outcome.num_frames, tracks)
-            outcome.count(tracker, tracks)
-    _finish(outcome, console)
-    if outcome.failure is not None:
-        raise outcome.failure
-    return outcome
-
-
-_ENDINGS = {"video": "mp4", "MOT text": "txt", "JSON lines": "jsonl", "memory plot": "memory.png"}
-
-
-def _used(total: int | None, every: int) -> int | None:
-    return None if total is None else -(-total // every)
-
-
-def _tracked(
-    tracker: Tracker, source: FrameSource, every: int, outcome: Outcome
-) -> Iterator[tuple[np.ndarray, list[Track]]]:
-    """Yield frames with their tracks; a damaged source, or Ctrl-C at a camera, ends the frames but not the files."""
-    try:
-        for index, frame in enumerate(source):
-            if index % every == 0:
-                yield frame, tracker(frame)
-    except (UserError, OSError) as error:
-        if outcome.num_frames == 0:
-            raise
-        outcome.failure = error
-    except KeyboardInterrupt:
-        if source.num_frames is not None:
-            raise
-
-
-@contextmanager
-def progress(title: str, total: int | None, console: Console) -> Iterator[Callable[[], None]]:
-    """Show a bar with frames per second; gives the function that counts one frame."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda: bar.advance(task)
-
-
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} frames/s")
-
-
-def _finish(outcome: Outcome, console: Console) -> None:
-    """Plot and print what the memory did, and say where the files are."""
-    console.print(f"{outcome.num_frames} frames, {len(outcome.identities)} identities", highlight=False)
-    if outcome.report is not None and outcome.report.capacity:
-        plot_memory(outcome.history, outcome.paths["memory plot"])
-        console.print(f"memory after the last frame\n{outcome.report.as_table()}", highlight=False)
-    for kind, path in outcome.paths.items():
-        if path.exists():
-            console.print(f"{kind}: {path}", highlight=False, soft_wrap=True)
-
-
-def main(program: str, arguments: list[str]) -> None:
-    """Run the command line."""
-    call(run, program, arguments, as_positional=True)

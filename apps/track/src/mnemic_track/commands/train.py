@@ -1,14 +1,12 @@
 """``mnemic-track fit``, ``validate``, ``test`` and ``predict``: LightningCLI with our data, task and checkpoints."""
 
-from pathlib import Path
-
 from lightning.pytorch.cli import LightningArgumentParser
 
 from mnemic_kit.training import AppCLI, run_training
 from mnemic_track.datamodule import TrackingData
+from mnemic_track.options import CONFIGS
 from mnemic_track.task import TrackingTask
 
-CONFIGS = Path(__file__).parent.parent / "configs"
 TRAINER_DEFAULTS = {
     "default_root_dir": "runs/memotr",
     "gradient_clip_val": 0.1,

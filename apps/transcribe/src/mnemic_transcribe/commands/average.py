@@ -3,8 +3,6 @@
 from pathlib import Path
 
 from mnemic_core.errors import UserError
-from mnemic_kit.parse import call, join_lists
-from mnemic_transcribe.averaging import average_checkpoints
 
 
 def average(checkpoints: tuple[Path, ...], out: Path) -> None:
@@ -14,11 +12,8 @@ def average(checkpoints: tuple[Path, ...], out: Path) -> None:
         checkpoints: files that fit wrote, such as those in checkpoints/candidates.
         out: file to write, .ckpt.
     """
+    from mnemic_transcribe.averaging import average_checkpoints
+
     if out.suffix != ".ckpt":
         raise UserError(f"the average is a .ckpt file as fit writes it, got {out}")
     average_checkpoints(checkpoints, out)
-
-
-def main(program: str, arguments: list[str]) -> None:
-    """Run the command line."""
-    call(average, program, join_lists(arguments, {"--checkpoints"}))

@@ -11,12 +11,13 @@ from rich.console import Console
 
 from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.configs import find_config
 from mnemic_kit.devices import Device, find_device
-from mnemic_kit.parse import call, join_lists
-from mnemic_kit.training import find_config, fit_or_resume
+from mnemic_kit.training import fit_or_resume
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
+from mnemic_speech.conformer_ntm.decoding import Decoding
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.conformer_ntm.settings import Decoding, TranscriptionSettings
+from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.metrics import ErrorCounts
 from mnemic_transcribe.batching import Clip
 from mnemic_transcribe.commands import train
@@ -220,9 +221,3 @@ def _stored(result: Path) -> Errors:
 
 def _name(data: str, noise: Noise | None, decoding: Decoding) -> str:
     return ", ".join([data, *([] if noise is None else [str(noise)]), decoding])
-
-
-def main(program: str, arguments: list[str]) -> None:
-    """Run the command line."""
-    lists = {"--memories", "--seeds", "--decodings", "--tests", "--noises"}
-    call(compare, program, join_lists(arguments, lists))

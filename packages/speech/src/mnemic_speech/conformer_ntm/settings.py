@@ -1,16 +1,13 @@
 """How a trained recogniser is run."""
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 from mnemic_core.errors import UserError
 from mnemic_speech.beam_search import BeamSearchConfig
+from mnemic_speech.conformer_ntm.decoding import Decoding
 from mnemic_speech.conformer_ntm.model import ConformerNtm
 from mnemic_speech.text import TextStyle
-
-Decoding = Literal["ctc", "attention", "joint", "rescoring"]
-"""Best CTC token of each frame; beam search with the decoder alone, with both; or CTC's best texts as the decoder
-rates them."""
 
 
 @dataclass(frozen=True)
