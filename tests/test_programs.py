@@ -95,7 +95,7 @@ def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def draw(*_: object) -> None:
-        with open_figure("a.png", 1, 1, program="mnemic-track"):
+        with open_figure("a.png", 1.0, 1.0, program="mnemic-track"):
             pass
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
