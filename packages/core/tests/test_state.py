@@ -9,6 +9,8 @@ from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
 from mnemic_core import MemoryState, WindowMemory
+from mnemic_core.state import qualified_name, state_class
+from mnemic_core.tensor_file import write_tensors
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,27 @@ def test_a_truncated_file_is_refused(state: Outer, tmp_path: Path) -> None:
 
 def test_another_class_is_refused(state: Outer, tmp_path: Path) -> None:
     state.inner.save(tmp_path / "state")
-    with pytest.raises(ValueError, match="holds Inner in format 1, expected Impostor"):
+    with pytest.raises(ValueError, match=r"holds \S+Inner in format 2, expected \S+Impostor in format 2"):
         Impostor.load(tmp_path / "state")
+
+
+def test_a_file_of_the_first_format_still_loads(state: Outer, tmp_path: Path) -> None:
+    write_tensors(tmp_path / "state", state.to_dict(), {"format_version": "1", "class": "Outer"})
+    assert_close(Outer.load(tmp_path / "state").tensors(), state.tensors())
+
+
+def test_a_second_state_class_of_the_same_name_is_refused() -> None:
+    namespace = {"__module__": Outer.__module__, "__qualname__": "Outer", "__annotations__": {"bank": Tensor}}
+    with pytest.raises(TypeError, match=r"a state class \S+Outer is defined already"):
+        type("Outer", (MemoryState,), namespace)
+    assert state_class(qualified_name(Outer)) is Outer
+
+
+def test_classes_of_one_name_in_two_modules_are_told_apart() -> None:
+    one, other = (type("Twin", (MemoryState,), {"__module__": module}) for module in ("one", "other"))
+    assert (state_class("one.Twin"), state_class("other.Twin")) == (one, other)
+    with pytest.raises(ValueError, match="2 state classes are named 'Twin'"):
+        state_class("Twin")
 
 
 def test_a_missing_tensor_is_named(state: Outer) -> None:

@@ -1,15 +1,14 @@
 """The states of several memories, of any classes, as one state."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Bool, Int
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_core.state import MemoryState, SlotView, state_class
+from mnemic_core.state import MemoryState, SlotView, qualified_name, state_class
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class LayerStates(MemoryState):
         >>> len(states), states[1].items.shape
         (2, torch.Size([1, 8, 4]))
         >>> list(states.tensors())[0]
-        'layers.0:RingBuffer.items'
+        'layers.0:mnemic_core.buffers.ring_buffer.RingBuffer:items'
     """
 
     layers: tuple[MemoryState, ...]
@@ -42,23 +41,10 @@ class LayerStates(MemoryState):
         """Return the state of one layer."""
         return self.layers[index]
 
-    def map(self, fn: Callable[[Tensor], Tensor]) -> "LayerStates":
-        """Return a copy with ``fn`` applied to every tensor of every layer."""
-        return LayerStates(tuple(state.map(fn) for state in self.layers))
-
-    def index_select(self, rows: Int[Tensor, " row"] | Bool[Tensor, " batch"]) -> "LayerStates":
-        """Return the given rows of every layer, by index or where True."""
-        return LayerStates(tuple(state.index_select(rows) for state in self.layers))
-
-    def replace_rows(self, rows: Bool[Tensor, " batch"], other: "LayerStates") -> "LayerStates":
-        """Return a copy with the rows of ``other`` where ``rows`` is True."""
-        pairs = zip(self.layers, other.layers, strict=True)
-        return LayerStates(tuple(state.replace_rows(rows, new) for state, new in pairs))
-
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor by name, the class of each layer included: what is saved says what it is."""
         return {
-            f"layers.{index}:{type(state).__name__}.{name}": tensor
+            f"layers.{index}:{qualified_name(type(state))}:{name}": tensor
             for index, state in enumerate(self.layers)
             for name, tensor in state.tensors().items()
         }
@@ -73,7 +59,8 @@ class LayerStates(MemoryState):
         layers: dict[tuple[int, str], dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             layer, _, rest = name.removeprefix("layers.").partition(":")
-            kind, _, field = rest.partition(".")
+            # Older files have the bare name of the class, and a dot behind it.
+            kind, _, field = rest.partition(":" if ":" in rest else ".")
             if not (layer.isdecimal() and field):
                 raise UserError(f"{name!r} is no tensor of LayerStates; load it with the class that saved it")
             layers.setdefault((int(layer), kind), {})[field] = tensor

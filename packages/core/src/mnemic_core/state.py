@@ -15,14 +15,14 @@ from mnemic_core.tensor_file import read_tensors, write_tensors
 
 State = TypeVar("State", bound="MemoryState")
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"  # 1 named classes without their module
 
-_CLASSES: dict[str, type["MemoryState"]] = {}  # by name, for files that hold states of several classes
+_CLASSES: dict[str, type["MemoryState"]] = {}  # by qualified name, for files that hold states of several classes
 
 
 @dataclass(frozen=True)
 class MemoryState:
-    """Base of all memory states: a frozen dataclass whose fields are tensors or further states.
+    """Base of all memory states: a frozen dataclass whose fields are tensors, further states or tuples of states.
 
     The batch is the first axis of every tensor and shapes stay the same from step to step, so that a state can be
     compiled, exported, saved and re-ordered. Subclasses are registered as pytrees by being defined. The module holds
@@ -37,22 +37,31 @@ class MemoryState:
     """
 
     def __init_subclass__(cls) -> None:
-        """Register the subclass, so that ``torch.export`` sees its tensors and ``torch.load`` trusts them."""
+        """Register the subclass, so that ``torch.export`` sees its tensors and ``torch.load`` trusts them.
+
+        Raises:
+            TypeError: if a state class of this name is defined in the module already.
+        """
         super().__init_subclass__()
+        name = qualified_name(cls)
+        if name in _CLASSES:
+            raise TypeError(f"a state class {name} is defined already: files could not tell the two apart, rename one")
+        # A notebook defines a class anew with every run of its cell, and one made in a function has no name of its own.
+        if cls.__module__ != "__main__" and "<locals>" not in name:
+            _CLASSES[name] = cls
         pytree.register_pytree_node(
             cls,
             _flatten,
             lambda leaves, names: _unflatten(cls, leaves, names),
-            serialized_type_name=f"{cls.__module__}.{cls.__qualname__}",
+            serialized_type_name=name,
             flatten_with_keys_fn=_flatten_with_keys,
         )
         torch.serialization.add_safe_globals([cls])
-        _CLASSES[cls.__name__] = cls
 
     def map(self: State, fn: Callable[[Tensor], Tensor]) -> State:
-        """Return a copy with ``fn`` applied to every tensor, nested states included."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return type(self)(*(value.map(fn) if isinstance(value, MemoryState) else fn(value) for value in values))
+        """Return a copy with ``fn`` applied to every tensor, those of nested states included."""
+        mapped: State = _mapped(fn, self)
+        return mapped
 
     def detach(self: State) -> State:
         """Return a copy that gradients do not cross (truncated back-propagation)."""
@@ -72,17 +81,14 @@ class MemoryState:
         A nested state may have several rows for each row of this one, next to each other (a memory of tracks in a
         state of streams): they move together.
         """
-        values = (getattr(self, field.name) for field in fields(self))
-        return type(self)(
-            *(
-                value.index_select(_nested_rows(rows, value, self)) if isinstance(value, MemoryState) else value[rows]
-                for value in values
-            )
-        )
+        batch = self.batch_size
+        return self.map(lambda tensor: tensor[_spread(rows, len(tensor), batch)])
 
     def replace_rows(self: State, rows: Bool[Tensor, " batch"], other: State) -> State:
         """Return a copy with the rows of ``other`` where ``rows`` is True; device and dtype stay as they are."""
-        return _where(rows, other, self)
+        batch = self.batch_size
+        merged: State = _mapped(lambda old, new: _choose(_spread(rows, len(old), batch), new, old), self, other)
+        return merged
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor by name; those of a nested state as ``"nested.name"``."""
@@ -98,13 +104,12 @@ class MemoryState:
     @property
     def batch_size(self) -> int:
         """Number of rows; a nested state may have several for each of them, so that tensors of its own come first."""
-        own = [value for field in fields(self) if isinstance(value := getattr(self, field.name), Tensor)]
-        return (own or [*self.tensors().values()])[0].shape[0]
+        return len(_first_tensor(self))
 
     @property
     def device(self) -> torch.device:
         """Device of the first tensor."""
-        return next(iter(self.tensors().values())).device
+        return _first_tensor(self).device
 
     @property
     def nbytes(self) -> int:
@@ -139,7 +144,7 @@ class MemoryState:
         Raises:
             OSError: if it cannot be written, for want of space or of a folder.
         """
-        write_tensors(path, self.to_dict(), {"format_version": FORMAT_VERSION, "class": type(self).__name__})
+        write_tensors(path, self.to_dict(), {"format_version": FORMAT_VERSION, "class": qualified_name(type(self))})
 
     @classmethod
     def load(cls: type[State], path: str | Path, device: torch.device | str = "cpu") -> State:
@@ -155,23 +160,67 @@ class MemoryState:
         """
         tensors, metadata = read_tensors(path, device)
         found = (metadata.get("format_version"), metadata.get("class"))
-        if found != (FORMAT_VERSION, cls.__name__):
+        if found not in ((FORMAT_VERSION, qualified_name(cls)), ("1", cls.__name__)):
             raise UserError(
-                f"{path} holds {found[1]} in format {found[0]}, expected {cls.__name__} in format {FORMAT_VERSION}; "
-                "load it with the class that saved it"
+                f"{path} holds {found[1]} in format {found[0]}, expected {qualified_name(cls)} in format "
+                f"{FORMAT_VERSION}; load it with the class that saved it"
             )
         return cls.from_dict(tensors)
 
 
+def qualified_name(cls: type) -> str:
+    """Return the name of a class with that of its module, by which files name it."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def state_class(name: str) -> type[MemoryState]:
-    """Return the state class of that name.
+    """Return the state class of a qualified name; one without its module, as older files have it, must be the only one.
 
     Raises:
-        UserError: if none was defined; the module that defines it may not be imported yet.
+        UserError: if none was defined, or several; the module that defines it may not be imported yet.
     """
-    if name not in _CLASSES:
-        raise UserError(f"no state class {name!r} is defined: import the module of its mechanism first")
-    return _CLASSES[name]
+    found = [cls for known, cls in _CLASSES.items() if name in (known, cls.__name__)]
+    if len(found) != 1:
+        raise UserError(
+            f"{len(found)} state classes are named {name!r}, expected one: import the module of its mechanism first"
+        )
+    return found[0]
+
+
+def _mapped(fn: Callable[..., Tensor], *values: Any) -> Any:
+    """Return the first value with ``fn`` applied to the tensors that stand at the same place in each of them."""
+    first = values[0]
+    if isinstance(first, MemoryState):
+        names = [field.name for field in fields(first)]
+        return type(first)(*(_mapped(fn, *(getattr(value, name) for value in values)) for name in names))
+    if isinstance(first, tuple):
+        return tuple(_mapped(fn, *parts) for parts in zip(*values, strict=True))
+    return fn(*values)
+
+
+def _spread(
+    rows: Int[Tensor, " row"] | Bool[Tensor, " batch"], number: int, batch: int
+) -> Int[Tensor, " spread"] | Bool[Tensor, " number"]:
+    """Return the given rows, by index or mask, for a tensor with ``number / batch`` rows for each row of the batch."""
+    if number == batch:
+        return rows
+    each = number // batch
+    if rows.dtype == torch.bool:
+        return rows.repeat_interleave(each)
+    return (rows[:, None] * each + torch.arange(each, device=rows.device)).flatten()
+
+
+def _choose(
+    rows: Bool[Tensor, " row"], chosen: Shaped[Tensor, " row *shape"], otherwise: Shaped[Tensor, " row *shape"]
+) -> Shaped[Tensor, " row *shape"]:
+    return torch.where(rows.view(-1, *[1] * (otherwise.ndim - 1)), chosen.to(otherwise), otherwise)
+
+
+def _first_tensor(value: MemoryState | tuple[MemoryState, ...]) -> Shaped[Tensor, " row *shape"]:
+    """Return the first tensor, one that a state has itself before those of nested states."""
+    parts = value if isinstance(value, tuple) else [getattr(value, field.name) for field in fields(value)]
+    own = [part for part in parts if isinstance(part, Tensor)]
+    return own[0] if own else _first_tensor(parts[0])
 
 
 def _flatten(state: MemoryState) -> tuple[list[Any], list[str]]:
@@ -191,27 +240,6 @@ def _unflatten(cls: type[State], leaves: Any, names: list[str]) -> State:
     for name, leaf in zip(names, leaves, strict=True):
         object.__setattr__(state, name, leaf)
     return state
-
-
-def _where(rows: Tensor, chosen: State, otherwise: State) -> State:
-    merged: list[Any] = []
-    for field in fields(otherwise):
-        new, old = getattr(chosen, field.name), getattr(otherwise, field.name)
-        if isinstance(old, MemoryState):
-            merged.append(old.replace_rows(_nested_rows(rows, old, otherwise), new))
-        else:
-            merged.append(torch.where(rows.view(-1, *[1] * (old.ndim - 1)), new.to(old), old))
-    return type(otherwise)(*merged)
-
-
-def _nested_rows(rows: Tensor, nested: MemoryState, owner: MemoryState) -> Tensor:
-    """Return the rows of a nested state that belong to the given rows of its owner, by index or mask as given."""
-    each = nested.batch_size // owner.batch_size
-    if each == 1:
-        return rows
-    if rows.dtype == torch.bool:
-        return rows.repeat_interleave(each)
-    return (rows[:, None] * each + torch.arange(each, device=rows.device)).flatten()
 
 
 def _nested(cls: type[MemoryState]) -> dict[str, type[MemoryState] | None]:
