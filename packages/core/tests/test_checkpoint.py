@@ -106,14 +106,20 @@ def test_a_file_without_header_can_be_read_but_is_of_no_kind(tmp_path: Path) -> 
     torch.save({"state_dict": weights}, tmp_path / "bare.ckpt")
     for name in ("bare.safetensors", "bare.ckpt"):
         assert read_model(tmp_path / name)[0] == {}
-        with pytest.raises(ValueError, match=rf"{name} is not a organ checkpoint \(kind None\): give one that fit"):
+        with pytest.raises(
+            ValueError,
+            match=rf"{name} is a checkpoint of kind None, expected 'organ': give one that fit or Organ",
+        ):
             OrganCheckpoint.load(tmp_path / name)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "choir"}, r"is not a organ checkpoint \(kind 'choir'\): give one that fit wrote, or OrganCheckp"),
+        (
+            {"kind": "choir"},
+            r"is a checkpoint of kind 'choir', expected 'organ': give one that fit or OrganCheckpoint.save wrote",
+        ),
         ({"format_version": 3}, r"organ\.safetensors has format 3, newer than 2: update "),
         ({"format_version": 1}, r"organ\.safetensors has format 1, which is no longer read \(format 2 is\)"),
         ({"format_version": None}, r"organ\.safetensors has format None, which is no longer read"),

@@ -12,7 +12,6 @@ from rich.console import Console
 from mnemic_core import MemoryReport
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_track.iou_baseline import track_by_overlap
-from mnemic_track.memory import report_of
 from mnemic_track.metrics import SequenceResult, TrackingScores, evaluate_sequences
 from mnemic_track.results import MotRows, mot_writer, read_mot
 from mnemic_track.running import progress
@@ -52,7 +51,7 @@ def evaluate_tracker(
     scores = evaluate_sequences(results)
     speed = {sequence.name: sequence.num_frames / seconds[sequence.name] for sequence in sequences}
     total = sum(sequence.num_frames for sequence in sequences) / sum(seconds.values())
-    return _summary(scores, total, speed), scores, report_of(tracker)
+    return _summary(scores, total, speed), scores, tracker.report()
 
 
 def evaluate_baseline(data: Path, sequences: Items[Sequence]) -> tuple[dict[str, Any], TrackingScores]:

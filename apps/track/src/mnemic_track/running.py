@@ -21,7 +21,6 @@ from rich.text import Text
 
 from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
-from mnemic_track.memory import report_of
 from mnemic_track.plots import plot_memory
 from mnemic_track.results import json_lines_writer, mot_writer
 from mnemic_vision.draw import Trails, draw_tracks
@@ -56,7 +55,7 @@ class Outcome:
     def count(self, tracker: Tracker, tracks: list[Track]) -> None:
         """Take note of one more frame."""
         self.identities.update(track.id for track in tracks)
-        self.report = report_of(tracker)
+        self.report = tracker.report()
         if self.num_frames % self._stride == 0:
             entry = {"frame": self.num_frames, "tracks": int(tracker.state.valid.sum())}
             self.history.append(self.report.as_dict() | entry)

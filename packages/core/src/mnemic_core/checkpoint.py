@@ -79,8 +79,8 @@ class Checkpoint(Generic[Model, Settings]):
         header, weights = read_model(path)
         if header.get("kind") != cls.kind:
             raise UserError(
-                f"{path} is not a {cls.kind} checkpoint (kind {header.get('kind')!r}): give one that fit wrote, or "
-                f"{cls.__name__}.save"
+                f"{path} is a checkpoint of kind {header.get('kind')!r}, expected {cls.kind!r}: give one that fit or "
+                f"{cls.__name__}.save wrote"
             )
         check_version(header.get("format_version"), FORMAT_VERSION, path, cls.__module__)
         checkpoint = cls.from_header(header, path)

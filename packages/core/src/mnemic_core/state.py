@@ -138,6 +138,26 @@ class MemoryState:
             )
         return _build(cls, tensors, "")
 
+    def refill(self: State, tensors: Mapping[str, Tensor]) -> State:
+        """Return a state of this structure and device with the tensors that `to_dict` of another one named.
+
+        Raises:
+            UserError: if a tensor is missing, left over, or of another shape or type.
+        """
+        own = self.tensors()
+        expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in own.items()}
+        given = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
+        if given != expected:
+            names = sorted(expected.keys() | given.keys())
+            name = next(name for name in names if expected.get(name) != given.get(name))
+            raise UserError(
+                f"the saved state has {name} {_shape(given, name)}, expected {_shape(expected, name)}: continue with "
+                "the same memory and as many streams"
+            )
+        leaves = [tensors[name].to(self.device) for name in own]
+        filled: State = pytree.tree_unflatten(leaves, pytree.tree_structure(self))
+        return filled
+
     def save(self, path: str | Path) -> None:
         """Write the state as safetensors; a file of that name is replaced only once all is written.
 
@@ -171,6 +191,10 @@ class MemoryState:
 def qualified_name(cls: type) -> str:
     """Return the name of a class with that of its module, by which files name it."""
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _shape(tensors: Mapping[str, tuple[tuple[int, ...], torch.dtype]], name: str) -> str:
+    return f"of shape {tensors[name][0]} and {tensors[name][1]}" if name in tensors else "missing"
 
 
 def state_class(name: str) -> type[MemoryState]:

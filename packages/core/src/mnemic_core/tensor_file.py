@@ -1,5 +1,6 @@
 """Safetensors files, read in one way and written whole or not at all."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,20 @@ def read_tensors(
     # A KeyError names a number format that the installed safetensors cannot give to torch.
     except (SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{path} is truncated or not a checkpoint ({error}): copy or download it again") from error
+
+
+def checksum(tensors: Mapping[str, Shaped[Tensor, "..."]], text: str = "") -> str:
+    """Return a number in hexadecimal that tells these tensors, by names, types, shapes and values, from others.
+
+    Args:
+        tensors: on any device.
+        text: what else counts.
+    """
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def check_file(path: str | Path) -> None:

@@ -103,7 +103,7 @@ def rewrite(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "memotr"}, r"digits\.safetensors is not a conformer_ntm checkpoint \(kind 'memotr'\)"),
+        ({"kind": "memotr"}, r"digits\.safetensors is a checkpoint of kind 'memotr', expected 'conformer_ntm'"),
         ({"format_version": 3}, r"digits\.safetensors has format 3, newer than 2: update mnemic-speech"),
         ({"features": {"depth": 3}}, r"settings that this version does not know \(depth\): update mnemic-speech"),
         ({"config": {"vocab_size": 6}}, r"digits\.safetensors does not fit this model \("),
@@ -127,7 +127,7 @@ def test_a_file_without_header_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "a.ckpt")
     for name in ("a.safetensors", "a.ckpt"):
-        with pytest.raises(ValueError, match=rf"{name} is not a conformer_ntm checkpoint \(kind None\)"):
+        with pytest.raises(ValueError, match=rf"{name} is a checkpoint of kind None, expected 'conformer_ntm'"):
             Recognizer.load(tmp_path / name)
 
 

@@ -82,7 +82,7 @@ def rewrite(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "wavenet"}, r"tracker\.safetensors is not a memotr checkpoint \(kind 'wavenet'\)"),
+        ({"kind": "wavenet"}, r"tracker\.safetensors is a checkpoint of kind 'wavenet', expected 'memotr'"),
         ({"format_version": 3}, r"tracker\.safetensors has format 3, newer than 2: update mnemic-vision"),
         ({"config": {"depth": 3}}, r"settings that this version does not know \(depth\): update mnemic-vision"),
         ({"config": {"num_queries": 7}}, r"does not fit this model \("),
@@ -105,7 +105,7 @@ def test_a_file_without_header_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "a.ckpt")
     for name in ("a.safetensors", "a.ckpt"):
-        with pytest.raises(ValueError, match=rf"{name} is not a memotr checkpoint \(kind None\)"):
+        with pytest.raises(ValueError, match=rf"{name} is a checkpoint of kind None, expected 'memotr'"):
             TrackerCheckpoint.load(tmp_path / name)
 
 

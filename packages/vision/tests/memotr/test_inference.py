@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mnemic_vision.memotr import FrameOutput, Memotr, MemotrConfig, Thresholds, Tracker, TrackState, advance, visible
@@ -237,9 +238,37 @@ def test_a_state_of_another_model_is_refused(
     tracker.save(tmp_path / "stream.state")
     other = Tracker(Memotr(replace(config, **changes)))
     before = other.state
-    with pytest.raises(ValueError, match=r"stream\.state is the state of another model: \S+ is .*, expected .*$"):
+    with pytest.raises(
+        ValueError,
+        match=rf"stream\.state is a tracking session of another model .*\(config\.{next(iter(changes))} .*, here .*\)",
+    ):
         other.load(tmp_path / "stream.state")
     assert other.state is before
+
+
+def test_a_state_of_other_weights_or_thresholds_is_refused(tracker: Tracker, tmp_path: Path) -> None:
+    tracker.save(tmp_path / "stream.state")
+    other = Tracker(tracker.model, replace(tracker.thresholds, track=0.4), 64, 96)
+    with pytest.raises(ValueError, match=r"other settings \(settings\.thresholds\.track 0\.5, here 0\.4\)"):
+        other.load(tmp_path / "stream.state")
+    with torch.no_grad():
+        tracker.model.anchors[0, 0] += 1
+    with pytest.raises(ValueError, match=r"another model or other settings \(weights '\w+"):
+        tracker.load(tmp_path / "stream.state")
+
+
+def test_the_report_of_a_fresh_tracker_has_no_slot_in_use(tracker: Tracker) -> None:
+    assert tracker.report().written == 0
+    tracker(FRAMES[0])
+    assert tracker.report().written == int(tracker.state.valid.sum()) > 0
+
+
+def test_a_second_video_is_tracked_as_by_a_fresh_tracker(tracker: Tracker, tmp_path: Path) -> None:
+    for index, frame in enumerate(FRAMES[:3]):
+        Image.fromarray(frame).save(tmp_path / f"{index}.png")
+    first, second = ([tracks for _, tracks in tracker.track_video(tmp_path)] for _ in range(2))
+    assert any(first)
+    assert second == first
 
 
 def test_a_truncated_or_missing_state_is_refused(tracker: Tracker, tmp_path: Path) -> None:

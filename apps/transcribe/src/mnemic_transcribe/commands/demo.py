@@ -30,7 +30,6 @@ def demo(
     """
     from mnemic_speech.audio import read_audio
     from mnemic_transcribe.demonstration import find_recording, show_recording
-    from mnemic_transcribe.memory import memory_over_time
     from mnemic_transcribe.plots import plot_recording
     from mnemic_transcribe.results import write_transcript
     from mnemic_transcribe.transcribers import open_transcriber
@@ -44,6 +43,6 @@ def demo(
     transcript = transcriber.transcribe(waveform, transcriber.sample_rate)
     paths = write_transcript(transcript, out, name, ("txt", "json", "srt"))
     picture = out / f"{name}.png"
-    history = memory_over_time(transcriber, waveform)
+    history = [{"time": time, **report.as_dict()} for time, report in transcriber.reports(waveform)]
     plot_recording(waveform, transcriber.sample_rate, transcript, history, picture)
     show_recording(transcript.text, said, [*paths, picture])

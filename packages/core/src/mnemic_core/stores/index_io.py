@@ -1,19 +1,17 @@
 """How stores are kept on disk: a folder with a json file that people can read and a safetensors file with vectors."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Shaped
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_core.tensor_file import replacing, write_tensors
+from mnemic_core.tensor_file import checksum, replacing, write_tensors
 
 FORMAT_VERSION = 1
 MANIFEST = "index.json"
@@ -38,13 +36,13 @@ def write_snapshot(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    checksum = _checksum(stored)
-    vectors = folder / f"vectors-{checksum[:16]}.safetensors"
+    digest = checksum(stored)
+    vectors = folder / f"vectors-{digest[:16]}.safetensors"
     manifest = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
         "vectors": vectors.name,
-        "checksum": checksum,
+        "checksum": digest,
         "content": content,
     }
     text = json.dumps(manifest, ensure_ascii=False)
@@ -82,7 +80,7 @@ def read_snapshot(
         raise UserError(f"{vectors} is not a complete safetensors file ({error}); save the store again") from error
     if not mapped:
         tensors = {name: tensor.clone() for name, tensor in tensors.items()}
-        if _checksum(tensors) != manifest.get("checksum"):
+        if checksum(tensors) != manifest.get("checksum"):
             raise UserError(f"{vectors} was changed or damaged since it was saved; save the store again")
     return tensors, manifest["content"]
 
@@ -119,11 +117,3 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
         raise UserError(f"{path} is damaged (its vectors or content); save the store again")
     result: dict[str, Any] = manifest
     return result
-
-
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -4,16 +4,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
 from mnemic_speech.audio import stream_audio
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
+from mnemic_speech.conformer_ntm.memory import takes_segments
 from mnemic_speech.conformer_ntm.recognition import Recognised, recognise
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings, check_decoding
 from mnemic_speech.conformer_ntm.stream import Samples, TranscriptStream, as_waveform, segment_of
 from mnemic_speech.resample import Resampler
+from mnemic_speech.silence import SilenceSplitter
+from mnemic_speech.subsampling import STRIDE
 from mnemic_speech.transcript import Transcript
+
+_REPORT_STEP = 5  # frames between two reports on a memory that takes every frame by itself
 
 
 class Transcriber:
@@ -89,6 +96,34 @@ class Transcriber:
             found |= dict(zip(chosen, results, strict=True))
         return [_as_transcript(found[index], len(each) / own) for index, each in enumerate(heard)]
 
+    @torch.no_grad()
+    def reports(self, waveform: Float[Tensor, " samples"]) -> list[tuple[float, MemoryReport]]:
+        """Return how the memory is used along a recording, close enough to draw lines.
+
+        Encoder frames go into the memory in short pieces, which leave the state that they leave together. The overlaps
+        of segments that were cut in speech, which only recognition hears twice, are left out.
+
+        Args:
+            waveform: at the sampling rate of the recognizer.
+
+        Returns:
+            Seconds from the beginning, and the report at that time.
+        """
+        model, settings = self.recognizer.model, self.settings
+        splitter = SilenceSplitter(
+            self.sample_rate, min_silence=settings.min_silence, max_seconds=settings.max_seconds, margin=settings.margin
+        )
+        found: list[tuple[float, MemoryReport]] = []
+        state = model.init_state(1)
+        for segment in splitter.push(waveform) + splitter.finish():
+            state = state if settings.carry_memory else model.init_state(1)
+            hidden, padding = self._encode(segment.samples)
+            for first, last in self._pieces(hidden.shape[1]):
+                _, state = model.memory(hidden[:, first:last], state, padding=padding[:, first:last])
+                time = segment.start + last * STRIDE * self.recognizer.features.config.frame_seconds
+                found.append((time, model.memory.report(state)))
+        return found
+
     def stream(self, sample_rate: int) -> TranscriptStream:
         """Return a stream at the beginning of a recording.
 
@@ -101,6 +136,22 @@ class Transcriber:
     def sample_rate(self) -> int:
         """Samples per second that the recogniser hears."""
         return self.recognizer.features.config.sample_rate
+
+    def _encode(
+        self, samples: Float[Tensor, " samples"]
+    ) -> tuple[Float[Tensor, "1 frame dim"], Bool[Tensor, "1 frame"]]:
+        """Return the frames of the encoder for a segment, before the memory, and their padding."""
+        recognizer = self.recognizer
+        values, lengths = recognizer.features(samples[None].to(next(recognizer.model.parameters()).device))
+        hidden, padding = recognizer.model.encoder(recognizer.normalizer(values, lengths), lengths)
+        return hidden, padding
+
+    def _pieces(self, frames: int) -> list[tuple[int, int]]:
+        """Return the bounds of the pieces in which the memory takes frames when it is reported on."""
+        config = self.recognizer.model.config
+        # Where a memory sees several frames at once, it matters where they are cut.
+        step = config.memory_segment if takes_segments(config.memory) else _REPORT_STEP
+        return [(first, min(first + step, frames)) for first in range(0, frames, step)]
 
     def _blocks(self, source: str | Path | Samples, sample_rate: int | None) -> tuple[Iterator[Tensor], int]:
         """Return the recording as blocks of a second, and their sampling rate."""

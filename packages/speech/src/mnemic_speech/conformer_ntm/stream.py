@@ -11,8 +11,10 @@ from torch import Tensor
 
 from mnemic_core import MemoryReport, MemoryState
 from mnemic_core.errors import UserError
+from mnemic_core.session import Session
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.joining import find_border, split_words
+from mnemic_speech.conformer_ntm.model import ConformerNtm
 from mnemic_speech.conformer_ntm.recognition import recognise
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.resample import Resampler
@@ -39,7 +41,7 @@ class _Tail:
     words: tuple[Word, ...]
 
 
-class TranscriptStream:
+class TranscriptStream(Session):
     """Writes down a recording while it comes in; memory and the cost of a call do not grow with it.
 
     Segments are final once they are returned, and together they do not depend on how the samples were pushed.
@@ -49,6 +51,8 @@ class TranscriptStream:
         settings: how to run it.
         sample_rate: of what will be pushed, in Hz.
     """
+
+    session_kind = "transcription session"
 
     def __init__(self, recognizer: Recognizer, settings: TranscriptionSettings, sample_rate: int) -> None:
         self._recognizer, self._settings = recognizer, settings
@@ -111,6 +115,16 @@ class TranscriptStream:
         """Return how the memory of the network was used after the last segment."""
         return self._recognizer.model.memory.report(self._memory)
 
+    def session_model(self) -> ConformerNtm:
+        """Return the network."""
+        return self._recognizer.model
+
+    def session_settings(self) -> dict[str, Any]:
+        """Return how recordings are cut and decoded, their sampling rate, and what the network hears and writes."""
+        recognizer = self._recognizer
+        own = {"sample_rate": self._sample_rate, "transcription": asdict(self._settings)}
+        return own | {"features": asdict(recognizer.features.config), "tokenizer": recognizer.tokenizer.state()}
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the recording so far has left, as tensors and plain values; its size is bounded."""
         return {
@@ -133,14 +147,7 @@ class TranscriptStream:
             raise UserError(
                 f"the state is of a stream at {state['sample_rate']} Hz, this one is at {self._sample_rate}"
             )
-        fresh = self._recognizer.model.init_state(1)
-        shapes, given = (
-            {name: tuple(value.shape) for name, value in tensors.items()}
-            for tensors in (fresh.tensors(), state["memory"])
-        )
-        if shapes != given:
-            raise UserError(f"the state is of another memory: its tensors are {given}, expected {shapes}")
-        self._memory = type(fresh).from_dict(state["memory"]).to(fresh.device)
+        self._memory = self._recognizer.model.init_state(1).refill(state["memory"])
         self._is_fresh, self._received, self._partial = state["is_fresh"], state["received"], None
         self._resampler.load_state_dict(state["resampler"])
         self._splitter.load_state_dict(state["splitter"])

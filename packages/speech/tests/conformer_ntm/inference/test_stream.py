@@ -1,6 +1,8 @@
 from collections.abc import Callable
-from io import BytesIO
+from copy import deepcopy
+from dataclasses import replace
 from itertools import accumulate, pairwise
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -74,17 +76,17 @@ def test_words_behind_a_cut_are_said_though_only_silence_follows(build: Build, s
 @pytest.mark.parametrize("settings", [CARRIED, FAST], ids=["pauses", "cuts"])
 @pytest.mark.parametrize("seconds", [0.5, 2.9, 4.4, 7.0])
 def test_a_stream_saved_in_the_middle_goes_on_with_the_same_text(
-    build: Build, say: Say, settings: TranscriptionSettings, seconds: float
+    build: Build, say: Say, settings: TranscriptionSettings, seconds: float, tmp_path: Path
 ) -> None:
     recognizer, waveform = build("improved"), say(TEXT, PAUSES, rate=11025)
     whole = hear(TranscriptStream(recognizer, settings, 11025), waveform, [])
     place = round(seconds * 11025)
     before = TranscriptStream(recognizer, settings, 11025)
     segments = before.push(waveform[:place])
-    file = BytesIO()
-    torch.save(before.state_dict(), file)
-    after = TranscriptStream(recognizer, settings, 11025)
-    after.load_state_dict(torch.load(BytesIO(file.getvalue()), weights_only=True))
+    before.save(tmp_path / "session")
+    after = TranscriptStream(deepcopy(recognizer), settings, 11025)
+    after.load(tmp_path / "session")
+    assert after.report() == before.report()
     assert (after.partial(), after.seconds) == (before.partial(), before.seconds)
     assert segments + hear(after, waveform[place:], []) == whole
 
@@ -177,12 +179,19 @@ def test_samples_that_are_no_numbers_are_refused_and_the_stream_stays(build: Bui
     assert text_of(stream.finish()) == "one two"
 
 
-def test_the_state_of_another_stream_is_refused(build: Build) -> None:
-    state = TranscriptStream(build("improved"), FAST, 8000).state_dict()
+def test_the_state_of_another_stream_is_refused(build: Build, tmp_path: Path) -> None:
+    stream = TranscriptStream(build("improved"), FAST, 8000)
+    stream.save(tmp_path / "session")
     with pytest.raises(ValueError, match="a stream at 8000 Hz, this one is at 16000"):
-        TranscriptStream(build("improved"), FAST, 16000).load_state_dict(state)
-    with pytest.raises(ValueError, match="the state is of another memory"):
-        TranscriptStream(build(), FAST, 8000).load_state_dict(state)
+        TranscriptStream(build("improved"), FAST, 16000).load_state_dict(stream.state_dict())
+    with pytest.raises(ValueError, match=r"other settings \(settings\.sample_rate 8000, here 16000\)"):
+        TranscriptStream(build("improved"), FAST, 16000).load(tmp_path / "session")
+    with pytest.raises(ValueError, match=r"the saved state has \S+ of shape .*continue with the same memory"):
+        TranscriptStream(build(), FAST, 8000).load_state_dict(stream.state_dict())
+    with pytest.raises(ValueError, match=r"of another model .*\(config\.memory"):
+        TranscriptStream(build(), FAST, 8000).load(tmp_path / "session")
+    with pytest.raises(ValueError, match=r"\(settings\.transcription\.carry_memory False, here True\)"):
+        TranscriptStream(build("improved"), replace(FAST, carry_memory=True), 8000).load(tmp_path / "session")
 
 
 @pytest.mark.parametrize(

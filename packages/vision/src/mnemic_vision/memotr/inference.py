@@ -3,9 +3,10 @@
 Source: `models/runtime_tracker.py` and `submit_engine.py` of the official code.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_core.tensor_file import read_tensors
+from mnemic_core.report import MemoryReport, memory_report
+from mnemic_core.session import Session
 from mnemic_vision.boxes import cxcywh_to_xywh
 from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.memotr.model import FrameOutput, Memotr
-from mnemic_vision.memotr.tracks import TrackState, find_again, is_distinct, is_duplicate
+from mnemic_vision.memotr.tracks import TrackState, find_again, is_distinct, is_duplicate, join_rows
 from mnemic_vision.tracks import Track
 from mnemic_vision.video import open_frames
 
@@ -94,7 +96,7 @@ def visible(
     return tracks.valid & (tracks.scores > thresholds.result) & (area > thresholds.min_area), boxes
 
 
-class Tracker:
+class Tracker(Session):
     """Follows objects through a stream, frame by frame.
 
     Args:
@@ -111,6 +113,8 @@ class Tracker:
         >>> tracker(np.zeros((48, 64, 3), dtype=np.uint8))  # an untrained network finds nothing
         []
     """
+
+    session_kind = "tracking session"
 
     def __init__(
         self,
@@ -151,31 +155,40 @@ class Tracker:
         return self._results(*visible(self.state, size, self.thresholds))
 
     def track_video(self, source: str | Path | int) -> Iterator[tuple[np.ndarray, list[Track]]]:
-        """Yield each frame with its tracks, from a video file, a folder of images or a camera index."""
+        """Forget all tracks; yield each frame with its tracks, from a video file, a folder of images or a camera index.
+
+        To continue a stream that was loaded, give its frames to the tracker one by one.
+        """
+        self.reset()
         with open_frames(source) as frames:
             for frame in frames:
                 yield frame, self(frame)
 
-    def save(self, path: str | Path) -> None:
-        """Write the state of the running stream; `load` continues with identical results."""
-        self.state.save(path)
+    @torch.no_grad()
+    def report(self) -> MemoryReport:
+        """Return how the long-term memory is used; the tracks are the entries of one memory."""
+        state, memory = self.state, self.model.track_memory.memory
+        rows = join_rows(state.memory)
+        weights = memory.read_weights(state.output.flatten(0, 1)[:, None], rows)[:, 0]  # row slot
+        own = torch.block_diag(*weights.split(1)) if weights.shape[1] else weights  # a track reads its own slots only
+        used = state.valid.flatten()
+        return memory_report(rows, own[used][None], rows_are_slots=used)
 
-    def load(self, path: str | Path) -> None:
-        """Continue a stream that `save` wrote.
+    def session_model(self) -> Memotr:
+        """Return the network."""
+        return self.model
 
-        Raises:
-            FileNotFoundError: if there is no such file.
-            UserError: if it is truncated, or the state of a model with other sizes or another memory.
-        """
-        loaded, _ = read_tensors(path)
-        shapes = {name: tuple(tensor.shape) for name, tensor in self.state.tensors().items()}
-        given = {name: tuple(tensor.shape) for name, tensor in loaded.items()}
-        if shapes != given:
-            name = min(shapes.items() ^ given.items())[0]
-            raise UserError(
-                f"{path} is the state of another model: {name} is {given.get(name)}, expected {shapes.get(name)}"
-            )
-        self.state = self.state.refill(loaded)
+    def session_settings(self) -> dict[str, Any]:
+        """Return thresholds and input size."""
+        return {"thresholds": asdict(self.thresholds), "short_side": self.short_side, "long_side": self.long_side}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the tracks of the stream so far."""
+        return self.state.to_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state of the same network and settings."""
+        self.state = self.state.refill(state)
 
     def _run(self, images: Tensor, padding: Tensor) -> FrameOutput:
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self.use_bf16):

@@ -1,6 +1,6 @@
 """The track buffer: what MeMOTR carries from one frame to the next."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar, cast
 
@@ -75,11 +75,6 @@ class TrackState(TrackSlots):
     def map(self, fn: Callable[[Tensor], Tensor]) -> "TrackState":
         """Return a copy with ``fn`` applied to every tensor, those of the memory included."""
         return cast(TrackState, _each(self, fn))
-
-    def refill(self, tensors: Mapping[str, Tensor]) -> "TrackState":
-        """Return a state of this structure and device with the tensors that `to_dict` of another one named."""
-        values = [tensors[name].to(self.device) for name in self.tensors()]
-        return cast(TrackState, pytree.tree_unflatten(values, pytree.tree_structure(self)))
 
     def compact(self, keep: Bool[Tensor, "batch track"]) -> "TrackState":
         """Return the kept slots in front, in their order; the others become unused."""
