@@ -3,8 +3,8 @@ PY ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PYPROJECTS := $(wildcard pyproject.toml packages/*/pyproject.toml apps/*/pyproject.toml)
-MEMBERS := -e "packages/core[faiss]" -e packages/vision -e packages/speech -e apps/kit -e "apps/track[metrics,plots,tensorboard]" -e "apps/algorithms[plots,tensorboard]" -e "apps/lm[plots,tensorboard,tokenizers]" -e "apps/transcribe[plots,tensorboard]"
-INSTALL := $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt $(MEMBERS) --group dev
+MEMBERS := $(patsubst %/pyproject.toml,%,$(wildcard packages/*/pyproject.toml apps/*/pyproject.toml))
+INSTALL := $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt --all-extras --group dev $(MEMBERS:%=-r %/pyproject.toml) $(MEMBERS:%=-e %)
 # One wheel of uv is kept here, because pip cannot install from its own cache without a network.
 WHEELS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mnemic
 PIP := $(PY) -m pip --python $(BIN)/python

@@ -1,12 +1,18 @@
 """Settings that every test needs before torch is imported, and skipping of tests that need a GPU."""
 
 import os
+from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 
 # Two test processes with two threads each spin against each other; one thread each is faster.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Shapes and types of every member are checked in the tests.
+MEMBERS = sorted(path.parent.name for path in Path(__file__).parent.glob("*/*/src/*/__init__.py"))
+install_import_hook(MEMBERS, "beartype.beartype")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,10 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from mnemic_algorithms.cli import PROGRAM as ALGORITHMS
-from mnemic_lm.cli import PROGRAM as LM
-from mnemic_track.cli import PROGRAM as TRACK
-from mnemic_transcribe.cli import PROGRAM as TRANSCRIBE
+from mnemic_kit.cli import find_programs
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -28,7 +25,7 @@ PAGES = sorted(
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # An option's line of a help page: flags, then after two spaces or on the next lines what it does.
 OPTION = re.compile(r"^  (-\S(?:.*?\S)??)(?:  +|\n {3,}|$)((?:.*)(?:\n {3,}.*)*)", re.MULTILINE)
-PROGRAMS = {program.name: program for program in (TRACK, LM, ALGORITHMS, TRANSCRIBE)}
+PROGRAMS = find_programs(ROOT)
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:

@@ -6,18 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from mnemic_algorithms.cli import PROGRAM as ALGORITHMS
 from mnemic_core.errors import UserError
-from mnemic_kit.cli import TRAINING, Program
+from mnemic_kit.cli import TRAINING, Program, find_programs
 from mnemic_kit.figures import open_figure
-from mnemic_lm.cli import PROGRAM as LM
-from mnemic_track.cli import PROGRAM as TRACK
-from mnemic_transcribe.cli import PROGRAM as TRANSCRIBE
 
-PROGRAMS = {program.name: program for program in (TRACK, LM, ALGORITHMS, TRANSCRIBE)}
+ROOT = Path(__file__).parents[1]
+PROGRAMS = find_programs(ROOT)
 # Comparisons still import what trains; they are not light yet.
 HEAVY = {*TRAINING, "compare", "ablate"}
-CONFIGS = sorted(Path(__file__).parents[1].glob("apps/*/src/*/configs/*.yaml"))
+CONFIGS = sorted(ROOT.glob("apps/*/src/*/configs/*.yaml"))
 
 
 @pytest.fixture(params=PROGRAMS)
@@ -92,18 +89,19 @@ def test_a_value_error_of_a_library_is_a_defect_and_keeps_its_traceback(
 
 
 def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def draw(*_: object) -> None:
-        with open_figure("a.png", 1.0, 1.0, program="mnemic-track"):
+        with open_figure("a.png", 1.0, 1.0, program=program.name):
             pass
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(Program, "run", draw)
     with pytest.raises(SystemExit, match="2"):
-        TRACK.main(["run"])
+        program.main(["fit"])
     shown = capsys.readouterr().err
-    assert shown == "mnemic-track: error: plots need matplotlib; install it with: pip install 'mnemic-track[plots]'\n"
+    name = program.name
+    assert shown == f"{name}: error: plots need matplotlib; install it with: pip install '{name}[plots]'\n"
 
 
 def test_a_missing_module_that_is_no_extra_is_a_defect(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:

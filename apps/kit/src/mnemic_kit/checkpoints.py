@@ -61,7 +61,8 @@ class LastCheckpoint(ModelCheckpoint):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Become the last callback: what the others did after a validation belongs to the state."""
         super().setup(trainer, pl_module, stage)
-        trainer.callbacks = sorted(trainer.callbacks, key=lambda callback: callback is self)
+        callbacks: list[pl.Callback] = vars(trainer)["callbacks"]  # Lightning declares no type for it
+        callbacks.sort(key=lambda callback: callback is self)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any, **keywords: Any) -> None:
         """Write the state if it is due.

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 from mnemic_core.errors import UserError
 from mnemic_kit.parse import call
@@ -96,6 +97,18 @@ class Program:
         parser.add_argument("command", choices=list(self.commands), metavar="COMMAND", help="one of the commands below")
         parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
         parser.parse_args(words)
+
+
+def find_programs(workspace: Path) -> dict[str, Program]:
+    """Return the programs of a workspace by name: of every app the ``PROGRAM`` in its ``cli.py``.
+
+    Args:
+        workspace: folder with ``apps``, which are importable.
+    """
+    packages = sorted(path.parent.name for path in workspace.glob("apps/*/src/*/cli.py"))
+    modules = [import_module(f"{package}.cli") for package in packages]
+    programs: list[Program] = [module.PROGRAM for module in modules if hasattr(module, "PROGRAM")]
+    return {program.name: program for program in programs}
 
 
 def _is_mistake(error: Exception) -> bool:

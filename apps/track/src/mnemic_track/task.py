@@ -115,7 +115,7 @@ class TrackingTask(pl.LightningModule):
         self.log("step", float(self.global_step), batch_size=len(clip.images))
         return loss
 
-    def configure_optimizers(self) -> tuple[list[AdamW], list[dict[str, Any]]]:
+    def configure_optimizers(self) -> tuple[list[AdamW], list[Any]]:
         """Return AdamW with the official parameter groups, and the schedule by epochs after a warm-up by steps."""
         optimizer = AdamW(self._parameter_groups(), weight_decay=self.weight_decay)
         schedules: list[dict[str, Any]] = [

@@ -117,8 +117,8 @@ class Comparison:
         path = self.out / "compare.json"
         earlier = read_results(path) if path.exists() else {}
         variants, found = self._all_found(earlier.get("variants", ()))
-        known = [name for name in ("none", earlier.get("baseline")) if name in found]
-        baseline = [*known, *found][0]
+        candidates: list[Any] = ["none", earlier.get("baseline"), *found]
+        baseline = next(name for name in candidates if name in found)
         table = summarize(found, self.metrics, baseline, self.paired)
         document = self._document(table, variants, baseline)
         text = markdown(table, self.metrics, baseline, {name: variant.note for name, variant in variants.items()})

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # ships no types
+import yaml
 from rich.console import Console
 
 from mnemic_core.errors import UserError
