@@ -23,7 +23,7 @@ def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, 
         (["fit", "--config", "memotr_dancetrak"], "memotr_dancetrack"),
         (["fit", "--config", "memotr_generated", "--model.config.dims=3"], "dims"),
         (["fit", "--config", "memotr_generated", "--model.config.dim=33"], "got dim=33"),
-        (["convert", "absent.pth", "--out", "out.pth"], "safetensors"),
+        (["import-weights", "absent.pth", "--out", "out.pth"], "safetensors"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )

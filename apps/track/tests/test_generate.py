@@ -25,7 +25,7 @@ def test_generated_folders_can_be_read(tmp_path: Path) -> None:
 def test_a_file_without_weights_is_not_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"model": {"det_anchor": torch.zeros(3, 4)}}, tmp_path / "official.pth")
     with pytest.raises(SystemExit) as exit_request:
-        cli.main(["convert", str(tmp_path / "official.pth"), "--out", str(tmp_path / "ours.safetensors")])
+        cli.main(["import-weights", str(tmp_path / "official.pth"), "--out", str(tmp_path / "ours.safetensors")])
     assert exit_request.value.code == 2
     assert "does not fit this model" in capsys.readouterr().err
     assert not (tmp_path / "ours.safetensors").exists()
@@ -42,7 +42,7 @@ def test_the_documented_line_converts_official_weights(tmp_path: Path, monkeypat
     monkeypatch.setattr(
         "mnemic_vision.memotr.load_official", lambda built, path: built.load_state_dict(model.state_dict())
     )
-    run("convert", "memotr_dancetrack.pth", "--config", "small.yaml", "--out", "dancetrack.safetensors")
+    run("import-weights", "memotr_dancetrack.pth", "--config", "small.yaml", "--out", "dancetrack.safetensors")
     loaded = TrackerCheckpoint.load(Path("dancetrack.safetensors"))
     assert loaded.settings == settings
     assert loaded.settings.classes == ("car", "bus")

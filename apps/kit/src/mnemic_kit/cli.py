@@ -22,8 +22,9 @@ class Program:
     Attributes:
         name: what users type.
         description: what it is for, one sentence.
-        commands: what each command does. It is the function of its name in the module of its name in ``package``, see
-            `mnemic_kit.parse`; the commands of training are all ``train.main(program_and_command, arguments)``.
+        commands: what each command does. It is the function of its name (``_`` for ``-``) in the module of its name in
+            ``package``, see `mnemic_kit.parse`; the commands of training are all
+            ``train.main(program_and_command, arguments)``.
         package: import name of the package with the modules of the commands. What computes is imported in the
             functions: their signatures and docstrings alone are the help.
     """
@@ -56,7 +57,8 @@ class Program:
 
     def function(self, command: str) -> Callable[..., object]:
         """Return the function of a command that does not train."""
-        function: Callable[..., object] = getattr(import_module(f"{self.package}.{command}"), command)
+        name = command.replace("-", "_")
+        function: Callable[..., object] = getattr(import_module(f"{self.package}.{name}"), name)
         return function
 
     def _guarded(self, run: Callable[[], None], debug: bool) -> int:

@@ -15,7 +15,7 @@ PROGRAM = Program(
         "predict": "write result files for the test data of a config",
         "ablate": "train each memory with several seeds on the same budget and compare",
         "generate": "write generated sequences with ground truth as MOT folders",
-        "convert": "turn an official MeMOTR checkpoint into one of ours",
+        "import-weights": "turn an official MeMOTR checkpoint into one of ours",
     },
     package="mnemic_track.commands",
 )

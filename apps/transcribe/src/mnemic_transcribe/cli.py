@@ -15,7 +15,7 @@ PROGRAM = Program(
         "test": "score a checkpoint on the test data of a config",
         "predict": "write the transcripts of the test data of a config",
         "average": "average the weights of several checkpoints of one run",
-        "convert": "turn a data set of another layout into a manifest",
+        "import-data": "turn a data set of another layout into a manifest",
     },
     package="mnemic_transcribe.commands",
 )

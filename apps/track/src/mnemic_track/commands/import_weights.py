@@ -1,11 +1,11 @@
-"""``mnemic-track convert``: official MeMOTR checkpoints in our format."""
+"""``mnemic-track import-weights``: official MeMOTR checkpoints in our format."""
 
 from pathlib import Path
 
 from mnemic_core.errors import UserError
 
 
-def convert(official: Path, /, out: Path, config: str = "memotr_dancetrack", half: bool = False) -> None:
+def import_weights(official: Path, /, out: Path, config: str = "memotr_dancetrack", half: bool = False) -> None:
     """Turn a released MeMOTR checkpoint into a file that every command here runs.
 
     Args:

@@ -10,7 +10,7 @@ from mnemic_transcribe.data import Utterance, read_digit_strings, read_manifest,
 
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as exit_request:
-        cli.main(["convert", *arguments])
+        cli.main(["import-data", *arguments])
     assert isinstance(exit_request.value.code, int)
     return exit_request.value.code
 

@@ -1,4 +1,4 @@
-"""``mnemic-transcribe convert``: data sets of other layouts as a manifest."""
+"""``mnemic-transcribe import-data``: data sets of other layouts as a manifest."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from mnemic_core.errors import UserError
 from mnemic_kit.cli import USER_ERROR
 
 
-def convert(source: Path, out: Path, /, split: str | None = None) -> None:
+def import_data(source: Path, out: Path, /, split: str | None = None) -> None:
     """Turn a data set of another layout into a manifest, the list that fit, evaluate and run read.
 
     A manifest has one JSON object a line: {"audio_filepath": "a.flac", "duration": 2.5, "text": "HELLO"}, with offset,
