@@ -164,8 +164,8 @@ def test_the_best_is_the_same_however_many_are_asked_for(
 
 def talkative(decoder: TransformerDecoder) -> TransformerDecoder:
     """Make a decoder say the token 1 without end."""
-    torch.nn.init.zeros_(decoder.output_layer.weight)
-    decoder.output_layer.bias.data = torch.tensor([0.0, 20.0, 0.0, -20.0])
+    torch.nn.init.zeros_(decoder.output.weight)
+    decoder.output.bias.data = torch.tensor([0.0, 20.0, 0.0, -20.0])
     return decoder
 
 
@@ -279,6 +279,6 @@ def test_missing_parts_and_spoilt_frames_are_refused(
 def test_a_decoder_that_computes_nan_is_an_error(
     decoder: TransformerDecoder, utterances: tuple[Tensor, Tensor, Tensor]
 ) -> None:
-    torch.nn.init.constant_(decoder.output_layer.bias, torch.nan)
+    torch.nn.init.constant_(decoder.output.bias, torch.nan)
     with pytest.raises(ValueError, match="gave NaN"):
         beam_search(decoder, *utterances, BeamSearchConfig(), sos_eos=SOS_EOS)

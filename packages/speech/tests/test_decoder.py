@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mnemic_core.testing import GoldenCase, golden_cases
+from mnemic_speech.conformer_ntm.weights import convert_official
 from mnemic_speech.decoder import TransformerDecoder, sinusoidal_positions
 
 GOLDEN = golden_cases("speech", Path(__file__).parent / "golden" / "speech", prefix="h_")
@@ -49,7 +50,8 @@ def official_decoder(case: GoldenCase) -> TransformerDecoder:
     config = case.config
     decoder = TransformerDecoder(config["vocab"], config["dim"], config["heads"], config["ff"], config["blocks"])
     prefix = "decoder."
-    decoder.load_state_dict({k.removeprefix(prefix): v for k, v in case.state.items() if k.startswith(prefix)})
+    weights = convert_official({name: value for name, value in case.state.items() if name.startswith(prefix)})
+    decoder.load_state_dict({name.removeprefix(prefix): value for name, value in weights.items()})
     return decoder.eval()
 
 

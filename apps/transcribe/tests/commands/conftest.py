@@ -48,7 +48,7 @@ def recognizer() -> Recognizer:
     )
     model = ConformerNtm(config).eval()
     with torch.no_grad():
-        for part in ("first_ffn.3", "attention.output", "convolution.contract", "second_ffn.3"):
+        for part in ("first_ffn.contract", "attention.output", "convolution.contract", "second_ffn.contract"):
             torch.nn.init.zeros_(model.encoder.blocks[0].get_submodule(part).weight)
         fit(model, features := Features(FeatureConfig(sample_rate=RATE, num_mels=40, n_fft=256, window=200, hop=80)))
     settings = TranscriptionSettings(

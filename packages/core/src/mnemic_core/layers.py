@@ -1,9 +1,101 @@
-"""Attention and positions that several mechanisms share."""
+"""Attention, feed-forward networks and positions that several models share."""
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from mnemic_core.errors import UserError
+
+
+class MultiHeadAttention(nn.Module):
+    """Multi-head attention (arXiv:1706.03762, section 3.2.2) whose keys and values may have been projected before.
+
+    Args:
+        dim: width of queries, keys and values.
+        num_heads: attention heads; must divide ``dim``.
+        dropout: of the attention weights.
+        bias: whether the four projections add a learned bias.
+
+    Example:
+        >>> attention, x = MultiHeadAttention(dim=8, num_heads=2), torch.randn(1, 5, 8)
+        >>> attention(x, *attention.keys_and_values(x), is_causal=True).shape
+        torch.Size([1, 5, 8])
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0, bias: bool = True) -> None:
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise UserError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}")
+        self.num_heads, self.dropout = num_heads, dropout
+        self.query, self.key, self.value, self.output = (nn.Linear(dim, dim, bias) for _ in range(4))
+
+    def queries(self, x: Float[Tensor, "batch query dim"]) -> Float[Tensor, "batch head query head_dim"]:
+        """Return what the tokens ask for."""
+        return split_heads(self.query(x), self.num_heads)
+
+    def keys_and_values(
+        self, x: Float[Tensor, "batch key dim"]
+    ) -> tuple[Float[Tensor, "batch head key head_dim"], Float[Tensor, "batch head key head_dim"]]:
+        """Return by what the tokens are found, and what is then read."""
+        return split_heads(self.key(x), self.num_heads), split_heads(self.value(x), self.num_heads)
+
+    def merge(self, found: Float[Tensor, "batch head query head_dim"]) -> Float[Tensor, "batch query dim"]:
+        """Return the projection of what all heads found together."""
+        merged: Tensor = self.output(join_heads(found))
+        return merged
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        keys: Float[Tensor, "batch head key head_dim"],
+        values: Float[Tensor, "batch head key head_dim"],
+        allowed: Bool[Tensor, "#batch #query key"] | None = None,
+        *,
+        is_causal: bool = False,
+    ) -> Float[Tensor, "batch query dim"]:
+        """Return what each query finds.
+
+        Args:
+            x: the tokens that ask.
+            keys: as :meth:`keys_and_values` makes them.
+            values: likewise.
+            allowed: True where a query may see a key; None: everywhere.
+            is_causal: let queries see the keys up to their own place only; not together with ``allowed``.
+        """
+        found = F.scaled_dot_product_attention(
+            self.queries(x),
+            keys,
+            values,
+            attn_mask=None if allowed is None else allowed[:, None],
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=is_causal,
+        )
+        return self.merge(found)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an activation between, the same for every token.
+
+    Args:
+        dim: width of tokens.
+        hidden_dim: width between the layers.
+        activation: what stands between them, such as ``torch.nn.functional.gelu``.
+        dropout: of the hidden units.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, activation: Callable[[Tensor], Tensor], dropout: float = 0.0) -> None:
+        super().__init__()
+        self.expand, self.contract = nn.Linear(dim, hidden_dim), nn.Linear(hidden_dim, dim)
+        self.activation = activation
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """Return the output of the second layer."""
+        y: Tensor = self.contract(self.dropout(self.activation(self.expand(x))))
+        return y
 
 
 class CausalAttention(nn.Module):
@@ -24,7 +116,7 @@ class CausalAttention(nn.Module):
         self, x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None = None
     ) -> Float[Tensor, "batch time dim"]:
         """Return what each token finds in itself and the tokens before it; padding takes up no position."""
-        query, key, value = self.project(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = (split_heads(part, self.num_heads) for part in self.project(x).chunk(3, dim=-1))
         if padding is None:
             position = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
             allowed = None
@@ -35,8 +127,19 @@ class CausalAttention(nn.Module):
         found = F.scaled_dot_product_attention(
             rotate(query, position), rotate(key, position), value, attn_mask=allowed, is_causal=allowed is None
         )
-        y: Tensor = self.output(found.transpose(1, 2).flatten(2))
+        y: Tensor = self.output(join_heads(found))
         return y
+
+
+def split_heads(x: Float[Tensor, "*batch time dim"], num_heads: int) -> Float[Tensor, "*batch head time head_dim"]:
+    """Return vectors cut into one part for each attention head."""
+    heads: Tensor = x.unflatten(-1, (num_heads, -1))
+    return heads.transpose(-3, -2)
+
+
+def join_heads(x: Float[Tensor, "*batch head time head_dim"]) -> Float[Tensor, "*batch time dim"]:
+    """Return the parts of all heads as one vector again."""
+    return x.transpose(-3, -2).flatten(-2)
 
 
 def masked_softmax(

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from mnemic_core.buffers.relative_attention import relative_shift, relative_sinusoids
 from mnemic_core.errors import UserError
+from mnemic_core.layers import join_heads, split_heads
 
 
 class KeyValue(NamedTuple):
@@ -83,19 +84,14 @@ class RelativeSelfAttention(nn.Module):
             allowed: True where a query may see a key; a query that may see none finds something without meaning.
             earlier: keys and values of frames before those of ``x``.
         """
-        query, key, value = (self._split_heads(project(x)) for project in (self.query, self.key, self.value))
+        query, key, value = (split_heads(project(x), self.num_heads) for project in (self.query, self.key, self.value))
         if earlier is not None:
             key, value = torch.cat([earlier.keys, key], 2), torch.cat([earlier.values, value], 2)
         content, place = (bias.to(query.dtype)[:, None] for bias in (self.content_bias, self.position_bias))
-        distances = self._split_heads(self.position(positions.to(x.dtype)))  # head distance head_dim
+        distances = split_heads(self.position(positions.to(x.dtype)), self.num_heads)  # head distance head_dim
         scores = relative_shift((query + place) @ distances.mT)[..., : key.shape[2]] * query.shape[-1] ** -0.5
         # The lowest finite number halved, not -inf: a query without any key would become NaN.
         scores = scores.masked_fill(~allowed[:, None], torch.finfo(scores.dtype).min / 2)
         dropout = self.dropout if self.training else 0.0
         found = F.scaled_dot_product_attention(query + content, key, value, attn_mask=scores, dropout_p=dropout)
-        output: Tensor = self.output(found.transpose(1, 2).flatten(2))
-        return output, KeyValue(key, value)
-
-    def _split_heads(self, x: Tensor) -> Tensor:
-        heads: Tensor = x.unflatten(-1, (self.num_heads, -1))
-        return heads.transpose(-3, -2)  # *batch head frame head_dim
+        return self.output(join_heads(found)), KeyValue(key, value)

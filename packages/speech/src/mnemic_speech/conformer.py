@@ -6,9 +6,11 @@ from typing import NamedTuple, cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mnemic_core import MemoryState
 from mnemic_core.errors import UserError
+from mnemic_core.layers import FeedForward
 from mnemic_speech.attention import KeyValue, RelativeSelfAttention, relative_positions
 from mnemic_speech.convolution import ConvolutionModule
 from mnemic_speech.subsampling import CONTEXT, STRIDE, ConvSubsampling
@@ -109,7 +111,7 @@ class ConformerBlock(nn.Module):
         self.first_ffn_norm, self.attention_norm, self.convolution_norm, self.second_ffn_norm, self.final_norm = (
             nn.LayerNorm(dim, eps=NORM_EPS) for _ in range(5)
         )
-        self.first_ffn, self.second_ffn = (_feed_forward(config) for _ in range(2))
+        self.first_ffn, self.second_ffn = (FeedForward(dim, config.ffn_dim, F.silu, config.dropout) for _ in range(2))
         self.attention = RelativeSelfAttention(dim, config.num_heads, config.dropout)
         self.convolution = ConvolutionModule(dim, config.kernel_size, is_causal=config.is_causal_conv)
         self.dropout = nn.Dropout(config.dropout)
@@ -298,15 +300,6 @@ class Conformer(nn.Module):
         chunk = torch.arange(frames, device=device) // self.config.chunk_size
         back = chunk[:, None] - chunk
         return (back >= 0) & (back <= self.config.left_chunks) if self.config.left_chunks >= 0 else back >= 0
-
-
-def _feed_forward(config: ConformerConfig) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(config.dim, config.ffn_dim),
-        nn.SiLU(),
-        nn.Dropout(config.dropout),
-        nn.Linear(config.ffn_dim, config.dim),
-    )
 
 
 def _beyond(lengths: Tensor, time: int) -> Tensor:

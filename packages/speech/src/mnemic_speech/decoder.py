@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mnemic_core import MemoryState
 from mnemic_core.errors import UserError
+from mnemic_core.layers import FeedForward, MultiHeadAttention
 from mnemic_speech.token_scorer import BeamState, select_beams
 
 NORM_EPS = 1e-12  # as ESPnet, instead of torch's 1e-5
@@ -66,10 +67,6 @@ class DecoderState(BeamState):
 class TransformerDecoder(nn.Module):
     """Pre-norm transformer decoder with sinusoidal positions, as ESPnet has it (arXiv:1706.03762, arXiv:1804.00015).
 
-    Parameters have ESPnet's names, so that those of an official checkpoint only lose the prefix ``decoder.``:
-    ``embed.0.weight``; ``decoders.i.{self_attn,src_attn}.linear_{q,k,v,out}``, ``decoders.i.feed_forward.w_{1,2}`` and
-    ``decoders.i.norm{1,2,3}``; ``after_norm``; ``output_layer``.
-
     Args:
         vocab_size: tokens, the shared start and end symbol included.
         dim: width of frames and tokens; even.
@@ -92,11 +89,11 @@ class TransformerDecoder(nn.Module):
         if dim % 2 or dim % num_heads:
             raise UserError(f"dim must be even and a multiple of num_heads, got dim={dim}, num_heads={num_heads}")
         self.dim, self.num_heads = dim, num_heads
-        self.embed = nn.Sequential(nn.Embedding(vocab_size, dim))  # in a list of one for the official name
+        self.embedding = nn.Embedding(vocab_size, dim)
         self.dropout = nn.Dropout(dropout)
-        self.decoders = nn.ModuleList(DecoderBlock(dim, num_heads, ffn_dim, dropout) for _ in range(num_layers))
-        self.after_norm = nn.LayerNorm(dim, NORM_EPS)
-        self.output_layer = nn.Linear(dim, vocab_size)
+        self.blocks = nn.ModuleList(DecoderBlock(dim, num_heads, ffn_dim, dropout) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(dim, NORM_EPS)
+        self.output = nn.Linear(dim, vocab_size)
 
     def forward(
         self,
@@ -161,7 +158,7 @@ class TransformerDecoder(nn.Module):
             beam: hypotheses per utterance.
         """
         source = self._source(hidden, padding)
-        shape = (len(hidden), beam, len(self.decoders), self.num_heads, max_length, self.dim // self.num_heads)
+        shape = (len(hidden), beam, len(self.blocks), self.num_heads, max_length, self.dim // self.num_heads)
         empty = hidden.new_zeros(shape)
         length = torch.zeros(len(hidden), dtype=torch.long, device=hidden.device)
         return DecoderState(empty, empty, length, source)
@@ -178,12 +175,12 @@ class TransformerDecoder(nn.Module):
         place = torch.arange(keys.shape[-2], device=keys.device)
         seen = (place <= state.length[:, None]).repeat_interleave(tokens.shape[1], dim=0)[:, None]
         for layer, block in enumerate(self._blocks()):
-            y = block.norm1(x).flatten(0, 1)
-            key, value = block.self_attn.project(y)
+            y = block.attention_norm(x).flatten(0, 1)
+            key, value = block.attention.keys_and_values(y)
             _write(keys[:, :, layer], key, state.length)
             _write(values[:, :, layer], value, state.length)
             past = keys[:, :, layer].flatten(0, 1), values[:, :, layer].flatten(0, 1)
-            x = x + block.self_attn(y, *past, seen).view_as(x)
+            x = x + block.attention(y, *past, seen).view_as(x)
             x = block.look_and_think(x, *_layer(state.source, layer))
         log_probs = self._logits(x)[:, :, 0].float().log_softmax(-1)
         return log_probs, replace(state, keys=keys, values=values, length=state.length + 1)
@@ -192,14 +189,15 @@ class TransformerDecoder(nn.Module):
         """Return logits, batch beam token vocab; ``allowed`` None is causal."""
         x = self._embed(tokens, torch.arange(tokens.shape[-1], device=tokens.device))
         for layer, block in enumerate(self._blocks()):
-            y = block.norm1(x).flatten(0, 1)
-            x = x + self.dropout(block.self_attn(y, *block.self_attn.project(y), allowed).view_as(x))
+            y = block.attention_norm(x).flatten(0, 1)
+            found = block.attention(y, *block.attention.keys_and_values(y), allowed, is_causal=allowed is None)
+            x = x + self.dropout(found.view_as(x))
             x = block.look_and_think(x, *_layer(source, layer))
         return self._logits(x)
 
     def _source(self, hidden: Tensor, padding: Tensor) -> DecoderSource:
         hidden = hidden.masked_fill(padding[..., None], 0)  # a weight of 0 does not hide a NaN
-        pairs = [block.src_attn.project(hidden) for block in self._blocks()]
+        pairs = [block.source_attention.keys_and_values(hidden) for block in self._blocks()]
         # An utterance that is nothing but padding looks at zeros: a softmax over no frame at all would be NaN.
         allowed = ~padding | padding.all(1, keepdim=True)
         return DecoderSource(
@@ -207,16 +205,16 @@ class TransformerDecoder(nn.Module):
         )
 
     def _embed(self, tokens: Tensor, position: Tensor) -> Tensor:
-        x = self.embed(tokens) * self.dim**0.5
+        x = self.embedding(tokens) * self.dim**0.5
         y: Tensor = self.dropout(x + sinusoidal_positions(position, self.dim).to(x.dtype))
         return y
 
     def _logits(self, x: Tensor) -> Tensor:
-        y: Tensor = self.output_layer(self.after_norm(x))
+        y: Tensor = self.output(self.norm(x))
         return y
 
     def _blocks(self) -> list["DecoderBlock"]:
-        return [cast(DecoderBlock, block) for block in self.decoders]
+        return [cast(DecoderBlock, block) for block in self.blocks]
 
 
 class DecoderBlock(nn.Module):
@@ -231,10 +229,9 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
-        self.self_attn = Attention(dim, num_heads, dropout)
-        self.src_attn = Attention(dim, num_heads, dropout)
-        self.feed_forward = FeedForward(dim, ffn_dim, dropout)
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim, NORM_EPS) for _ in range(3))
+        self.attention, self.source_attention = (MultiHeadAttention(dim, num_heads, dropout=dropout) for _ in range(2))
+        self.ffn = FeedForward(dim, ffn_dim, F.relu, dropout)
+        self.attention_norm, self.source_norm, self.ffn_norm = (nn.LayerNorm(dim, NORM_EPS) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
     def look_and_think(
@@ -248,73 +245,9 @@ class DecoderBlock(nn.Module):
 
         All tokens of all hypotheses of an utterance are queries of one attention, so nothing is repeated for a beam.
         """
-        found = self.src_attn(self.norm2(x).flatten(1, 2), keys, values, allowed)
+        found = self.source_attention(self.source_norm(x).flatten(1, 2), keys, values, allowed)
         x = x + self.dropout(found.view_as(x))
-        y: Tensor = x + self.dropout(self.feed_forward(self.norm3(x)))
-        return y
-
-
-class Attention(nn.Module):
-    """Multi-head attention whose keys and values may have been projected before.
-
-    Args:
-        dim: width of queries, keys and values.
-        num_heads: attention heads.
-        dropout: of the attention weights.
-    """
-
-    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.num_heads, self.dropout = num_heads, dropout
-        self.linear_q, self.linear_k, self.linear_v, self.linear_out = (nn.Linear(dim, dim) for _ in range(4))
-
-    def project(
-        self, x: Float[Tensor, "batch key dim"]
-    ) -> tuple[Float[Tensor, "batch head key head_dim"], Float[Tensor, "batch head key head_dim"]]:
-        """Return keys and values."""
-        return self._split(self.linear_k(x)), self._split(self.linear_v(x))
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch query dim"],
-        keys: Float[Tensor, "batch head key head_dim"],
-        values: Float[Tensor, "batch head key head_dim"],
-        allowed: Bool[Tensor, "#batch #query key"] | None,
-    ) -> Float[Tensor, "batch query dim"]:
-        """Return what each query finds; ``allowed`` None: among the keys up to its own place."""
-        found = F.scaled_dot_product_attention(
-            self._split(self.linear_q(x)),
-            keys,
-            values,
-            attn_mask=None if allowed is None else allowed[:, None],
-            is_causal=allowed is None,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
-        y: Tensor = self.linear_out(found.transpose(1, 2).flatten(2))
-        return y
-
-    def _split(self, x: Tensor) -> Tensor:
-        heads: Tensor = x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # batch head time head_dim
-        return heads
-
-
-class FeedForward(nn.Module):
-    """Two linear layers with a ReLU between.
-
-    Args:
-        dim: width of tokens.
-        ffn_dim: hidden width.
-        dropout: of the hidden units.
-    """
-
-    def __init__(self, dim: int, ffn_dim: int, dropout: float) -> None:
-        super().__init__()
-        self.w_1, self.w_2 = nn.Linear(dim, ffn_dim), nn.Linear(ffn_dim, dim)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-        """Return the output of the second layer."""
-        y: Tensor = self.w_2(self.dropout(self.w_1(x).relu()))
+        y: Tensor = x + self.dropout(self.ffn(self.ffn_norm(x)))
         return y
 
 

@@ -11,13 +11,27 @@ from mnemic_core.loading import load_exactly, read_state_dict
 from mnemic_core.machines.turing_memory import convert_official_turing
 from mnemic_speech.conformer_ntm.model import ConformerNtm
 
-# Official name -> ours; every pattern that fits is used, in order. The decoder has the official names.
+# Official name -> ours; every pattern that fits is used, in order.
 RENAMES = (
     (r"^ctc\.ctc_lo\.", "ctc."),
     (r"^encoder\.after_norm\.", "encoder.norm."),
     (r"^encoder\.embed\.conv\.", "encoder.subsampling.conv."),
     (r"^encoder\.embed\.out\.0\.", "encoder.subsampling.output."),
     (r"^encoder\.encoders\.", "encoder.blocks."),
+    (r"^decoder\.embed\.0\.", "decoder.embedding."),
+    (r"^decoder\.after_norm\.", "decoder.norm."),
+    (r"^decoder\.output_layer\.", "decoder.output."),
+    (r"^decoder\.decoders\.", "decoder.blocks."),
+    (r"^(decoder\.blocks\.\d+)\.src_attn\.", r"\1.source_attention."),
+    (r"^(decoder\.blocks\.\d+)\.feed_forward\.w_1\.", r"\1.ffn.expand."),
+    (r"^(decoder\.blocks\.\d+)\.feed_forward\.w_2\.", r"\1.ffn.contract."),
+    (r"^(decoder\.blocks\.\d+)\.norm1\.", r"\1.attention_norm."),
+    (r"^(decoder\.blocks\.\d+)\.norm2\.", r"\1.source_norm."),
+    (r"^(decoder\.blocks\.\d+)\.norm3\.", r"\1.ffn_norm."),
+    (r"source_attention\.linear_q\.", "source_attention.query."),
+    (r"source_attention\.linear_k\.", "source_attention.key."),
+    (r"source_attention\.linear_v\.", "source_attention.value."),
+    (r"source_attention\.linear_out\.", "source_attention.output."),
     (r"(blocks\.\d+)\.self_attn\.pos_bias_u$", r"\1.attention.content_bias"),
     (r"(blocks\.\d+)\.self_attn\.pos_bias_v$", r"\1.attention.position_bias"),
     (r"(blocks\.\d+)\.self_attn\.linear_q\.", r"\1.attention.query."),
@@ -25,10 +39,10 @@ RENAMES = (
     (r"(blocks\.\d+)\.self_attn\.linear_v\.", r"\1.attention.value."),
     (r"(blocks\.\d+)\.self_attn\.linear_out\.", r"\1.attention.output."),
     (r"(blocks\.\d+)\.self_attn\.linear_pos\.", r"\1.attention.position."),
-    (r"(blocks\.\d+)\.feed_forward_macaron\.w_1\.", r"\1.first_ffn.0."),
-    (r"(blocks\.\d+)\.feed_forward_macaron\.w_2\.", r"\1.first_ffn.3."),
-    (r"(blocks\.\d+)\.feed_forward\.w_1\.", r"\1.second_ffn.0."),
-    (r"(blocks\.\d+)\.feed_forward\.w_2\.", r"\1.second_ffn.3."),
+    (r"(blocks\.\d+)\.feed_forward_macaron\.w_1\.", r"\1.first_ffn.expand."),
+    (r"(blocks\.\d+)\.feed_forward_macaron\.w_2\.", r"\1.first_ffn.contract."),
+    (r"(blocks\.\d+)\.feed_forward\.w_1\.", r"\1.second_ffn.expand."),
+    (r"(blocks\.\d+)\.feed_forward\.w_2\.", r"\1.second_ffn.contract."),
     (r"(blocks\.\d+)\.conv_module\.pointwise_conv1\.", r"\1.convolution.expand."),
     (r"(blocks\.\d+)\.conv_module\.depthwise_conv\.", r"\1.convolution.depthwise."),
     (r"(blocks\.\d+)\.conv_module\.norm\.", r"\1.convolution.norm."),

@@ -56,7 +56,7 @@ def build(say: Callable[..., Tensor]) -> Callable[..., Recognizer]:
         encoder = ConformerConfig(num_mels=16, dim=96, num_heads=2, ffn_dim=8, num_layers=1, dropout=0.0)
         sizes = {"decoder_layers": 1, "decoder_ffn_dim": 8, "memory_options": MEMORIES[memory]} | settings
         model = ConformerNtm(ConformerNtmConfig(len(TONES) + 3, encoder, memory=memory, **sizes)).eval()
-        for part in ("first_ffn.3", "attention.output", "convolution.contract", "second_ffn.3"):
+        for part in ("first_ffn.contract", "attention.output", "convolution.contract", "second_ffn.contract"):
             # A block without effect: a frame hears 0.1 s, so it cannot matter where a recording is cut between words.
             torch.nn.init.zeros_(model.encoder.blocks[0].get_submodule(part).weight)
         features = Features(FeatureConfig(sample_rate=RATE, num_mels=16, n_fft=256, window=200, hop=80))

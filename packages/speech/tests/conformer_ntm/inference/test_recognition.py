@@ -62,7 +62,7 @@ def test_a_waveform_too_short_for_a_frame_has_no_words(build: Build, decoding: D
 def test_without_ctc_words_share_the_time(build: Build, say: Say) -> None:
     recognizer = build(ctc_weight=0.0)
     with torch.no_grad():
-        recognizer.model.decoder.output_layer.bias[3] = 30.0  # one word without end
+        recognizer.model.decoder.output.bias[3] = 30.0  # one word without end
     settings = TranscriptionSettings("attention", BeamSearchConfig(beam=1, max_length_ratio=0.1))
     waveform = say("one")
     [heard], _ = recognise(recognizer, [waveform], settings)
