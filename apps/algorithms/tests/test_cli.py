@@ -21,7 +21,7 @@ CONFIGS = sorted(path.stem for path in train.CONFIGS.glob("*.yaml"))
         (["evaluate", "--checkpoint", "absent.ckpt", "--lengths", "x"], "lengths"),
         (["compare", "--machines", "elephant"], "machine must be one of rnn"),
         (["compare", "--task", "sorting"], "task must be one of even_pairs"),
-        (["compare", "--seeds", "[]"], "at least one of --machines and one of --seeds"),
+        (["compare", "--seeds", "[]"], "at least one variant and one seed"),
         (["bench", "--mechanism", "product_key"], "mechanisms that carry a state are"),
         (["bench", "--mechanism", "window", "--segments", "7"], "a multiple of 8, got 32, 32, 16, 4 and 7"),
     ],

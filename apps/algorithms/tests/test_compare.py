@@ -6,6 +6,8 @@ import pytest
 from mnemic_algorithms import cli
 from mnemic_algorithms.commands import compare
 from mnemic_kit import training
+from mnemic_kit.experiment import summarize
+from mnemic_kit.experiment.report import markdown
 
 TINY = """
 trainer: {accelerator: cpu, max_epochs: 1, enable_progress_bar: false, enable_model_summary: false}
@@ -24,30 +26,55 @@ def test_each_machine_is_trained_with_each_seed_once(
     with pytest.raises(SystemExit, match="0"):
         cli.main(command)
     first = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert {name: len(result["score_of_each_seed"]) for name, result in first["machines"].items()} == {
-        "rnn": 2,
-        "stack_rnn": 2,
+    found = first["scores"]["reverse_string"]
+    assert {name: list(cells["score"]["of_seeds"]) for name, cells in found.items()} == {
+        "rnn": ["0", "1"],
+        "stack_rnn": ["0", "1"],
     }
-    assert "| machine   |" in (out / "compare.md").read_text()
+    assert list(found["rnn"]) == ["score", "solved", "accuracy@length 4", "accuracy@length 6"]
+    assert "| variant   |" in (out / "compare.md").read_text()
     assert (out / "compare.png").exists()
     assert json.loads((out / "compare.json").read_text()) == first
 
-    (out / "reverse_string-rnn-1" / "finished").unlink()  # as if killed between the training and its result
+    record = out / "rnn-1" / "run.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {"scores": {}}))  # as if killed between the training and its result
     monkeypatch.setattr(training, "loggers", lambda root: [])
     with pytest.raises(SystemExit, match="0"):
         cli.main(command)
     assert json.loads((out / "compare.json").read_text()) == first
 
 
-def test_a_folder_with_another_budget_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "arguments.json").write_text('{"arguments": ["--config=proof"]}')
-    with pytest.raises(ValueError, match="holds a run with the options --config=proof; give another --out"):
-        compare.train_once(["--config=study"], tmp_path)
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (["--task", "even_pairs"], "options: --data.task=reverse_string there, --data.task=even_pairs here"),
+        (["--strings", "8"], "strings: 64 there, 8 here"),
+        (["--config", "study"], "config."),
+    ],
+)
+def test_a_folder_with_another_budget_is_refused(
+    tmp_path: Path, change: list[str], named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compare, "train_and_score", lambda run, lengths, strings: compare.scores_of(0.5, {"4": 0.5}))
+    command = ["compare", "--machines", "rnn", "--seeds", "0", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(command)
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*command, *change])
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert named in shown.err
+    assert shown.err.endswith("give another --out\n")
 
 
 def test_a_seed_has_solved_the_task_from_a_score_of_nine_tenths_on() -> None:
-    runs = [{"accuracy": {"40": 1.0, "80": last}, "score": (1 + last) / 2} for last in (1.0, 0.8, 0.6)]
-    summary = compare.summarise("reverse_string", {"rnn": runs})["machines"]["rnn"]
+    runs = [compare.scores_of((1 + last) / 2, {"40": 1.0, "80": last}) for last in (1.0, 0.8, 0.6)]
+    found = {"rnn": {seed: {"reverse_string": run} for seed, run in enumerate(runs)}}
+    table = summarize(found, compare.METRICS, "rnn")
+    summary = {name: cell.mean for name, cell in table["reverse_string"]["rnn"].items()}
     assert summary["solved"] == pytest.approx(2 / 3)
-    assert summary["accuracy"] == {"40": 1.0, "80": pytest.approx(0.8)}
-    assert "| 2 of 3 |" in compare.compare_table({"rnn": summary})
+    assert summary["accuracy@length 40"] == 1.0
+    assert summary["accuracy@length 80"] == pytest.approx(0.8)
+    assert "| 2 of 3 |" in markdown(table, compare.METRICS, "rnn")

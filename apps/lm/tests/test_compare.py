@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from mnemic_kit import training
+from mnemic_kit.experiment import summarize
+from mnemic_kit.experiment.report import markdown
 from mnemic_lm import cli
 from mnemic_lm.commands import compare
 
@@ -29,21 +31,48 @@ def test_each_memory_is_trained_with_each_seed_once_and_at_equal_size(
     command += ["--seeds", "0", "--out", str(out), "--variants", str(variants)]
     with pytest.raises(SystemExit, match="0"):
         cli.main(command)
-    first = json.loads((out / "comparison.json").read_text())["scores"]
-    assert {memory: len(runs) for memory, runs in first.items()} == {"none": 1, "window": 1, "product_key": 1}
-    assert first["none"][0]["off"] == first["none"][0]["bits_per_byte"] == pytest.approx(first["none"][0]["shuffled"])
-    assert first["window"][0]["off"] != first["window"][0]["bits_per_byte"]
-    sizes = [runs[0]["parameters"] for runs in first.values()]
+    document = json.loads((out / "compare.json").read_text())
+    first = document["scores"]["validation"]
+    assert {memory: list(cells["off"]["of_seeds"]) for memory, cells in first.items()} == {
+        "none": ["0"],
+        "window": ["0"],
+        "product_key": ["0"],
+    }
+    found = {memory: {name: cell["mean"] for name, cell in cells.items()} for memory, cells in first.items()}
+    assert found["none"]["off"] == found["none"]["bits_per_byte"] == pytest.approx(found["none"]["shuffled"])
+    assert found["window"]["off"] != found["window"]["bits_per_byte"]
+    sizes = [scores["parameters"] for scores in found.values()]
     assert sizes == [pytest.approx(sizes[0], rel=0.01)] * 3
-    assert first["none"][0]["ffn_dim"] == 128 > first["window"][0]["ffn_dim"]
-    assert "| window |" in (out / "comparison.md").read_text()
-    assert (out / "comparison.png").exists()
+    assert found["none"]["ffn_dim"] == 128 > found["window"]["ffn_dim"]
+    assert "| window " in (out / "compare.md").read_text()
+    assert (out / "compare.png").exists()
 
-    (out / "none-0" / "scores.json").unlink()  # as if killed between the training and its result
+    record = out / "none-0" / "run.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {"scores": {}}))  # as if killed between the training and its result
     monkeypatch.setattr(training, "loggers", lambda root: [])
     with pytest.raises(SystemExit, match="0"):
         cli.main(command)
-    assert json.loads((out / "comparison.json").read_text())["scores"] == first
+    assert json.loads((out / "compare.json").read_text()) == document
+    assert json.loads(record.read_text()) == content
+
+
+def test_other_options_never_show_the_scores_of_earlier_ones(
+    tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = tmp_path / "tiny.yaml", tmp_path / "out"
+    config.write_text(TINY.replace("TEXT", str(text)))
+    monkeypatch.setattr(training, "loggers", lambda root: [])
+    command = ["compare", "--config", str(config), "--memories", "none", "--seeds", "0", "--out", str(out)]
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(command)
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*command, "--options", '["--trainer.max_steps=3"]'])
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "(options: none there, --trainer.max_steps=3 here); give another --out" in shown.err
+    assert shown.err.count("\n") == 1
 
 
 def test_the_packaged_variants_fit_the_packaged_configs() -> None:
@@ -62,11 +91,14 @@ def test_the_packaged_variants_fit_the_packaged_configs() -> None:
 
 
 def test_the_table_has_mean_and_spread_and_marks_what_looks_ahead() -> None:
-    run = {"bits_per_byte": 2.0, "off": 3.0, "shuffled": 2.5, "parameters": 1000, "state_bytes": 8, "looks_ahead": True}
-    table = compare.markdown({"hierarchical": [run, run | {"bits_per_byte": 2.2}]})
-    assert "| hierarchical (*) | 2.100 ± 0.141 | 3.000 ± 0.000 |" in table
-    assert "| 2.000, 2.200 | 1,000 | 8 |" in table
-    assert "too good by an unknown amount" in table
+    run = {"bits_per_byte": 2.0, "off": 3.0, "shuffled": 2.5, "parameters": 1000.0, "state_bytes": 8.0}
+    found = {"hierarchical": {0: {"validation": run}, 1: {"validation": run | {"bits_per_byte": 2.2}}}}
+    table = summarize(found, compare.METRICS, "hierarchical")
+    variant = compare.make_variant("hierarchical", compare.MEMORIES)
+    text = markdown(table, compare.METRICS, "hierarchical", {variant.name: variant.note})
+    assert "| hierarchical (*) | 2.100 ± 0.141 | 3.000 ± 0.000 |" in text
+    assert "| 1,000 | 8 | 2.000, 2.200 |" in " ".join(text.split())
+    assert "too good by an unknown amount" in text
 
 
 def test_variants_that_make_no_sense_are_refused(tmp_path: Path) -> None:

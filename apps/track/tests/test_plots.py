@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mnemic_core.errors import UserError
-from mnemic_track.plots import plot_memory, plot_scores
+from mnemic_track.plots import plot_memory
 
 pytest.importorskip("matplotlib", reason="needs mnemic-track[plots]")
 
@@ -22,7 +22,6 @@ REPORT = {
     "memory_mass": 0.6,
     "read_entropy": 0.8,
 }
-SCORES = {"hota": 0.6, "deta": 0.7, "assa": 0.5, "mota": -0.1, "idf1": 0.6, "id_switches": 4}
 
 
 def history(**changes: float | None) -> list[dict[str, float | None]]:
@@ -55,25 +54,16 @@ def test_a_history_without_numbers_is_an_error(tmp_path: Path, empty: list[dict[
     assert list(tmp_path.iterdir()) == []
 
 
-def test_memories_are_compared_over_their_seeds(tmp_path: Path) -> None:
-    plot_scores({"none": [SCORES], "exponential": [SCORES, {**SCORES, "hota": 0.65}]}, tmp_path / "scores.png")
-    assert size(tmp_path / "scores.png") == (1200, 576)
-
-
-def test_a_memory_without_seeds_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"at least one seed for each memory, got \['none', 'window'\]"):
-        plot_scores({"none": [SCORES], "window": []}, tmp_path / "scores.png")
-
-
 def test_an_unknown_kind_of_picture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.png, \.svg or \.pdf, got .*memory\.bmp"):
         plot_memory(history(), tmp_path / "memory.bmp")
 
 
-def test_a_failing_plot_leaves_the_earlier_picture(tmp_path: Path) -> None:
-    (tmp_path / "scores.png").write_text("earlier")
+def test_a_failing_plot_leaves_the_earlier_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.png").write_text("earlier")
+    monkeypatch.setattr("mnemic_track.plots._draw_panel", lambda *arguments: {}["hota"])
     with pytest.raises(KeyError, match="hota"):
-        plot_scores({"none": [{"mota": 1.0}]}, tmp_path / "scores.png")
+        plot_memory(history(), tmp_path / "memory.png")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier"]
 
 

@@ -149,7 +149,6 @@ def test_options_of_fit_come_in_the_order_in_which_they_win(tmp_path: Path) -> N
         "--a=1",
         "--memory=window",
         "--b=2",
-        f"--trainer.default_root_dir={tmp_path}/window-3",
     ]
     config = tmp_path / "tiny.yaml"
     config.write_text("")
@@ -157,14 +156,20 @@ def test_options_of_fit_come_in_the_order_in_which_they_win(tmp_path: Path) -> N
     assert comparison.plan(NONE, 0).arguments()[0] == f"--config={config}"
 
 
-def test_a_stage_that_runs_share_is_trained_and_guarded_but_no_row(tmp_path: Path) -> None:
+def test_a_stage_that_runs_share_is_trained_and_guarded_but_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+    monkeypatch.setattr("mnemic_kit.training.fit_or_resume", lambda main, arguments, folder: trained.append(folder))
+
     def score(run: Run, conditions: Sequence[str]) -> dict[str, dict[str, float]]:
         stage = comparison.plan(Variant("detector"), run.seed, STAGE)
-        assert "--resume" in stage.fit(lambda program, arguments: arguments)
+        stage.fit(lambda program, arguments: None)
         return {name: {"loss": 1.0} for name in conditions}
 
     comparison = Comparison("mnemic-kit", tmp_path, [NONE, WINDOW], [0], METRICS)
     assert list(comparison.run(score)["variants"]) == ["none", "window"]
+    assert set(trained) == {tmp_path / "detector-0"}
     assert (tmp_path / "detector-0" / "stage.json").exists()
 
 

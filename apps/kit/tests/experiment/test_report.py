@@ -1,7 +1,9 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mnemic_core.errors import UserError
 from mnemic_kit.experiment import Metric, summarize
@@ -53,6 +55,10 @@ def test_a_figure_names_variants_metrics_conditions_and_points(tmp_path: Path) -
     labels = ("none", "window", "dev", "WER (%), lower is better", "0-3 words")
     assert all(f"<!-- {label} -->" in drawn for label in labels)
     assert "<!-- size" not in drawn
+    plot(TABLE, METRICS, tmp_path / "compare.png", program="mnemic-kit")
+    with Image.open(tmp_path / "compare.png") as image:
+        assert len(np.unique(np.asarray(image.convert("L")))) > 20
+        assert image.size == (1136, 384)
 
 
 def test_what_cannot_be_drawn_is_refused_and_leaves_the_earlier_picture(tmp_path: Path) -> None:
@@ -64,7 +70,15 @@ def test_what_cannot_be_drawn_is_refused_and_leaves_the_earlier_picture(tmp_path
     assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier"]
 
 
+def test_a_failing_plot_leaves_the_earlier_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "compare.png").write_text("earlier")
+    monkeypatch.setattr("mnemic_kit.experiment.report._draw_seeds", lambda *arguments: {}["hota"])
+    with pytest.raises(KeyError, match="hota"):
+        plot(TABLE, METRICS, tmp_path / "compare.png", program="mnemic-kit")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier"]
+
+
 def test_a_missing_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'mnemic-lm\[plots\]'"):
+    with pytest.raises(UserError, match=r"pip install 'mnemic-lm\[plots\]'"):
         plot(TABLE, METRICS, tmp_path / "compare.png", program="mnemic-lm")

@@ -43,12 +43,12 @@ def test_an_app_can_pair_over_something_else_than_seeds() -> None:
     other = Difference(-1.0, -2.0, 0.0, 1.0, "utterances")
     asked = []
 
-    def paired(condition: str, metric: str, variant: str, seeds: list[int]) -> Difference | None:
-        asked.append((condition, metric, variant, seeds))
+    def paired(condition: str, metric: str, variant: str, baseline: str, seeds: list[int]) -> Difference | None:
+        asked.append((condition, metric, variant, baseline, seeds))
         return other
 
     table = summarize(found, METRICS, "none", paired)["val"]
-    assert asked == [("val", "loss", "window", [0, 1])]
+    assert asked == [("val", "loss", "window", "none", [0, 1])]
     assert table["window"]["loss"].difference == other
 
 

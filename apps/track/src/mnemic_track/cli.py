@@ -13,7 +13,7 @@ PROGRAM = Program(
         "validate": "score a checkpoint on the validation data of a config",
         "test": "score a checkpoint on the test data of a config",
         "predict": "write result files for the test data of a config",
-        "ablate": "train each memory with several seeds on the same budget and compare",
+        "compare": "train each memory with several seeds on the same budget and compare",
         "generate": "write generated sequences with ground truth as MOT folders",
         "import-weights": "turn an official MeMOTR checkpoint into one of ours",
     },

@@ -1,13 +1,13 @@
-"""Figures: how a tracker used its memory over a video, and how memories compare.
+"""The figure of how a tracker used its memory over a video.
 
-Matplotlib (``pip install mnemic-track[plots]``) is imported when a figure is drawn; no display is needed.
+Matplotlib (``pip install mnemic-track[plots]``) is imported when it is drawn; no display is needed.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from mnemic_core.errors import UserError
 from mnemic_kit.figures import COLOURS, open_figure
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 History: TypeAlias = Sequence[Mapping[str, float | int | None]]  # one mapping a frame, from name to number
-
-
-_SCORES = {"hota": "HOTA", "deta": "DetA", "assa": "AssA", "mota": "MOTA", "idf1": "IDF1"}
 
 
 @dataclass(frozen=True)
@@ -83,47 +80,3 @@ def _draw_panel(axes: "Axes", panel: _Panel, frames: Sequence[float | int], hist
     axes.set_ylim(bottom=0, top=panel.top and 1.05 * panel.top)
     axes.margins(x=0.01)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=3, borderaxespad=0.2)
-
-
-def plot_scores(table: Mapping[str, Sequence[Mapping[str, float | int]]], path: str | Path) -> None:
-    """Compare memories: a bar for the mean of each score and a dot for each seed.
-
-    Args:
-        table: name of the memory -> the scores of each seed, as ``TrackingScores.as_dict()`` gives them.
-        path: the picture to write (.png, .svg or .pdf); its folder must exist.
-
-    Raises:
-        UserError: a memory has no scores.
-        UserError: matplotlib is not installed.
-    """
-    if not table or not all(table.values()):
-        raise UserError(f"expected the scores of at least one seed for each memory, got {sorted(table)}")
-    with open_figure(path, width=7.5, height=3.6, program="mnemic-track") as figure:
-        shares, switches = figure.subplots(1, 2, width_ratios=[5, 1.2])
-        for index, (memory, seeds) in enumerate(table.items()):
-            place = 0.8 * ((index + 0.5) / len(table) - 0.5)
-            look = {"width": 0.72 / len(table), "color": COLOURS[index % len(COLOURS)], "label": memory}
-            for column, score in enumerate(_SCORES):
-                _draw_bar(shares, column + place, [100 * seed[score] for seed in seeds], "{:.1f}", look)
-            _draw_bar(switches, place, [seed["id_switches"] for seed in seeds], "{:.0f}", look)
-        shares.set_xticks(range(len(_SCORES)), _SCORES.values())
-        shares.set_ylabel("score (%)")
-        shares.set_title("Tracking scores, higher is better")
-        switches.set_xticks([0], ["ID switches"])
-        switches.set_ylabel("count")
-        switches.set_title("lower is better")
-        for axes in (shares, switches):
-            axes.grid(visible=False, axis="x")
-            axes.margins(y=0.12)
-        handles, labels = switches.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(table))
-
-
-def _draw_bar(axes: "Axes", place: float, seeds: Sequence[float | int], number: str, look: Mapping[str, Any]) -> None:
-    mean = sum(seeds) / len(seeds)
-    axes.bar(place, mean, **look)
-    if len(seeds) > 1:
-        axes.scatter([place] * len(seeds), seeds, s=9, color="#303030", zorder=3)
-    above = (0, 3 if mean >= 0 else -10)
-    top = max(*seeds, mean) if mean >= 0 else min(*seeds, mean)
-    axes.annotate(number.format(mean), (place, top), above, textcoords="offset points", ha="center", fontsize=7.5)

@@ -1,112 +1,201 @@
-"""What the memories of a comparison are worth: means over seeds, paired intervals, error rates by length."""
+"""Tests of a recognizer for a comparison: error rates in each condition, and differences paired over utterances."""
 
+import json
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import mean, stdev
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 
+from rich.console import Console
+
+from mnemic_core.errors import UserError
+from mnemic_kit.experiment import Difference, Metric, Paired
+from mnemic_kit.output import write_json
+from mnemic_kit.record import Record, content_digest
+from mnemic_speech.conformer_ntm.checkpoint import Recognizer
+from mnemic_speech.conformer_ntm.decoding import Decoding
+from mnemic_speech.conformer_ntm.inference import Transcriber
+from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.metrics import ErrorCounts, paired_bootstrap, summarize
+from mnemic_transcribe.batching import Clip
+from mnemic_transcribe.evaluation import evaluate_clips, open_clips
+from mnemic_transcribe.noise import Noise
+from mnemic_transcribe.progress import audio_progress
 
+ERRORS = "errors.json"  # in the folder of a run: errors of every utterance, by condition
 EDGES = (4, 8, 21, 41)  # words of the reference; a range holds its lower border
-BASELINE = "none"
+METRICS = {
+    "wer": Metric("WER (%)", "lower", 100.0, 2),
+    "deletions": Metric("deletions (%)", "lower", 100.0, 2),
+    "substitutions": Metric("substitutions (%)", "lower", 100.0, 2),
+    "insertions": Metric("insertions (%)", "lower", 100.0, 2),
+}
 
-Errors = Sequence[ErrorCounts]
+Errors = Sequence[ErrorCounts]  # of every utterance
 
 
-def figures(seeds: Mapping[int, Errors]) -> dict[str, Any]:
-    """Return the error rates of one memory in one condition.
+def error_scores(errors: Errors) -> dict[str, float]:
+    """Return the error rates of one run in one condition, also by the number of words of the reference.
 
     Args:
-        seeds: errors of every utterance, for each seed.
+        errors: of every utterance.
     """
-    rates = [summarize(errors).rate for errors in seeds.values()]
-    counts = [summarize(errors).counts for errors in seeds.values()]
-    return {
-        "wer": mean(rates),
-        "wer_deviation": stdev(rates) if len(rates) > 1 else None,
-        "wer_of_seeds": rates,
-        **{
-            name: mean(getattr(each, name) / max(each.length, 1) for each in counts)
-            for name in ("substitutions", "deletions", "insertions")
-        },
-        "wer_by_words": _by_words(seeds.values()),
-    }
+    total = summarize(errors)
+    length = max(total.counts.length, 1)
+    parts = {name: getattr(total.counts, name) / length for name in ("deletions", "substitutions", "insertions")}
+    return {"wer": total.rate, **parts, **_by_words(errors)}
 
 
-def difference(seeds: Mapping[int, Errors], baseline: Mapping[int, Errors]) -> dict[str, Any]:
-    """Return how much lower or higher the error rate of a memory is than without, with a paired 95 % interval.
+def over_utterances(errors: Sequence[Errors], baseline: Sequence[Errors]) -> Difference:
+    """Return how much lower or higher an error rate is than that of the baseline, with a paired 95 % interval.
 
     What is resampled is utterances, with the errors of all seeds together: seeds of the same utterance are no more
     independent than the words of a sentence are. The interval does not say how other seeds would differ.
 
     Args:
-        seeds: errors of every utterance with the memory, for each seed.
-        baseline: likewise without a memory, for the same seeds and utterances.
+        errors: of every utterance, for each seed.
+        baseline: likewise, for the same seeds and utterances.
 
     Raises:
         UserError: if they are not of the same utterances.
     """
-    compared = paired_bootstrap(_summed(seeds.values()), _summed(baseline[seed] for seed in seeds))
+    compared = paired_bootstrap(_summed(errors), _summed(baseline))
     interval = compared.difference
-    return {
-        "difference": interval.value,
-        "difference_interval": [interval.low, interval.high],
-        "share_better": compared.share_first_better,
-    }
+    return Difference(interval.value, interval.low, interval.high, compared.share_first_better, "utterances")
 
 
-def markdown(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Return the figures as tables, one for each condition.
+def pair_utterances(read: Callable[[str, int], Mapping[str, Errors]]) -> Paired:
+    """Return the differences of word error rates that a comparison shows instead of those over seeds.
 
     Args:
-        table: figures by condition and memory.
+        read: from a variant and a seed to the errors of every utterance by condition.
     """
-    return "\n".join(_table(condition, memories) for condition, memories in table.items())
+
+    def paired(condition: str, metric: str, variant: str, baseline: str, seeds: Sequence[int]) -> Difference | None:
+        if metric != "wer":
+            return None
+        own, other = ([read(name, seed)[condition] for seed in seeds] for name in (variant, baseline))
+        return over_utterances(own, other)
+
+    return paired
 
 
-def _table(condition: str, memories: Mapping[str, Mapping[str, Any]]) -> str:
-    ranges = list(next(iter(memories.values()))["wer_by_words"])
-    by_words = " | ".join(f"{name} words" for name in ranges)
-    lines = [
-        f"## {condition}\n",
-        f"| memory | WER % | deletions % | WER of each seed % | against none (95 % interval) | {by_words} |",
-        f"|{'---|' * (5 + len(ranges))}",
-    ]
-    for memory, found in memories.items():
-        singles = ", ".join(map(_percent, found["wer_of_seeds"]))
-        cells = [memory, _spread(found), _percent(found["deletions"]), singles, _against(found)]
-        cells += [_percent(found["wer_by_words"][name]) for name in ranges]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def read_errors(out: Path, variant: str, seed: int) -> dict[str, list[ErrorCounts]]:
+    """Return the errors of every utterance of one run of a comparison, by condition.
+
+    Args:
+        out: folder of the comparison.
+        variant: name of the memory.
+        seed: of the run.
+    """
+    return _stored(out / f"{variant}-{seed}" / ERRORS)
 
 
-def _spread(found: Mapping[str, Any]) -> str:
-    deviation = found["wer_deviation"]
-    return _percent(found["wer"]) + ("" if deviation is None else f" ± {_percent(deviation)}")
+def test_once(
+    recognizer: Recognizer,
+    sets: Iterable[tuple[str, list[Clip]]],
+    decodings: Sequence[Decoding],
+    noises: Sequence[Noise | None],
+    result: Path,
+) -> dict[str, list[ErrorCounts]]:
+    """Test one network in each way that the file of results lacks; return the errors by condition.
+
+    Args:
+        recognizer: the network.
+        sets: names and utterances of the test data.
+        decodings: ways of decoding.
+        noises: what is added to the test data, None for nothing.
+        result: file that takes what was found, and holds what an earlier call found.
+    """
+    stored, settings = _stored(result), recognizer.settings
+    for data, clips in sets:
+        for noise in noises:
+            for decoding in decodings:
+                name = condition_name(data, noise, decoding)
+                if name not in stored:
+                    transcriber = Transcriber(recognizer, replace(settings, decoding=decoding))
+                    stored[name] = _errors(transcriber, clips, noise, f"{result.parent.name}: {name}")
+                    write_json(result, {each: list(map(asdict, errors)) for each, errors in stored.items()})
+    return stored
 
 
-def _against(found: Mapping[str, Any]) -> str:
-    if "difference" not in found:
-        return ""
-    low, high = found["difference_interval"]
-    return f"{100 * found['difference']:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+def open_tests(
+    validation: list[Clip], sources: Mapping[str, str | None], settings: TranscriptionSettings
+) -> Iterator[tuple[str, list[Clip]]]:
+    """Yield names and utterances of the test data.
+
+    Args:
+        validation: utterances of the validation data.
+        sources: path and split by name, None for the validation data.
+        settings: of the recognizer; they say how references are normalised.
+
+    Raises:
+        UserError: if an utterance cannot be read.
+    """
+    for label, test in sources.items():
+        if test is None:
+            yield label, validation
+            continue
+        clips, problems = open_clips(*_split(test), settings.text_style)
+        if problems:
+            raise UserError(f"a comparison needs all utterances of {test}: {problems[0]}")
+        yield label, clips
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}"
+def _split(test: str) -> tuple[Path, str | None]:
+    """Return path and split of test data."""
+    path, _, split = test.rpartition(":") if ":" in test else (test, "", "")
+    return Path(path), split or None
 
 
-def _by_words(seeds: Iterable[Errors]) -> dict[str, float]:
-    """Return error rates by the number of words of the reference, over all seeds."""
+def name_tests(tests: Sequence[str]) -> dict[str, str]:
+    """Return test data by their names in the tables."""
+    labels = [split or path.stem for path, split in map(_split, tests)]
+    if len({"validation", *labels}) <= len(labels):
+        names = ", ".join(["validation", *labels])
+        raise UserError(f"test data need names of their own, got {names}: rename a file or split")
+    return dict(zip(labels, tests, strict=True))
+
+
+def keep_source(out: Path, label: str, test: str | None) -> None:
+    """Refuse test data that have the name of others in an earlier call."""
+    if test is None:
+        return
+    path, _ = _split(test)
+    record = Record(out / f"test-{label}.json", {"source": test, "content": content_digest(path)})
+    if record.read() is None:
+        out.mkdir(parents=True, exist_ok=True)
+        record.write({})
+
+
+def _errors(transcriber: Transcriber, clips: list[Clip], noise: Noise | None, title: str) -> list[ErrorCounts]:
+    with audio_progress(title, sum(clip.seconds for clip in clips), Console(stderr=True)) as advance:
+        evaluation = evaluate_clips(transcriber, clips, segmentation="never", noise=noise, advance=advance)
+    if evaluation.problems:
+        raise UserError(f"a comparison needs all utterances: {evaluation.problems[0]}")
+    return evaluation.word_errors
+
+
+def _stored(result: Path) -> dict[str, list[ErrorCounts]]:
+    found = json.loads(result.read_text()) if result.exists() else {}
+    return {name: [ErrorCounts(**counts) for counts in errors] for name, errors in found.items()}
+
+
+def condition_name(data: str, noise: Noise | None, decoding: Decoding) -> str:
+    """Return the name of a condition, such as ``validation, white:5, ctc``."""
+    return ", ".join([data, *([] if noise is None else [str(noise)]), decoding])
+
+
+def _by_words(errors: Errors) -> dict[str, float]:
+    """Return error rates by the number of words of the reference."""
     groups: list[list[ErrorCounts]] = [[] for _ in range(len(EDGES) + 1)]
-    for errors in seeds:
-        for counts in errors:
-            groups[bisect_right(EDGES, counts.length)].append(counts)
+    for counts in errors:
+        groups[bisect_right(EDGES, counts.length)].append(counts)
     borders = [*(edge - 1 for edge in EDGES), None]
     names = [f"{low}-{'' if high is None else high}" for low, high in zip([0, *EDGES], borders, strict=True)]
-    return {name: summarize(group).rate for name, group in zip(names, groups, strict=True) if group}
+    return {f"wer@{name} words": summarize(group).rate for name, group in zip(names, groups, strict=True) if group}
 
 
-def _summed(seeds: Iterable[Errors]) -> list[ErrorCounts]:
+def _summed(seeds: Sequence[Errors]) -> list[ErrorCounts]:
     """Return for each utterance the errors of all seeds."""
     return [sum(same, ErrorCounts()) for same in zip(*seeds, strict=True)]

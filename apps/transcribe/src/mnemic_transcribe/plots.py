@@ -1,11 +1,11 @@
-"""Figures: what was heard in a recording and how the memory changed over it, and how memories compare.
+"""The figure of what was heard in a recording and how the memory changed over it.
 
-Matplotlib (``pip install mnemic-transcribe[plots]``) is imported when a figure is drawn; no display is needed.
+Matplotlib (``pip install mnemic-transcribe[plots]``) is imported when it is drawn; no display is needed.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,8 +15,6 @@ from mnemic_speech.transcript import Transcript
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Table = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 _PROGRAM = "mnemic-transcribe"
 _POINTS = 4000  # of a drawn waveform
@@ -75,52 +73,3 @@ def _draw_words(axes: "Axes", waveform: Tensor, sample_rate: int, transcript: Tr
     axes.set_xlim(0, len(waveform) / sample_rate)
     axes.set_title("What was heard (darker: surer)")
     axes.set_ylabel("amplitude")
-
-
-def plot_comparison(table: Table, path: str | Path) -> None:
-    """Compare memories: error rates in each condition, the share of deletions, and error rates by length.
-
-    Args:
-        table: what `mnemic_transcribe.commands.compare.tabulate` returns; conditions end in their decoding.
-        path: the picture to write (.png, .svg or .pdf); its folder must exist.
-
-    Raises:
-        UserError: matplotlib is not installed.
-    """
-    sets: dict[str, dict[str, Mapping[str, Mapping[str, Any]]]] = {}
-    for condition, memories in table.items():
-        data, _, decoding = condition.rpartition(", ")
-        sets.setdefault(data, {})[decoding] = memories
-    with open_figure(path, width=9.5, height=0.8 + 2.7 * len(sets), program=_PROGRAM) as figure:
-        rows = figure.subplots(len(sets), 2, squeeze=False)
-        for (bars, lines), (data, decodings) in zip(rows, sets.items(), strict=True):
-            _draw_rates(bars, data, decodings)
-            _draw_lengths(lines, *next(iter(decodings.items())))
-        handles, labels = rows[0][1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
-
-
-def _draw_rates(axes: "Axes", data: str, decodings: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    for column, memories in enumerate(decodings.values()):
-        for index, found in enumerate(memories.values()):
-            place = column + 0.8 * ((index + 0.5) / len(memories) - 0.5)
-            look: dict[str, Any] = {"width": 0.72 / len(memories), "color": COLOURS[index % len(COLOURS)]}
-            axes.bar(place, 100 * found["wer"], alpha=0.45, **look)
-            axes.bar(place, 100 * found["deletions"], **look)
-            singles = [100 * rate for rate in found["wer_of_seeds"]]
-            axes.scatter([place] * len(singles), singles, s=9, color="#303030", zorder=3)
-    axes.set_xticks(range(len(decodings)), decodings)
-    axes.grid(visible=False, axis="x")
-    axes.set_title(f"{data}: errors (solid: deletions)", loc="left")
-    axes.set_ylabel("WER (%)")
-
-
-def _draw_lengths(axes: "Axes", decoding: str, memories: Mapping[str, Mapping[str, Any]]) -> None:
-    for index, (memory, found) in enumerate(memories.items()):
-        rates = [100 * rate for rate in found["wer_by_words"].values()]
-        axes.plot(list(found["wer_by_words"]), rates, marker="o", label=memory, color=COLOURS[index % len(COLOURS)])
-    axes.set_title(f"{decoding}, by length", loc="left")
-    axes.set_xlabel("words said")
-    axes.set_ylabel("WER (%)")
-    highest = max(100 * rate for found in memories.values() for rate in found["wer_by_words"].values())
-    axes.set_ylim(0, 1.08 * highest or 1)

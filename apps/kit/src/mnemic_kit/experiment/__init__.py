@@ -2,7 +2,7 @@
 
 from mnemic_kit.experiment.comparison import Comparison
 from mnemic_kit.experiment.run import STAGE, Run, Scores, Variant
-from mnemic_kit.experiment.summary import Cell, Difference, Metric, Share, over_seeds, summarize
+from mnemic_kit.experiment.summary import Cell, Difference, Metric, Paired, Share, over_seeds, summarize
 
 __all__ = [
     "STAGE",
@@ -10,6 +10,7 @@ __all__ = [
     "Comparison",
     "Difference",
     "Metric",
+    "Paired",
     "Run",
     "Scores",
     "Share",

@@ -76,8 +76,7 @@ def plot(table: Table, metrics: Mapping[str, Metric], path: Path, *, program: st
         program: distribution whose extra ``plots`` brings matplotlib, for the message without it.
 
     Raises:
-        UserError: if there is nothing to draw or the file has another ending.
-        ModuleNotFoundError: if matplotlib is not installed.
+        UserError: if there is nothing to draw, the file has another ending, or matplotlib is not installed.
     """
     used = {name for rows in table.values() for cells in rows.values() for name in cells}
     drawn = [name for name, metric in metrics.items() if metric.better and name in used]

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from mnemic_core.errors import UserError
 from mnemic_kit.record import Record
 
-Fitted = TypeVar("Fitted")
 Scores: TypeAlias = Mapping[str, Mapping[str, float]]  # by condition, such as a test set, and by metric
 
 RUN, STAGE = "run.json", "stage.json"
@@ -58,16 +57,15 @@ class Run:
         return Record(self.folder / self.file, {**self.settings, **made})
 
     def arguments(self, *stage: str) -> list[str]:
-        """Return the arguments of ``fit``; later ones win: config, stage, shared options, variant.
+        """Return the options of ``fit`` without the folder; later ones win: config, stage, shared options, variant.
 
         Args:
             stage: options of a stage of the training, if it has several.
         """
         config = [] if self.config is None else [f"--config={self.config}"]
-        own = [*stage, *self.options, *self.variant.options, f"--trainer.default_root_dir={self.folder}"]
-        return [*config, f"--seed_everything={self.seed}", *own]
+        return [*config, f"--seed_everything={self.seed}", *stage, *self.options, *self.variant.options]
 
-    def fit(self, main: Callable[[str, list[str]], Fitted], *stage: str) -> Fitted:
+    def fit(self, main: Callable[[str, list[str]], Any], *stage: str) -> Any:
         """Train, or resume what was interrupted; a finished training is only opened.
 
         Args:
@@ -75,10 +73,12 @@ class Run:
             stage: options of a stage of the training, if it has several.
 
         Returns:
-            What ``main`` returns.
+            What ``main`` returns, see `mnemic_kit.training.fit_or_resume`.
         """
+        from mnemic_kit.training import fit_or_resume  # imports Lightning
+
         self.keep(self.scores())
-        return main("fit", [*self.arguments(*stage), "--resume"])
+        return fit_or_resume(main, self.arguments(*stage), self.folder)
 
     def scores(self) -> dict[str, dict[str, float]]:
         """Return the scores found so far, by condition.

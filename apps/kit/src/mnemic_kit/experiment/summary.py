@@ -86,8 +86,8 @@ class Cell:
 
 Found: TypeAlias = Mapping[str, Mapping[int, Scores]]  # scores by variant and seed
 Table: TypeAlias = dict[str, dict[str, dict[str, Cell]]]  # by condition, variant and metric
-Paired: TypeAlias = Callable[[str, str, str, Sequence[int]], Difference | None]
-"""From a condition, a metric, a variant and its seeds to the difference to the baseline."""
+Paired: TypeAlias = Callable[[str, str, str, str, Sequence[int]], Difference | None]
+"""From a condition, a metric, a variant, its baseline and the seeds that both have to their difference."""
 
 
 def find_metric(metrics: Mapping[str, Metric], name: str) -> Metric:
@@ -95,9 +95,7 @@ def find_metric(metrics: Mapping[str, Metric], name: str) -> Metric:
     return metrics[name.partition(POINT)[0]]
 
 
-def summarize(
-    found: Found, metrics: Mapping[str, Metric], baseline: str | None = None, paired: Paired | None = None
-) -> Table:
+def summarize(found: Found, metrics: Mapping[str, Metric], baseline: str, paired: Paired | None = None) -> Table:
     """Return every metric of every variant in every condition.
 
     Args:
@@ -110,7 +108,7 @@ def summarize(
     table: Table = {}
     for condition in conditions:
         rows = {variant: _row(seeds, condition) for variant, seeds in found.items()}
-        base = rows.get(baseline or "", {})
+        base = rows.get(baseline, {})
         table[condition] = {
             variant: {
                 name: _cell(values, {} if variant == baseline else base.get(name, {}), find_metric(metrics, name))
@@ -119,12 +117,25 @@ def summarize(
             for variant, row in rows.items()
             if row
         }
-        for variant, cells in table[condition].items():
-            for name, cell in cells.items():
-                if paired and cell.difference:
-                    common = [seed for seed in cell.of_seeds if seed in base[name]]
-                    cells[name] = replace(cell, difference=paired(condition, name, variant, common) or cell.difference)
+    if paired:
+        _pair(table, baseline, paired)
     return table
+
+
+def _pair(table: Table, baseline: str, paired: Paired) -> None:
+    """Replace differences over seeds by those that ``paired`` returns."""
+    cells = [
+        (row, condition, name, variant)
+        for condition, rows in table.items()
+        for variant, row in rows.items()
+        for name in row
+    ]
+    for row, condition, name, variant in cells:
+        if row[name].difference:
+            other = table[condition][baseline][name].of_seeds
+            common = [seed for seed in row[name].of_seeds if seed in other]
+            found = paired(condition, name, variant, baseline, common)
+            row[name] = replace(row[name], difference=found or row[name].difference)
 
 
 def over_seeds(differences: Sequence[float], better: Better = "higher") -> Difference | None:

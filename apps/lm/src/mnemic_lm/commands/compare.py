@@ -1,32 +1,30 @@
-"""``mnemic-lm compare``: what is each memory worth? Several seeds, one budget, equal size."""
+"""``mnemic-lm compare``: bits per byte of several memories at equal size and training budget."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import yaml
-from rich.console import Console
 
 from mnemic_core.errors import UserError
-from mnemic_kit.atomic_files import atomic_write
-from mnemic_kit.training import fit_or_resume
-from mnemic_lm.checkpoints import load_checkpoint
-from mnemic_lm.commands import train
-from mnemic_lm.evaluation import memory_worth
-from mnemic_lm.model import looks_ahead
-from mnemic_lm.plots import plot_comparison
-from mnemic_lm.text import read_corpus
-
-Scores = dict[str, float]
+from mnemic_kit.configs import find_config
+from mnemic_kit.experiment import Comparison, Metric, Run, Scores, Variant
+from mnemic_kit.output import dumps
 
 MEMORIES = Path(__file__).parent.parent / "memories.yaml"
 LISTED = (
     *("none", "transformer_xl", "memory_tokens", "slot_attention", "hierarchical", "gated_fifo", "neighbours"),
     *("product_key", "surprise"),
 )
-SCORES = ("bits_per_byte", "off", "shuffled")
+METRICS = {
+    "bits_per_byte": Metric("bits per byte", "lower", digits=3),
+    "off": Metric("memory off", "lower", digits=3),
+    "shuffled": Metric("memory of another text", "lower", digits=3),
+    "parameters": Metric("parameters", None, digits=0),
+    "ffn_dim": Metric("FFN width", None, digits=0),
+    "state_bytes": Metric("state bytes", None, digits=0),
+}
+LOOKS_AHEAD = "What it recalls depends on later tokens of the segment: too good by an unknown amount."
 _KEYS = {"memory", "memory_options", "memory_layers", "product_keys"}
 
 
@@ -37,34 +35,36 @@ def compare(
     out: Path = Path("runs/compare"),
     variants: Path = MEMORIES,
     options: Sequence[str] = (),
+    json: bool = False,
 ) -> None:
     """Train each memory with each seed, all else equal, and write a table.
 
     The feed-forward width of each network is computed so that all have as many parameters as the one without memory.
-    Runs that are finished are not repeated, and one that was killed goes on where it was: call it again.
+    Finished runs are kept, a killed one is resumed, and another call with other memories or seeds adds to the table.
 
     Args:
         config: config of the runs; its own memory does not matter.
-        memories: memories to compare, by their names in the file of variants.
+        memories: memories to compare, by their names in the file of variants; the baseline is none, or the first.
         seeds: seeds of each.
-        out: folder for the runs, comparison.json, comparison.md and comparison.png.
+        out: folder for the runs, compare.json, compare.md and compare.png.
         variants: file that says how large each memory is; the packaged one is for networks of width 128.
-        options: further options of fit, such as ["--trainer.max_steps=100"].
+        options: further options of fit, such as ["--trainer.max_steps=100"]; those for one memory alone begin with
+            its name, such as window:--model.lr=0.001.
+        json: print one JSON object as the last line.
     """
-    chosen = {memory: variant_arguments(read_variant(memory, variants)) for memory in memories}
-    out.mkdir(parents=True, exist_ok=True)
-    table: dict[str, list[Scores]] = {memory: [] for memory in memories}
-    for seed in seeds:
-        for memory, arguments in chosen.items():
-            common = [f"--config={config}", f"--seed_everything={seed}", *options, *arguments]
-            table[memory].append(run_once(common, out / f"{memory}-{seed}"))
-            with atomic_write(out / "comparison.json") as file:
-                facts = {"config": config, "seeds": list(seeds), "options": list(options), "scores": table}
-                json.dump(facts, file, indent=1)
-    with atomic_write(out / "comparison.md") as file:
-        file.write(markdown(table))
-    plot_comparison(table, out / "comparison.png")
-    Console().print(markdown(table), markup=False, highlight=False, soft_wrap=True)
+    from mnemic_lm.commands import train
+
+    chosen = [make_variant(memory, variants) for memory in memories]
+    path = find_config(config, train.CONFIGS)
+    Comparison("mnemic-lm", out, chosen, seeds, METRICS, path, options).run(score, as_json=json)
+
+
+def make_variant(memory: str, path: Path) -> Variant:
+    """Return a memory of a file of variants as a variant."""
+    from mnemic_lm.model import looks_ahead
+
+    found = read_variant(memory, path)
+    return Variant(memory, variant_arguments(found), LOOKS_AHEAD if looks_ahead(found["memory"]) else "")
 
 
 def read_variant(memory: str, path: Path) -> dict[str, Any]:
@@ -88,60 +88,36 @@ def read_variant(memory: str, path: Path) -> dict[str, Any]:
     return found
 
 
-def variant_arguments(variant: Mapping[str, Any]) -> list[str]:
+def variant_arguments(variant: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the options of fit that choose a memory, whatever the config chooses."""
     options, layers, keys = (
-        json.dumps(variant.get(name, nothing))
+        dumps(variant.get(name, nothing))
         for name, nothing in (("memory_options", {}), ("memory_layers", None), ("product_keys", None))
     )
-    return [
+    return (
         f"--model.transformer.memory={variant['memory']}",
         f"--model.transformer.memory_options={options}",
         f"--model.transformer.memory_layers={layers}",
         f"--model.product_keys={keys}",
         "--model.match_size=true",
-    ]
+    )
 
 
-def run_once(arguments: list[str], folder: Path) -> Scores:
-    """Train one network, or take what an earlier call found; return the scores of its last state."""
-    result, last = folder / "scores.json", folder / "checkpoints" / "last.ckpt"
-    if not result.exists():
-        run = fit_or_resume(train.main, arguments, folder)
-        loaded = load_checkpoint(last, "cuda" if run.trainer.strategy.root_device.type == "cuda" else "cpu")
-        data = run.datamodule
-        if not data.paths["val"]:
-            raise UserError("to compare takes a validation text: give the config data.val")
-        corpus = read_corpus(data.paths["val"], loaded.codec)
-        scores: Scores = memory_worth(loaded.model, corpus, data.segment_length, data.batch_size, shuffled=True)
-        scores |= {
-            "parameters": loaded.model.num_parameters,
-            "ffn_dim": loaded.model.config.ffn_dim,
-            "looks_ahead": looks_ahead(loaded.model.config.memory),
-            "state_bytes": loaded.model.init_state(1).nbytes,
-        }
-        with atomic_write(result) as file:
-            json.dump(scores, file)
-    found: Scores = json.loads(result.read_text())
-    return found
+def score(run: Run, conditions: Sequence[str]) -> Scores:
+    """Train one network and score its last state on the validation text."""
+    from mnemic_lm.checkpoints import load_checkpoint
+    from mnemic_lm.commands import train
+    from mnemic_lm.evaluation import memory_worth
+    from mnemic_lm.text import read_corpus
 
-
-def markdown(table: Mapping[str, Sequence[Scores]]) -> str:
-    """Return the bits per byte of each memory: mean and standard deviation, and of each seed."""
-    lines = [
-        "| memory | bits per byte | memory off | memory of another text | of each seed | parameters | state bytes |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for memory, runs in table.items():
-        name = f"{memory} (*)" if runs[0]["looks_ahead"] else memory
-        cells = [_spread([run[score] for run in runs]) for score in SCORES]
-        singles = ", ".join(f"{run['bits_per_byte']:.3f}" for run in runs)
-        sizes = f"{runs[0]['parameters']:,} | {runs[0]['state_bytes']:,}"
-        lines.append(f"| {name} | {' | '.join(cells)} | {singles} | {sizes} |")
-    if any(run["looks_ahead"] for runs in table.values() for run in runs):
-        lines += ["", "(*) What it recalls depends on later tokens of the segment: too good by an unknown amount."]
-    return "\n".join(lines) + "\n"
-
-
-def _spread(values: list[float]) -> str:
-    return f"{mean(values):.3f} ± {stdev(values):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
+    fitted = run.fit(train.main)
+    data, device = fitted.datamodule, fitted.trainer.strategy.root_device.type
+    loaded = load_checkpoint(run.folder / "checkpoints" / "last.ckpt", "cuda" if device == "cuda" else "cpu")
+    if not data.paths["val"]:
+        raise UserError("to compare takes a validation text: give the config data.val")
+    corpus = read_corpus(data.paths["val"], loaded.codec)
+    found = memory_worth(loaded.model, corpus, data.segment_length, data.batch_size, shuffled=True)
+    found["parameters"] = float(loaded.model.num_parameters)
+    found["ffn_dim"] = float(loaded.model.config.ffn_dim)
+    found["state_bytes"] = float(loaded.model.init_state(1).nbytes)
+    return dict.fromkeys(conditions, found)
