@@ -10,8 +10,9 @@ core; a killed run goes on at the first network that is not finished.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
 
@@ -22,18 +23,26 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from mnemic_core.machines import TuringState
+from mnemic_kit.experiment import Comparison, Run, Scores, Variant
+from mnemic_kit.record import content_digest
 from mnemic_speech.conformer_ntm import ConformerNtm
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.memory import MACHINES
 from mnemic_speech.conformer_ntm.model import Encoded
 from mnemic_transcribe.augmentation import Augmentation
 from mnemic_transcribe.batching import Clip, SpeechBatches
-from mnemic_transcribe.commands.compare import Errors, tabulate, test_once
-from mnemic_transcribe.comparison import markdown
+from mnemic_transcribe.comparison import (
+    ERRORS,
+    METRICS,
+    condition_name,
+    error_scores,
+    pair_utterances,
+    read_errors,
+    test_once,
+)
 from mnemic_transcribe.drawn_digits import Drawn
 from mnemic_transcribe.evaluation import open_clips
 from mnemic_transcribe.noise import Noise
-from mnemic_transcribe.plots import plot_comparison
 from mnemic_transcribe.schedule import warmup_share
 from mnemic_transcribe.sources import DataSource
 
@@ -45,6 +54,7 @@ MEMORIES = {
     "slot_attention": {"num_slots": 16, "num_heads": 4},
 }
 AUGMENTATION = Augmentation((0.9, 1.0, 1.1), (-12.0, 6.0), 0.5, (10.0, 40.0))  # as in conformer_ntm_digits
+DECODINGS = ("attention", "joint", "ctc")
 NOISES = ("white:0", "white:5", "babble:0", "babble:5")
 LR, WARMUP, CLIP, LABEL_SMOOTHING = 1e-3, 100, 5.0, 0.1
 BATCH_SECONDS = 80.0
@@ -102,20 +112,23 @@ def fit(model: ConformerNtm, frames: Frames, steps: int, seed: int) -> None:
             print(f"step {step + 1}: loss {float(losses.total):.3f}, accuracy {float(losses.accuracy):.3f}", flush=True)
 
 
-def run_once(start: Recognizer, memory: str, seed: int, frames: Frames, options: argparse.Namespace) -> Errors:
-    """Train one network and test it, as far as an earlier call has not; return its errors by condition."""
-    file = network(options.out, memory, seed)
-    file.parent.mkdir(parents=True, exist_ok=True)
+def score(
+    run: Run, conditions: Sequence[str], start: Recognizer, frames: Callable[[], Frames], options: argparse.Namespace
+) -> Scores:
+    """Train one network and test it, as far as an earlier call has not."""
+    file = network(options.out, run.variant.name, run.seed)
     if not file.exists():
-        print(f"{memory}, seed {seed}", flush=True)
-        torch.manual_seed(seed)
-        made = build(start, memory)
-        fit(made.model, frames, options.steps, seed)
+        run.keep(run.scores())
+        print(f"{run.variant.name}, seed {run.seed}", flush=True)
+        torch.manual_seed(run.seed)
+        made = build(start, run.variant.name)
+        fit(made.model, frames(), options.steps, run.seed)
         made.save(file)
     trained = Recognizer.load(file)
     sets = [(split, open_clips(options.data, split, "lower")[0]) for split in ("dev", "dev_long")]
-    test_once(trained, sets, ("attention", "joint", "ctc"), [None], file.with_name("errors.json"))
-    return test_once(trained, sets, ("ctc",), [*map(Noise.parse, NOISES)], file.with_name("errors.json"))
+    test_once(trained, sets, DECODINGS, [None], run.folder / ERRORS)
+    errors = test_once(trained, sets, ("ctc",), [*map(Noise.parse, NOISES)], run.folder / ERRORS)
+    return {name: error_scores(errors[name]) for name in conditions}
 
 
 def network(out: Path, memory: str, seed: int) -> Path:
@@ -154,33 +167,34 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="file that takes the result")
     options = parser.parse_args()
     start = Recognizer.load(options.encoder)
-    wanted = [network(options.out, memory, seed) for memory in options.memories for seed in options.seeds]
     drawn = Drawn(options.strings, max_digits=options.max_digits)
-    frames = [] if all(file.exists() for file in wanted) else encode_strings(start, options.data, drawn)
-    found: dict[str, dict[int, Errors]] = {memory: {} for memory in options.memories}
-    for seed in options.seeds:
-        for memory, of_seeds in found.items():
-            of_seeds[seed] = run_once(start, memory, seed, frames, options)
-    table = tabulate(found)
+    frames = cache(partial(encode_strings, start, options.data, drawn))
+    chosen = {name: getattr(options, name) for name in ("steps", "strings", "max_digits")}
+    clean = [condition_name(data, None, decoding) for data in ("dev", "dev_long") for decoding in DECODINGS]
+    noisy = [condition_name(data, Noise.parse(noise), "ctc") for data in ("dev", "dev_long") for noise in NOISES]
+    document = Comparison(
+        "mnemic-transcribe",
+        options.out,
+        [Variant(memory) for memory in options.memories],
+        options.seeds,
+        METRICS,
+        conditions=[*clean, *noisy],
+        settings=chosen | {"encoder": content_digest(options.encoder)},
+        paired=pair_utterances(partial(read_errors, options.out)),
+    ).run(partial(score, start=start, frames=frames, options=options))
     strings = open_clips(options.data, "dev_long", "lower")[0]
     slots = {
         memory: [slots_over_time(network(options.out, memory, seed), strings) for seed in options.seeds]
         for memory in options.memories
         if memory in MACHINES
     }
-    (options.out / "comparison.md").write_text(markdown(table))
-    plot_comparison(table, options.out / "comparison.png")
-    document = {
+    facts = {
         "benchmark": "decoder_memory",
-        "config": {
-            name: value for name, value in vars(options).items() if name not in {"encoder", "data", "out", "write"}
-        },
         "encoder": start.provenance,
         "slots_after_seconds": {"seconds": SECONDS, **slots},
-        "conditions": table,
         "machine": machine("cpu"),
     }
-    publish(document, options.write)
+    publish({**document, **facts}, options.write)
 
 
 if __name__ == "__main__":

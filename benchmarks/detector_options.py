@@ -8,6 +8,8 @@ of the dense head after non-maximum suppression. About 15 minutes a run on one s
 
 import argparse
 import platform
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 from torchvision.ops import batched_nms, box_convert
 
+from mnemic_kit.configs import find_config
+from mnemic_kit.experiment import Comparison, Metric, Run, Scores, Variant
 from mnemic_track.commands import train
+from mnemic_track.options import CONFIGS
 from mnemic_track.train_demo import GENERATED, packaged_weights
 from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.memotr import Memotr
@@ -31,23 +36,29 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without two-stage": {"two_stage": False},
     "without both": {"two_stage": False, "denoising_groups": 0},
 }
+METRICS = {
+    "queries": Metric("AP of the queries (%)", scale=100.0),
+    "dense head": Metric("AP of the dense head (%)", scale=100.0),
+}
 NMS_IOU = 0.6
 
 
-def train_detector(variant: str, seed: int, options: argparse.Namespace) -> Path:
-    """Train one detector, or go on with it, and return its checkpoint."""
-    folder = options.out / f"{variant.replace(' ', '_')}-{seed}"
+def score(run: Run, conditions: Sequence[str], options: argparse.Namespace) -> Scores:
+    """Train one detector, or go on with it, and return the average precisions of its last state."""
+    run.fit(train.main)
+    found = average_precision(run.folder / "checkpoints" / "last.ckpt", options.data / "val", options.every)
+    return dict.fromkeys(conditions, found)
+
+
+def fit_options(options: argparse.Namespace) -> list[str]:
+    """Return the options of fit that all variants share."""
     sources = f"[{GENERATED % (10, 1)}, {{name: mot, root: {options.data / 'train'}}}]"
-    arguments = [
-        *("--config", "memotr_pets", f"--data.train={sources}", "--data.clip_lengths={0: 1}", "--data.batch_size=4"),
+    return [
+        *(f"--data.train={sources}", "--data.clip_lengths={0: 1}", "--data.batch_size=4"),
         *(f"--data.val=[{{name: mot, root: {options.data / 'val'}}}]", "--trainer.limit_val_batches=0"),
         *(f"--trainer.max_epochs={options.epochs}", f"--model.lr_drops=[{max(1, options.epochs * 3 // 4)}]"),
-        *(f"--model.backbone_weights={packaged_weights()}", f"--seed_everything={seed}", "--resume"),
-        *(f"--trainer.default_root_dir={folder}", "--trainer.enable_progress_bar=false"),
-        *(f"--model.config.{name}={str(value).lower()}" for name, value in VARIANTS[variant].items()),
+        *(f"--model.backbone_weights={packaged_weights()}", "--trainer.enable_progress_bar=false"),
     ]
-    train.main("fit", arguments)
-    return folder / "checkpoints" / "last.ckpt"
 
 
 @torch.inference_mode()
@@ -103,19 +114,26 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/detector_options"), help="folder of the runs")
     parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULT.name}")
     options = parser.parse_args()
-    results: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
-    for seed in options.seeds:
-        for variant, found in results.items():
-            checkpoint = train_detector(variant, seed, options)
-            found.append(average_precision(checkpoint, options.data / "val", options.every))
-    document = {
+    variants = [
+        Variant(name, tuple(f"--model.config.{option}={str(value).lower()}" for option, value in chosen.items()))
+        for name, chosen in VARIANTS.items()
+    ]
+    document = Comparison(
+        "mnemic-track",
+        options.out,
+        variants,
+        options.seeds,
+        METRICS,
+        find_config("memotr_pets", CONFIGS),
+        fit_options(options),
+        settings={"every": options.every},
+    ).run(partial(score, options=options))
+    facts = {
         "benchmark": "detector_options",
-        "config": {name: value for name, value in vars(options).items() if name not in {"data", "out", "write"}},
-        "average_precision_50": results,
         "machine": machine("cpu"),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
-    publish(document, RESULT if options.write else None)
+    publish({**document, **facts}, RESULT if options.write else None)
 
 
 if __name__ == "__main__":

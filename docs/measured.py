@@ -1,9 +1,7 @@
 """What was measured: of every mechanism benchmark, proofs and the comparison on text, and speed against plain forms."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from mnemic_core import Mechanism, list_mechanisms
@@ -20,16 +18,16 @@ def measured_table(results: Path, proofs: Path) -> str:
     """Return a row for every mechanism with a state or a place in a network; a cell that nothing filled says so.
 
     Args:
-        results: folder with ``mechanisms/bench.json`` and ``text/comparison.json``.
+        results: folder with ``mechanisms/bench.json`` and ``text/compare.json``.
         proofs: folder with the results of the proofs.
     """
-    costs, text = _load(results / "mechanisms/bench.json"), _load(results / "text/comparison.json")
+    costs, text = _load(results / "mechanisms/bench.json"), _load(results / "text/compare.json")
     rows = []
     for mechanism in list_mechanisms():
         cells = [
             *_cost_cells(costs.get("results", {}).get(mechanism.name)),
             *(_solved(proofs / f"{task}_{mechanism.name}.json") for task in ("copy", "associative_recall")),
-            _bits(text.get("scores", {}).get(mechanism.name)),
+            _bits(text.get("scores", {}).get("validation", {}).get(mechanism.name)),
         ]
         if _is_measured(mechanism):
             rows.append([f"`{mechanism.name}`", *cells])
@@ -87,8 +85,8 @@ def _solved(path: Path) -> str:
     return f"{found['solved']} of {len(found['seeds'])}"
 
 
-def _bits(runs: Sequence[dict[str, float]] | None) -> str:
-    return f"{mean(run['bits_per_byte'] for run in runs):.3f}" if runs else _MISSING
+def _bits(cells: dict[str, Any] | None) -> str:
+    return f"{cells['bits_per_byte']['mean']:.3f}" if cells else _MISSING
 
 
 def _load(path: Path) -> dict[str, Any]:

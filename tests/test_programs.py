@@ -12,8 +12,6 @@ from mnemic_kit.figures import open_figure
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = find_programs(ROOT)
-# Comparisons still import what trains; they are not light yet.
-HEAVY = {*TRAINING, "compare", "ablate"}
 CONFIGS = sorted(ROOT.glob("apps/*/src/*/configs/*.yaml"))
 
 
@@ -66,7 +64,7 @@ def test_a_config_is_short_and_begins_with_what_it_is_for_and_its_command(path: 
 
 @pytest.mark.parametrize(
     ("name", "command"),
-    [(name, command) for name, one in PROGRAMS.items() for command in one.commands if command not in HEAVY],
+    [(name, command) for name, one in PROGRAMS.items() for command in one.commands if command not in TRAINING],
 )
 def test_help_of_a_command_that_does_not_train_needs_no_torch(name: str, command: str) -> None:
     package = PROGRAMS[name].package.split(".")[0]
