@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mnemic_core.catalogue import find_mechanism
 from mnemic_core.errors import UserError
 from mnemic_core.layer_states import LayerStates
-from mnemic_core.layers import CausalAttention
+from mnemic_core.layers import CausalAttention, FeedForward
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.slots.model_adapter import ModelAdapter
@@ -140,7 +141,7 @@ class MemoryBlock(nn.Module):
             self.memory_norm = nn.LayerNorm(dim)
             self.memory_output = nn.Linear(dim, dim)  # some memories have no parameters of their own
         self.ffn_norm = nn.LayerNorm(dim)
-        self.ffn = nn.Sequential(nn.Linear(dim, config.ffn_dim), nn.GELU(), nn.Linear(config.ffn_dim, dim))
+        self.ffn = FeedForward(dim, config.ffn_dim, F.gelu)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
@@ -158,7 +159,12 @@ class MemoryBlock(nn.Module):
         return x + self.dropout(self.ffn(self.ffn_norm(x))), state
 
 
-def _run_stack(model: MemoryTransformer, embeds: Tensor, padding: Tensor | None, positions: Tensor) -> Tensor:
+def _run_stack(
+    model: MemoryTransformer,
+    embeds: Float[Tensor, "batch time dim"],
+    padding: Bool[Tensor, "batch time"] | None,
+    positions: Int[Tensor, "batch time"],
+) -> Float[Tensor, "batch time dim"]:
     # The stack counts positions itself, in the same way.
     hidden: Tensor = model(embeds, model.init_state(len(embeds), device=embeds.device), padding=padding)[0]
     return hidden

@@ -16,7 +16,7 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "memmc_mae"
 FILES = golden_cases("memmc_mae", GOLDEN, prefix="memory_attention")
 CASES = [pytest.param(file, sizes, id=f"{file.name}-{sizes['case']}") for file in FILES for sizes in file.info["cases"]]
 NAMES = {"mem_k": "memory.keys", "mem_v": "memory.values"} | {
-    f"{kind}{letter}": f"{layer}.{name}"
+    f"{kind}{letter}": f"attention.{layer}.{name}"
     for letter, layer in {"q": "query", "k": "key", "v": "value", "o": "output"}.items()
     for kind, name in {"w": "weight", "b": "bias"}.items()
 }
@@ -60,11 +60,12 @@ def test_equals_the_equations_in_double_precision(file: GoldenCase, sizes: dict[
 def test_without_slots_it_is_plain_attention_bit_for_bit(is_causal: bool) -> None:
     layer, x = attention(num_slots=0), torch.randn(2, 5, DIM)
     query, key, value = (
-        part(x).unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in (layer.query, layer.key, layer.value)
+        part(x).unflatten(-1, (HEADS, -1)).transpose(1, 2)
+        for part in (layer.attention.query, layer.attention.key, layer.attention.value)
     )
     allowed = torch.ones(5, 5, dtype=torch.bool).tril() if is_causal else None
     plain = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-    assert torch.equal(layer(x, is_causal=is_causal), layer.output(plain.transpose(1, 2).flatten(2)))
+    assert torch.equal(layer(x, is_causal=is_causal), layer.attention.output(plain.transpose(1, 2).flatten(2)))
 
 
 def test_folding_the_factors_changes_nothing() -> None:
@@ -83,9 +84,9 @@ def test_weights_are_those_that_attention_uses(is_causal: bool) -> None:
     layer, x = attention(), torch.randn(2, 5, DIM)
     padding = torch.tensor([[False] * 5, [False, False, False, True, True]])
     weights = layer.weights(x, padding=padding, is_causal=is_causal)
-    value = layer.value(x).unflatten(-1, (HEADS, -1)).transpose(1, 2)
+    value = layer.attention.value(x).unflatten(-1, (HEADS, -1)).transpose(1, 2)
     _, value = layer.memory(value, value)
-    expected = layer.output((weights @ value).transpose(1, 2).flatten(2))
+    expected = layer.attention.output((weights @ value).transpose(1, 2).flatten(2))
     assert_close(layer(x, padding=padding, is_causal=is_causal)[~padding], expected[~padding])
 
 

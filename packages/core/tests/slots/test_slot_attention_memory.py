@@ -219,7 +219,7 @@ def test_slots_stay_in_float32_in_a_bfloat16_network() -> None:
     [
         ({"num_slots": 0}, "num_slots must be at least 1, got 0"),
         ({"num_heads": 3}, "divide dim, got dim=8, num_heads=3"),
-        ({"num_heads": 0}, "num_heads must be positive"),
+        ({"num_heads": 0}, "num_heads must divide dim, got dim=8, num_heads=0"),
         ({"temperature": 0.0}, "temperature must be positive and finite, got 0"),
         ({"temperature": math.nan}, "temperature must be positive and finite, got nan"),
     ],

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
-from mnemic_core.layers import masked_softmax, rotate
+from mnemic_core.layers import join_heads, masked_softmax, rotate, split_heads
 from mnemic_core.memory import SegmentMemory
 
 
@@ -89,7 +89,7 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         position: Int[Tensor, "batch time"],
         padding: Bool[Tensor, "batch time"],
     ) -> Float[Tensor, "batch time dim"]:
-        query, key, value = self.project(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = (split_heads(part, self.num_heads) for part in self.project(x).chunk(3, dim=-1))
         turned, key = rotate(query, position), rotate(key, position)  # batch head time head_dim
         chunk = position // self.chunk_length
         itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
@@ -101,7 +101,7 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
             F.scaled_dot_product_attention(turned, key, value, attn_mask=local[:, None]),
             self._recall(query, state),
         )
-        y: Tensor = self.output(torch.cat([path.transpose(1, 2).flatten(2) for path in paths], dim=-1))
+        y: Tensor = self.output(torch.cat([join_heads(path) for path in paths], dim=-1))
         return y
 
     def _recall(
@@ -109,7 +109,7 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
     ) -> Float[Tensor, "batch head time head_dim"]:
         """Return the third path; zeros where the bank is empty."""
         bank = self.bank_project(state.items.to(query.dtype))
-        key, value = bank.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        key, value = (split_heads(part, self.num_heads) for part in bank.chunk(2, dim=-1))
         logits = query @ key.mT / math.sqrt(query.shape[-1])
         recalled: Tensor = masked_softmax(logits, state.valid()[:, None, None]) @ value
         return recalled

@@ -20,6 +20,7 @@ from mnemic_core.buffers.local_attention import (
 )
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
+from mnemic_core.layers import join_heads, split_heads
 from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.state import MemoryState, SlotView
@@ -226,7 +227,7 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         far, near, found, local = self._attend(x, state, padding)
         recalled = (far[..., None, :] @ found.pairs[..., 1, :]).squeeze(-2)
         attended = near @ local[:, :, 1].transpose(1, 2) + recalled  # batch head time head_dim
-        y: Tensor = self.output(attended.transpose(1, 2).flatten(2))
+        y: Tensor = self.output(join_heads(attended))
         if self.output_gate is not None:
             y = y * self.output_gate.tanh()
         return y, NeighbourState(state.pairs.append(local[:, self.window :], padding))
@@ -275,7 +276,7 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         self, x: Float[Tensor, "batch time dim"]
     ) -> tuple[Float[Tensor, "batch head time head_dim"], Float[Tensor, "batch time 2 kv_head head_dim"]]:
         """Return queries and pairs, keys of length one."""
-        query = self.query(x).unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
+        query = split_heads(self.query(x), self.num_heads)
         key, value = self.key_value(x).unflatten(2, (2, self.kv_heads, self.head_dim)).unbind(2)
         return F.normalize(query, dim=-1), torch.stack([F.normalize(key, dim=-1), value], dim=2)
 

@@ -1,11 +1,12 @@
 """Attention over remembered and present tokens that knows how far apart two tokens are, not where they stand."""
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
+from mnemic_core.layers import join_heads, split_heads
 
 LONGEST_PERIOD = 10_000.0
 
@@ -126,20 +127,20 @@ class RelativeAttention(nn.Module):
         """
         time = x.shape[1]
         whole = self.norm(torch.cat([memory.to(x.dtype), x], dim=1))
-        query = self._split_heads(self.query(whole[:, -time:]))
-        key, value = (self._split_heads(part) for part in self.key_value(whole).chunk(2, dim=-1))
+        query = split_heads(self.query(whole[:, -time:]), self.num_heads)
+        key, value = (split_heads(part, self.num_heads) for part in self.key_value(whole).chunk(2, dim=-1))
         content_bias, position_bias = biases.to(query.dtype)[:, :, None]
         scaled = (query + position_bias) * self.head_dim**-0.5
         by_distance = torch.einsum("bhqd,hkd->bhqk", scaled, self._positions(whole.shape[1], x))
         # The term of distances enters as an additive mask, so that a fused kernel does the rest. It is a new tensor:
         # on a GPU such a kernel reads several numbers at once, which the odd start of a shifted view would not allow.
-        mask = torch.where(self._seen(count, memory.shape[1], time), relative_shift(by_distance), -torch.inf)
-        attended = F.scaled_dot_product_attention(query + content_bias, key, value, attn_mask=mask)
-        output: Tensor = self.output(attended.transpose(1, 2).flatten(2))
+        scores = torch.where(self._allowed(count, memory.shape[1], time), relative_shift(by_distance), -torch.inf)
+        attended = F.scaled_dot_product_attention(query + content_bias, key, value, attn_mask=scores)
+        output: Tensor = self.output(join_heads(attended))
         return output
 
-    def _positions(self, keys: int, like: Tensor) -> Tensor:
-        """Return the projected sinusoids, ``[head distance head_dim]``: largest distance first, and one row more.
+    def _positions(self, keys: int, like: Float[Tensor, "*shape"]) -> Float[Tensor, "head distance_and_one head_dim"]:
+        """Return the projected sinusoids: largest distance first, and one row more.
 
         That row is what :func:`relative_shift` asks for; no key gets its scores.
         """
@@ -152,9 +153,11 @@ class RelativeAttention(nn.Module):
             distance = torch.arange(longest, -1, -1, device=like.device, dtype=exact)
             far, near = self.position(relative_sinusoids(distance, self.dim).to(like.dtype)).split([1, longest])
         beyond = far[:1].expand(keys - 1 - longest, -1)
-        return self._split_heads(torch.cat([beyond, far, near, far[-1:]]))
+        return split_heads(torch.cat([beyond, far, near, far[-1:]]), self.num_heads)
 
-    def _mirrored(self, longest: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    def _mirrored(
+        self, longest: int, like: Float[Tensor, "*shape"]
+    ) -> tuple[Float[Tensor, "far inner"], Float[Tensor, "near inner"]]:
         """Return the projections of the larger and of the smaller half of all distances, largest first.
 
         With ``c`` in the middle, the sinusoids of ``c + t`` and ``c - t`` are the same sum and difference of products
@@ -167,15 +170,11 @@ class RelativeAttention(nn.Module):
         odd = F.linear(sines, cosines[0] * of_sines - sines[0] * of_cosines)
         return even + odd, (even - odd).flip(0)[1 - longest % 2 :]
 
-    def _seen(self, count: Tensor, capacity: int, time: int) -> Tensor:
-        """Return True where a query sees a key, ``[batch 1 query key]``; every query sees itself."""
+    def _allowed(self, count: Int[Tensor, " batch"], capacity: int, time: int) -> Bool[Tensor, "batch 1 query key"]:
+        """Return True where a query may see a key; every query sees itself."""
         index = torch.arange(capacity + time, device=count.device)
         distance = index[capacity:, None] - index  # query key
-        seen = distance >= 0
+        allowed = distance >= 0
         if self.window is not None:
-            seen = seen & (distance < self.window)
-        return seen & (index >= capacity - count[:, None])[:, None, None]
-
-    def _split_heads(self, tokens: Tensor) -> Tensor:
-        heads: Tensor = tokens.unflatten(-1, (self.num_heads, self.head_dim))
-        return heads.transpose(-3, -2)  # *batch head token head_dim
+            allowed = allowed & (distance < self.window)
+        return allowed & (index >= capacity - count[:, None])[:, None, None]

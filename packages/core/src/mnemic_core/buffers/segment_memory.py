@@ -9,10 +9,12 @@ from typing import TypeVar, cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mnemic_core.buffers.relative_attention import RelativeAttention
 from mnemic_core.errors import UserError
 from mnemic_core.layer_states import LayerStates
+from mnemic_core.layers import FeedForward
 from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.state import MemoryState, SlotView
 
@@ -240,9 +242,7 @@ class _Layer(nn.Module):
         self.attention = attention
         self.dropout = nn.Dropout(dropout)
         self.attention_norm = nn.Identity() if pre_norm else nn.LayerNorm(dim)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(dim, ffn_dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(ffn_dim, dim), nn.Dropout(dropout)
-        )
+        self.feed_forward = FeedForward(dim, ffn_dim, F.relu, dropout)
         self.feed_forward_norm = nn.LayerNorm(dim)
 
     def forward(
@@ -251,9 +251,9 @@ class _Layer(nn.Module):
         attended = self.attention(x, state.hidden, state.count, biases)
         x = self.attention_norm(x + self.dropout(attended))
         if self.pre_norm:
-            x = x + self.feed_forward(self.feed_forward_norm(x))
+            x = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         else:
-            x = self.feed_forward_norm(x + self.feed_forward(x))
+            x = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
         return x
 
 
@@ -272,8 +272,8 @@ def convert_transformer_xl(weights: Mapping[str, Tensor], *, pre_norm: bool = Fa
         "dec_attn.r_net": "attention.position",
         "dec_attn.o_net": "attention.output",
         "dec_attn.layer_norm": "attention.norm" if pre_norm else "attention_norm",
-        "pos_ff.CoreNet.0": "feed_forward.0",
-        "pos_ff.CoreNet.3": "feed_forward.3",
+        "pos_ff.CoreNet.0": "feed_forward.expand",
+        "pos_ff.CoreNet.3": "feed_forward.contract",
         "pos_ff.layer_norm": "feed_forward_norm",
     }
     converted: dict[str, Tensor] = {}

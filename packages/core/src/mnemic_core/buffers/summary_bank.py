@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
+from mnemic_core.layers import join_heads, split_heads
 from mnemic_core.memory import Detach, SegmentMemory
 
 
@@ -83,7 +84,7 @@ class SummaryAttention(nn.Module):
             padding: True at frames to ignore; they must be numbers.
         """
         tokens = torch.cat([bank.items.to(frames.dtype), frames, summary_query[:, None]], dim=1)
-        query, key, value = self.project(tokens).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = (split_heads(part, self.num_heads) for part in self.project(tokens).chunk(3, dim=-1))
         # The bank asks nothing and the summary is no key: the product above is larger by those few rows only.
         query = query[:, :, bank.capacity :] * query.shape[-1] ** -0.5  # batch head query head_dim
         key, value = key[:, :, :-1], value[:, :, :-1]
@@ -97,7 +98,7 @@ class SummaryAttention(nn.Module):
         if self.relative_values is not None:
             by_distance = weights.new_zeros(*weights.shape[:-1], 2 * self.max_distance + 1)
             found = found + by_distance.scatter_add(-1, distance, weights) @ self.relative_values
-        found = self.output(found.transpose(1, 2).flatten(2))  # batch query dim
+        found = self.output(join_heads(found))  # batch query dim
         return found[:, :-1], found[:, -1]
 
     def _distance(self, bank: RingBuffer, padding: Bool[Tensor, "batch time"]) -> Int[Tensor, "batch query key"]:

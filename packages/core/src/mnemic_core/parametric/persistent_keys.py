@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
+from mnemic_core.layers import MultiHeadAttention, split_heads
 from mnemic_core.parametric.param_groups import memory_param_groups
 
 
@@ -74,8 +75,10 @@ class PersistentKeyValues(nn.Module):
     def _scales(self) -> tuple[float, float]:
         return (math.sqrt(self.head_dim), math.sqrt(max(self.num_slots, 1))) if self.scaled else (1.0, 1.0)
 
-    def _append(self, tokens: Tensor, slots: Tensor) -> Tensor:
-        heads = slots.to(tokens.dtype).unflatten(-1, (self.num_heads, self.head_dim)).transpose(0, 1)
+    def _append(
+        self, tokens: Float[Tensor, "batch head time head_dim"], slots: Float[Tensor, "slot dim"]
+    ) -> Float[Tensor, "batch head key head_dim"]:
+        heads = split_heads(slots.to(tokens.dtype), self.num_heads)
         return torch.cat([tokens, heads.expand(len(tokens), -1, -1, -1)], dim=2)
 
 
@@ -100,10 +103,8 @@ class PersistentAttention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, num_slots: int = 40, *, scaled: bool = True) -> None:
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise UserError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}")
         self.dim, self.num_heads = dim, num_heads
-        self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))
+        self.attention = MultiHeadAttention(dim, num_heads)
         self.memory = PersistentKeyValues(num_heads, dim // num_heads, num_slots, scaled=scaled)
 
     def forward(
@@ -120,9 +121,7 @@ class PersistentAttention(nn.Module):
             padding: True at tokens to ignore; outputs there have no meaning.
             is_causal: let tokens see those before them and themselves only. Slots are seen by all in any case.
         """
-        query, key, value = self._project(x)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=self._allowed(x, padding, is_causal))
-        output: Tensor = self.output(attended.transpose(1, 2).flatten(2))
+        output: Tensor = self.attention(x, *self._keys_and_values(x), self._allowed(x, padding, is_causal))
         return output
 
     def weights(
@@ -133,12 +132,12 @@ class PersistentAttention(nn.Module):
         is_causal: bool = False,
     ) -> Float[Tensor, "batch head time key"]:
         """Return how much each token attends to each token, and last to each slot."""
-        query, key, _ = self._project(x)
+        query, (key, _) = self.attention.queries(x), self._keys_and_values(x)
         logits = query @ key.mT / math.sqrt(query.shape[-1])
         allowed = self._allowed(x, padding, is_causal)
         if allowed is not None:
             # Not -inf: a row in which nothing may be seen would become NaN.
-            logits = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min)
+            logits = logits.masked_fill(~allowed[:, None], torch.finfo(logits.dtype).min)
         return logits.softmax(-1)
 
     def memory_mass(
@@ -156,21 +155,22 @@ class PersistentAttention(nn.Module):
         """
         return memory_param_groups(self, [self.memory.keys, self.memory.values], lr_scale, lr)
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value = (
-            layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # batch head time head_dim
-            for layer in (self.query, self.key, self.value)
-        )
-        return query, *self.memory(key, value)
+    def _keys_and_values(
+        self, x: Float[Tensor, "batch time dim"]
+    ) -> tuple[Float[Tensor, "batch head key head_dim"], Float[Tensor, "batch head key head_dim"]]:
+        keys, values = self.memory(*self.attention.keys_and_values(x))
+        return keys, values
 
-    def _allowed(self, x: Tensor, padding: Tensor | None, is_causal: bool) -> Tensor | None:
+    def _allowed(
+        self, x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None, is_causal: bool
+    ) -> Bool[Tensor, "#batch #time key"] | None:
         """Return True where a query may see a key, or None where all may see all."""
         if padding is None and not is_causal:
             return None
         time = x.shape[1]
-        allowed = torch.ones(1, 1, time, time, device=x.device, dtype=torch.bool)
+        allowed = torch.ones(1, time, time, device=x.device, dtype=torch.bool)
         if is_causal:
             allowed = allowed.tril()
         if padding is not None:
-            allowed = allowed & ~padding[:, None, None]
+            allowed = allowed & ~padding[:, None]
         return F.pad(allowed, (0, self.memory.num_slots), value=True)

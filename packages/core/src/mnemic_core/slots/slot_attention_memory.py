@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
+from mnemic_core.layers import MultiHeadAttention
 from mnemic_core.memory import ReadWriteMemory
 from mnemic_core.state import MemoryState, SlotView
 
@@ -101,14 +102,12 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
         super().__init__(dim, detach="never")
         if num_slots < 1:
             raise UserError(f"num_slots must be at least 1, got {num_slots}; use NoMemory to keep nothing")
-        if num_heads < 1 or dim % num_heads:
-            raise UserError(f"num_heads must be positive and divide dim, got dim={dim}, num_heads={num_heads}")
         if not 0 < temperature < math.inf:
             raise UserError(f"temperature must be positive and finite, got {temperature}")
         self.num_slots = num_slots
         self.temperature = temperature
-        self.reading = _Attention(dim, num_heads)
-        self.writing = _Attention(dim, num_heads)
+        self.reading = MultiHeadAttention(dim, num_heads, bias=False)
+        self.writing = MultiHeadAttention(dim, num_heads, bias=False)
         self.bias = nn.Parameter(torch.empty(num_slots, dim))
         self.reset_parameters()
 
@@ -138,17 +137,15 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
         self, query: Float[Tensor, "batch time dim"], state: SlotAttentionState
     ) -> Float[Tensor, "batch time dim"]:
         """Return what each token recalls from the slots."""
-        content, attention = self._content(state, query), self.reading
-        keys, values = attention.split(attention.key(content)), attention.split(attention.value(content))
-        return attention.join(F.scaled_dot_product_attention(attention.split(attention.query(query)), keys, values))
+        recalled: Tensor = self.reading(query, *self.reading.keys_and_values(self._content(state, query)))
+        return recalled
 
     def read_weights(
         self, query: Float[Tensor, "batch time dim"], state: SlotAttentionState
     ) -> Float[Tensor, "batch time slot"]:
         """Return the attention of each token over the slots, the mean of all heads."""
-        attention = self.reading
-        keys = attention.split(attention.key(self._content(state, query)))
-        logits = attention.split(attention.query(query)) @ keys.mT / math.sqrt(keys.shape[-1])
+        keys, _ = self.reading.keys_and_values(self._content(state, query))
+        logits = self.reading.queries(query) @ keys.mT / math.sqrt(keys.shape[-1])
         return logits.softmax(-1).mean(1)
 
     def write(
@@ -160,11 +157,9 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
     ) -> SlotAttentionState:
         """Return the state after a segment; a row without any token stays bit-identical."""
         values, padding = _without_padding(values, padding)
-        weights = self._write_weights(state, values, padding)
-        attention = self.writing
-        kept = weights[..., :1] * attention.split(attention.value(self._content(state, values)))
-        found = weights[..., 1:] @ attention.split(attention.value(values))
-        content = attention.join(kept + found).to(state.content.dtype) + self.bias.to(state.content.dtype)
+        weights, own, offered = self._write_weights(state, values, padding)
+        found = self.writing.merge(weights[..., :1] * own + weights[..., 1:] @ offered)
+        content = found.to(state.content.dtype) + self.bias.to(state.content.dtype)
         return state.rewritten(F.normalize(content, dim=-1), padding)
 
     def write_weights(
@@ -178,37 +173,34 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
 
         The first weight says what a slot keeps: near 1 it holds on to its content, near 0 it is overwritten.
         """
-        return self._write_weights(state, *_without_padding(values, padding))
+        return self._write_weights(state, *_without_padding(values, padding))[0]
 
-    def _write_weights(self, state: SlotAttentionState, values: Tensor, padding: Tensor) -> Tensor:
-        content, attention = self._content(state, values), self.writing
-        queries = attention.split(attention.query(content))
-        to_itself = (queries * attention.split(attention.key(content))).sum(-1, keepdim=True)
-        to_tokens = queries @ attention.split(attention.key(values)).mT
+    def _write_weights(
+        self,
+        state: SlotAttentionState,
+        values: Float[Tensor, "batch time dim"],
+        padding: Bool[Tensor, "batch time"],
+    ) -> tuple[
+        Float[Tensor, "batch head slot key"],
+        Float[Tensor, "batch head slot head_dim"],
+        Float[Tensor, "batch head time head_dim"],
+    ]:
+        """Return the attention with which slots are written, and what they read in themselves and in the tokens."""
+        content = self._content(state, values)
+        queries, (own_keys, own_values) = self.writing.queries(content), self.writing.keys_and_values(content)
+        keys, offered = self.writing.keys_and_values(values)
+        to_itself = (queries * own_keys).sum(-1, keepdim=True)
+        to_tokens = queries @ keys.mT
         to_tokens = to_tokens.masked_fill(padding[:, None, None], -math.inf)  # the slot itself is left in any case
         logits = torch.cat([to_itself, to_tokens], dim=-1)  # batch head slot 1+time
-        return (logits / (math.sqrt(queries.shape[-1]) * self.temperature)).softmax(-1)
+        weights = (logits / (math.sqrt(queries.shape[-1]) * self.temperature)).softmax(-1)
+        return weights, own_values, offered
 
-    def _content(self, state: SlotAttentionState, x: Tensor) -> Tensor:
+    def _content(
+        self, state: SlotAttentionState, x: Float[Tensor, "batch time dim"]
+    ) -> Float[Tensor, "batch slot dim"]:
         state.require(x.shape[0], self.num_slots, self.dim)
         return state.content.to(x.dtype)
-
-
-class _Attention(nn.Module):
-    """The four projections of multi-head attention, without biases."""
-
-    def __init__(self, dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.query, self.key, self.value, self.output = (nn.Linear(dim, dim, bias=False) for _ in range(4))
-
-    def split(self, projected: Tensor) -> Tensor:
-        heads: Tensor = projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # batch head time dim
-        return heads
-
-    def join(self, x: Tensor) -> Tensor:
-        joined: Tensor = self.output(x.transpose(1, 2).flatten(2))
-        return joined
 
 
 def convert_memformer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -236,7 +228,9 @@ def convert_memformer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return converted
 
 
-def _without_padding(values: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
+def _without_padding(
+    values: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None
+) -> tuple[Float[Tensor, "batch time dim"], Bool[Tensor, "batch time"]]:
     """Return the values with zeros at padding, which may hold anything, and the mask, which may have been left out."""
     if padding is None:
         return values, torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
