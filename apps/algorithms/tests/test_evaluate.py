@@ -39,8 +39,10 @@ def test_length_against_accuracy_is_printed_written_and_drawn(
     assert summary["score"] == summary["accuracy"]["7"]  # training had up to 3 tokens
     assert (summary["task"], summary["machine"], summary["max_length"]) == ("reverse_string", "stack_rnn", 3)
     assert "| length | accuracy | trained |" in text
-    assert f"| 7      | {100 * summary['accuracy']['7']:8.1f} |      no |" in text
-    assert json.loads((out / "accuracy.json").read_text()) == summary
+    assert f"| 7      | {100 * summary['accuracy']['7']:8.1f} | no      |" in text
+    written = json.loads((out / "accuracy.json").read_text())
+    assert written.pop("settings")["lengths"] == [2, 7]
+    assert written == summary
     assert {path.name for path in out.iterdir()} == {"accuracy.json", "accuracy.md", "accuracy.png"}
 
 

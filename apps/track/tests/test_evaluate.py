@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from mnemic_core.errors import UserError
 from mnemic_track.commands.demo import demo
 from mnemic_track.commands.evaluate import evaluate
 from mnemic_track.metrics import SequenceResult, evaluate_sequences
@@ -46,6 +47,9 @@ def test_results_are_written_where_asked(checkpoint: Path, data: Path, tmp_path:
         "generated-5-001.txt",
         "scores.json",
     }
+    evaluate(data, checkpoint, out=tmp_path / "out")  # the same again
+    with pytest.raises(UserError, match=r"scores\.json .*\(memory: null there, none here\); give another --out"):
+        evaluate(data, checkpoint, memory="none", out=tmp_path / "out")
 
 
 def test_ground_truth_scores_perfectly_against_itself() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from mnemic_algorithms.measure import measure
-from mnemic_algorithms.output import markdown_table
 from mnemic_algorithms.sizes import Sizes, build_memory
 from mnemic_core import list_mechanisms
 from mnemic_core.errors import UserError
+from mnemic_core.markdown import markdown_table
 
 
 def choose(names: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mnemic_algorithms.checkpoints import load_model
-from mnemic_algorithms.output import markdown_table
+from mnemic_core.markdown import markdown_table
 from mnemic_core.tasks import task_accuracy
 from mnemic_kit.devices import Device, find_device
 

@@ -1,5 +1,6 @@
 """What a memory costs over a stream, and how far back it recalls: measured, whatever it claims."""
 
+import platform
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -219,3 +220,12 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def machine_facts(device: torch.device) -> dict[str, Any]:
+    """Return what measurements were made on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "machine": {"device": name, "system": platform.system(), "threads": torch.get_num_threads()},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }

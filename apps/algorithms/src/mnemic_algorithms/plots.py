@@ -4,7 +4,6 @@ Matplotlib (``pip install mnemic-algorithms[plots]``) is imported when a figure 
 """
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,11 +18,6 @@ Curve: TypeAlias = Mapping[int, float]  # accuracy, 0 to 1, by length
 # More lines than colours: the second round is dashed.
 _COLOURS = (*COLOURS, "#000000")
 _DASHES = ("-", "--", ":", "-.")
-
-
-def can_plot() -> bool:
-    """Tell whether matplotlib is installed; without it commands leave the picture out."""
-    return find_spec("matplotlib") is not None
 
 
 def plot_accuracy(

@@ -58,6 +58,26 @@ class Record:
         write_json(self.path, {"settings": self.settings, **results})
 
 
+def open_record(path: Path, program: str, options: Mapping[str, Any], files: Mapping[str, Path | None]) -> Record:
+    """Return the record of a command that writes its results to a folder, which is made when absent.
+
+    Args:
+        path: the file of results.
+        program: distribution of the app.
+        options: options of the command that decide the results.
+        files: inputs by the names of their options, files or folders; what counts is their content, not their place.
+
+    Raises:
+        UserError: if the file was made with other settings.
+        FileNotFoundError: if an input does not exist.
+    """
+    inputs = {name: None if file is None else f"{file.name} {content_digest(file)}" for name, file in files.items()}
+    record = Record(path, {**program_version(program), **options, **inputs})
+    record.read()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return record
+
+
 def read_results(path: Path) -> dict[str, Any]:
     """Return the content of a file of results.
 

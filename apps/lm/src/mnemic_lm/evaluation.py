@@ -1,15 +1,11 @@
 """What the memory of a language model is worth, and how much of it."""
 
-import json
-import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from mnemic_kit.atomic_files import atomic_write
+from mnemic_core.markdown import markdown_table
+from mnemic_kit.output import show, show_json
+from mnemic_kit.record import Record
 from mnemic_lm.checkpoints import Checkpoint
 from mnemic_lm.model import LanguageModel, looks_ahead, memory_size
 from mnemic_lm.plots import plot_curves
@@ -44,30 +40,26 @@ def facts(loaded: Checkpoint, corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def write_scores(summary: dict[str, Any], out: Path) -> None:
-    """Write ``scores.json`` and, where sizes were compared, ``scores.png`` to a folder."""
-    with atomic_write(out / "scores.json") as file:
-        file.write(json.dumps(summary, indent=1) + "\n")
+def write_scores(summary: dict[str, Any], record: Record) -> None:
+    """Write the scores and, where sizes were compared, a figure with the same name."""
+    record.write(summary)
     curves = {"context (tokens)": summary["contexts"], "memory (items)": summary["memory_sizes"]}
     if any(curves.values()):
         names = {"bits_per_byte": "memory", "off": "memory off", "shuffled": "memory of another text"}
-        plot_curves(curves, {names[key]: summary[key] for key in names if key in summary}, out / "scores.png")
+        marks = {names[key]: summary[key] for key in names if key in summary}
+        plot_curves(curves, marks, record.path.with_suffix(".png"))
 
 
 def show_scores(summary: dict[str, Any], *, as_json: bool) -> None:
     """Print the scores, and on request the summary as one line of JSON."""
-    table = Table(title=f"{summary['data']}, memory {summary['memory']}", title_justify="left")
-    table.add_column("what it sees")
-    table.add_column("bits per byte", justify="right")
     names = {"bits_per_byte": "segment and memory", "off": "segment", "shuffled": "segment and memory of another text"}
-    rows = {text: summary[key] for key, text in names.items() if key in summary}
-    rows |= {f"memory afresh after {size} tokens": value for size, value in summary["contexts"].items()}
-    rows |= {f"memory of {size} items": value for size, value in summary["memory_sizes"].items()}
-    for text, value in rows.items():
-        table.add_row(text, f"{value:.4f}")
-    console = Console()
-    console.print(table)
+    scores = {text: summary[key] for key, text in names.items() if key in summary}
+    scores |= {f"memory afresh after {size} tokens": value for size, value in summary["contexts"].items()}
+    scores |= {f"memory of {size} items": value for size, value in summary["memory_sizes"].items()}
+    rows = [[text, f"{value:.4f}"] for text, value in scores.items()]
+    table = markdown_table(["what it sees", "bits per byte"], rows)
+    show(f"{summary['data']}, memory {summary['memory']}\n\n{table}")
     if summary["looks_ahead"]:
-        console.print("What this memory recalls depends on later tokens of the segment: too good by an unknown amount.")
+        show("What this memory recalls depends on later tokens of the segment: too good by an unknown amount.")
     if as_json:
-        sys.stdout.write(json.dumps(summary, allow_nan=False) + "\n")
+        show_json(summary)

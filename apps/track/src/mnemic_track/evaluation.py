@@ -1,7 +1,5 @@
 """Scoring a tracker on sequences with ground truth."""
 
-import json
-import sys
 import time
 from collections.abc import Sequence as Items
 from pathlib import Path
@@ -10,13 +8,12 @@ from typing import Any
 from rich.console import Console
 
 from mnemic_core import MemoryReport
-from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.output import show, show_json
 from mnemic_track.iou_baseline import track_by_overlap
-from mnemic_track.metrics import SequenceResult, TrackingScores, evaluate_sequences
+from mnemic_track.metrics import SequenceResult, TrackingScores, evaluate_sequences, scores_table
 from mnemic_track.results import MotRows, mot_writer, read_mot
 from mnemic_track.running import progress
 from mnemic_track.sequences import as_rows, ground_truth, track_sequence
-from mnemic_track.tables import scores_table
 from mnemic_vision.memotr import Tracker
 from mnemic_vision.memotr.data import Sequence
 
@@ -79,20 +76,9 @@ def _summary(scores: TrackingScores, speed: float, speeds: dict[str, float]) -> 
 
 def show_scores(summary: dict[str, Any], scores: TrackingScores, report: MemoryReport | None, *, as_json: bool) -> None:
     """Print the scores, and on request the summary as one line of JSON."""
-    console = Console()
-    scores_table(scores, f"{summary['data']}, memory {summary['memory']}", console)
-    console.print(f"{summary['frames_per_second']:.1f} frames per second", highlight=False)
+    show(f"{summary['data']}, memory {summary['memory']}\n\n{scores_table(scores)}")
+    show(f"{summary['frames_per_second']:.1f} frames per second")
     if report is not None:
-        console.print(f"memory after the last frame\n{report.as_table()}", highlight=False)
+        show(f"memory after the last frame\n{report.as_table()}")
     if as_json:
-        sys.stdout.write(_dumps(summary) + "\n")
-
-
-def write_scores(summary: dict[str, Any], out: Path) -> None:
-    """Write the summary to ``scores.json`` in a folder."""
-    with atomic_write(out / "scores.json") as file:
-        file.write(_dumps(summary) + "\n")
-
-
-def _dumps(summary: dict[str, Any]) -> str:
-    return json.dumps(summary, allow_nan=False)
+        show_json(summary)

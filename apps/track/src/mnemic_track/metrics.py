@@ -4,7 +4,7 @@ TrackEval (``pip install mnemic-track[metrics]``) is imported at the first evalu
 nor matplotlib at run time, although the package lists both, so nothing beyond pip is needed on a bare machine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mnemic_core.errors import UserError
+from mnemic_core.markdown import markdown_table
 from mnemic_track.results import MotRows
 
+_HEADINGS = {"hota": "HOTA", "deta": "DetA", "assa": "AssA", "mota": "MOTA", "idf1": "IDF1", "id_switches": "switches"}
 _TrackEvalResult = dict[str, Any]  # field name -> number, or one number for each localisation threshold
 
 
@@ -156,6 +158,16 @@ def _check_ids(rows: MotRows, label: str) -> None:
     if (counts > 1).any():
         frame, identity = pairs[counts > 1][0]
         raise UserError(f"{label}: id {identity} occurs twice in frame {frame}; an id may occur once a frame")
+
+
+def scores_table(scores: TrackingScores) -> str:
+    """Return the scores of each sequence and of all together as a Markdown table, in percent."""
+    parts = [[name, *_cells(part.as_dict())] for name, part in sorted(scores.sequences.items())]
+    return markdown_table(["sequence", *_HEADINGS.values()], [*parts, ["all", *_cells(scores.as_dict())]])
+
+
+def _cells(numbers: Mapping[str, float | int]) -> list[str]:
+    return [str(numbers[name]) if name == "id_switches" else f"{100 * numbers[name]:.1f}" for name in _HEADINGS]
 
 
 def iou_xywh(

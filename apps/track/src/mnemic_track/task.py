@@ -12,12 +12,12 @@ from torch.optim.lr_scheduler import LinearLR, MultiStepLR
 
 from mnemic_core.checkpoint import KEY
 from mnemic_core.loading import load_exactly
+from mnemic_kit.output import show
 from mnemic_kit.provenance import training_provenance
 from mnemic_kit.seeding import seed_step
-from mnemic_track.metrics import SequenceResult, evaluate_sequences
+from mnemic_track.metrics import SequenceResult, evaluate_sequences, scores_table
 from mnemic_track.results import bdd100k_writer, mot_writer
 from mnemic_track.sequences import as_rows, ground_truth, track_sequence
-from mnemic_track.tables import scores_table
 from mnemic_vision.backbone import load_backbone
 from mnemic_vision.draw import draw_tracks
 from mnemic_vision.memotr import ClipBatch, ClipCriterion, Memotr, MemotrConfig, Tracker, clip_loss, import_detector
@@ -193,4 +193,4 @@ class TrackingTask(pl.LightningModule):
             {f"{split}/{name}": float(value) for name, value in scores.as_dict().items()}, rank_zero_only=False
         )
         if self.trainer.is_global_zero:
-            scores_table(scores, f"{split}, epoch {self.current_epoch}")
+            show(f"{split}, epoch {self.current_epoch}\n\n{scores_table(scores)}")

@@ -56,7 +56,14 @@ def test_errors_are_those_of_the_wrong_references(
     assert result["wer_interval"][0] <= result["wer"] <= result["wer_interval"][1]
     written = [json.loads(line) for line in (manifest.parent / "out" / "transcripts.jsonl").read_text().splitlines()]
     assert [line["pred_text"] for line in written] == ["one five nine", "zero", "five one nine zero five one"]
-    assert json.loads((manifest.parent / "out" / "scores.json").read_text()) == result
+    scores = json.loads((manifest.parent / "out" / "scores.json").read_text())
+    assert scores.pop("settings")["batch_size"] == 16
+    assert scores == result
+    with pytest.raises(ValueError, match=r"scores\.json .*\(batch_size: 16 there, 2 here\); give another --out"):
+        evaluate(manifest, None, checkpoint, batch_size=2, out=manifest.parent / "out")
+    manifest.write_text(manifest.read_text().replace("nine", "five"))
+    with pytest.raises(ValueError, match=r"\(data: all\.jsonl \w+ there, all\.jsonl \w+ here\)"):
+        evaluate(manifest, None, checkpoint, out=manifest.parent / "out")
 
 
 def test_rows_that_cannot_be_read_are_listed_and_the_rest_goes_on(

@@ -35,10 +35,12 @@ def bench(
         json: print one JSON object as the last line.
     """
     from mnemic_algorithms.bench import bench_one, bench_table, choose
-    from mnemic_algorithms.measure import POINTS, one_thread
-    from mnemic_algorithms.output import dumps, machine_facts, show, write_json, write_text
-    from mnemic_algorithms.plots import can_plot, plot_costs
+    from mnemic_algorithms.measure import POINTS, machine_facts, one_thread
+    from mnemic_algorithms.plots import plot_costs
     from mnemic_algorithms.sizes import Sizes
+    from mnemic_kit.figures import can_plot
+    from mnemic_kit.output import show, show_json, write_text
+    from mnemic_kit.record import open_record
 
     place = find_device(device)
     names = choose(mechanism)
@@ -47,8 +49,9 @@ def bench(
             f"dim, stored, segment_length and batch must be at least 1 and segments a multiple of {POINTS}, "
             f"got {dim}, {stored}, {segment_length}, {batch} and {segments}"
         )
-    out.mkdir(parents=True, exist_ok=True)
     config = {"dim": dim, "stored": stored, "segment_length": segment_length, "segments": segments, "batch": batch}
+    options = config | {"mechanism": names, "device": device}
+    record = open_record(out / "bench.json", "mnemic-algorithms", options, {})
     results = {}
     with one_thread():
         for name in names:
@@ -57,9 +60,9 @@ def bench(
         summary = {"benchmark": "mechanisms", **machine_facts(place), "config": config, "results": results}
     table = bench_table(results)
     show(f"\n{table}")
-    write_json(out / "bench.json", summary)
+    record.write(summary)
     write_text(out / "bench.md", table)
     if can_plot():
         plot_costs(results, out / "bench.png")
     if json:
-        show(dumps(summary))
+        show_json(summary)

@@ -29,25 +29,29 @@ def evaluate(
         json: print one JSON object as the last line.
     """
     from mnemic_algorithms.evaluation import accuracy_table, evaluate_checkpoint
-    from mnemic_algorithms.output import dumps, show, write_json, write_text
-    from mnemic_algorithms.plots import can_plot, plot_accuracy
+    from mnemic_algorithms.plots import plot_accuracy
+    from mnemic_kit.figures import can_plot
+    from mnemic_kit.output import show, show_json, write_text
+    from mnemic_kit.record import open_record
 
+    record = None
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        options = {"lengths": sorted(set(lengths)), "strings": strings, "seed": seed, "device": device}
+        record = open_record(out / "accuracy.json", "mnemic-algorithms", options, {"checkpoint": checkpoint})
     summary = evaluate_checkpoint(checkpoint, lengths, strings=strings, seed=seed, device=device)
     curve = {int(length): value for length, value in summary["accuracy"].items()}
     table = accuracy_table(curve, summary["max_length"])
     show(f"{summary['task']}, {summary['machine']}, share of right outputs in percent\n\n{table}")
-    if out is not None:
-        write_json(out / "accuracy.json", summary)
-        write_text(out / "accuracy.md", table)
+    if record is not None:
+        record.write(summary)
+        write_text(record.path.with_suffix(".md"), table)
         if can_plot():
             plot_accuracy(
                 {summary["machine"]: [curve]},
-                out / "accuracy.png",
+                record.path.with_suffix(".png"),
                 title=summary["task"],
                 chance=summary["chance"],
                 max_length=summary["max_length"],
             )
     if json:
-        show(dumps(summary))
+        show_json(summary)

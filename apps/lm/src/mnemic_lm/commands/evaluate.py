@@ -33,6 +33,7 @@ def evaluate(
         out: folder for scores.json and scores.png, which shows the contexts and sizes.
         json: print one JSON object as the last line.
     """
+    from mnemic_kit.record import open_record
     from mnemic_lm.checkpoints import load_checkpoint, with_memory_size
     from mnemic_lm.evaluation import facts, memory_worth, show_scores, write_scores
     from mnemic_lm.scoring import score
@@ -41,8 +42,12 @@ def evaluate(
     loaded = load_checkpoint(checkpoint, device)
     corpus = read_corpus([data], loaded.codec)
     smaller = {size: with_memory_size(loaded.model, size) for size in memory_sizes}  # mistakes show before the work
+    record = None
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        options = {"contexts": contexts, "memory_sizes": memory_sizes, "shuffled": shuffled}
+        options |= {"batch_size": batch_size, "device": device}
+        files = {"checkpoint": checkpoint, "data": data}
+        record = open_record(out / "scores.json", "mnemic-lm", options, files)
     started = time.perf_counter()
     summary = memory_worth(loaded.model, corpus, loaded.segment_length, batch_size, shuffled=shuffled)
     scored = partial(score, corpus=corpus, segment_length=loaded.segment_length, batch_size=batch_size)
@@ -50,6 +55,6 @@ def evaluate(
     summary["memory_sizes"] = {size: scored(model) for size, model in smaller.items()}
     summary |= facts(loaded, corpus) | {"checkpoint": str(checkpoint), "data": str(data)}
     summary["seconds"] = round(time.perf_counter() - started, 3)
-    if out is not None:
-        write_scores(summary, out)
+    if record is not None:
+        write_scores(summary, record)
     show_scores(summary, as_json=json)

@@ -27,14 +27,12 @@ def demo(
         device: where to run; auto takes a GPU where there is one.
         memory: another long-term memory with the same weights.
     """
-    from rich.console import Console
-
+    from mnemic_kit.output import show
     from mnemic_track.checkpoints import open_tracker
-    from mnemic_track.metrics import SequenceResult, evaluate_sequences
+    from mnemic_track.metrics import SequenceResult, evaluate_sequences, scores_table
     from mnemic_track.results import read_mot
     from mnemic_track.running import run_frames
     from mnemic_track.sequences import ground_truth
-    from mnemic_track.tables import scores_table
     from mnemic_vision.memotr.data import GeneratedSequences
     from mnemic_vision.video import open_frames
 
@@ -46,4 +44,4 @@ def demo(
         with open_frames(Path(folder, sequence.name)) as frames:
             outcome = run_frames(tracker, frames, out)
     result = SequenceResult(sequence.name, ground_truth(sequence), read_mot(outcome.paths["MOT text"]))
-    scores_table(evaluate_sequences([result]), "against the generated ground truth", Console())
+    show(f"against the generated ground truth\n\n{scores_table(evaluate_sequences([result]))}")

@@ -28,21 +28,27 @@ def evaluate(
         out: folder for scores.json and, with a network, a MOT text file of each sequence.
         json: print one JSON object as the last line.
     """
+    from mnemic_kit.record import open_record
     from mnemic_track.checkpoints import SHIPPED, open_tracker
-    from mnemic_track.evaluation import evaluate_baseline, evaluate_tracker, show_scores, write_scores
+    from mnemic_track.evaluation import evaluate_baseline, evaluate_tracker, show_scores
     from mnemic_vision.memotr.data import MotSequences
 
     sequences = MotSequences(data, require_ground_truth=True).sequences
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-    if baseline:
-        summary, scores = evaluate_baseline(data, sequences)
-        report = None
-    else:
+    tracker = None
+    if not baseline:
         tracker, _, _ = open_tracker(checkpoint, memory=memory, max_size=max_size, device=device)
+    record = None
+    if out is not None:
+        options = {"memory": memory, "max_size": max_size, "device": device, "baseline": baseline}
+        files = {"data": data, "checkpoint": None if baseline else checkpoint or SHIPPED}
+        record = open_record(out / "scores.json", "mnemic-track", options, files)
+    report = None
+    if tracker is None:
+        summary, scores = evaluate_baseline(data, sequences)
+    else:
         summary, scores, report = evaluate_tracker(tracker, sequences, out)
         summary |= {"checkpoint": str(checkpoint or SHIPPED.name), "memory": tracker.model.config.memory}
     summary["data"] = str(data)
-    if out is not None:
-        write_scores(summary, out)
+    if record is not None:
+        record.write(summary)
     show_scores(summary, scores, report, as_json=json)

@@ -46,6 +46,7 @@ def evaluate(
     """
     from rich.console import Console
 
+    from mnemic_kit.record import open_record
     from mnemic_transcribe.checkpoints import SHIPPED
     from mnemic_transcribe.evaluation import evaluate_clips, open_clips
     from mnemic_transcribe.evaluation_report import show_scores, write_scores
@@ -58,6 +59,12 @@ def evaluate(
     transcriber = open_transcriber(checkpoint, decoding=decoding, beam=beam, device=device)
     clips, problems = open_clips(data, split, transcriber.settings.text_style)
     added = None if noise is None else Noise(noise, snr_db)
+    record = None
+    if out is not None:
+        options = {"split": split, "decoding": decoding, "beam": beam, "segmentation": segmentation, "seed": seed}
+        options |= {"noise": None if added is None else str(added), "batch_size": batch_size, "device": device}
+        files = {"data": data, "checkpoint": checkpoint or SHIPPED}
+        record = open_record(out / "scores.json", "mnemic-transcribe", options, files)
     with audio_progress(str(data), sum(clip.seconds for clip in clips), Console(stderr=True)) as advance:
         evaluation = evaluate_clips(
             transcriber,
@@ -79,6 +86,6 @@ def evaluate(
         "memory": transcriber.recognizer.model.config.memory,
         "num_unreadable": len(evaluation.problems),
     }
-    if out is not None:
-        write_scores(out, summary, evaluation)
+    if record is not None:
+        write_scores(summary, evaluation, record)
     show_scores(summary, evaluation, as_json=json)
