@@ -1,5 +1,4 @@
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,19 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from mnemic_core import Detach, memory_report
+from mnemic_core import memory_report
 from mnemic_core.buffers.segment_queue import SampleFrom, SegmentQueue, SegmentQueueState
-from mnemic_core.testing import CONTRACT, GoldenCase, golden_cases
+from mnemic_core.testing import GoldenCase, golden_cases
 
 DIM, LENGTH = 4, 4
 FOLDER = Path(__file__).parent.parent / "golden"
 EMPTY_INDEX = 10_000  # what the released code has for the frame index of an empty place
-
-
-@pytest.mark.parametrize("rule", CONTRACT.values(), ids=CONTRACT.keys())
-@pytest.mark.parametrize("detach", ["stored", "never"])
-def test_the_contract_is_kept(detach: Detach, rule: Callable[[SegmentQueue], None]) -> None:
-    rule(SegmentQueue(DIM, capacity=2, segment_length=LENGTH, detach=detach))
 
 
 @settings(deadline=None, max_examples=30)

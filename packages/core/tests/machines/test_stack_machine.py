@@ -40,12 +40,13 @@ def machine() -> StackCell:
     return StackCell(DIM, cell_dim=2, size=SIZE, num_stacks=2)
 
 
+# The machines around an RNN are entries of the catalogue, which `test_contract` puts under the same rules.
 @pytest.mark.parametrize("detach", ["never", "stored"])
-@pytest.mark.parametrize("build", MACHINES.values(), ids=MACHINES.keys())
+@pytest.mark.parametrize("name", ["lstm", "stack-lstm"])
 @pytest.mark.parametrize("rule", CONTRACT.values(), ids=CONTRACT.keys())
-def test_machine_keeps_rule(rule: Callable[[StackCell], None], build: Callable[..., StackCell], detach: str) -> None:
+def test_machine_around_an_lstm_keeps_rule(rule: Callable[[StackCell], None], name: str, detach: str) -> None:
     torch.manual_seed(0)
-    rule(build(detach=detach))
+    rule(MACHINES[name](detach=detach))
 
 
 @pytest.mark.golden

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mnemic_core.slots.gated_slot_encoder import GatedSlotConfig, GatedSlotEncoder, GatedSlotState, convert_membart
-from mnemic_core.testing import CONTRACT, GoldenCase, check_replay_equality, golden_cases
+from mnemic_core.testing import GoldenCase, check_replay_equality, golden_cases
 from mnemic_core.testing import assert_close as assert_within
 from mnemic_core.training import replay_backward
 
@@ -42,11 +42,6 @@ def used_state(encoder: GatedSlotEncoder, batch: int = 2) -> GatedSlotState:
 def set_gate(encoder: GatedSlotEncoder, logit: float) -> None:
     torch.nn.init.zeros_(encoder.gate[4].weight)
     torch.nn.init.constant_(encoder.gate[4].bias, logit)
-
-
-@pytest.mark.parametrize("rule", CONTRACT.values(), ids=CONTRACT.keys())
-def test_encoder_keeps_rule(encoder: GatedSlotEncoder, rule: Callable[[GatedSlotEncoder], None]) -> None:
-    rule(encoder)
 
 
 def test_replay_draws_the_same_dropout() -> None:
