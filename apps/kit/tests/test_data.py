@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from mnemic_kit.data import ResumableLoader
+from mnemic_kit.data import EpochShare, ResumableLoader
 
 
 def test_a_loader_continues_where_another_one_stopped() -> None:
     def loader() -> ResumableLoader:
-        return ResumableLoader(TensorDataset(torch.arange(10)), 3, 2, seed=5, collate=list)
+        return ResumableLoader(TensorDataset(torch.arange(10)), EpochShare(3, seed=5), 2, list)
 
     whole, first, second = list(loader()), loader(), loader()
     begun = iter(first)
@@ -19,7 +19,7 @@ def test_a_loader_continues_where_another_one_stopped() -> None:
 
 def test_processes_share_an_epoch_without_overlap() -> None:
     parts = [
-        ResumableLoader(TensorDataset(torch.arange(8)), 0, 2, seed=5, collate=list, num_replicas=2, rank=rank)
+        ResumableLoader(TensorDataset(torch.arange(8)), EpochShare(0, 5, num_replicas=2, rank=rank), 2, list)
         for rank in (0, 1)
     ]
     seen = [int(item[0]) for part in parts for batch in part for item in batch]
@@ -27,17 +27,17 @@ def test_processes_share_an_epoch_without_overlap() -> None:
 
 
 def test_a_state_of_another_epoch_is_refused() -> None:
-    loader = ResumableLoader(TensorDataset(torch.arange(4)), 2, 2, seed=5, collate=list)
+    loader = ResumableLoader(TensorDataset(torch.arange(4)), EpochShare(2, seed=5), 2, list)
     with pytest.raises(ValueError, match="epoch 2, the checkpoint of epoch 0"):
         loader.load_state_dict({"epoch": 0, "used": 1})
 
 
 def test_the_epoch_after_one_that_was_cut_short_begins_with_its_first_batch() -> None:
-    loader = ResumableLoader(TensorDataset(torch.arange(4)), 1, 2, seed=5, collate=list)
+    loader = ResumableLoader(TensorDataset(torch.arange(4)), EpochShare(1, seed=5), 2, list)
     loader.load_state_dict({"epoch": 0, "used": 1})
     assert len(list(loader)) == 2
 
 
 def test_too_few_clips_for_a_batch_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 clips are too few for one batch of 4"):
-        ResumableLoader(TensorDataset(torch.arange(3)), 0, 4, seed=5, collate=list)
+    with pytest.raises(ValueError, match="3 items are too few for one batch of 4"):
+        ResumableLoader(TensorDataset(torch.arange(3)), EpochShare(0, seed=5), 4, list)

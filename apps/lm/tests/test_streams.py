@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnemic_lm.streams import StreamLoader, TextStreams
+from mnemic_kit.data import EpochShare, ResumableLoader
+from mnemic_lm.streams import TextStreams
 from mnemic_lm.text import Corpus
 
 START = 256
@@ -62,7 +63,10 @@ def test_a_step_holds_several_segments_and_the_last_one_what_is_left() -> None:
 
 def test_a_loader_continues_where_another_one_stopped() -> None:
     streams = TextStreams(corpus(10), segment_length=2, batch_size=1)
-    first, second = StreamLoader(streams, epoch=3), StreamLoader(streams, epoch=3)
+    first, second = (
+        ResumableLoader(streams, EpochShare(3, seed=0), shuffle=False),
+        ResumableLoader(streams, EpochShare(3, seed=0), shuffle=False),
+    )
     begun = iter(first)
     used = [next(begun), next(begun)]
     second.load_state_dict(first.state_dict())
@@ -73,7 +77,7 @@ def test_a_loader_continues_where_another_one_stopped() -> None:
 
 def test_the_epoch_after_one_that_was_cut_short_begins_with_its_first_step() -> None:
     streams = TextStreams(corpus(10), segment_length=2, batch_size=1)
-    loader = StreamLoader(streams, epoch=4)
+    loader = ResumableLoader(streams, EpochShare(4, seed=0), shuffle=False)
     loader.load_state_dict({"epoch": 3, "used": 2})
     assert len(list(loader)) == 5
 

@@ -14,12 +14,13 @@ from mnemic_kit.training import fit_or_resume
 from mnemic_lm.checkpoints import load_checkpoint
 from mnemic_lm.commands import train
 from mnemic_lm.datamodule import TextData
-from mnemic_lm.model import ProductKeyConfig
+from mnemic_lm.model import LanguageModel, ProductKeyConfig
 from mnemic_lm.scoring import score
 from mnemic_lm.streams import SegmentBatch
 from mnemic_lm.task import LanguageTask
 from mnemic_lm.text import read_corpus
 from mnemic_lm.tokens import ByteCodec
+from mnemic_lm.unrolling import unroll
 
 TINY = """
 trainer:
@@ -102,16 +103,19 @@ def test_memory_replay_leaves_the_gradients_of_back_propagation(tmp_path: Path, 
     assert_close(weights[0], weights[1], atol=2e-5, rtol=1e-4)
 
 
-def test_training_carries_the_memory_from_step_to_step_without_gradients(tmp_path: Path, text: Path) -> None:
+def test_training_carries_the_memory_from_step_to_step_without_gradients(
+    tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[tuple[MemoryState, torch.Tensor]] = []
 
-    class Watched(LanguageTask):
-        def _unroll(self, batch: SegmentBatch, state: MemoryState, *arguments: object) -> object:
-            seen.append((state, batch.reset))
-            return super()._unroll(batch, state, *arguments)
+    def watched(model: LanguageModel, batch: SegmentBatch, state: MemoryState) -> object:
+        seen.append((state, batch.reset))
+        return unroll(model, batch, state)
 
-    trainer(tmp_path).fit(Watched(TransformerConfig(16, 1, 2, 16, "window", {"capacity": 99})), data(text))
-    assert [int(state.tensors()["layers.0:RingBuffer.count"].max()) for state, _ in seen] == [0, 24, 48]
+    monkeypatch.setattr("mnemic_lm.task.unroll", watched)
+    trainer(tmp_path).fit(LanguageTask(TransformerConfig(16, 1, 2, 16, "window", {"capacity": 99})), data(text))
+    name = "layers.0:mnemic_core.buffers.ring_buffer.RingBuffer:count"
+    assert [int(state.tensors()[name].max()) for state, _ in seen] == [0, 24, 48]
     assert not any(tensor.requires_grad for state, _ in seen for tensor in state.tensors().values())
     assert [bool(reset.any(1)[0]) for _, reset in seen][:2] == [True, False]
 

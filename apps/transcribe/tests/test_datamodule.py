@@ -6,8 +6,8 @@ import soundfile
 import torch
 from lightning.pytorch import Trainer
 
+from mnemic_kit.data import ResumableLoader
 from mnemic_transcribe.augmentation import Augmentation
-from mnemic_transcribe.batching import SpeechLoader
 from mnemic_transcribe.data import Utterance, write_manifest
 from mnemic_transcribe.datamodule import SpeechData
 from mnemic_transcribe.sources import DataSource
@@ -35,7 +35,7 @@ def data(*train: DataSource, **options: object) -> SpeechData:
     return SpeechData(list(train or [TONES]), [TONES], **{**defaults, "batch_seconds": 4.0, **options})
 
 
-def loader(epoch: int = 0, **options: object) -> SpeechLoader:
+def loader(epoch: int = 0, **options: object) -> ResumableLoader:
     made = data(**options)
     made.trainer = Trainer(reload_dataloaders_every_n_epochs=1, logger=False, accelerator="cpu")
     made.trainer.fit_loop.epoch_progress.current.completed = epoch
@@ -43,7 +43,7 @@ def loader(epoch: int = 0, **options: object) -> SpeechLoader:
     return made.train_dataloader()
 
 
-def same(first: SpeechLoader, second: SpeechLoader) -> bool:
+def same(first: ResumableLoader, second: ResumableLoader) -> bool:
     one, other = ([batch.waveforms for batch in batches] for batches in (first, second))
     return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 

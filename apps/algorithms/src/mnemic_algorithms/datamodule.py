@@ -3,13 +3,12 @@
 import hashlib
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mnemic_core.errors import UserError
 from mnemic_core.tasks import AlgorithmicTask, TaskBatch, create_task
-from mnemic_kit.data import ResumableLoader, reloading_trainer
+from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
 
 
 class RandomBatches(Dataset[TaskBatch]):
@@ -43,7 +42,7 @@ class RandomBatches(Dataset[TaskBatch]):
         return self.task.sample(self.batch_size, length, generator=generator)
 
 
-class AlgorithmData(pl.LightningDataModule):
+class AlgorithmData(SplitData):
     """Strings of a task for training and validation; the defaults are those of the short proof on a CPU.
 
     Args:
@@ -66,8 +65,8 @@ class AlgorithmData(pl.LightningDataModule):
         val_strings: int = 64,
         seed: int = 0,
     ) -> None:
-        super().__init__()
         self.task = create_task(task)
+        super().__init__([self.task], [self.task], [], seed)
         for name, value in {
             "max_length": max_length,
             "batch_size": batch_size,
@@ -79,40 +78,31 @@ class AlgorithmData(pl.LightningDataModule):
                 raise UserError(f"{name} must be at least 1, got {value}")
         self.max_length, self.batch_size, self.steps_per_epoch = max_length, batch_size, steps_per_epoch
         self.val_lengths, self.val_strings = tuple(val_lengths), val_strings
-        self.seed = seed
 
     @property
     def description(self) -> dict[str, int | str]:
         """The training data as plain values."""
         return {"task": self.task.name, "max_length": self.max_length, "batch_size": self.batch_size}
 
-    def train_dataloader(self) -> ResumableLoader:
-        """Return the batches of the present epoch."""
-        trainer = reloading_trainer(self, "strings change with the epoch")
-        epoch = trainer.current_epoch
-        batches = RandomBatches(self.task, self.max_length, self.batch_size, self.steps_per_epoch, self.seed, epoch)
-        return ResumableLoader(
-            batches, epoch, 1, self.seed, _single, num_replicas=trainer.world_size, rank=trainer.global_rank
-        )
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return one batch for each validation length."""
-        batches = [
+    def open_split(self, split: str, stage: str) -> AlgorithmicTask | list[TaskBatch]:
+        """Return the task for training, one batch for each length for validation."""
+        if split == "train":
+            return self.task
+        return [
             self.task.sample(self.val_strings, length, generator=_generator(f"validation/{length}"))
             for length in self.val_lengths
         ]
-        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list will do
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch; Lightning cannot move frozen dataclasses."""
-        return TaskBatch(batch.inputs.to(device), batch.targets.to(device), batch.valid.to(device))
+    def epoch_loader(self, train: AlgorithmicTask, share: EpochShare) -> ResumableLoader:
+        """Return the batches of one epoch."""
+        batches = RandomBatches(train, self.max_length, self.batch_size, self.steps_per_epoch, self.seed, share.epoch)
+        return ResumableLoader(batches, share)
+
+    def whole_loader(self, opened: list[TaskBatch]) -> DataLoader[Any]:
+        """Return one batch for each validation length."""
+        return DataLoader(opened, batch_size=None)  # type: ignore[arg-type]  # a list will do
 
 
 def _generator(key: str) -> torch.Generator:
     digest = hashlib.blake2b(key.encode(), digest_size=7).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
-
-
-def _single(items: list[TaskBatch]) -> TaskBatch:
-    (batch,) = items  # an item is a whole batch already
-    return batch

@@ -1,26 +1,21 @@
 """Training and validation of a machine on a task as a LightningModule."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LinearLR
 
 from mnemic_algorithms.checkpoints import FORMAT_VERSION, KIND
-from mnemic_algorithms.datamodule import AlgorithmData
 from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
-from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
 from mnemic_core.tasks import TaskBatch, create_task, task_loss
-from mnemic_kit.provenance import training_provenance
-from mnemic_kit.seeding import seed_step
+from mnemic_kit.task import Split, Task
 
 
-class AlgorithmTask(pl.LightningModule):
+class AlgorithmTask(Task):
     """Learns to answer strings; the defaults are those of the short proof on a CPU.
 
     The learning rate falls linearly over the whole run, since actions that are done in part must become sharp: at a
@@ -34,6 +29,8 @@ class AlgorithmTask(pl.LightningModule):
         seed: of the noise in training steps; the command line sets it to ``seed_everything``.
     """
 
+    distribution = "mnemic-algorithms"
+
     def __init__(
         self,
         task: str = "reverse_string",
@@ -42,58 +39,37 @@ class AlgorithmTask(pl.LightningModule):
         final_share: float = 0.02,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(seed)
         self.model = AlgorithmModel(config, create_task(task))
         if lr <= 0 or not 0 < final_share <= 1:
             raise UserError(f"lr must be above 0 and final_share above 0 and at most 1, got {lr} and {final_share}")
         self.lr, self.final_share = lr, final_share
-        self.seed = seed
-
-    def on_train_batch_start(self, batch: TaskBatch, batch_idx: int) -> None:
-        """Make the noise of the step follow from its number."""
-        seed_step(self.seed, self.global_rank, self.trainer.fit_loop.total_batch_idx)
 
     def training_step(self, batch: TaskBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch of strings."""
         loss = task_loss(self.model(batch.inputs), batch)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
-        # Lightning's own count of logged steps is one off after a restart between two epochs.
-        self.log("step", float(self.global_step), batch_size=1)
+        self.log_losses(loss, batch_size=1)
         return loss
 
-    def validation_step(self, batch: TaskBatch, batch_idx: int) -> None:
+    def evaluation_step(self, batch: TaskBatch, batch_idx: int, split: Split) -> None:
         """Log loss and share of right outputs, each length alone and all with equal weight."""
         logits = self.model(batch.inputs)
         right = (logits.argmax(-1) == batch.targets)[batch.valid].float().mean()
         figures = {"loss": task_loss(logits, batch), "accuracy": right, f"accuracy_{batch.inputs.shape[1]}": right}
-        self.log_dict({f"val/{name}": value for name, value in figures.items()}, batch_size=1, sync_dist=True)
+        self.log_dict({f"{split}/{name}": value for name, value in figures.items()}, batch_size=1, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return Adam and the schedule by steps."""
         optimizer = Adam(self.parameters(), self.lr)
-        schedule = LinearLR(optimizer, 1.0, self.final_share, total_iters=self._steps())
+        schedule = LinearLR(optimizer, 1.0, self.final_share, total_iters=self.total_steps())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what `mnemic_algorithms.checkpoints.load_model` needs, as plain data."""
-        checkpoint[KEY] = {
+    def header(self, provenance: dict[str, object]) -> dict[str, Any]:
+        """Return what `mnemic_algorithms.checkpoints.load_model` needs."""
+        return {
             "kind": KIND,
             "format_version": FORMAT_VERSION,
             "task": self.model.task.name,
             "config": asdict(self.model.config),
-            "provenance": training_provenance(self, "mnemic-algorithms", Path(__file__).parent, self.seed),
+            "provenance": provenance,
         }
-
-    def _steps(self) -> int:
-        """Return the steps of the whole run.
-
-        Lightning's own estimate builds the loader before a resumed run has given it its place in the epoch, which is
-        then lost.
-        """
-        trainer = self.trainer
-        if trainer.max_steps > 0:
-            return trainer.max_steps
-        data = getattr(trainer, "datamodule", None)
-        if not isinstance(data, AlgorithmData) or not trainer.max_epochs or trainer.max_epochs < 0:
-            raise UserError("the learning rate falls over the whole run: give --trainer.max_epochs or max_steps")
-        return trainer.max_epochs * (data.steps_per_epoch // trainer.world_size) // trainer.accumulate_grad_batches

@@ -1,20 +1,125 @@
-"""Training data whose order follows from seed and epoch, and that can be left and resumed within an epoch."""
+"""Data in splits, and loaders of training data that can be left and resumed within an epoch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
+import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from mnemic_core.errors import UserError
 
+# The first is what a stage cannot do without.
+_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 
-class ClipSampler(DistributedSampler[Any]):
-    """The clips of one epoch in an order that follows from seed and epoch, shared among the processes.
+
+@dataclass(frozen=True)
+class EpochShare:
+    """What one process loads in one epoch.
+
+    Args:
+        epoch: its number, from 0.
+        seed: with ``epoch`` it decides the order.
+        num_replicas: processes that share the epoch.
+        rank: number of this process.
+    """
+
+    epoch: int
+    seed: int
+    num_replicas: int = 1
+    rank: int = 0
+
+
+class SplitData(pl.LightningDataModule):
+    """Base of every data module, which says how a split is opened and loaded.
 
     Attributes:
-        start: number of clips of this process to leave out because they were used before a restart.
+        contents: what a split holds, for messages.
+        example: how a user names it on the command line.
+
+    Args:
+        train: sources of training data.
+        val: sources of validation data.
+        test: sources of data to test on or to predict; those of validation if there are none.
+        seed: of the order of training data and what is changed in it at random.
+    """
+
+    contents: ClassVar[str] = "data"
+    example: ClassVar[str] = "[{name: generated}]"
+
+    def __init__(self, train: Sequence[Any], val: Sequence[Any], test: Sequence[Any], seed: int) -> None:
+        super().__init__()
+        self.sources = {"train": tuple(train), "val": tuple(val), "test": tuple(test) or tuple(val)}
+        self.seed = seed
+        self._opened: dict[str, Any] = {}
+
+    def open_split(self, split: str, stage: str) -> Any:
+        """Return a split opened for a stage; its sources are ``self.sources[split]``."""
+        raise NotImplementedError
+
+    def epoch_loader(self, train: Any, share: EpochShare) -> "ResumableLoader":
+        """Return the loader of training data for one epoch."""
+        raise NotImplementedError
+
+    def whole_loader(self, opened: Any) -> Iterable[Any]:
+        """Return the loader of a complete validation or test split."""
+        raise NotImplementedError
+
+    def split(self, name: str, stage: str = "fit") -> Any:
+        """Return a split, opened the first time."""
+        if name not in self._opened:
+            self._opened[name] = self.open_split(name, stage)
+        return self._opened[name]
+
+    def setup(self, stage: str) -> None:
+        """Open the files that a stage needs, so that mistakes show before the first step.
+
+        Raises:
+            UserError: the config names no data for the stage.
+        """
+        needed = _SPLITS[stage][0]
+        if not self.sources[needed]:
+            raise UserError(f"data.{needed} names no {self.contents}: give some, as --data.{needed}={self.example}")
+        for name in _SPLITS[stage]:
+            if self.sources[name]:
+                self.split(name, stage)
+
+    def train_dataloader(self) -> "ResumableLoader":
+        """Return the batches of the present epoch.
+
+        Raises:
+            UserError: there is no trainer, or one that would keep the loader of its first epoch.
+        """
+        trainer = self.trainer
+        if trainer is None or trainer.reload_dataloaders_every_n_epochs != 1:  # type: ignore[attr-defined]  # undeclared
+            raise UserError("batches change with the epoch: the trainer needs reload_dataloaders_every_n_epochs=1")
+        share = EpochShare(trainer.current_epoch, self.seed, trainer.world_size, trainer.global_rank)
+        return self.epoch_loader(self.split("train"), share)
+
+    def val_dataloader(self) -> Iterable[Any]:
+        """Return the validation data; an empty list without any."""
+        return self.whole_loader(self.split("val")) if self.sources["val"] else []
+
+    def test_dataloader(self) -> Iterable[Any]:
+        """Return the test data."""
+        return self.whole_loader(self.split("test", "test"))
+
+    def predict_dataloader(self) -> Iterable[Any]:
+        """Return the test data."""
+        return self.whole_loader(self.split("test", "predict"))
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch; what has no method ``to`` stays where it is."""
+        return batch.to(device) if hasattr(batch, "to") else batch
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """The items of one epoch in an order that follows from seed and epoch, shared among the processes.
+
+    Attributes:
+        start: number of items of this process to leave out because they were used before a restart.
     """
 
     start = 0
@@ -29,85 +134,65 @@ class ResumableLoader(DataLoader[Any]):
     Lightning stores ``state_dict`` with each checkpoint and gives it back before the first batch.
 
     Args:
-        dataset: clips of this epoch; item i must follow from i alone.
-        epoch: number of the epoch, from 0.
-        batch_size: clips in a batch; a last incomplete batch is left out.
-        seed: with ``epoch`` it decides the order.
-        num_replicas: processes that share the epoch.
-        rank: number of this process.
-        collate: makes a batch of a list of items.
+        dataset: items of this epoch; item i must follow from i alone.
+        share: which epoch, and which part of it.
+        batch_size: items in a batch, of which a last incomplete one is left out; None: an item is a batch.
+        collate: makes a batch of a list of items; None where an item is a batch.
+        shuffle: give the items in another order in each epoch.
         num_workers: worker processes.
-        pin_memory: for faster copies to a GPU.
     """
 
     def __init__(
         self,
         dataset: Dataset[Any],
-        epoch: int,
-        batch_size: int,
-        seed: int,
-        collate: Callable[[list[Any]], Any],
-        num_replicas: int = 1,
-        rank: int = 0,
+        share: EpochShare,
+        batch_size: int | None = None,
+        collate: Callable[[list[Any]], Any] | None = None,
+        *,
+        shuffle: bool = True,
         num_workers: int = 0,
-        pin_memory: bool = False,
     ) -> None:
-        sampler = ClipSampler(dataset, num_replicas, rank, shuffle=True, seed=seed, drop_last=True)
-        sampler.set_epoch(epoch)
+        sampler = EpochSampler(dataset, share.num_replicas, share.rank, shuffle, share.seed, drop_last=True)
+        sampler.set_epoch(share.epoch)
         super().__init__(
             dataset,
             batch_size,
             sampler=sampler,
             collate_fn=collate,
-            drop_last=True,
+            drop_last=batch_size is not None,
             num_workers=num_workers,
-            pin_memory=pin_memory,
+            pin_memory=torch.cuda.is_available(),
         )
         if not len(self):
+            count = len(dataset) if isinstance(dataset, Sized) else 0
             raise UserError(
-                f"{len(dataset)} clips are too few for one batch of {batch_size} in each of {num_replicas} processes: "  # type: ignore[arg-type]  # Dataset declares no length
-                "use more data or a smaller batch"
+                f"{count} items are too few for one batch of {batch_size or 1} in each of {share.num_replicas} "
+                "processes: use more data or a smaller batch"
             )
-        self._clips = sampler
+        self._items = sampler
         self._used = 0
 
     def __iter__(self) -> Any:
         """Yield the batches that are left of the epoch."""
-        self._clips.start = self._used * (self.batch_size or 1)
+        self._items.start = self._used * (self.batch_size or 1)
         for batch in super().__iter__():
             self._used += 1  # before the batch is out: a checkpoint after its step must not see it again
             yield batch
 
     def state_dict(self) -> dict[str, int]:
         """Return how far the epoch has come."""
-        return {"epoch": self._clips.epoch, "used": self._used}
+        return {"epoch": self._items.epoch, "used": self._used}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue where another loader stopped.
 
-        A run that ``max_steps`` ended within an epoch goes on with the next one, which begins with its first batch.
+        A run that ``max_steps`` ended within an epoch continues with the first batch of the next one.
 
         Raises:
-            UserError: if the state is of any other epoch, that is, of other clips.
+            UserError: if the state is of any other epoch, that is, of other items.
         """
-        if state["epoch"] == self._clips.epoch - 1:
+        if state["epoch"] == self._items.epoch - 1:
             return
-        if state["epoch"] != self._clips.epoch:
-            raise UserError(f"this loader is of epoch {self._clips.epoch}, the checkpoint of epoch {state['epoch']}")
+        if state["epoch"] != self._items.epoch:
+            raise UserError(f"this loader is of epoch {self._items.epoch}, the checkpoint of epoch {state['epoch']}")
         self._used = state["used"]
-
-
-def reloading_trainer(data: pl.LightningDataModule, reason: str) -> pl.Trainer:
-    """Return the trainer of training data that change with the epoch.
-
-    Args:
-        data: makes a loader for the trainer's ``current_epoch``.
-        reason: begins the message, such as ``clips change with the epoch``.
-
-    Raises:
-        UserError: if there is no trainer, or one that would keep the loader of its first epoch.
-    """
-    trainer = data.trainer
-    if trainer is None or trainer.reload_dataloaders_every_n_epochs != 1:  # type: ignore[attr-defined]  # undeclared
-        raise UserError(f"{reason}: the trainer needs reload_dataloaders_every_n_epochs=1")
-    return trainer

@@ -2,6 +2,7 @@
 
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,11 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
 
 
-def provenance(package: str, folder: Path, **facts: object) -> dict[str, object]:
+def provenance(package: str, **facts: object) -> dict[str, object]:
     """Return the given facts with the version of a package and, in a git checkout, the revision of its code.
 
     Args:
-        package: name of the distribution.
-        folder: where its code lies.
+        package: name of the distribution, with the import name that follows from it.
         facts: what else is known, such as seed, data, step and validation figures; plain values only, since
             checkpoints are read without running code.
     """
@@ -22,10 +22,10 @@ def provenance(package: str, folder: Path, **facts: object) -> dict[str, object]
         number = version(package)
     except PackageNotFoundError:  # run from a source folder that is not installed
         number = None
-    return {"package": package, "version": number, "revision": _revision(folder)} | facts
+    return {"package": package, "version": number, "revision": _revision(package.replace("-", "_"))} | facts
 
 
-def training_provenance(task: "LightningModule", package: str, folder: Path, seed: int) -> dict[str, object]:
+def training_provenance(task: "LightningModule", package: str, seed: int) -> dict[str, object]:
     """Return the provenance of a state of training: seed, data, step, epoch and the figures of the last validation.
 
     Figures that are not finite are left out, since JSON, which shows them, has no infinity.
@@ -33,7 +33,6 @@ def training_provenance(task: "LightningModule", package: str, folder: Path, see
     Args:
         task: in training; the data are the ``description`` of its data module.
         package: name of its distribution.
-        folder: where its code lies.
         seed: of the run.
     """
     metrics = {
@@ -43,11 +42,16 @@ def training_provenance(task: "LightningModule", package: str, folder: Path, see
     }
     data = getattr(task.trainer.datamodule, "description", None)  # type: ignore[attr-defined]  # set where it is given
     step, epoch = task.global_step, task.current_epoch
-    return provenance(package, folder, seed=seed, data=data, step=step, epoch=epoch, metrics=metrics)
+    return provenance(package, seed=seed, data=data, step=step, epoch=epoch, metrics=metrics)
 
 
-def _revision(folder: Path) -> str | None:
-    command = ["git", "-C", str(folder), "log", "-1", "--format=%H", "--", "."]  # empty answer: not in this checkout
+def _revision(module: str) -> str | None:
+    """Return the commit that last changed a package; None where it does not run from a checkout."""
+    found = find_spec(module)
+    if found is None or found.origin is None:
+        return None
+    folder = str(Path(found.origin).parent)
+    command = ["git", "-C", folder, "log", "-1", "--format=%H", "--", "."]  # empty answer: not in this checkout
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip() or None
     except (OSError, subprocess.SubprocessError):

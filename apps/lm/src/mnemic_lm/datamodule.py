@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import lightning.pytorch as pl
-
-from mnemic_core.errors import UserError
-from mnemic_kit.data import reloading_trainer
-from mnemic_lm.streams import StreamLoader, TextStreams
+from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
+from mnemic_lm.streams import TextStreams
 from mnemic_lm.text import Corpus, read_corpus, shuffled
 from mnemic_lm.tokens import open_codec
 
 
-class TextData(pl.LightningDataModule):
+class TextData(SplitData):
     """Text files, each a document, cut into streams of segments that follow each other.
 
     Args:
@@ -26,6 +23,9 @@ class TextData(pl.LightningDataModule):
         seed: of the order of documents; the command line sets it to ``seed_everything``.
     """
 
+    contents = "text"
+    example = "[my.txt]"
+
     def __init__(
         self,
         train: Sequence[Path] = (),
@@ -37,52 +37,35 @@ class TextData(pl.LightningDataModule):
         bptt: int = 2,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.paths = {"train": tuple(train), "val": tuple(val), "test": tuple(test) or tuple(val)}
+        super().__init__(train, val, test, seed)
         self.tokenizer = tokenizer
         self.segment_length, self.batch_size, self.bptt = segment_length, batch_size, bptt
-        self.seed = seed
-        self._corpora: dict[str, Corpus] = {}
 
     @property
     def description(self) -> str:
         """The training text in a few words."""
-        return " + ".join(path.name for path in self.paths["train"])
+        return " + ".join(path.name for path in self.sources["train"])
 
     @property
     def steps_per_epoch(self) -> int:
         """Training steps of an epoch, whatever the order of the documents."""
-        return len(TextStreams(self._corpora["train"], self.segment_length, self.batch_size, self.bptt))
+        return len(TextStreams(self._opened["train"], self.segment_length, self.batch_size, self.bptt))
 
-    def setup(self, stage: str) -> None:
-        """Read the text that a stage needs.
+    def open_split(self, split: str, stage: str) -> Corpus:
+        """Read the text of a split.
 
         Raises:
             FileNotFoundError: if a path does not exist.
-            UserError: if no text is given, or a file is damaged.
+            UserError: if a file is damaged.
         """
-        needed = {"fit": "train", "validate": "val"}.get(stage, "test")
-        if not self.paths[needed]:
-            raise UserError(f"data.{needed} names no text: give files or folders, such as --data.{needed}=[my.txt]")
-        codec = open_codec(self.tokenizer)
-        for split in {needed, "val"} if stage == "fit" else {needed}:
-            if split not in self._corpora and self.paths[split]:
-                self._corpora[split] = read_corpus(self.paths[split], codec)
+        return read_corpus(self.sources[split], open_codec(self.tokenizer))
 
-    def train_dataloader(self) -> StreamLoader:
-        """Return the steps of the present epoch."""
-        epoch = reloading_trainer(self, "documents change places every epoch").current_epoch
-        corpus = shuffled(self._corpora["train"], self.seed, epoch)
+    def epoch_loader(self, train: Corpus, share: EpochShare) -> ResumableLoader:
+        """Return the steps of one epoch, in which the documents are in an order of their own."""
+        corpus = shuffled(train, self.seed, share.epoch)
         streams = TextStreams(corpus, self.segment_length, self.batch_size, self.bptt)
-        return StreamLoader(streams, epoch)
+        return ResumableLoader(streams, share, shuffle=False)
 
-    def val_dataloader(self) -> TextStreams | list[TextStreams]:
-        """Return the validation text; an empty list without any."""
-        return self._whole("val") if "val" in self._corpora else []
-
-    def test_dataloader(self) -> TextStreams:
-        """Return the test text."""
-        return self._whole("test")
-
-    def _whole(self, split: str) -> TextStreams:
-        return TextStreams(self._corpora[split], self.segment_length, self.batch_size)
+    def whole_loader(self, opened: Corpus) -> TextStreams:
+        """Return all segments of a text in order."""
+        return TextStreams(opened, self.segment_length, self.batch_size)

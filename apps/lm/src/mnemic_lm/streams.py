@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from mnemic_core.errors import UserError
 from mnemic_lm.text import Corpus
@@ -45,7 +46,7 @@ class SegmentBatch:
         )
 
 
-class TextStreams:
+class TextStreams(Dataset[SegmentBatch]):
     """All segments of a text, spread over ``batch_size`` streams that run beside each other.
 
     The documents are cut into segments, the last one of each is filled up with padding; one stream after the other
@@ -103,42 +104,6 @@ class TextStreams:
     def __iter__(self) -> Iterator[SegmentBatch]:
         """Yield all steps."""
         return (self[step] for step in range(len(self)))
-
-
-class StreamLoader:
-    """The steps of one epoch, which can be left and taken up again in the middle.
-
-    Lightning stores ``state_dict`` with each checkpoint and gives it back before the first step.
-
-    Args:
-        streams: the text of this epoch.
-        epoch: its number, from 0.
-    """
-
-    def __init__(self, streams: TextStreams, epoch: int = 0) -> None:
-        self.streams, self.epoch = streams, epoch
-        self._used = 0
-
-    def __len__(self) -> int:
-        """Return the number of steps of the whole epoch."""
-        return len(self.streams)
-
-    def __iter__(self) -> Iterator[SegmentBatch]:
-        """Yield the steps that are left of the epoch."""
-        for step in range(self._used, len(self)):
-            self._used = step + 1  # before the batch is out: a checkpoint after its step must not see it again
-            yield self.streams[step]
-
-    def state_dict(self) -> dict[str, int]:
-        """Return how far the epoch has come."""
-        return {"epoch": self.epoch, "used": self._used}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue where another loader stopped.
-
-        A run that ``max_steps`` ended within an epoch goes on with the next one, which begins with its first step.
-        """
-        self._used = state["used"] if state["epoch"] == self.epoch else 0
 
 
 def _cut(corpus: Corpus, segment_length: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
-import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
@@ -15,20 +13,19 @@ from torch.optim.lr_scheduler import LambdaLR
 from mnemic_core import MemoryState, TransformerConfig
 from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
-from mnemic_core.training import replay_backward, run_segments
-from mnemic_kit.provenance import training_provenance
-from mnemic_kit.seeding import seed_step
+from mnemic_kit.task import Split, Task
 from mnemic_lm.checkpoints import FORMAT_VERSION, KIND
 from mnemic_lm.datamodule import TextData
-from mnemic_lm.model import LanguageModel, ProductKeyConfig, restore_state, total_nats
+from mnemic_lm.model import LanguageModel, ProductKeyConfig, restore_state
 from mnemic_lm.optimisation import parameter_groups, warmup_cosine
 from mnemic_lm.scoring import Tally
 from mnemic_lm.sizes import match_size as matched
 from mnemic_lm.streams import SegmentBatch
 from mnemic_lm.tokens import open_codec
+from mnemic_lm.unrolling import replay, unroll
 
 
-class LanguageTask(pl.LightningModule):
+class LanguageTask(Task):
     """Learns to predict the next token of streams of text; the memory goes from step to step without gradients.
 
     Args:
@@ -46,6 +43,8 @@ class LanguageTask(pl.LightningModule):
         seed: of the noise in training steps; the command line sets it to ``seed_everything``.
     """
 
+    distribution = "mnemic-lm"
+
     def __init__(
         self,
         transformer: TransformerConfig = TransformerConfig(),  # noqa: B008  # frozen, shown in the help
@@ -60,14 +59,14 @@ class LanguageTask(pl.LightningModule):
         replay: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(seed)
         self.codec = open_codec(tokenizer)
         vocab_size = self.codec.num_tokens + 1
         config = matched(transformer, vocab_size, product_keys) if match_size else transformer
         self.model = LanguageModel(config, vocab_size, product_keys)
         self.lr, self.final_lr, self.warmup_steps = lr, final_lr, warmup_steps
         self.weight_decay, self.memory_lr_scale = weight_decay, memory_lr_scale
-        self.replay, self.seed = replay, seed
+        self.replay = replay
         self._carried: MemoryState | None = None  # of the training streams
         self._saved: dict[str, Tensor] | None = None  # the same as read from a checkpoint
         self._scored: MemoryState | None = None  # of the streams of a validation or test
@@ -81,19 +80,14 @@ class LanguageTask(pl.LightningModule):
         if self.replay and (trainer.accumulate_grad_batches > 1 or trainer.precision == "16-mixed"):
             raise UserError("model.replay goes with neither accumulate_grad_batches nor 16-mixed: use bf16-mixed")
 
-    def on_train_batch_start(self, batch: SegmentBatch, batch_idx: int) -> None:
-        """Make the noise of the step follow from its number."""
-        seed_step(self.seed, self.global_rank, self.trainer.fit_loop.total_batch_idx)
-
     def training_step(self, batch: SegmentBatch, batch_idx: int) -> Tensor:
         """Return the loss of a token over some segments in a row of every stream."""
-        run = self._replay if self.replay else self._unroll
-        loss, state = run(batch, self._before(batch), (~batch.padding).sum().clamp(min=1))
+        if self.replay:
+            self.zero_grad()  # Lightning would do it only after this step
+        run = replay if self.replay else unroll
+        loss, state = run(self.model, batch, self._before(batch))
         self._carried = state.detach()
-        batch_size = batch.inputs.shape[1]
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch_size)
-        # Lightning's own count of logged steps is one off after a restart between two epochs.
-        self.log("step", float(self.global_step), batch_size=batch_size)
+        self.log_losses(loss, batch_size=batch.inputs.shape[1])
         return loss
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
@@ -106,11 +100,11 @@ class LanguageTask(pl.LightningModule):
         if not self.replay:
             super().backward(loss, *arguments, **keywords)
 
-    def on_validation_epoch_start(self) -> None:
-        """Begin all streams anew."""
+    def begin_evaluation(self) -> None:
+        """Reset all streams."""
         self._scored, self._tally = None, Tally()
 
-    def validation_step(self, batch: SegmentBatch, batch_idx: int) -> None:
+    def evaluation_step(self, batch: SegmentBatch, batch_idx: int, split: Split) -> None:
         """Score the next segments of every stream."""
         state = self.model.init_state(batch.inputs.shape[1]) if self._scored is None else self._scored
         for ids, targets, padding, reset in zip(batch.inputs, batch.targets, batch.padding, batch.reset, strict=True):
@@ -119,33 +113,22 @@ class LanguageTask(pl.LightningModule):
         self._scored = state
         self._bytes_per_token = batch.bytes_per_token
 
-    def on_validation_epoch_end(self) -> None:
+    def log_scores(self, split: Split) -> None:
         """Log bits per byte, which compares networks with different tokens."""
-        self._score("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Begin all streams anew."""
-        self.on_validation_epoch_start()
-
-    def test_step(self, batch: SegmentBatch, batch_idx: int) -> None:
-        """Score the next segments of every stream."""
-        self.validation_step(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log bits per byte."""
-        self._score("test")
+        self.log(f"{split}/loss", self._tally.nats_per_token)
+        self.log(f"{split}/bits_per_byte", self._tally.bits_per_byte(self._bytes_per_token), prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW and its schedule by steps: a linear rise, then half a cosine."""
         groups = parameter_groups(self.model, self.lr, self.weight_decay, self.memory_lr_scale)
         optimizer = AdamW(groups, self.lr, betas=(0.9, 0.95))
-        share = partial(warmup_cosine, warmup=self.warmup_steps, total=self._total_steps(), final=self.final_lr)
+        share = partial(warmup_cosine, warmup=self.warmup_steps, total=self.total_steps(), final=self.final_lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, share), "interval": "step"}}
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the memory of the streams, and what ``checkpoints.load_checkpoint`` needs, as plain data."""
+    def header(self, provenance: dict[str, object]) -> dict[str, Any]:
+        """Return what ``checkpoints.load_checkpoint`` needs."""
         product_keys = self.model.product_keys
-        checkpoint[KEY] = {
+        return {
             "kind": KIND,
             "format_version": FORMAT_VERSION,
             "transformer": asdict(self.model.config),
@@ -153,13 +136,18 @@ class LanguageTask(pl.LightningModule):
             "tokenizer": self.codec.source,
             "vocab_size": self.model.vocab_size,
             "segment_length": self._data.segment_length,
-            "provenance": training_provenance(self, "mnemic-lm", Path(__file__).parent, self.seed),
+            "provenance": provenance,
         }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the memory of the streams."""
+        super().on_save_checkpoint(checkpoint)
         if self._carried is not None:
             checkpoint[KEY]["streams"] = self._carried.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the memory of the streams."""
+        super().on_load_checkpoint(checkpoint)
         self._saved = checkpoint[KEY].get("streams")
 
     def _before(self, batch: SegmentBatch) -> MemoryState:
@@ -169,48 +157,7 @@ class LanguageTask(pl.LightningModule):
             self._carried, self._saved = restore_state(self.model, self._saved, rows), None
         return self.model.init_state(rows).detach() if self._carried is None else self._carried
 
-    def _unroll(self, batch: SegmentBatch, state: MemoryState, count: Tensor) -> tuple[Tensor, MemoryState]:
-        """Return the loss with the graph of all segments, and the last state."""
-        segments = list(self.model.embed(batch.inputs))
-        hidden, state = run_segments(
-            self.model.transformer, segments, state, paddings=list(batch.padding), reset=batch.reset
-        )
-        pieces = zip(hidden, batch.targets, batch.padding, strict=True)
-        nats = torch.stack([total_nats(self.model.head(piece), targets, padding) for piece, targets, padding in pieces])
-        return nats.sum() / count, state
-
-    def _replay(self, batch: SegmentBatch, state: MemoryState, count: Tensor) -> tuple[Tensor, MemoryState]:
-        """Leave the gradients, computed from one segment after the other; return loss and last state without them."""
-
-        def step(index: int, before: MemoryState) -> tuple[Tensor, MemoryState]:
-            logits, after = self.model(
-                batch.inputs[index], before, padding=batch.padding[index], reset=batch.reset[index]
-            )
-            return logits, after
-
-        def loss(logits: Tensor, index: int) -> Tensor:
-            return total_nats(logits, batch.targets[index], batch.padding[index]) / count
-
-        self.zero_grad()  # Lightning would do it only after this step
-        losses, state, _ = replay_backward(step, range(len(batch)), state, loss)
-        return torch.stack(losses).sum(), state
-
-    def _total_steps(self) -> int:
-        """Return the number of the last optimiser step."""
-        # Not Lightning's estimate: it opens the data before a checkpoint says where in the text to go on.
-        trainer, data = self.trainer, self._data
-        limits = [trainer.max_steps] if trainer.max_steps != -1 else []
-        if trainer.max_epochs not in (None, -1):
-            limits.append(trainer.max_epochs * data.steps_per_epoch // trainer.accumulate_grad_batches)
-        if not limits:
-            raise UserError("the learning rate falls until the last step: give --trainer.max_steps or max_epochs")
-        return min(limits)
-
     @property
     def _data(self) -> TextData:
         data: TextData = self.trainer.datamodule  # type: ignore[attr-defined]  # set where it is given
         return data
-
-    def _score(self, split: str) -> None:
-        self.log(f"{split}/loss", self._tally.nats_per_token)
-        self.log(f"{split}/bits_per_byte", self._tally.bits_per_byte(self._bytes_per_token), prog_bar=True)

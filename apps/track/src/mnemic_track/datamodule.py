@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning.pytorch as pl
-import torch
 from torch.utils.data import DataLoader
 
 from mnemic_core.errors import UserError
-from mnemic_kit.data import ResumableLoader, reloading_trainer
-from mnemic_vision.memotr import ClipBatch
+from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
 from mnemic_vision.memotr.data import (
     ClipAugmentation,
     ClipDataset,
@@ -90,7 +87,7 @@ class DataSource:
         )
 
 
-class TrackingData(pl.LightningDataModule):
+class TrackingData(SplitData):
     """Clips for training, whole sequences for validation, test and prediction.
 
     Args:
@@ -106,6 +103,8 @@ class TrackingData(pl.LightningDataModule):
         seed: of order and augmentation; the command line sets it to ``seed_everything``.
     """
 
+    contents = "sequences"
+
     def __init__(
         self,
         train: list[DataSource],
@@ -119,16 +118,13 @@ class TrackingData(pl.LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.sources = {"train": train, "val": val or [], "test": test or val or []}
+        super().__init__(train, val or [], test or [], seed)
         self.classes = classes
         self.clip_lengths = dict(clip_lengths or {0: 2})
         self.max_interval = max_interval
         self.augmentation = augmentation
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.seed = seed
-        self._sequences: dict[str, list[Sequence]] = {}
 
     @property
     def description(self) -> str:
@@ -137,53 +133,19 @@ class TrackingData(pl.LightningDataModule):
             f"{source.name} {source.split} {source.root or source.world}" for source in self.sources["train"]
         )
 
-    def setup(self, stage: str) -> None:
-        """Open the files that a stage needs, so that mistakes show before the first step."""
-        splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
-        for split in splits[stage]:
-            if split not in self._sequences:
-                opened = [source.open(require_ground_truth=stage != "predict") for source in self.sources[split]]
-                self._sequences[split] = [sequence for part in opened for sequence in part]
+    def open_split(self, split: str, stage: str) -> list[Sequence]:
+        """Return the sequences of a split; only a prediction does without ground truth."""
+        opened = [source.open(require_ground_truth=stage != "predict") for source in self.sources[split]]
+        return [sequence for part in opened for sequence in part]
 
-    def train_dataloader(self) -> ResumableLoader:
-        """Return the batches of the present epoch."""
-        trainer = reloading_trainer(self, "clips change with the epoch")
+    def epoch_loader(self, train: list[Sequence], share: EpochShare) -> ResumableLoader:
+        """Return the clips of one epoch."""
         clips = ClipDataset(
-            self._sequences["train"],
-            self.clip_lengths,
-            max_interval=self.max_interval,
-            augmentation=self.augmentation,
-            seed=self.seed,
+            train, self.clip_lengths, max_interval=self.max_interval, augmentation=self.augmentation, seed=self.seed
         )
-        clips.set_epoch(trainer.current_epoch)
-        return ResumableLoader(
-            clips,
-            trainer.current_epoch,
-            self.batch_size,
-            self.seed,
-            collate_clips,
-            num_replicas=trainer.world_size,
-            rank=trainer.global_rank,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-        )
+        clips.set_epoch(share.epoch)
+        return ResumableLoader(clips, share, self.batch_size, collate_clips, num_workers=self.num_workers)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Return the validation sequences, one a batch; an empty list without any."""
-        return self._whole("val")
-
-    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Return the test sequences, one a batch."""
-        return self._whole("test")
-
-    def predict_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Return the test sequences, one a batch."""
-        return self._whole("test")
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move clips; whole sequences stay where they are, the tracker takes frame by frame."""
-        return batch.to(device) if isinstance(batch, ClipBatch) else batch
-
-    def _whole(self, split: str) -> DataLoader[Any] | list[Any]:
-        sequences = self._sequences[split]
-        return DataLoader(sequences, batch_size=None) if sequences else []  # type: ignore[arg-type]  # a list will do
+    def whole_loader(self, opened: list[Sequence]) -> DataLoader[Any]:
+        """Return whole sequences, one a batch; the tracker takes them frame by frame to the device."""
+        return DataLoader(opened, batch_size=None)  # type: ignore[arg-type]  # a list will do

@@ -16,6 +16,10 @@ from mnemic_core.markdown import markdown_table
 from mnemic_track.results import MotRows
 
 _HEADINGS = {"hota": "HOTA", "deta": "DetA", "assa": "AssA", "mota": "MOTA", "idf1": "IDF1", "id_switches": "switches"}
+
+SequenceCounts = dict[str, dict[str, Any]]
+"""Counts of one sequence by metric and name, numbers or lists of them, one for each localisation threshold."""
+
 _TrackEvalResult = dict[str, Any]  # field name -> number, or one number for each localisation threshold
 
 
@@ -84,14 +88,41 @@ def evaluate_sequences(sequences: Sequence[SequenceResult]) -> TrackingScores:
     names = [sequence.name for sequence in sequences]
     if not names or len(set(names)) < len(names):
         raise UserError(f"expected at least one sequence and different names, got {names}")
-    inputs = {sequence.name: _trackeval_input(sequence) for sequence in sequences}
+    return combine_counts({sequence.name: count_matches(sequence) for sequence in sequences})
+
+
+def count_matches(sequence: SequenceResult) -> SequenceCounts:
+    """Return the counts of one sequence, as plain numbers and lists of them.
+
+    Raises:
+        UserError: an id twice in one frame.
+        ModuleNotFoundError: TrackEval is not installed.
+    """
+    data = _trackeval_input(sequence)
+    counts = {
+        type(metric).__name__: {name: np.asarray(value).tolist() for name, value in metric.eval_sequence(data).items()}
+        for metric in _trackeval_metrics()
+    }
+    return counts | {"objects": {"boxes": data["num_gt_dets"]}}
+
+
+def combine_counts(counts: Mapping[str, SequenceCounts]) -> TrackingScores:
+    """Return the scores of some sequences together and of each alone.
+
+    Args:
+        counts: what `count_matches` returned, by the names of the sequences.
+    """
     metrics = _trackeval_metrics()
-    results = [{name: metric.eval_sequence(data) for name, data in inputs.items()} for metric in metrics]
-    single = {name: _scores(*(result[name] for result in results)) for name in names}
-    if not any(data["num_gt_dets"] for data in inputs.values()):
+    results = [{name: _as_arrays(each[type(metric).__name__]) for name, each in counts.items()} for metric in metrics]
+    single = {name: _scores(*(result[name] for result in results)) for name in counts}
+    if not any(each["objects"]["boxes"] for each in counts.values()):
         return TrackingScores(0.0, 0.0, 0.0, 0.0, 0.0, 0, single)
     hota, clear, identity = (m.combine_sequences(result) for m, result in zip(metrics, results, strict=True))
     return _scores(hota, clear, identity, sequences=single)
+
+
+def _as_arrays(counts: dict[str, Any]) -> _TrackEvalResult:
+    return {name: np.asarray(value) if isinstance(value, list) else value for name, value in counts.items()}
 
 
 def _trackeval_metrics() -> tuple[Any, Any, Any]:

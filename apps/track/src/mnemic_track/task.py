@@ -3,19 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR, MultiStepLR
 
-from mnemic_core.checkpoint import KEY
 from mnemic_core.loading import load_exactly
 from mnemic_kit.output import show
-from mnemic_kit.provenance import training_provenance
-from mnemic_kit.seeding import seed_step
-from mnemic_track.metrics import SequenceResult, evaluate_sequences, scores_table
+from mnemic_kit.records import Records
+from mnemic_kit.task import Split, Task
+from mnemic_track.metrics import SequenceResult, combine_counts, count_matches, scores_table
+from mnemic_track.optimization import parameter_groups
 from mnemic_track.results import bdd100k_writer, mot_writer
 from mnemic_track.sequences import as_rows, ground_truth, track_sequence
 from mnemic_vision.backbone import load_backbone
@@ -23,9 +22,10 @@ from mnemic_vision.draw import draw_tracks
 from mnemic_vision.memotr import ClipBatch, ClipCriterion, Memotr, MemotrConfig, Tracker, clip_loss, import_detector
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 from mnemic_vision.memotr.data import Sequence
+from mnemic_vision.tracks import Track
 
 
-class TrackingTask(pl.LightningModule):
+class TrackingTask(Task):
     """Learns to track from clips and is validated on whole sequences; the defaults are the paper's DanceTrack run.
 
     Args:
@@ -51,6 +51,8 @@ class TrackingTask(pl.LightningModule):
         seed: of the noise in training steps; the command line sets it to ``seed_everything``.
     """
 
+    distribution = "mnemic-track"
+
     def __init__(
         self,
         config: MemotrConfig = MemotrConfig(),  # noqa: B008  # frozen, and jsonargparse shows its defaults in the help
@@ -71,7 +73,7 @@ class TrackingTask(pl.LightningModule):
         frozen: tuple[str, ...] = (),
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(seed)
         self.model = Memotr(config)
         self.settings = settings
         self.criterion = ClipCriterion(
@@ -85,8 +87,7 @@ class TrackingTask(pl.LightningModule):
         )
         self.lr, self.lr_backbone, self.lr_points = lr, lr_backbone, lr_points
         self.weight_decay, self.lr_drops, self.warmup_steps = weight_decay, lr_drops, warmup_steps
-        self.seed = seed
-        self._results: list[SequenceResult] = []
+        self.counts = Records()
         for part in frozen:  # Lightning takes every module in the mode it is in, and gives it back so after validation
             self.model.get_submodule(part).requires_grad_(False).eval()
         if backbone_weights is not None:
@@ -97,27 +98,24 @@ class TrackingTask(pl.LightningModule):
             given = TrackerCheckpoint.load(init_checkpoint).model
             load_exactly(self.model, given.state_dict(), init_checkpoint)
 
-    def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
-        """Make the noise of the step follow from its number."""
-        seed_step(self.seed, self.global_rank, self.trainer.fit_loop.total_batch_idx)
-
     def training_step(self, clip: ClipBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch of clips, normalised by the objects of all processes."""
         number = sum(len(target.ids) for frame in clip.targets for target in frame)
         num_objects = self.trainer.strategy.reduce(torch.tensor(float(number), device=self.device), reduce_op="mean")
         loss, frames, _ = clip_loss(self.model, self.criterion, clip, num_objects)
         scale = num_objects.clamp(min=1)
-        for part in ("label", "l1", "giou"):
-            value = torch.stack([getattr(frame.last, part) for frame in frames]).sum() / scale
-            self.log(f"train/{part}", value.detach(), batch_size=len(clip.images))
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(clip.images))
-        # Lightning's own count of logged steps is one off after a restart between two epochs.
-        self.log("step", float(self.global_step), batch_size=len(clip.images))
+        parts = {
+            name: torch.stack([getattr(frame.last, name) for frame in frames]).sum() / scale
+            for name in ("label", "l1", "giou")
+        }
+        self.log_losses(loss, len(clip.images), **parts)
         return loss
 
     def configure_optimizers(self) -> tuple[list[AdamW], list[Any]]:
         """Return AdamW with the official parameter groups, and the schedule by epochs after a warm-up by steps."""
-        optimizer = AdamW(self._parameter_groups(), weight_decay=self.weight_decay)
+        optimizer = AdamW(
+            parameter_groups(self.model, self.lr, self.lr_backbone, self.lr_points), weight_decay=self.weight_decay
+        )
         schedules: list[dict[str, Any]] = [
             {"scheduler": MultiStepLR(optimizer, list(self.lr_drops)), "interval": "epoch"}
         ]
@@ -126,29 +124,26 @@ class TrackingTask(pl.LightningModule):
             schedules.append({"scheduler": warmup, "interval": "step"})
         return [optimizer], schedules
 
-    def validation_step(self, sequence: Sequence, batch_idx: int) -> None:
+    def begin_evaluation(self) -> None:
+        """Forget the sequences of an earlier evaluation."""
+        self.counts.reset()
+
+    def evaluation_step(self, sequence: Sequence, batch_idx: int, split: Split) -> None:
         """Track one whole sequence."""
-        tracker = self.tracker()
-        frames = list(track_sequence(tracker, sequence))
-        self._results.append(SequenceResult(sequence.name, ground_truth(sequence), as_rows(frames)))
-        if batch_idx == 0 and self.logger is not None:
-            middle = sequence.num_frames // 2
-            picture = draw_tracks(sequence.image(middle).permute(1, 2, 0).numpy(), frames[middle])
-            for logger in self.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_image(sequence.name, picture, self.global_step, dataformats="HWC")
+        frames = list(track_sequence(self.tracker(), sequence))
+        result = SequenceResult(sequence.name, ground_truth(sequence), as_rows(frames))
+        self.counts.update(sequence.name, count_matches(result))
+        if batch_idx == 0:
+            self._log_picture(sequence, frames)
 
-    def on_validation_epoch_end(self) -> None:
+    def log_scores(self, split: Split) -> None:
         """Score the sequences of all processes together."""
-        self._score("val")
-
-    def test_step(self, sequence: Sequence, batch_idx: int) -> None:
-        """Track one whole sequence."""
-        self.validation_step(sequence, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Score the sequences of all processes together."""
-        self._score("test")
+        scores = combine_counts(self.counts.compute())
+        self.log_dict(
+            {f"{split}/{name}": float(value) for name, value in scores.as_dict().items()}, rank_zero_only=False
+        )
+        if self.trainer.is_global_zero:
+            show(f"{split}, epoch {self.current_epoch}\n\n{scores_table(scores)}")
 
     def predict_step(self, sequence: Sequence, batch_idx: int) -> str:
         """Track one sequence and write it to ``predictions``: MOT text, or BDD100K json with several classes."""
@@ -167,30 +162,14 @@ class TrackingTask(pl.LightningModule):
         settings, use_bf16 = self.settings, str(self.trainer.precision).startswith("bf16")
         return Tracker(self.model, settings.thresholds, settings.short_side, settings.long_side, use_bf16)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what `TrackerCheckpoint.load` needs, as plain data."""
-        made = training_provenance(self, "mnemic-track", Path(__file__).parent, self.seed)
-        checkpoint[KEY] = TrackerCheckpoint(self.model, self.settings, made).header()
+    def header(self, provenance: dict[str, object]) -> dict[str, Any]:
+        """Return what `TrackerCheckpoint.load` needs."""
+        return TrackerCheckpoint(self.model, self.settings, provenance).header()
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        rates = {"backbone": self.lr_backbone, "reference_points": self.lr_points, "sampling_offsets": self.lr_points}
-        groups: dict[float, list[Tensor]] = {}
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                rate = next((rate for part, rate in rates.items() if part in name), self.lr)
-                groups.setdefault(rate, []).append(parameter)
-        return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
-
-    def _score(self, split: str) -> None:
-        results, self._results = self._results, []
-        if self.trainer.world_size > 1:
-            gathered: list[list[SequenceResult]] = [[] for _ in range(self.trainer.world_size)]
-            torch.distributed.all_gather_object(gathered, results)
-            results = [result for part in gathered for result in part]
-        # Processes get equally many sequences, so that one may be tracked twice.
-        scores = evaluate_sequences(list({result.name: result for result in results}.values()))
-        self.log_dict(
-            {f"{split}/{name}": float(value) for name, value in scores.as_dict().items()}, rank_zero_only=False
-        )
-        if self.trainer.is_global_zero:
-            show(f"{split}, epoch {self.current_epoch}\n\n{scores_table(scores)}")
+    def _log_picture(self, sequence: Sequence, frames: list[list[Track]]) -> None:
+        """Show the middle frame of a sequence with its tracks in TensorBoard."""
+        middle = sequence.num_frames // 2
+        picture = draw_tracks(sequence.image(middle).permute(1, 2, 0).numpy(), frames[middle])
+        for logger in self.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image(sequence.name, picture, self.global_step, dataformats="HWC")

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from mnemic_kit.data import ResumableLoader
 from mnemic_speech.text import Tokenizer
 from mnemic_transcribe.augmentation import Augmentation
 
@@ -155,32 +154,3 @@ class SpeechBatches(Dataset[SpeechBatch]):
         random = np.random.default_rng((*(self.shuffle or (0, 0)), index))
         waveform = self.clips[index].read(self.sample_rate, random)
         return waveform if self.shuffle is None else self.augmentation(waveform, random)
-
-
-class SpeechLoader(ResumableLoader):
-    """The batches of one epoch, shuffled, which can be left and taken up again in the middle.
-
-    Args:
-        batches: of this epoch.
-        epoch: its number, from 0.
-        seed: with ``epoch`` it decides the order.
-        num_replicas: processes that share the epoch.
-        rank: number of this process.
-        num_workers: worker processes.
-    """
-
-    def __init__(
-        self,
-        batches: SpeechBatches,
-        epoch: int,
-        seed: int,
-        num_replicas: int = 1,
-        rank: int = 0,
-        num_workers: int = 0,
-    ) -> None:
-        # An item of the data set is a whole batch.
-        super().__init__(batches, epoch, 1, seed, _only, num_replicas, rank, num_workers, torch.cuda.is_available())
-
-
-def _only(items: list[SpeechBatch]) -> SpeechBatch:
-    return items[0]

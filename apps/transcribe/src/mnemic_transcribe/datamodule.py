@@ -4,23 +4,19 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
-import torch
 from torch.utils.data import DataLoader
 
 from mnemic_core.errors import UserError
-from mnemic_kit.data import reloading_trainer
+from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
 from mnemic_speech.text import TextStyle, Tokenizer
 from mnemic_transcribe.augmentation import Augmentation
-from mnemic_transcribe.batching import Clip, SpeechBatch, SpeechBatches, SpeechLoader
+from mnemic_transcribe.batching import Clip, SpeechBatches
 from mnemic_transcribe.sources import DataSource
 from mnemic_transcribe.vocabulary import Vocabulary
 
-_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 
-
-class SpeechData(pl.LightningDataModule):
+class SpeechData(SplitData):
     """Utterances with their texts, in batches of like length.
 
     Args:
@@ -39,6 +35,8 @@ class SpeechData(pl.LightningDataModule):
         seed: of order and augmentation; the command line sets it to ``seed_everything``.
     """
 
+    contents = "utterances"
+
     def __init__(
         self,
         train: list[DataSource],
@@ -54,13 +52,12 @@ class SpeechData(pl.LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(train, val or [], test or [], seed)
         if batch_seconds <= 0 or not 0 <= min_seconds < max_seconds:
             raise UserError(
                 "expected batch_seconds above 0 and 0 <= min_seconds < max_seconds, "
                 f"got {batch_seconds}, {min_seconds} and {max_seconds}"
             )
-        self.sources = {"train": train, "val": val or [], "test": test or val or []}
         self.vocabulary = vocabulary
         self.text_style: TextStyle = text_style
         self.sample_rate = sample_rate
@@ -68,8 +65,6 @@ class SpeechData(pl.LightningDataModule):
         self.seconds_range = (min_seconds, max_seconds)
         self.augmentation = augmentation
         self.num_workers = num_workers
-        self.seed = seed
-        self._clips: dict[str, list[Clip]] = {}
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -98,58 +93,40 @@ class SpeechData(pl.LightningDataModule):
             FileNotFoundError: if a folder or file is missing.
             UserError: if a file is malformed, or a split has no utterance.
         """
-        if split not in self._clips:
-            sources = self.sources[split]
-            found = [clip for source in sources for clip in source.open(self.text_style)]
-            if split == "train":
-                shortest, longest = self.seconds_range
-                found = [clip for clip in found if shortest <= clip.seconds <= longest]
-            if sources and not found:
-                raise UserError(f"no utterance of usable length in data.{split}: {', '.join(map(str, sources))}")
-            self._clips[split] = found
-        return self._clips[split]
+        found: list[Clip] = self.split(split)
+        return found
+
+    def open_split(self, split: str, stage: str) -> list[Clip]:
+        """Open the files of a split; training utterances that are too short or too long are left out."""
+        sources = self.sources[split]
+        found = [clip for source in sources for clip in source.open(self.text_style)]
+        if split == "train":
+            shortest, longest = self.seconds_range
+            found = [clip for clip in found if shortest <= clip.seconds <= longest]
+        if sources and not found:
+            raise UserError(f"no utterance of usable length in data.{split}: {', '.join(map(str, sources))}")
+        return found
 
     def setup(self, stage: str) -> None:
-        """Open the files that a stage needs, so that mistakes show before the first step."""
-        for split in _SPLITS[stage]:
-            self.clips(split)
+        """Open the files that a stage needs, and refuse training texts that the vocabulary cannot write."""
+        super().setup(stage)
         if stage == "fit":
             self._check_vocabulary()
 
-    def train_dataloader(self) -> SpeechLoader:
-        """Return the batches of the present epoch."""
-        trainer = reloading_trainer(self, "batches change with the epoch")
-        epoch = trainer.current_epoch
-        batches = self._batches(self.clips("train"), (self.seed, epoch), self.augmentation)
-        return SpeechLoader(
-            batches, epoch, self.seed, trainer.world_size, trainer.global_rank, num_workers=self.num_workers
-        )
+    def epoch_loader(self, train: list[Clip], share: EpochShare) -> ResumableLoader:
+        """Return the batches of one epoch."""
+        batches = self._batches(train, (self.seed, share.epoch), self.augmentation)
+        return ResumableLoader(batches, share, num_workers=self.num_workers)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Return the validation utterances by length; an empty list without any."""
-        return self._by_length("val")
-
-    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Return the test utterances by length."""
-        return self._by_length("test")
-
-    def predict_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Return the test utterances by length."""
-        return self._by_length("test")
-
-    def transfer_batch_to_device(self, batch: SpeechBatch, device: torch.device, dataloader_idx: int) -> SpeechBatch:
-        """Move a batch."""
-        return batch.to(device)
+    def whole_loader(self, opened: list[Clip]) -> DataLoader[Any]:
+        """Return utterances by length."""
+        return DataLoader(self._batches(opened), batch_size=None, num_workers=self.num_workers)
 
     def sample(self, count: int) -> SpeechBatches:
         """Return at most so many training utterances as they are, for statistics; the seed decides which."""
         clips = self.clips("train")
         chosen = np.random.default_rng(self.seed).permutation(len(clips))[:count]
         return self._batches([clips[index] for index in chosen])
-
-    def _by_length(self, split: str) -> DataLoader[Any] | list[Any]:
-        clips = self.clips(split)
-        return DataLoader(self._batches(clips), batch_size=None, num_workers=self.num_workers) if clips else []
 
     def _batches(
         self, clips: Sequence[Clip], shuffle: tuple[int, int] | None = None, augmentation: Augmentation | None = None

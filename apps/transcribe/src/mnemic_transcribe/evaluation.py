@@ -20,7 +20,7 @@ from mnemic_transcribe.batching import Clip
 from mnemic_transcribe.data import read_corpus
 from mnemic_transcribe.noise import Noise, read_clip
 from mnemic_transcribe.options import Segmentation
-from mnemic_transcribe.scoring import Heard, error_rates
+from mnemic_transcribe.scoring import Prediction, error_rates
 from mnemic_transcribe.sources import DataSource, RecordedClip
 
 EDGES = (5.0, 10.0, 15.0, 20.0, 25.0, 35.0, 60.0, 120.0)  # seconds
@@ -38,7 +38,7 @@ class Evaluation:
         problems: why utterances could not be read, one line each.
     """
 
-    heard: list[Heard] = field(default_factory=list)
+    heard: list[Prediction] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     compute_seconds: float = 0.0
     report: MemoryReport | None = None
@@ -140,7 +140,7 @@ def evaluate_clips(
         advance(sum(clips[index].seconds for index in group))
     for index in sorted(found):
         text, duration = found[index]
-        evaluation.heard.append(Heard(clips[index].id, clips[index].text, text))
+        evaluation.heard.append(Prediction(clips[index].id, clips[index].text, text))
         evaluation.seconds.append(duration)
     return evaluation
 

@@ -1,15 +1,16 @@
 """How well transcripts of validation or test utterances agree with what was said."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import torch
-
+from mnemic_kit.atomic_files import atomic_write
 from mnemic_speech.metrics import character_errors, summarize, word_errors
 
 
 @dataclass(frozen=True)
-class Heard:
+class Prediction:
     """What was recognised in one utterance.
 
     Args:
@@ -23,18 +24,18 @@ class Heard:
     hypothesis: str
 
 
-def error_rates(heard: Sequence[Heard]) -> dict[str, float]:
+def error_rates(predictions: Sequence[Prediction]) -> dict[str, float]:
     """Return the error rates of a set in words and characters, and the parts of the one in words.
 
     Args:
-        heard: one entry for each utterance.
+        predictions: one entry for each utterance.
 
     Example:
-        >>> error_rates([Heard("a", "one two three four", "one too three")])["wer"]
+        >>> error_rates([Prediction("a", "one two three four", "one too three")])["wer"]
         0.5
     """
-    words = summarize(word_errors(each.reference, each.hypothesis) for each in heard)
-    characters = summarize(character_errors(each.reference, each.hypothesis) for each in heard)
+    words = summarize(word_errors(each.reference, each.hypothesis) for each in predictions)
+    characters = summarize(character_errors(each.reference, each.hypothesis) for each in predictions)
     length = max(words.counts.length, 1)
     return {
         "wer": words.rate,
@@ -45,16 +46,10 @@ def error_rates(heard: Sequence[Heard]) -> dict[str, float]:
     }
 
 
-def gather(heard: list[Heard], num_processes: int) -> list[Heard]:
-    """Return what all processes heard, in the order of the names.
-
-    Args:
-        heard: of this process. Processes get equally many batches, so that some are done twice; what was heard twice
-            counts once.
-        num_processes: how many there are.
-    """
-    if num_processes > 1:
-        parts: list[list[Heard]] = [[] for _ in range(num_processes)]
-        torch.distributed.all_gather_object(parts, heard)
-        heard = [each for part in parts for each in part]
-    return sorted(set(heard), key=lambda each: each.id)
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Write one JSON line for each utterance: ``id``, ``pred_text`` and ``text``; the folder is made when absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        for each in predictions:
+            line = {"id": each.id, "pred_text": each.hypothesis, "text": each.reference}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -1,29 +1,22 @@
 """Training and validation of a Conformer with memory as a LightningModule."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning.pytorch as pl
-import torch
 from jaxtyping import Float, Int
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from mnemic_core import MemoryState
-from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
 from mnemic_core.loading import load_exactly
-from mnemic_kit.atomic_files import atomic_write
-from mnemic_kit.provenance import training_provenance
-from mnemic_kit.seeding import seed_step
+from mnemic_kit.records import Records
+from mnemic_kit.task import Split, Task
 from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.recognition import recognise
@@ -33,17 +26,17 @@ from mnemic_speech.text import tokenizer_from_state
 from mnemic_transcribe.augmentation import Masks
 from mnemic_transcribe.batching import SpeechBatch
 from mnemic_transcribe.datamodule import SpeechData
+from mnemic_transcribe.frontend import fit_normalizer, network_input
 from mnemic_transcribe.schedule import warmup_share
-from mnemic_transcribe.scoring import Heard, error_rates, gather
+from mnemic_transcribe.scoring import Prediction, error_rates, write_predictions
 
 Part = Literal["encoder", "memory", "ctc", "decoder"]
 PARTS: tuple[Part, ...] = ("encoder", "memory", "ctc", "decoder")
 
-_MULTIPLE = 32  # frames are padded to a multiple of it: few shapes, which a CPU runs a quarter faster
 _STATISTICS = 2000  # utterances from which the mean of the features is computed
 
 
-class TranscriptionTask(pl.LightningModule):
+class TranscriptionTask(Task):
     """Learns to write down utterances, each with a fresh memory; the defaults are the published recipe.
 
     Args:
@@ -64,6 +57,8 @@ class TranscriptionTask(pl.LightningModule):
         seed: of the noise in training steps; the command line sets it to ``seed_everything``.
     """
 
+    distribution = "mnemic-transcribe"
+
     def __init__(
         self,
         tokenizer: dict[str, Any],
@@ -80,7 +75,7 @@ class TranscriptionTask(pl.LightningModule):
         init_parts: Sequence[Part] = PARTS,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(seed)
         if warmup_steps < 1:
             raise UserError(f"warmup_steps must be at least 1, got {warmup_steps}")
         self.tokenizer = tokenizer_from_state(tokenizer)
@@ -95,39 +90,32 @@ class TranscriptionTask(pl.LightningModule):
         self.spec_augment = (masks or Masks(0, 0, 0, 0)).build()  # as a module it rests outside of training
         self.settings = settings
         self.lr, self.warmup_steps, self.has_end, self.weight_decay = lr, warmup_steps, has_end, weight_decay
-        self.seed = seed
-        self._heard: list[Heard] = []
+        self.predictions = Records()
         self._needs_statistics = normalizer == "global"
         if init_checkpoint is not None:
             self._start_from(init_checkpoint, init_parts)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the statistics of the features that the checkpoint brings."""
+        super().on_load_checkpoint(checkpoint)
         self._needs_statistics = False
 
     def on_fit_start(self) -> None:
         """Measure mean and variance of the features on training utterances as they are."""
         if self._needs_statistics:
             # The recipe reads the whole set, which takes hours of it; means over a million frames are as good.
-            batches = self._data.sample(_STATISTICS)
-            heard = (self._hear(batches[index].to(self.device)) for index in range(len(batches)))
-            rows = (row[:length] for found in heard for row, length in zip(*found, strict=True))
-            self.normalizer.load_state_dict(Normalizer.fit(rows).state_dict())
+            data: SpeechData = self.trainer.datamodule  # type: ignore[attr-defined]  # set where it is given
+            sample = data.sample(_STATISTICS)
+            batches = (sample[index].to(self.device) for index in range(len(sample)))
+            self.normalizer.load_state_dict(fit_normalizer(self.features, batches).state_dict())
             self._needs_statistics = False
-
-    def on_train_batch_start(self, batch: SpeechBatch, batch_idx: int) -> None:
-        """Make the noise of the step follow from its number."""
-        seed_step(self.seed, self.global_rank, self.trainer.fit_loop.total_batch_idx)
 
     def training_step(self, batch: SpeechBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch per utterance, with masks over its features."""
         features, lengths = self._prepare(batch)
         losses = self.model.loss(features, lengths, batch.tokens, batch.token_lengths)
-        self.log("train/loss", losses.total.detach(), prog_bar=True, batch_size=len(batch))
-        parts = {"train/ctc": losses.ctc, "train/attention": losses.attention, "train/acc": losses.accuracy}
-        self.log_dict({name: value.detach() for name, value in parts.items()}, batch_size=len(batch))
-        # Lightning's own count of logged steps is one off after a restart between two epochs.
-        self.log("step", float(self.global_step), batch_size=len(batch))
+        parts = {"ctc": losses.ctc, "attention": losses.attention, "acc": losses.accuracy}
+        self.log_losses(losses.total, len(batch), **parts)
         return losses.total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -137,103 +125,68 @@ class TranscriptionTask(pl.LightningModule):
             rank_zero_warn(f"the gradient of step {self.global_step} is not finite: the step is left out")
             optimizer.zero_grad()
 
-    def validation_step(self, batch: SpeechBatch, batch_idx: int) -> None:
-        """Compute the losses of a batch and write down what was said."""
-        state = self._score(batch, "val")
-        if batch_idx == 0:
-            diversity = self.model.memory.report(state).diversity
-            if diversity is not None:  # 0: all slots are alike, and the memory is no more than one of them
-                self.log("val/memory_diversity", diversity, batch_size=len(batch))
+    def begin_evaluation(self) -> None:
+        """Forget the utterances of an earlier evaluation."""
+        self.predictions.reset()
 
-    def on_validation_epoch_end(self) -> None:
+    def evaluation_step(self, batch: SpeechBatch, batch_idx: int, split: Split) -> None:
+        """Compute the losses of a batch and transcribe it."""
+        losses = self.model.loss(*self._prepare(batch), batch.tokens, batch.token_lengths)
+        self.log(f"{split}/loss", losses.total, batch_size=len(batch), sync_dist=True)
+        if self.model.decoder is not None:
+            self.log(f"{split}/acc", losses.accuracy, batch_size=len(batch), sync_dist=True)
+        is_quick = split == "val" and self.model.ctc is not None
+        self._transcribe(batch, replace(self.settings, decoding="ctc") if is_quick else self.settings)
+        diversity = self.model.memory.report(losses.state).diversity if (split, batch_idx) == ("val", 0) else None
+        if diversity is not None:  # 0: all slots are alike, and the memory is no more than one of them
+            self.log("val/memory_diversity", diversity, batch_size=len(batch))
+
+    def log_scores(self, split: Split) -> None:
         """Log the error rates of all utterances."""
-        self._log_errors("val")
-
-    def test_step(self, batch: SpeechBatch, batch_idx: int) -> None:
-        """Compute the losses of a batch and write down what was said."""
-        self._score(batch, "test")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the error rates of all utterances."""
-        self._log_errors("test")
+        rates = error_rates(self._predicted())
+        self.log_dict({f"{split}/{name}": value for name, value in rates.items()}, rank_zero_only=False)
 
     def predict_step(self, batch: SpeechBatch, batch_idx: int) -> list[str]:
         """Return what was said in each utterance."""
-        found = self._transcribe(batch, self.settings)
-        self._heard += found
-        return [each.hypothesis for each in found]
+        return self._transcribe(batch, self.settings)
 
     def on_predict_epoch_end(self) -> None:
         """Write what was said to ``predictions.jsonl``, one line an utterance."""
-        heard = self._all_heard()
-        folder = Path(self.trainer.default_root_dir)
+        predictions = self._predicted()
         if self.trainer.is_global_zero:
-            folder.mkdir(parents=True, exist_ok=True)
-            with atomic_write(folder / "predictions.jsonl") as file:
-                for each in heard:
-                    line = {"id": each.id, "pred_text": each.hypothesis, "text": each.reference}
-                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            write_predictions(Path(self.trainer.default_root_dir, "predictions.jsonl"), predictions)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return Adam and its schedule by steps."""
-        total = self.trainer.max_steps if self.has_end else None
-        if total == -1:
-            raise UserError("model.has_end: the learning rate falls until the last step, give --trainer.max_steps")
+        total = self.total_steps() if self.has_end else None
         # All parameters in one kernel: faster, but Lightning's mixed precision then refuses to clip gradients.
         fused = "mixed" not in str(self.trainer.precision)
         optimizer = Adam(self.model.parameters(), self.lr, weight_decay=self.weight_decay, fused=fused)
         schedule = LambdaLR(optimizer, lambda step: warmup_share(step, self.warmup_steps, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what ``Recognizer.load`` needs, as plain data."""
-        made = training_provenance(self, "mnemic-transcribe", Path(__file__).parent, self.seed)
-        checkpoint[KEY] = self._recognizer(made).header()
+    def header(self, provenance: dict[str, object]) -> dict[str, Any]:
+        """Return what ``Recognizer.load`` needs."""
+        return self._recognizer(provenance).header()
 
-    def _recognizer(self, made: dict[str, object] | None = None) -> Recognizer:
-        return Recognizer(self.model, self.settings, made or {}, self.features, self.normalizer, self.tokenizer)
-
-    def _hear(self, batch: SpeechBatch) -> tuple[Float[Tensor, "batch frame mel"], Int[Tensor, " batch"]]:
-        """Return the features of a batch as they are, in single precision."""
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            features, lengths = self.features(batch.waveforms, batch.lengths)
-        return features, lengths
+    def _recognizer(self, provenance: dict[str, object]) -> Recognizer:
+        return Recognizer(self.model, self.settings, provenance, self.features, self.normalizer, self.tokenizer)
 
     def _prepare(self, batch: SpeechBatch) -> tuple[Float[Tensor, "batch frame mel"], Int[Tensor, " batch"]]:
         """Return the features of a batch as the network takes them, in training with masks."""
-        features, lengths = self._hear(batch)
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            # As in the recipe masks come before the mean of the training set is taken off; they must not change the
-            # mean of an utterance, though.
-            parts = [self.spec_augment, self.normalizer]
-            for part in reversed(parts) if self.normalizer.kind == "utterance" else parts:
-                features = part(features, lengths)
-        return F.pad(features, (0, 0, 0, -features.shape[1] % _MULTIPLE)), lengths
+        return network_input(self.features, self.normalizer, self.spec_augment, batch)
 
-    def _score(self, batch: SpeechBatch, split: str) -> MemoryState:
-        """Take note of the losses of a batch and of what is heard in it; return what the memory holds."""
-        losses = self.model.loss(*self._prepare(batch), batch.tokens, batch.token_lengths)
-        self.log(f"{split}/loss", losses.total, batch_size=len(batch), sync_dist=True)
-        if self.model.decoder is not None:
-            self.log(f"{split}/acc", losses.accuracy, batch_size=len(batch), sync_dist=True)
-        is_quick = split == "val" and self.model.ctc is not None
-        self._heard += self._transcribe(batch, replace(self.settings, decoding="ctc") if is_quick else self.settings)
-        return losses.state
-
-    def _transcribe(self, batch: SpeechBatch, settings: TranscriptionSettings) -> list[Heard]:
-        """Return what is heard in each utterance of a batch."""
+    def _transcribe(self, batch: SpeechBatch, settings: TranscriptionSettings) -> list[str]:
+        """Return what is said in each utterance of a batch, and keep it."""
         waveforms = [row[:length] for row, length in zip(batch.waveforms, batch.lengths, strict=True)]
-        found, _ = recognise(self._recognizer(), waveforms, settings)
-        return [Heard(*each) for each in zip(batch.ids, batch.texts, (one.text for one in found), strict=True)]
+        transcripts = [found.text for found in recognise(self._recognizer({}), waveforms, settings)[0]]
+        for name, *texts in zip(batch.ids, batch.texts, transcripts, strict=True):
+            self.predictions.update(name, texts)
+        return transcripts
 
-    def _all_heard(self) -> list[Heard]:
-        """Return what all processes heard, and forget it."""
-        heard, self._heard = self._heard, []
-        return gather(heard, self.trainer.world_size)
-
-    def _log_errors(self, split: str) -> None:
-        rates = error_rates(self._all_heard())
-        self.log_dict({f"{split}/{name}": value for name, value in rates.items()}, rank_zero_only=False)
+    def _predicted(self) -> list[Prediction]:
+        """Return what all processes transcribed."""
+        return [Prediction(name, *texts) for name, texts in self.predictions.compute().items()]
 
     def _start_from(self, path: Path, parts: Sequence[Part]) -> None:
         """Take over parts of another recogniser for the same tokens, and the statistics of its features."""
@@ -245,8 +198,3 @@ class TranscriptionTask(pl.LightningModule):
             load_exactly(own, others.state_dict(), f"the {part} of {path}")
         self.normalizer.load_state_dict(given.normalizer.state_dict())
         self._needs_statistics = False
-
-    @property
-    def _data(self) -> SpeechData:
-        data: SpeechData = self.trainer.datamodule  # type: ignore[attr-defined]  # set where it is given
-        return data

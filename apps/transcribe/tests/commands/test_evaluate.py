@@ -14,7 +14,7 @@ from mnemic_transcribe.commands.demo import demo
 from mnemic_transcribe.commands.evaluate import evaluate
 from mnemic_transcribe.evaluation import Evaluation, evaluate_clips, open_clips
 from mnemic_transcribe.noise import Noise, read_clip
-from mnemic_transcribe.scoring import Heard
+from mnemic_transcribe.scoring import Prediction
 from mnemic_transcribe.tones import ToneWorld
 
 DIGITS = Path(__file__).parents[5] / "shared/data/speech_digits"
@@ -129,7 +129,7 @@ def test_noises_that_are_none_are_refused(text: str) -> None:
 
 
 def test_durations_are_sorted_into_ranges() -> None:
-    heard = [Heard(str(number), "one two", text) for number, text in enumerate(["one two", "one", ""])]
+    heard = [Prediction(str(number), "one two", text) for number, text in enumerate(["one two", "one", ""])]
     ranges = Evaluation(heard, [4.9, 5.0, 400.0]).summary()["wer_by_duration"]
     assert {name: (part["wer"], part["deletions"]) for name, part in ranges.items()} == {
         "0-5": (0.0, 0.0),

@@ -113,9 +113,9 @@ def score(run: Run, conditions: Sequence[str]) -> Scores:
     fitted = run.fit(train.main)
     data, device = fitted.datamodule, fitted.trainer.strategy.root_device.type
     loaded = load_checkpoint(run.folder / "checkpoints" / "last.ckpt", "cuda" if device == "cuda" else "cpu")
-    if not data.paths["val"]:
+    if not data.sources["val"]:
         raise UserError("to compare takes a validation text: give the config data.val")
-    corpus = read_corpus(data.paths["val"], loaded.codec)
+    corpus = read_corpus(data.sources["val"], loaded.codec)
     found = memory_worth(loaded.model, corpus, data.segment_length, data.batch_size, shuffled=True)
     found["parameters"] = float(loaded.model.num_parameters)
     found["ffn_dim"] = float(loaded.model.config.ffn_dim)

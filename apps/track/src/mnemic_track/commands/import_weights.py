@@ -28,5 +28,5 @@ def import_weights(official: Path, /, out: Path, config: str = "memotr_dancetrac
     network, settings = read_network_config(config)
     model = Memotr(network)
     load_official(model, official)
-    made = provenance("mnemic-track", Path(__file__).parent, converted_from=official.name, config=config)
+    made = provenance("mnemic-track", converted_from=official.name, config=config)
     TrackerCheckpoint(model, settings, made).save(out, half=half)

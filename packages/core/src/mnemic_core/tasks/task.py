@@ -30,6 +30,10 @@ class TaskBatch:
     targets: Int[Tensor, "batch output"]
     valid: Bool[Tensor, "batch output"]
 
+    def to(self, device: torch.device | str) -> "TaskBatch":
+        """Return a copy on a device."""
+        return TaskBatch(self.inputs.to(device), self.targets.to(device), self.valid.to(device))
+
 
 class AlgorithmicTask(ABC):
     """A task on strings of tokens that has an exact solution at every length.

@@ -1,0 +1,129 @@
+"""What every task of training does alike: seeded steps, logs, evaluation, schedules and what a checkpoint tells."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import lightning.pytorch as pl
+from torch import Tensor
+
+from mnemic_core.checkpoint import KEY
+from mnemic_core.errors import UserError
+from mnemic_core.loading import describe_misfit
+from mnemic_kit.provenance import training_provenance
+from mnemic_kit.seeding import seed_step
+
+Split = Literal["val", "test"]
+
+
+class Task(pl.LightningModule):
+    """Base of every task, which adds its loss, its scores and its own hooks.
+
+    Validation and test are the same evaluation: a task says what one step of it does (`evaluation_step`) and what is
+    logged at the end (`log_scores`).
+
+    Attributes:
+        distribution: name of the distribution that a checkpoint names as its maker.
+
+    Args:
+        seed: of the noise in training steps.
+    """
+
+    distribution: ClassVar[str]
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def header(self, provenance: dict[str, object]) -> dict[str, Any]:
+        """Return what it takes to build and run the network of a checkpoint, as plain data.
+
+        Args:
+            provenance: what made the checkpoint.
+        """
+        raise NotImplementedError
+
+    def begin_evaluation(self) -> None:
+        """Prepare for an evaluation; called before its first step."""
+
+    def evaluation_step(self, batch: Any, batch_idx: int, split: Split) -> None:
+        """Score one batch of validation or test data."""
+        raise NotImplementedError
+
+    def log_scores(self, split: Split) -> None:
+        """Log the scores of all batches of all processes; called after the last step of an evaluation."""
+
+    def log_losses(self, loss: Tensor, batch_size: int, **parts: Tensor) -> None:
+        """Log the loss of a training step, its parts and the number of the step.
+
+        Args:
+            loss: what is minimized, without axes.
+            batch_size: weight of the batch in means over an epoch.
+            parts: further values without axes, by the name after ``train/``.
+        """
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch_size)
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=batch_size)
+        # Lightning's own count of logged steps is one off after a restart between two epochs.
+        self.log("step", float(self.global_step), batch_size=batch_size)
+
+    def total_steps(self) -> int:
+        """Return the number of optimizer steps of the complete run, for a schedule that ends with it.
+
+        Raises:
+            UserError: the run has no end.
+        """
+        # Not Lightning's estimate: it builds the loader before a checkpoint tells its place in the epoch.
+        trainer = self.trainer
+        limits = [trainer.max_steps] if trainer.max_steps != -1 else []
+        batches: int | None = getattr(getattr(trainer, "datamodule", None), "steps_per_epoch", None)
+        if batches is not None and trainer.max_epochs not in (None, -1):
+            limits.append(trainer.max_epochs * (batches // trainer.world_size) // trainer.accumulate_grad_batches)
+        if not limits:
+            ways = "max_steps" if batches is None else "max_steps or max_epochs"
+            raise UserError(f"the learning rate falls until the last step: give --trainer.{ways}")
+        return min(limits)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Make the noise of the step follow from its number."""
+        seed_step(self.seed, self.global_rank, self.trainer.fit_loop.total_batch_idx)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin an evaluation."""
+        self.begin_evaluation()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Score one batch of validation data."""
+        self.evaluation_step(batch, batch_idx, "val")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the validation data."""
+        self.log_scores("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Begin an evaluation."""
+        self.begin_evaluation()
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Score one batch of test data."""
+        self.evaluation_step(batch, batch_idx, "test")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores of the test data."""
+        self.log_scores("test")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what it takes to build and run the network, and what made it."""
+        checkpoint[KEY] = self.header(training_provenance(self, self.distribution, self.seed))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another program or of a network with other sizes.
+
+        Raises:
+            UserError: it is of another kind or does not fit.
+        """
+        path = Path(str(self.trainer.ckpt_path))
+        found, own = checkpoint.get(KEY, {}).get("kind"), self.header({})["kind"]
+        if found != own:
+            raise UserError(f"{path} is not a checkpoint of {self.distribution} (kind {found!r}): give one of its fit")
+        misfit = describe_misfit(self, checkpoint["state_dict"])
+        if misfit:
+            raise UserError(f"{path} does not fit the network of this config: {misfit}")
