@@ -24,10 +24,10 @@ from references import core as plain
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from mnemic_core import MemoryConfig
 from mnemic_core.buffers import RelativeAttention
 from mnemic_core.buffers.relative_attention import relative_sinusoids
-from mnemic_core.machines import NeuralTuringMemory, StackCell, convert_official_turing
-from mnemic_core.machines.turing_memory import Preset
+from mnemic_core.machines import StackCell, convert_official_turing
 from mnemic_core.parametric import ProductKeyMemory
 from mnemic_core.stores import ExactIndex, running_top_k
 
@@ -146,14 +146,14 @@ def exact_search(device: str) -> Measurement:
     )
 
 
-def turing(device: str, preset: Preset, batch: int, *, is_training: bool) -> Measurement:
+def turing(device: str, preset: str, batch: int, *, is_training: bool) -> Measurement:
     """Return a Neural Turing Machine of the released size over 250 frames (10 s of speech)."""
     slots, width, dim = 256, 10, 256
     sizes = {"read_heads.0.fc": width + 6, "write_heads.0.fc": 3 * width + 6, "fc": dim}
     layers = nn.ModuleDict({name.replace(".", "/"): nn.Linear(dim + width, size) for name, size in sizes.items()})
     layers.to(device).requires_grad_(is_training)
     official = {name.replace("/", "."): weight for name, weight in layers.named_parameters()}
-    machine = NeuralTuringMemory.preset(preset, dim, slots, width).to(device).requires_grad_(is_training)
+    machine = MemoryConfig(f"turing_{preset}").build(dim).to(device).requires_grad_(is_training)
     machine.load_state_dict(convert_official_turing(official))
     x, state = torch.randn(batch, 250, dim, device=device), machine.init_state(batch, device=device)
     x.requires_grad_(is_training)
@@ -175,7 +175,9 @@ def turing(device: str, preset: Preset, batch: int, *, is_training: bool) -> Mea
     for ours, reference in zip(fast(), loop(), strict=True):
         assert_close(ours, reference, atol=1e-4, rtol=1e-3)
     passes = "forward and backward" if is_training else "forward"
-    what = f"NTM, {'full addressing' if preset == 'paper' else preset}: 250 frames, 256 x 10, batch {batch}, {passes}"
+    what = (
+        f"NTM, {'full addressing' if preset == 'paper' else 'collapsed'}: 250 frames, 256 x 10, batch {batch}, {passes}"
+    )
     names = ("outputs", "gradient_of_frames")
     return Measurement(
         {"ours": fast, "released loop": loop, "the module's own steps": steps},
@@ -215,7 +217,7 @@ def relative_attention(device: str) -> Measurement:
 
 def stack_machine(device: str, tokens: int) -> Measurement:
     """Return the Stack-RNN of the paper's size, one row, compiled against eager."""
-    machine = StackCell(8, 256).to(device).requires_grad_(False)
+    machine = StackCell(8, hidden_dim=256).to(device).requires_grad_(False)
     x, state = torch.randn(1, tokens, 8, device=device), machine.init_state(1, device=device)
 
     def compare(segment: Callable[..., Any], step: Callable[..., Any]) -> Callable[[], Tensor]:
@@ -238,10 +240,10 @@ MEASUREMENTS: dict[str, Callable[[str], Measurement]] = {
     "turing_forward_16": partial(turing, preset="paper", batch=16, is_training=False),
     "turing_backward_1": partial(turing, preset="paper", batch=1, is_training=True),
     "turing_backward_16": partial(turing, preset="paper", batch=16, is_training=True),
-    "collapsed_forward_1": partial(turing, preset="collapsed", batch=1, is_training=False),
-    "collapsed_forward_16": partial(turing, preset="collapsed", batch=16, is_training=False),
-    "collapsed_backward_1": partial(turing, preset="collapsed", batch=1, is_training=True),
-    "collapsed_backward_16": partial(turing, preset="collapsed", batch=16, is_training=True),
+    "collapsed_forward_1": partial(turing, preset="release", batch=1, is_training=False),
+    "collapsed_forward_16": partial(turing, preset="release", batch=16, is_training=False),
+    "collapsed_backward_1": partial(turing, preset="release", batch=1, is_training=True),
+    "collapsed_backward_16": partial(turing, preset="release", batch=16, is_training=True),
     "relative_attention": relative_attention,
     "stack_step": partial(stack_machine, tokens=1),
     "stack_segment": partial(stack_machine, tokens=32),

@@ -22,12 +22,12 @@ from common.report import machine, publish
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from mnemic_core import MemoryConfig
 from mnemic_core.machines import TuringState
 from mnemic_kit.experiment import Comparison, Run, Scores, Variant
 from mnemic_kit.record import content_digest
 from mnemic_speech.conformer_ntm import ConformerNtm
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
-from mnemic_speech.conformer_ntm.memory import MACHINES
 from mnemic_speech.conformer_ntm.model import Encoded
 from mnemic_transcribe.augmentation import Augmentation
 from mnemic_transcribe.batching import Clip, SpeechBatches
@@ -48,9 +48,9 @@ from mnemic_transcribe.sources import DataSource
 
 MEMORIES = {
     "none": {},
-    "release": {"slots": 32, "width": 10},
-    "paper": {"slots": 32, "width": 10},
-    "improved": {"slots": 32, "width": 10},
+    "turing_release": {"slots": 32, "width": 10},
+    "turing_paper": {"slots": 32, "width": 10},
+    "turing_improved": {"slots": 32, "width": 10},
     "slot_attention": {"num_slots": 16, "num_heads": 4},
 }
 AUGMENTATION = Augmentation((0.9, 1.0, 1.1), (-12.0, 6.0), 0.5, (10.0, 40.0))  # as in conformer_ntm_digits
@@ -81,8 +81,7 @@ def build(start: Recognizer, memory: str) -> Recognizer:
     """Return an untrained network with a memory behind the encoder of a trained one."""
     config = replace(
         start.model.config,
-        memory=memory,
-        memory_options=MEMORIES[memory],
+        memory=MemoryConfig(memory, MEMORIES[memory]),
         ctc_weight=0.3,
         label_smoothing=LABEL_SMOOTHING,
     )
@@ -186,7 +185,7 @@ def main() -> None:
     slots = {
         memory: [slots_over_time(network(options.out, memory, seed), strings) for seed in options.seeds]
         for memory in options.memories
-        if memory in MACHINES
+        if memory.startswith("turing")
     }
     facts = {
         "benchmark": "decoder_memory",

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnemic_core import MemoryState, create
+from mnemic_core import MemoryConfig, MemoryState
 from mnemic_core.training import replay_backward, run_segments
 
 CONFIG = {"segments": 32, "batch": 4, "length": 64, "dim": 128, "heads": 4, "layers": 2, "capacity": 64, "dropout": 0.1}
@@ -35,7 +35,7 @@ class SegmentModel(nn.Module):
         dim = CONFIG["dim"]
         layer = nn.TransformerEncoderLayer(dim, CONFIG["heads"], 4 * dim, CONFIG["dropout"], batch_first=True)
         self.encoder = nn.TransformerEncoder(layer, CONFIG["layers"])
-        self.memory = create("window", dim, capacity=CONFIG["capacity"], detach="never")
+        self.memory = MemoryConfig("window", {"capacity": CONFIG["capacity"], "detach": "never"}).build(dim)
 
     def forward(
         self, x: Tensor, state: MemoryState, *, padding: Tensor | None = None, reset: Tensor | None = None

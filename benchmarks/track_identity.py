@@ -44,7 +44,7 @@ def _exponential(decay: float) -> Callable[[Tensor], Tensor]:
     """Return what the tracker's long-term memory holds after so many looks, oldest first."""
 
     def remember(looks: Tensor) -> Tensor:
-        memory = ExponentialMemory(looks.shape[1], decay)
+        memory = ExponentialMemory(looks.shape[1], decay=decay)
         return memory.write(memory.init_state(1), looks[None]).long[0]
 
     return remember

@@ -9,7 +9,7 @@ import argparse
 import platform
 import statistics
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from common.report import machine, publish, resident_bytes
 
+from mnemic_core import MemoryConfig
 from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds, Tracker
 
 CONFIG = MemotrConfig(
@@ -43,7 +44,7 @@ RESULT = Path(__file__).parent / "results" / "tracker_stream.json"
 def restless_tracker(memory: str) -> Tracker:
     """Return a tracker of an untrained network that believes in about half of what it sees."""
     torch.manual_seed(0)
-    model = Memotr(MemotrConfig(**{**asdict(CONFIG), "memory": memory}))
+    model = Memotr(replace(CONFIG, memory=MemoryConfig(memory)))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not name.startswith("backbone"):

@@ -3,7 +3,7 @@
 # %%
 import torch
 
-from mnemic_core import create
+from mnemic_core import MemoryConfig
 
 torch.manual_seed(0)
 facts = torch.randn(1, 3, 16)  # three things worth remembering, in the first of twenty segments
@@ -11,7 +11,7 @@ segments = [facts, *(0.1 * torch.randn(19, 1, 3, 16))]
 
 # %%
 for name, options in {"none": {}, "exponential": {"decay": 0.01}, "window": {"capacity": 64}}.items():
-    memory = create(name, dim=16, **options)
+    memory = MemoryConfig(name, options).build(dim=16)
     state = memory.init_state(batch=1)
     for segment in segments:
         state = memory.write(state, segment)

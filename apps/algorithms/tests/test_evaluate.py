@@ -12,7 +12,7 @@ TINY = [
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
     "--data={max_length: 3, batch_size: 2, steps_per_epoch: 2, val_lengths: [3], val_strings: 2}",
-    "--model.config={hidden_dim: 5, options: {size: 2}}",
+    "--model.config={hidden_dim: 5, memory: {name: stack_rnn, options: {size: 2}}}",
 ]
 
 

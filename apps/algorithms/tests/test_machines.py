@@ -1,16 +1,27 @@
+from typing import Any
+
 import pytest
 import torch
 from torch.testing import assert_close
 
-from mnemic_algorithms.machines import AlgorithmModel, MachineConfig, SegmentedModel, build_machine, machine_names
-from mnemic_core import find_mechanism, list_mechanisms
+from mnemic_algorithms.machines import (
+    TRANSFORMER,
+    AlgorithmModel,
+    MachineConfig,
+    SegmentedModel,
+    build_machine,
+    machine_names,
+)
+from mnemic_core import MemoryConfig, find_mechanism, list_mechanisms
 from mnemic_core.tasks import CHOMSKY_TASKS, ReverseString, create_task, task_loss
 
 SMALL = {"hidden_dim": 8, "stored": 4, "segment_length": 3, "num_layers": 2, "num_heads": 2}
 
 
-def small(machine: str, **changes: object) -> MachineConfig:
-    return MachineConfig(machine, **{**SMALL, **changes})
+def small(machine: str, options: dict[str, object] | None = None) -> MachineConfig:
+    if machine == TRANSFORMER:
+        return MachineConfig(MemoryConfig(), **{**SMALL, "segment_length": None})
+    return MachineConfig(MemoryConfig(machine, options or {}), **SMALL)
 
 
 @pytest.mark.parametrize("machine", machine_names())
@@ -59,7 +70,7 @@ def test_a_transformer_sees_the_whole_string_and_one_without_memory_its_segment_
         assert torch.allclose(*outputs) is not is_seen
 
 
-@pytest.mark.parametrize("machine", ["window", "memory_tokens", "ntm"])
+@pytest.mark.parametrize("machine", ["window", "memory_tokens", "turing"])
 def test_two_calls_with_the_state_between_them_equal_one(machine: str) -> None:
     torch.manual_seed(0)
     model, x = build_machine(small(machine), 3).double(), torch.randn(2, 9, 3).double()
@@ -69,7 +80,7 @@ def test_two_calls_with_the_state_between_them_equal_one(machine: str) -> None:
     assert_close(torch.cat([first, second], dim=1), model(x, start)[0])
 
 
-@pytest.mark.parametrize("machine", ["window", "ntm"])
+@pytest.mark.parametrize("machine", ["window", "turing"])
 def test_a_reset_row_begins_anew_and_padding_changes_no_state(machine: str) -> None:
     model, x = build_machine(small(machine), 3), torch.randn(2, 7, 3)
     fresh = model.init_state(2)
@@ -88,14 +99,20 @@ def test_an_empty_segment_gives_an_empty_output() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("memory", "sizes", "message"),
     [
-        ({"machine": "elephant"}, "machine must be one of rnn, lstm, .* got 'elephant'"),
-        ({"machine": "rnn", "hidden_dim": 0}, "hidden_dim must be at least 1, got 0"),
-        ({"machine": "rnn", "options": {"size": 3}}, "machine 'rnn' cannot have the options {'size': 3}"),
-        ({"machine": "window", "hidden_dim": 9}, "dim must be a multiple of 2"),
+        ({"name": "elephant"}, {}, "memory must be one of .*rnn, lstm, .* got 'elephant'"),
+        ({"name": "hierarchical"}, {}, r"token by token or segment by segment \(.*rnn, .*\), got 'hierarchical'"),
+        ({"name": "rnn"}, {"hidden_dim": 0}, "hidden_dim must be at least 1, got 0"),
+        ({"name": "none"}, {"segment_length": 0}, "segment_length must be at least 1, got 0"),
+        (
+            {"name": "rnn", "options": {"size": 3}},
+            {},
+            "'rnn' has no option size; it has hidden_dim, inner, detach",
+        ),
+        ({"name": "window"}, {"hidden_dim": 9}, "dim must be a multiple of 2"),
     ],
 )
-def test_a_wrong_configuration_is_refused(config: dict[str, object], message: str) -> None:
+def test_a_wrong_configuration_is_refused(memory: dict[str, Any], sizes: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build_machine(MachineConfig(**config), 3)
+        build_machine(MachineConfig(MemoryConfig(**memory), **sizes), 3)

@@ -15,7 +15,7 @@ TINY = """
 trainer: {accelerator: cpu, devices: 1, max_epochs: 2, log_every_n_steps: 1, enable_progress_bar: false,
           enable_model_summary: false}
 last_checkpoint: {every_n_train_steps: 2}
-model: {config: {machine: stack_rnn, hidden_dim: 6}}
+model: {config: {memory: {name: stack_rnn}, hidden_dim: 6}}
 data: {max_length: 4, batch_size: 3, steps_per_epoch: 5, val_lengths: [3, 5], val_strings: 4}
 """
 

@@ -26,7 +26,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
         "trainer.accelerator": "cpu",
         "trainer.enable_progress_bar": "false",
         "trainer.enable_model_summary": "false",
-        "model.transformer": "{dim: 16, num_layers: 1, num_heads: 2, ffn_dim: 16, memory: window}",
+        "model.transformer": "{dim: 16, num_layers: 1, num_heads: 2, ffn_dim: 16, memory: {name: window}}",
         "model.lr": 0.02,
         "model.warmup_steps": 2,
         "data.train": f"[{text}]",

@@ -11,12 +11,12 @@ from mnemic_lm.commands import compare
 
 TINY = """
 trainer: {accelerator: cpu, max_steps: 2, enable_progress_bar: false, enable_model_summary: false}
-model: {transformer: {dim: 16, num_layers: 2, num_heads: 2, ffn_dim: 128, memory: window}}
+model: {transformer: {dim: 16, num_layers: 2, num_heads: 2, ffn_dim: 128, memory: {name: window}}}
 data: {train: [TEXT], val: [TEXT], segment_length: 8, batch_size: 2}
 """
 VARIANTS = """
 none:
-window: {memory_options: {capacity: 4}, memory_layers: [1]}
+window: {options: {capacity: 4}, memory_layers: [1]}
 product_key: {memory: none, product_keys: {sub_keys: 4, num_heads: 1, k: 2, key_dim: 4}}
 """
 
@@ -76,15 +76,21 @@ def test_other_options_never_show_the_scores_of_earlier_ones(
 
 
 def test_the_packaged_variants_fit_the_packaged_configs() -> None:
-    from mnemic_core import TransformerConfig
+    from mnemic_core import MemoryConfig, TransformerConfig
     from mnemic_lm.model import ProductKeyConfig
     from mnemic_lm.sizes import match_size
 
-    for memory in compare.LISTED:
-        variant = compare.read_variant(memory, compare.MEMORIES)
-        keys, layers = variant.pop("product_keys", None), variant.pop("memory_layers", None)
+    known = compare.read_variants(compare.MEMORIES)
+    for memory in [*known, "exponential", "segment_queue"]:
+        variant = compare.choose_variant(memory, known)
+        keys, layers = variant.get("product_keys"), variant.get("memory_layers")
         transformer = TransformerConfig(
-            dim=128, num_layers=4, num_heads=4, ffn_dim=512, memory_layers=layers and tuple(layers), **variant
+            dim=128,
+            num_layers=4,
+            num_heads=4,
+            ffn_dim=512,
+            memory_layers=layers and tuple(layers),
+            memory=MemoryConfig(variant["memory"], variant.get("options", {})),
         )
         matched = match_size(transformer, 257, None if keys is None else ProductKeyConfig(**keys))
         assert 200 < matched.ffn_dim <= 512
@@ -94,7 +100,7 @@ def test_the_table_has_mean_and_spread_and_marks_what_looks_ahead() -> None:
     run = {"bits_per_byte": 2.0, "off": 3.0, "shuffled": 2.5, "parameters": 1000.0, "state_bytes": 8.0}
     found = {"hierarchical": {0: {"validation": run}, 1: {"validation": run | {"bits_per_byte": 2.2}}}}
     table = summarize(found, compare.METRICS, "hierarchical")
-    variant = compare.make_variant("hierarchical", compare.MEMORIES)
+    variant = compare.make_variant("hierarchical", compare.read_variants(compare.MEMORIES))
     text = markdown(table, compare.METRICS, "hierarchical", {variant.name: variant.note})
     assert "| hierarchical (*) | 2.100 ± 0.141 | 3.000 ± 0.000 |" in text
     assert "| 1,000 | 8 | 2.000, 2.200 |" in " ".join(text.split())
@@ -105,11 +111,11 @@ def test_variants_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "variants.yaml"
     path.write_text("window: {capacity: 3}\n")
     with pytest.raises(ValueError, match="window has unknown capacity"):
-        compare.read_variant("window", path)
-    with pytest.raises(ValueError, match="memories must be among window"):
-        compare.read_variant("none", path)
+        compare.read_variants(path)
+    with pytest.raises(ValueError, match=r"memories must be among .*window.*, got 'elephant'"):
+        compare.choose_variant("elephant", {"window": {}})
     path.write_text("[")
     with pytest.raises(ValueError, match="is no YAML"):
-        compare.read_variant("none", path)
+        compare.read_variants(path)
     with pytest.raises(FileNotFoundError, match="no file of variants"):
-        compare.read_variant("none", tmp_path / "absent.yaml")
+        compare.read_variants(tmp_path / "absent.yaml")

@@ -40,7 +40,7 @@ def test_validation_during_training_gave_the_same_number(
     found, _ = evaluate(capsys, "--checkpoint", checkpoint, "--data", text, "--batch_size", 2)
     data = {"val": f"[{text}]", "segment_length": 8, "batch_size": 2}
     arguments = [f"--data.{name}={value}" for name, value in data.items()]
-    model = "--model.transformer={dim: 16, num_layers: 1, num_heads: 2, ffn_dim: 16, memory: window}"
+    model = "--model.transformer={dim: 16, num_layers: 1, num_heads: 2, ffn_dim: 16, memory: {name: window}}"
     arguments += [f"--ckpt_path={checkpoint}", "--trainer.accelerator=cpu", f"--trainer.default_root_dir={tmp_path}"]
     run = train.main("validate", [*arguments, model])
     assert float(run.trainer.callback_metrics["val/bits_per_byte"]) == pytest.approx(found["bits_per_byte"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mnemic_core import TransformerConfig
+from mnemic_core import MemoryConfig, TransformerConfig
 from mnemic_lm.generation import Sampling, Session
 from mnemic_lm.model import LanguageModel
 
@@ -15,8 +15,10 @@ OPTIONS = {"window": {}, "memory_tokens": {"num_tokens": 2, "initial_std": 1.0}}
 @pytest.fixture(params=OPTIONS)
 def model(request: pytest.FixtureRequest) -> LanguageModel:
     torch.manual_seed(0)
-    sizes = {"dim": 16, "num_layers": 1, "num_heads": 2, "ffn_dim": 16, "memory": request.param}
-    return LanguageModel(TransformerConfig(**sizes, memory_options=OPTIONS[request.param]), 257).eval()
+    sizes = {"dim": 16, "num_layers": 1, "num_heads": 2, "ffn_dim": 16}
+    return LanguageModel(
+        TransformerConfig(**sizes, memory=MemoryConfig(request.param, OPTIONS[request.param])), 257
+    ).eval()
 
 
 @torch.no_grad()

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mnemic_core import TransformerConfig, list_mechanisms
-from mnemic_lm.model import LanguageModel, ProductKeyConfig, memory_size, restore_state, total_nats
+from mnemic_core import MemoryConfig, TransformerConfig, memory_names
+from mnemic_lm.model import LanguageModel, ProductKeyConfig, restore_state, total_nats
 from mnemic_lm.sizes import count_parameters, match_size
 
 SIZES = {"dim": 16, "num_layers": 2, "num_heads": 2, "ffn_dim": 64}
@@ -21,13 +21,11 @@ OPTIONS = {
     "hierarchical": {"num_bank": 4, "num_sensory": 2, "initial_std": 1.0},
     "surprise": {"chunk_length": 4},
 }
-MEMORIES = [
-    each.name for each in list_mechanisms() if each.is_segment_memory and (each.is_causal or each.place == "model")
-]
+MEMORIES = memory_names(lambda entry: entry.fits_causal_model)
 
 
 def config(memory: str, **sizes: object) -> TransformerConfig:
-    return TransformerConfig(**{**SIZES, **sizes}, memory=memory, memory_options=OPTIONS.get(memory, {}))
+    return TransformerConfig(**{**SIZES, **sizes}, memory=MemoryConfig(memory, OPTIONS.get(memory, {})))
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
@@ -45,7 +43,7 @@ def test_every_memory_of_the_catalogue_learns_and_its_state_can_be_kept(memory: 
 
 @pytest.mark.parametrize("memory", ["summary_bank", "gated_slots"])
 def test_an_encoder_is_refused_since_it_sees_what_it_predicts(memory: str) -> None:
-    with pytest.raises(ValueError, match=f"'{memory}' is an encoder that sees later tokens"):
+    with pytest.raises(ValueError, match=f"a causal model can use segment by segment .*, got '{memory}'"):
         LanguageModel(config(memory), 257)
 
 
@@ -84,8 +82,7 @@ def test_networks_are_made_equally_large(memory: str) -> None:
     if memory == "transformer_xl_stack":
         transformer = TransformerConfig(
             **{**SIZES, "dim": 32, "num_layers": 4, "ffn_dim": 512},
-            memory=memory,
-            memory_options={"memory_lengths": (4, 4, 4, 4), "num_heads": 2},
+            memory=MemoryConfig(memory, {"memory_lengths": (4, 4, 4, 4), "num_heads": 2}),
         )
     plain = count_parameters(config("none", dim=32, num_layers=4, ffn_dim=512), 257)
     assert count_parameters(match_size(transformer, 257), 257) == pytest.approx(plain, rel=0.01)
@@ -113,7 +110,7 @@ def test_counting_leaves_random_numbers_as_they_were() -> None:
 
 
 def test_the_size_of_a_memory_is_its_option_or_its_default() -> None:
-    assert memory_size(config("transformer_xl")) == ("capacity", 8)
-    assert memory_size(config("window")) == ("capacity", 8)
-    assert memory_size(config("hierarchical")) == ("num_bank", 4)
-    assert memory_size(config("memory_tokens")) is None
+    assert config("transformer_xl").memory.size == 8
+    assert config("window").memory.size == 8
+    assert config("hierarchical").memory.size == 4
+    assert config("memory_tokens").memory.size is None

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mnemic_core import TransformerConfig
+from mnemic_core import MemoryConfig, TransformerConfig
 from mnemic_lm.model import LanguageModel
 from mnemic_lm.scoring import Tally, score
 from mnemic_lm.text import Corpus
@@ -20,7 +20,7 @@ def corpus() -> Corpus:
 @pytest.fixture
 def model() -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel(TransformerConfig(**SIZES, memory="window"), 257).eval()
+    return LanguageModel(TransformerConfig(**SIZES, memory=MemoryConfig("window")), 257).eval()
 
 
 def naive_bits(model: LanguageModel, corpus: Corpus, segment_length: int, *, carry: bool) -> float:

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch.testing import assert_close
 
-from mnemic_core import MemoryState, TransformerConfig
+from mnemic_core import MemoryConfig, MemoryState, TransformerConfig
 from mnemic_kit.testing import Stop, losses, run_and_kill
 from mnemic_kit.training import fit_or_resume
 from mnemic_lm.checkpoints import load_checkpoint
@@ -31,13 +31,13 @@ trainer:
   enable_model_summary: false
 last_checkpoint: {every_n_train_steps: 1}
 model:
-  transformer: {dim: 16, num_layers: 2, num_heads: 2, ffn_dim: 16, dropout: 0.1, memory: MEMORY}
+  transformer: {dim: 16, num_layers: 2, num_heads: 2, ffn_dim: 16, dropout: 0.1, memory: {name: MEMORY}}
   warmup_steps: 2
 data: {train: [FOLDER], segment_length: 8, batch_size: 2, bptt: 2}
 """
 
 
-LEARNED_START = "slot_attention, memory_options: {num_slots: 3, num_heads: 2}"
+LEARNED_START = "slot_attention, options: {num_slots: 3, num_heads: 2}"
 
 
 @pytest.fixture(params=["window", LEARNED_START])
@@ -93,7 +93,7 @@ def test_a_run_that_was_long_enough_can_be_made_longer(tmp_path: Path, text: Pat
 @pytest.mark.parametrize("memory", ["window", "slot_attention", "none"])
 def test_memory_replay_leaves_the_gradients_of_back_propagation(tmp_path: Path, text: Path, memory: str) -> None:
     options = {"num_slots": 3, "num_heads": 2} if memory == "slot_attention" else {}
-    transformer = TransformerConfig(16, 2, 2, 16, memory, options, dropout=0.1)
+    transformer = TransformerConfig(16, 2, 2, 16, MemoryConfig(memory, options), dropout=0.1)
     weights = []
     for replay in (False, True):
         torch.manual_seed(0)
@@ -130,7 +130,7 @@ def test_validation_and_test_give_the_bits_of_the_text(tmp_path: Path, text: Pat
 
 def test_a_checkpoint_is_the_model_with_all_that_belongs_to_it(tmp_path: Path, text: Path) -> None:
     keys = ProductKeyConfig(sub_keys=4, num_heads=1, k=2, key_dim=4)
-    transformer = TransformerConfig(16, 2, 2, 64, "window", {"capacity": 3}, memory_layers=(1,))
+    transformer = TransformerConfig(16, 2, 2, 64, MemoryConfig("window", {"capacity": 3}), memory_layers=(1,))
     task, run = LanguageTask(transformer, keys, match_size=True, seed=4), trainer(tmp_path)
     run.fit(task, data(text))
     run.save_checkpoint(tmp_path / "some.ckpt")

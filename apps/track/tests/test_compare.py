@@ -104,8 +104,10 @@ def test_the_stages_share_the_epochs_of_the_config() -> None:
 def test_options_of_a_memory_are_for_that_memory_only() -> None:
     """The packaged config gives its exponential memory a decay, which no other memory would understand."""
     config = packaged("memotr_generated")
-    assert compare.memory_arguments(config, "exponential") == ("--model.config.memory=exponential",)
-    assert "--model.config.memory_options=null" in compare.memory_arguments(config, "window")
+    assert compare.memory_arguments(config, "exponential") == (
+        '--model.config.memory={"name": "exponential", "options": {"decay": 0.01}}',
+    )
+    assert compare.memory_arguments(config, "window") == ('--model.config.memory={"name": "window", "options": {}}',)
 
 
 def test_the_table_has_mean_and_spread() -> None:

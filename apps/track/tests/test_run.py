@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mnemic_core import MemoryConfig
 from mnemic_track import cli
 from mnemic_track.checkpoints import open_tracker
 from mnemic_track.commands.run import run
@@ -72,7 +73,7 @@ def test_a_failing_run_leaves_earlier_results(checkpoint: Path, folder: Path, tm
 def test_memories_exchange_with_the_same_weights(checkpoint: Path, memory: str) -> None:
     tracker, _, _ = open_tracker(checkpoint, memory=memory)
     stored = open_tracker(checkpoint)[0].model
-    assert tracker.model.config == replace(stored.config, memory=memory)
+    assert tracker.model.config == replace(stored.config, memory=MemoryConfig(memory))
     weights = stored.state_dict()
     assert all(torch.equal(value, weights[key]) for key, value in tracker.model.state_dict().items())
 

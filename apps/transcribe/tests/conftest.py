@@ -21,7 +21,7 @@ model:
     encoder: {dim: 16, num_heads: 2, ffn_dim: 16, num_layers: 1, kernel_size: 5}
     decoder_layers: 1
     decoder_ffn_dim: 16
-    memory_options: {slots: 4, width: 3}
+    memory: {name: turing_paper, options: {slots: 4, width: 3}}
   warmup_steps: 3
 data:
   train: [{name: generated, world: {num_clips: 14, max_words: 2}}]

@@ -14,7 +14,7 @@ GENERATED = ["fit", "--config", "conformer_ntm_generated"]
     [
         (["fitt"], "invalid choice: 'fitt'"),
         (["fit", "--config", "conformer_ntm_generate"], "conformer_ntm_generated"),
-        ([*GENERATED, "--model.config.memory=elephant"], "memory must be one of"),
+        ([*GENERATED, "--model.config.memory.name=elephant"], "memory must be one of"),
         ([*GENERATED, "--model.config.encoder.dim=33"], "dim=33"),
         ([*GENERATED, "--data.vocabulary={kind: words, words: [one]}"], "tones-1-00000: not in the vocabulary"),
         ([*GENERATED, "--data.train=[{name: recordings}]"], "data source recordings needs root"),

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 from torch.testing import assert_close
 
+from mnemic_core import MemoryConfig
 from mnemic_speech.conformer import ConformerConfig
 from mnemic_speech.conformer_ntm import ConformerNtmConfig, Recognizer
 from mnemic_speech.conformer_ntm.recognition import recognise
@@ -28,17 +29,23 @@ FEATURES = FeatureConfig(sample_rate=8000, num_mels=20, n_fft=256, window=200, h
 ENCODER = ConformerConfig(num_mels=20, dim=16, num_heads=2, ffn_dim=16, num_layers=1, kernel_size=5)
 MEMORIES = {
     "none": {},
-    "paper": {"slots": 4, "width": 3},
-    "release": {"slots": 4, "width": 3},
-    "improved": {"slots": 4, "width": 3},
+    "turing_paper": {"slots": 4, "width": 3},
+    "turing_release": {"slots": 4, "width": 3},
+    "turing_improved": {"slots": 4, "width": 3},
     "slot_attention": {"num_slots": 3, "num_heads": 2},
 }
 
 
-def task(memory: str = "paper", ctc_weight: float = 0.3, **options: object) -> TranscriptionTask:
+def task(memory: str = "turing_paper", ctc_weight: float = 0.3, **options: object) -> TranscriptionTask:
     tokenizer = WordTokenizer(WORDS)
     config = ConformerNtmConfig(
-        tokenizer.vocab_size, ENCODER, 1, 16, memory, MEMORIES[memory], memory_segment=5, ctc_weight=ctc_weight
+        tokenizer.vocab_size,
+        ENCODER,
+        1,
+        16,
+        MemoryConfig(memory, MEMORIES[memory]),
+        memory_segment=5,
+        ctc_weight=ctc_weight,
     )
     return TranscriptionTask(tokenizer.state(), config, FEATURES, **{"masks": Masks(frequency_width=6), **options})
 
@@ -130,11 +137,11 @@ def test_the_mean_of_the_features_is_that_of_the_training_set_as_it_is(tmp_path:
 def test_validation_tells_whether_the_slots_of_the_memory_differ(tmp_path: Path) -> None:
     found = {
         name: trainer(tmp_path).validate(task(name), data(), verbose=False)[0].get("val/memory_diversity")
-        for name in ("none", "release", "improved")
+        for name in ("none", "turing_release", "turing_improved")
     }
     assert found["none"] is None
-    assert found["release"] == pytest.approx(0, abs=1e-5)
-    assert found["improved"] > 0.01
+    assert found["turing_release"] == pytest.approx(0, abs=1e-5)
+    assert found["turing_improved"] > 0.01
 
 
 def test_training_sees_masks_and_validation_does_not(tmp_path: Path) -> None:

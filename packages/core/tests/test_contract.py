@@ -11,7 +11,7 @@ from mnemic_core.testing import CONTRACT, check_compiles, check_distributed
 
 
 def variant(mechanism: Mechanism, detach: str) -> Callable[[], SegmentMemory]:
-    return partial(mechanism.build, **({"detach": detach} if len(mechanism.detach) > 1 else {}))
+    return partial(mechanism.build_small, **({"detach": detach} if len(mechanism.detach) > 1 else {}))
 
 
 def without_exceptions(mechanism: Mechanism) -> list[str]:

@@ -1,5 +1,4 @@
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +7,25 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from mnemic_core import LayerStates, Mechanism, SegmentMemory, TransformerConfig, build_transformer, list_mechanisms
+from mnemic_core import (
+    LayerStates,
+    Mechanism,
+    MemoryConfig,
+    SegmentMemory,
+    TransformerConfig,
+    build_transformer,
+    list_mechanisms,
+)
 from mnemic_core.testing import CONTRACT
 from mnemic_core.testing import assert_close as close
 
-# The encoder of MemBART is configured by a class of its own and stands in no causal model.
-SEGMENTS = [entry for entry in list_mechanisms() if entry.is_segment_memory and entry.name != "gated_slots"]
-
-
-def options(mechanism: Mechanism) -> Mapping[str, Any]:
-    """Return what a configuration file would say of the memory, at the smallest size."""
-    return {name: value for name, value in mechanism.arguments().items() if name not in {"dim", "model", "adapter"}}
+SEGMENTS = [entry for entry in list_mechanisms() if entry.fits_causal_model]
 
 
 def transformer(mechanism: Mechanism, **changes: Any) -> SegmentMemory[Any]:
     torch.manual_seed(0)
     sizes = {"dim": 4, "num_layers": 2, "num_heads": 2, "ffn_dim": 8} | changes
-    return build_transformer(TransformerConfig(**sizes, memory=mechanism.name, memory_options=dict(options(mechanism))))
+    return build_transformer(TransformerConfig(**sizes, memory=MemoryConfig(mechanism.name, dict(mechanism.small))))
 
 
 every_memory = pytest.mark.parametrize("mechanism", SEGMENTS, ids=lambda mechanism: mechanism.name)
@@ -104,13 +105,31 @@ def test_only_the_chosen_layers_remember() -> None:
     [
         ({"dim": 6}, r"dim must be a multiple of 2 \* num_heads, got dim=6"),
         ({"memory_layers": (2,)}, r"memory_layers must be in 0\.\.1, got 2"),
-        ({"memory": "elephant"}, "memory must be one of exponential, .*, got 'elephant'"),
-        ({"memory": "product_key"}, "'product_key' is a layer, expected a segment memory"),
     ],
 )
 def test_impossible_configurations_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_transformer(TransformerConfig(**{"dim": 8, "num_layers": 2, "num_heads": 2, "ffn_dim": 8} | changes))
+
+
+@pytest.mark.parametrize(
+    ("memory", "message"),
+    [
+        ("elephant", "memory must be one of .*exponential, .*, got 'elephant'"),
+        ("product_key", r"one that carries a state \(.*\), got 'product_key', a layer"),
+        ("gated_slots", r"one that a causal model can use segment by segment \(.*window.*\), got 'gated_slots'"),
+        ("summary_bank", r"one that a causal model can use segment by segment \(.*\), got 'summary_bank'"),
+        ("turing", r"one that a causal model can use segment by segment \(.*\), got 'turing'"),
+    ],
+)
+def test_memories_that_do_not_fit_are_refused_with_those_that_do(memory: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TransformerConfig(memory=MemoryConfig(memory))
+
+
+def test_a_stack_has_lengths_without_being_told() -> None:
+    stack = build_transformer(TransformerConfig(dim=8, num_heads=2, memory=MemoryConfig("transformer_xl_stack")))
+    assert len(stack.init_state(1)) == 4
 
 
 def test_layer_states_name_their_classes_and_refuse_foreign_tensors() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from mnemic_algorithms.measure import measure
-from mnemic_algorithms.sizes import Sizes, build_memory
-from mnemic_core import list_mechanisms
+from mnemic_algorithms.sizes import build_memory
+from mnemic_core import Sizes, list_mechanisms
 from mnemic_core.errors import UserError
 from mnemic_core.markdown import markdown_table
 
@@ -27,9 +27,8 @@ def choose(names: Sequence[str]) -> list[str]:
 
 def bench_one(name: str, sizes: Sizes, segments: int, batch: int, device: torch.device) -> dict[str, Any]:
     """Return the measurements of one mechanism."""
-    mechanism = next(entry for entry in list_mechanisms() if entry.name == name)
     torch.manual_seed(0)
-    memory = build_memory(mechanism, sizes)
+    memory = build_memory(name, sizes)
     return measure(memory, segment_length=sizes.segment_length, segments=segments, batch=batch, device=device)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
+from mnemic_core import MemoryConfig
 from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
 from mnemic_core.loading import read_checkpoint
@@ -26,7 +27,8 @@ def load_model(path: str | Path) -> tuple[AlgorithmModel, dict[str, Any]]:
     facts = checkpoint.get(KEY, {})
     if (facts.get("kind"), facts.get("format_version")) != (KIND, FORMAT_VERSION):
         raise UserError(f"{path} is no checkpoint of mnemic-algorithms in format {FORMAT_VERSION}; make one with fit")
-    model = AlgorithmModel(MachineConfig(**facts["config"]), create_task(facts["task"]))
+    config = MachineConfig(**{**facts["config"], "memory": MemoryConfig(**facts["config"]["memory"])})
+    model = AlgorithmModel(config, create_task(facts["task"]))
     weights = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
     try:
         model.load_state_dict(weights)

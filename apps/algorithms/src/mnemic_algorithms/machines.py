@@ -1,36 +1,29 @@
 """Every machine that can be trained on a task, by name."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mnemic_algorithms.sizes import Sizes, memory_options
-from mnemic_core import LayerStates, MemoryState, TransformerConfig, build_transformer, find_mechanism, list_mechanisms
+from mnemic_core import (
+    LayerStates,
+    Listing,
+    MemoryConfig,
+    MemoryState,
+    Sizes,
+    TransformerConfig,
+    build_transformer,
+    memory_names,
+)
 from mnemic_core.errors import UserError
-from mnemic_core.machines.recurrent import RecurrentMachine, TokenMachine
-from mnemic_core.machines.stack_machine import StackCell
-from mnemic_core.machines.tape_machine import TapeCell
-from mnemic_core.machines.turing_memory import NeuralTuringMemory
+from mnemic_core.machines.recurrent import RecurrentMachine
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.tasks import AlgorithmicTask, TaskModel
 from mnemic_core.training import run_segments
 
-CELLS: Mapping[str, tuple[type[TokenMachine[Any]], str]] = MappingProxyType(
-    {
-        "rnn": (RecurrentMachine, "rnn"),
-        "lstm": (RecurrentMachine, "lstm"),
-        "stack_rnn": (StackCell, "rnn"),
-        "stack_lstm": (StackCell, "lstm"),
-        "tape_rnn": (TapeCell, "rnn"),
-        "tape_lstm": (TapeCell, "lstm"),
-    }
-)
-"""The machines of the Chomsky study that go token by token: class and inner cell."""
+TRANSFORMER = "transformer"
 
 
 @dataclass(frozen=True)
@@ -38,64 +31,77 @@ class MachineConfig:
     """Which machine, and how large.
 
     Args:
-        machine: ``rnn``, ``lstm``, ``stack_rnn``, ``stack_lstm``, ``tape_rnn``, ``tape_lstm``, ``ntm``,
-            ``transformer`` (attends to the whole string), or a causal segment memory of the catalogue in a
-            transformer that sees one segment at a time; ``none`` is that transformer without memory.
+        memory: a token machine, such as ``stack_rnn`` (``turing`` gets an LSTM as its controller), or a causal segment
+            memory in a transformer that sees one segment at a time; ``none`` is that transformer without memory. Its
+            options replace those that follow from the sizes.
         hidden_dim: width of the hidden state, or of the tokens of a transformer.
-        options: constructor arguments of the machine or the memory; they replace those that follow from the sizes.
-        stored: vectors that a segment memory or an NTM keeps.
-        segment_length: tokens that a transformer with segment memory sees at a time.
+        stored: vectors that a segment memory or a Turing machine keeps.
+        segment_length: tokens that a transformer sees at a time; None: the whole string.
         num_layers: blocks of a transformer.
         num_heads: attention heads of a transformer; ``hidden_dim`` must be a multiple of twice as many.
     """
 
-    machine: str = "stack_rnn"
+    memory: MemoryConfig = field(default_factory=lambda: MemoryConfig("stack_rnn"))
     hidden_dim: int = 64
-    options: dict[str, Any] = field(default_factory=dict)
     stored: int = 32
-    segment_length: int = 8
+    segment_length: int | None = 8
     num_layers: int = 2
     num_heads: int = 4
 
     def __post_init__(self) -> None:
-        if self.machine not in machine_names():
-            raise UserError(f"machine must be one of {', '.join(machine_names())}, got {self.machine!r}")
+        self.memory.require("works through strings token by token or segment by segment", fits_strings)
         for name in ("hidden_dim", "stored", "segment_length", "num_layers", "num_heads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+            size = getattr(self, name)
+            if size is not None and size < 1:
+                raise UserError(f"{name} must be at least 1, got {size}")
+
+    @property
+    def machine(self) -> str:
+        """What tables call it: its memory, or ``transformer`` where a transformer without sees the whole string."""
+        return TRANSFORMER if self.segment_length is None and self.memory.name == "none" else self.memory.name
+
+
+def fits_strings(mechanism: Listing) -> bool:
+    """Return whether a memory can work through strings: one that shows no token what comes after it."""
+    return mechanism.is_recurrent and mechanism.is_causal
 
 
 def machine_names() -> tuple[str, ...]:
-    """Return the names of all machines.
+    """Return the names of all machines: the memories that fit, and the transformer that sees whole strings."""
+    return (*memory_names(fits_strings), TRANSFORMER)
 
-    Example:
-        >>> machine_names()[:8]
-        ('rnn', 'lstm', 'stack_rnn', 'stack_lstm', 'tape_rnn', 'tape_lstm', 'ntm', 'transformer')
+
+def machine_arguments(machine: str) -> list[str]:
+    """Return the options of fit that choose a machine by its name.
+
+    Raises:
+        UserError: if there is no such machine.
     """
-    memories = (entry.name for entry in list_mechanisms() if entry.is_segment_memory and entry.is_causal)
-    return (*CELLS, "ntm", "transformer", *memories)
+    if machine not in machine_names():
+        raise UserError(f"machine must be one of {', '.join(machine_names())}, got {machine!r}")
+    if machine == TRANSFORMER:
+        return ["--model.config.memory.name=none", "--model.config.segment_length=null"]
+    return [f"--model.config.memory.name={machine}"]
 
 
 def build_machine(config: MachineConfig, dim: int) -> SegmentMemory[Any]:
     """Return the machine of a configuration for tokens of width ``dim``.
 
     Raises:
-        UserError: if the machine has no such option or cannot have such a size.
+        UserError: if the machine cannot have such a size.
 
     Example:
-        >>> build_machine(MachineConfig("tape_rnn", hidden_dim=8), dim=3).out_dim
+        >>> build_machine(MachineConfig(MemoryConfig("tape_rnn"), hidden_dim=8), dim=3).out_dim
         8
     """
-    try:
-        if config.machine in CELLS:
-            cell, inner = CELLS[config.machine]
-            return cell(dim, config.hidden_dim, inner=inner, **config.options)  # type: ignore[call-arg]  # not those of the base
-        if config.machine == "ntm":
-            sizes = {"slots": config.stored, "width": min(config.hidden_dim, 16)}
-            return ControlledMemory(dim, NeuralTuringMemory(config.hidden_dim, **{**sizes, **config.options}))
-        return SegmentedModel(dim, build_transformer(_transformer_config(config)), _segment_length(config))
-    except TypeError as error:
-        raise UserError(f"machine {config.machine!r} cannot have the options {config.options}: {error}") from error
+    mechanism = config.memory.mechanism
+    if mechanism.place != "machine":
+        return SegmentedModel(dim, build_transformer(_transformer_config(config)), config.segment_length)
+    if "hidden_dim" in mechanism.options:
+        return _with_options(config.memory, {"hidden_dim": config.hidden_dim}).build(dim)
+    sizes = {"slots": config.stored, "width": min(config.hidden_dim, 16)}
+    memory = _with_options(config.memory, sizes).build(config.hidden_dim)
+    return ControlledMemory(dim, memory)
 
 
 class AlgorithmModel(TaskModel):
@@ -159,10 +165,10 @@ class ControlledMemory(SegmentMemory[LayerStates]):
         memory: its width is the controller's.
     """
 
-    def __init__(self, dim: int, memory: NeuralTuringMemory) -> None:
+    def __init__(self, dim: int, memory: SegmentMemory[Any]) -> None:
         super().__init__(dim, memory.detach)
         self.out_dim = memory.dim
-        self.controller = RecurrentMachine(dim, memory.dim, inner="lstm", detach=memory.detach)
+        self.controller = RecurrentMachine(dim, hidden_dim=memory.dim, inner="lstm", detach=memory.detach)
         self.memory = memory
 
     def init_state(
@@ -181,20 +187,17 @@ class ControlledMemory(SegmentMemory[LayerStates]):
 
 
 def _transformer_config(config: MachineConfig) -> TransformerConfig:
-    name = "none" if config.machine == "transformer" else config.machine
-    mechanism = find_mechanism(name)
-    sizes = Sizes(config.hidden_dim, config.stored, config.segment_length, config.num_layers, config.num_heads)
+    mechanism = config.memory.mechanism
+    length = config.segment_length or config.stored
+    sizes = Sizes(config.hidden_dim, config.stored, length, config.num_layers, config.num_heads)
     # What is stored must have gradients: a task is solved over segments only if writing is learned, too.
     detach = {"detach": "never"} if "never" in mechanism.detach and len(mechanism.detach) > 1 else {}
+    memory = _with_options(config.memory, {**mechanism.sized(sizes), **detach})
     return TransformerConfig(
-        config.hidden_dim,
-        config.num_layers,
-        config.num_heads,
-        4 * config.hidden_dim,
-        name,
-        memory_options={**memory_options(mechanism, sizes), **detach, **config.options},
+        config.hidden_dim, config.num_layers, config.num_heads, 4 * config.hidden_dim, memory=memory
     )
 
 
-def _segment_length(config: MachineConfig) -> int | None:
-    return None if config.machine == "transformer" else config.segment_length
+def _with_options(memory: MemoryConfig, options: dict[str, Any]) -> MemoryConfig:
+    """Return the memory with options that hold unless its own say otherwise."""
+    return MemoryConfig(memory.name, {**options, **memory.options})

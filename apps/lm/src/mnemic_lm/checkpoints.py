@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mnemic_core import TransformerConfig
+from mnemic_core import MemoryConfig, TransformerConfig
 from mnemic_core.checkpoint import KEY
 from mnemic_core.errors import UserError
 from mnemic_core.loading import read_checkpoint
 from mnemic_kit.devices import Device, find_device
-from mnemic_lm.model import LanguageModel, ProductKeyConfig, memory_size
+from mnemic_lm.model import LanguageModel, ProductKeyConfig
 from mnemic_lm.tokens import Codec, restore_codec
 
 KIND, FORMAT_VERSION = "language_model", 1
@@ -47,7 +47,7 @@ def load_checkpoint(path: Path, device: Device = "auto") -> Checkpoint:
         )
     product_keys = found["product_keys"]
     model = LanguageModel(
-        TransformerConfig(**found["transformer"]),
+        TransformerConfig(**{**found["transformer"], "memory": MemoryConfig(**found["transformer"]["memory"])}),
         found["vocab_size"],
         None if product_keys is None else ProductKeyConfig(**product_keys),
     )
@@ -64,10 +64,7 @@ def with_memory_size(model: LanguageModel, size: int) -> LanguageModel:
     Raises:
         UserError: if the weights depend on the size, or the memory refuses it.
     """
-    option = memory_size(model.config)
-    if option is None:
-        raise UserError(f"the size of {model.config.memory!r} is fixed by its weights: leave out --memory-sizes")
-    options = {**model.config.memory_options, option[0]: size}
-    changed = LanguageModel(replace(model.config, memory_options=options), model.vocab_size, model.product_keys)
+    config = replace(model.config, memory=model.config.memory.resized(size))
+    changed = LanguageModel(config, model.vocab_size, model.product_keys)
     changed.load_state_dict(model.state_dict())
     return changed.eval().to(model.embedding.weight.device)

@@ -7,7 +7,7 @@ from mnemic_core.markdown import markdown_table
 from mnemic_kit.output import show, show_json
 from mnemic_kit.record import Record
 from mnemic_lm.checkpoints import Checkpoint
-from mnemic_lm.model import LanguageModel, looks_ahead, memory_size
+from mnemic_lm.model import LanguageModel
 from mnemic_lm.plots import plot_curves
 from mnemic_lm.scoring import score
 from mnemic_lm.text import Corpus
@@ -27,11 +27,11 @@ def memory_worth(
 def facts(loaded: Checkpoint, corpus: Corpus) -> dict[str, Any]:
     """Return what else is known of a model and a text."""
     model = loaded.model
-    size = memory_size(model.config)
+    memory = model.config.memory
     return {
-        "memory": model.config.memory,
-        "memory_size": None if size is None else size[1],
-        "looks_ahead": looks_ahead(model.config.memory),
+        "memory": memory.name,
+        "memory_size": memory.size,
+        "looks_ahead": not memory.mechanism.is_causal,
         "state_bytes": model.init_state(1).nbytes,
         "parameters": model.num_parameters,
         "segment_length": loaded.segment_length,

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from inspect import signature
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core import MemoryState, TransformerConfig, build_transformer, find_mechanism
+from mnemic_core import MemoryState, TransformerConfig, build_transformer
 from mnemic_core.errors import UserError
 from mnemic_core.parametric.product_key_memory import ProductKeyMemory
 
@@ -50,7 +49,9 @@ class LanguageModel(nn.Module):
         detach: gradient policy of the memory.
 
     Example:
-        >>> model = LanguageModel(TransformerConfig(dim=8, num_layers=1, num_heads=2, ffn_dim=8, memory="window"), 257)
+        >>> from mnemic_core import MemoryConfig
+        >>> config = TransformerConfig(dim=8, num_layers=1, num_heads=2, ffn_dim=8, memory=MemoryConfig("window"))
+        >>> model = LanguageModel(config, 257)
         >>> logits, state = model(torch.zeros(1, 5, dtype=torch.long), model.init_state(batch=1))
         >>> logits.shape
         torch.Size([1, 5, 257])
@@ -60,7 +61,6 @@ class LanguageModel(nn.Module):
         self, transformer: TransformerConfig, vocab_size: int, product_keys: ProductKeyConfig | None = None
     ) -> None:
         super().__init__()
-        _check_causal(transformer.memory)
         self.config, self.vocab_size, self.product_keys = transformer, vocab_size, product_keys
         self.dim = transformer.dim
         self.embedding = nn.Embedding(vocab_size, self.dim)
@@ -145,25 +145,3 @@ def restore_state(model: LanguageModel, tensors: Mapping[str, Tensor], batch: in
         )
     state: MemoryState = type(fresh).from_dict(tensors)
     return state.to(fresh.device)
-
-
-def _check_causal(memory: str) -> None:
-    mechanism = find_mechanism(memory)
-    # One that wraps a causal model looks ahead only in what it recalls; README and tables say so. The others would
-    # show each token its successors.
-    if mechanism.is_segment_memory and not mechanism.is_causal and mechanism.place != "model":
-        raise UserError(f"{memory!r} is an encoder that sees later tokens of its segment: choose a causal memory")
-
-
-def looks_ahead(memory: str) -> bool:
-    """Return whether a token's prediction depends on later tokens of its segment, by way of what is recalled."""
-    return not find_mechanism(memory).is_causal
-
-
-def memory_size(transformer: TransformerConfig) -> tuple[str, int] | None:
-    """Return the option that says how much the memory holds, and its value; None if the weights depend on it."""
-    parameters: Mapping[str, Any] = signature(find_mechanism(transformer.memory).cls).parameters
-    for name in ("capacity", "num_bank"):
-        if name in parameters:
-            return name, int(transformer.memory_options.get(name, parameters[name].default))
-    return None

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from mnemic_core import TransformerConfig, find_mechanism
+from mnemic_core import MemoryConfig, TransformerConfig
 from mnemic_core.errors import UserError
 from mnemic_lm.model import LanguageModel, ProductKeyConfig
 
@@ -25,22 +25,24 @@ def match_size(
         UserError: if no feed-forward width comes within 1 % of the parameters.
 
     Example:
-        >>> config = TransformerConfig(dim=16, num_layers=2, num_heads=2, ffn_dim=64, memory="window")
+        >>> config = TransformerConfig(dim=16, num_layers=2, num_heads=2, ffn_dim=64, memory=MemoryConfig("window"))
         >>> match_size(config, vocab_size=257).ffn_dim
         55
     """
-    plain = replace(transformer, memory="none", memory_options={}, memory_layers=None)
+    plain = replace(transformer, memory=MemoryConfig(), memory_layers=None)
     target = count_parameters(plain, vocab_size)
     narrowest, next_one = (
         count_parameters(with_ffn(transformer, ffn_dim), vocab_size, product_keys) for ffn_dim in (1, 2)
     )
     if next_one == narrowest:
-        raise UserError(f"the size of {transformer.memory!r} does not depend on ffn_dim; train it without match_size")
+        raise UserError(
+            f"the size of {transformer.memory.name!r} does not depend on ffn_dim; train it without match_size"
+        )
     ffn_dim = 1 + round((target - narrowest) / (next_one - narrowest))
     reached = narrowest + (ffn_dim - 1) * (next_one - narrowest)
     if ffn_dim < 1 or abs(reached - target) > TOLERANCE * target:
         raise UserError(
-            f"no ffn_dim gives {transformer.memory!r} about {target} parameters, it has {narrowest} without "
+            f"no ffn_dim gives {transformer.memory.name!r} about {target} parameters, it has {narrowest} without "
             "feed-forward; give it fewer layers (memory_layers) or a smaller memory"
         )
     return with_ffn(transformer, ffn_dim)
@@ -48,8 +50,9 @@ def match_size(
 
 def with_ffn(transformer: TransformerConfig, ffn_dim: int) -> TransformerConfig:
     """Return the configuration with another feed-forward width; a memory that is a whole stack has an own option."""
-    if find_mechanism(transformer.memory).place == "stack":
-        return replace(transformer, memory_options={**transformer.memory_options, "ffn_dim": ffn_dim})
+    memory = transformer.memory
+    if "ffn_dim" in memory.mechanism.options:
+        return replace(transformer, memory=MemoryConfig(memory.name, {**memory.options, "ffn_dim": ffn_dim}))
     return replace(transformer, ffn_dim=ffn_dim)
 
 

@@ -4,19 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mnemic_core import MemoryConfig
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device, find_device
-from mnemic_track.options import MemoryName
 from mnemic_vision.memotr import Memotr, Tracker
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 
+_MEMORY = "track_memory.memory."
 SHIPPED = Path(__file__).parent / "checkpoints" / "memotr_small.safetensors"
 
 
 def open_tracker(
     checkpoint: Path | None = None,
     *,
-    memory: MemoryName | None = None,
+    memory: str | None = None,
     max_size: int | None = None,
     score: float | None = None,
     device: Device = "auto",
@@ -40,7 +41,7 @@ def open_tracker(
         )
     loaded = TrackerCheckpoint.load(checkpoint or SHIPPED)
     model, settings = loaded.model, loaded.settings
-    if memory is not None and memory != model.config.memory:
+    if memory is not None and memory != model.config.memory.name:
         model = with_memory(model, memory)
     if max_size is not None:
         if max_size < 32:
@@ -54,8 +55,15 @@ def open_tracker(
     return tracker, settings, dict(loaded.provenance)
 
 
-def with_memory(model: Memotr, memory: MemoryName) -> Memotr:
-    """Return a network with the same weights and another long-term memory (memories have no weights of their own)."""
-    changed = Memotr(replace(model.config, memory=memory, memory_options=None))
-    changed.load_state_dict(model.state_dict())
+def with_memory(model: Memotr, memory: str) -> Memotr:
+    """Return a network with the same weights and another long-term memory, which must have no weights of its own.
+
+    Raises:
+        UserError: if there is no such memory, or it has weights, which only training gives it.
+    """
+    changed = Memotr(replace(model.config, memory=MemoryConfig(memory)))
+    if any(True for _ in changed.track_memory.memory.parameters()):
+        raise UserError(f"memory {memory!r} has weights of its own: train a network with it")
+    weights = model.state_dict()
+    changed.load_state_dict({name: value for name, value in weights.items() if not name.startswith(_MEMORY)})
     return changed.eval()

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
+from mnemic_core.listing import memory_names
 from mnemic_kit.parse import OneOf
 
 CONFIGS = Path(__file__).parent / "configs"
 
-MemoryName = Annotated[str, OneOf(lambda: ("none", "window", "exponential"))]
+MemoryName = Annotated[str, OneOf(lambda: memory_names(lambda entry: entry.is_read_write))]

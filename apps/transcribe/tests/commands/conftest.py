@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mnemic_core import MemoryConfig
 from mnemic_speech.beam_search import BeamSearchConfig
 from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig, Recognizer
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
@@ -44,7 +45,11 @@ def recognizer() -> Recognizer:
     torch.manual_seed(0)
     encoder = ConformerConfig(num_mels=40, dim=96, num_heads=2, ffn_dim=8, num_layers=1, kernel_size=3, dropout=0.0)
     config = ConformerNtmConfig(
-        len(WORDS) + 3, encoder, decoder_layers=1, decoder_ffn_dim=8, memory="improved", memory_options={"slots": 4}
+        len(WORDS) + 3,
+        encoder,
+        decoder_layers=1,
+        decoder_ffn_dim=8,
+        memory=MemoryConfig("turing_improved", {"slots": 4}),
     )
     model = ConformerNtm(config).eval()
     with torch.no_grad():

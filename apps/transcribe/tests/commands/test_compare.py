@@ -25,7 +25,7 @@ def test_each_memory_is_trained_with_each_seed_once_and_tested_in_every_way(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"
-    options = ["--trainer.max_epochs=1", "slot_attention:--model.config.memory_options.num_slots=3"]
+    options = ["--trainer.max_epochs=1", "slot_attention:--model.config.memory.options.num_slots=3"]
     command = ["compare", "--config", str(config), "--memories", "none", "slot_attention", "--seeds", "0"]
     command += ["--out", str(out), "--decodings", "attention", "--tests", str(manifest), "--noises", "white:5"]
     command += ["--options", json.dumps(options), "--device", "cpu"]
@@ -112,14 +112,15 @@ def test_the_tables_have_spread_and_interval() -> None:
 def test_options_of_a_memory_are_for_its_own_kind_only(tmp_path: Path) -> None:
     """The packaged config gives slots to its Turing machine, which the other memories would not understand."""
     config = find_config("conformer_ntm_digits", train.CONFIGS)
-    assert memory_arguments(config, "release") == ("--model.config.memory=release",)
+    assert memory_arguments(config, "turing_release") == (
+        '--model.config.memory={"name": "turing_release", "options": {"slots": 32, "width": 10}}',
+    )
     variant = Variant("exponential", memory_arguments(config, "exponential"))
     options = ["--a=1", "none:--b=2", "exponential:--c=3"]
     run = Comparison("mnemic-transcribe", tmp_path, [variant], [0], METRICS, options=options).plan(variant, 0)
     assert run.arguments() == [
         "--seed_everything=0",
         "--a=1",
-        "--model.config.memory=exponential",
-        "--model.config.memory_options={}",
+        '--model.config.memory={"name": "exponential", "options": {}}',
         "--c=3",
     ]

@@ -36,7 +36,7 @@ def test_the_last_line_is_the_result_as_json(
     assert set(result["wer_by_duration"]) == {"0-5"}
     assert result["wer_by_duration"]["0-5"]["wer_interval"] == [0, 0]
     assert result["real_time_factor"] > 0
-    assert (result["memory"], result["decoding"]) == ("improved", decoding)
+    assert (result["memory"], result["decoding"]) == ("turing_improved", decoding)
     assert result["memory_report"]["capacity"] % 4 == 0
 
 

@@ -2,13 +2,15 @@
 
 from .buffers.ring_buffer import RingBuffer
 from .buffers.window_memory import WindowMemory
-from .catalogue import create, find_mechanism, list_mechanisms
+from .catalogue import find_mechanism, list_mechanisms
 from .checkpoint import Checkpoint
 from .errors import UserError
 from .layer_states import LayerStates
+from .listing import Listing, memory_names
 from .machines.recurrent import TokenMachine
-from .mechanism import Mechanism
+from .mechanism import Mechanism, Sizes
 from .memory import Detach, ReadWriteMemory, SegmentMemory
+from .memory_config import MemoryConfig
 from .pretrained import PretrainedModel
 from .report import MemoryReport, memory_report
 from .slots.exponential_memory import ExponentialMemory, ExponentialState
@@ -22,7 +24,9 @@ __all__ = [
     "ExponentialMemory",
     "ExponentialState",
     "LayerStates",
+    "Listing",
     "Mechanism",
+    "MemoryConfig",
     "MemoryReport",
     "MemoryState",
     "NoMemory",
@@ -31,6 +35,7 @@ __all__ = [
     "ReadWriteMemory",
     "RingBuffer",
     "SegmentMemory",
+    "Sizes",
     "SlotView",
     "Slotted",
     "TokenMachine",
@@ -38,8 +43,8 @@ __all__ = [
     "UserError",
     "WindowMemory",
     "build_transformer",
-    "create",
     "find_mechanism",
     "list_mechanisms",
+    "memory_names",
     "memory_report",
 ]

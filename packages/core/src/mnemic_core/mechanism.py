@@ -2,28 +2,47 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, Literal
 
+from mnemic_core.listing import SEQUENCE_PLACES, Listing
 from mnemic_core.memory import Detach, ReadWriteMemory, SegmentMemory
 
 Objective = Literal["context extension", "reasoning", "knowledge integration", "adaptation", "ablation"]
 Representation = Literal["parameter-encoded", "state-based", "explicit", "hybrid", "none"]
 Integration = Literal["attention fusion", "gated control", "associative retrieval", "none"]
-Place = Literal["attention", "beside", "model", "stack", "machine", "layer", "store", "selector"]
-
-SEQUENCE_PLACES: frozenset[Place] = frozenset({"attention", "beside", "model", "stack", "machine"})
+SMALL_DIM = 4
 
 
 @dataclass(frozen=True)
-class Mechanism:
-    """One memory mechanism.
+class Sizes:
+    """What a memory is to be comparable with others in.
+
+    Args:
+        dim: width of tokens; a multiple of ``2 * num_heads``.
+        stored: vectors, slots or tokens that a memory keeps, where it has such a number.
+        segment_length: tokens of a segment.
+        num_layers: layers of what is a whole model.
+        num_heads: attention heads.
+    """
+
+    dim: int = 32
+    stored: int = 32
+    segment_length: int = 16
+    num_layers: int = 1
+    num_heads: int = 4
+
+
+def _fixed_size(_sizes: Sizes) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mechanism(Listing):
+    """One memory mechanism; stands in the file of its class, where the catalogue finds it.
 
     Attributes:
-        name: what configurations call it.
-        cls: the class, or the function of a selector.
-        place: where it stands in a model: instead of the ``attention`` of a block, ``beside`` it, around a whole
-            ``model``; a ``stack`` is a whole model itself; a token ``machine``, a parametric ``layer``, a ``store`` or
-            a ``selector`` stand alone.
+        cls: the class, ``(dim, *, options)`` for a memory; the function of a selector.
         paper: title of the paper that it follows, and where.
         arxiv: identity of the paper on arXiv; None if it follows none.
         objective: what the memory is for, the main one first.
@@ -36,15 +55,13 @@ class Mechanism:
         cost: arithmetic of a segment of T tokens of width d in one row; M, K, N are what is stored.
         bytes_per_row: size of the state in float32 as an expression of the constructor's arguments; empty without.
         detach: the gradient policies that it offers, its default first; none for what carries no state.
-        small: constructor arguments of an instance that is small enough for any test, or a function that makes them
-            where they are modules, which no two instances may share.
-        is_causal: False if a token may see later ones of its segment, so that it suits encoders only.
+        small: options of an instance that is small enough for any test.
+        sized: options of an instance that stores about what the sizes say; none where it has no size to choose.
+        size_option: the option that says how much it holds, if the same weights serve any value of it.
         exceptions: rules of the contract that it cannot keep, by their number, each with the reason.
     """
 
-    name: str
     cls: Callable[..., Any]
-    place: Place
     paper: str
     arxiv: str | None
     objective: tuple[Objective, ...]
@@ -55,38 +72,29 @@ class Mechanism:
     forget: str
     capacity: str
     cost: str
-    bytes_per_row: str = field(default="", kw_only=True)
+    bytes_per_row: str = ""
     detach: tuple[Detach, ...]
-    small: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict)
-    is_causal: bool = True
+    small: Mapping[str, Any] = field(default_factory=dict)
+    sized: Callable[[Sizes], dict[str, Any]] = _fixed_size
+    size_option: str | None = None
     exceptions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.place in SEQUENCE_PLACES and not self.is_recurrent:
+        kind: type = self.cls if isinstance(self.cls, type) else object
+        if self.place in SEQUENCE_PLACES and not issubclass(kind, SegmentMemory):
             raise TypeError(
                 f"{self.name!r} stands in a sequence ({self.place}), so its class must be a SegmentMemory: "
                 "what only looks like one would escape the contract"
             )
+        if self.is_read_write != issubclass(kind, ReadWriteMemory):
+            raise TypeError(f"{self.name!r} must state is_read_write={not self.is_read_write}, as its class is")
 
     @property
-    def is_recurrent(self) -> bool:
-        """Whether it carries a state from segment to segment, and so is under the contract."""
-        return isinstance(self.cls, type) and issubclass(self.cls, SegmentMemory)
+    def options(self) -> tuple[str, ...]:
+        """Names of the options that a configuration can give; the model that a memory wraps is none."""
+        return tuple(name for name in signature(self.cls).parameters if name not in {"dim", "host"})
 
-    @property
-    def is_read_write(self) -> bool:
-        """Whether it can be read and written on its own."""
-        return isinstance(self.cls, type) and issubclass(self.cls, ReadWriteMemory)
-
-    @property
-    def is_segment_memory(self) -> bool:
-        """Whether it can stand in a transformer that works segment by segment."""
-        return self.is_recurrent and self.place in {"attention", "beside", "model", "stack"}
-
-    def build(self, **overrides: Any) -> Any:
-        """Return a small instance for tests; ``overrides`` replace its constructor arguments."""
-        return self.cls(**{**self.arguments(), **overrides})
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the constructor arguments of a small instance."""
-        return dict(self.small() if callable(self.small) else self.small)
+    def build_small(self, **options: Any) -> Any:
+        """Return a small instance for tests; ``options`` go before those of the entry."""
+        width = {"dim": SMALL_DIM} if "dim" in signature(self.cls).parameters else {}
+        return self.cls(**width, **{**self.small, **options})

@@ -1,6 +1,6 @@
 """A small causal transformer in which any memory can stand, chosen by name."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -8,13 +8,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.catalogue import find_mechanism
 from mnemic_core.errors import UserError
 from mnemic_core.layer_states import LayerStates
 from mnemic_core.layers import CausalAttention, FeedForward
-from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import SegmentMemory
-from mnemic_core.slots.model_adapter import ModelAdapter
+from mnemic_core.memory_config import MemoryConfig
+from mnemic_core.slots.model_adapter import HostModel, ModelAdapter
 from mnemic_core.slots.no_memory import NoMemory
 from mnemic_core.state import MemoryState
 
@@ -28,8 +27,7 @@ class TransformerConfig:
         num_layers: blocks.
         num_heads: heads of the self-attention.
         ffn_dim: hidden width of the feed-forward blocks.
-        memory: name of a segment memory of the catalogue, or ``none``.
-        memory_options: constructor arguments of the memory, such as ``{"capacity": 64}``.
+        memory: a memory that a causal model can use segment by segment.
         memory_layers: blocks that have the memory, counted from 0; None: all of them. Not for a memory that wraps
             the whole model.
         dropout: in residual branches.
@@ -39,12 +37,12 @@ class TransformerConfig:
     num_layers: int = 4
     num_heads: int = 4
     ffn_dim: int = 512
-    memory: str = "none"
-    memory_options: dict[str, Any] = field(default_factory=dict)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     memory_layers: tuple[int, ...] | None = None
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        self.memory.require("a causal model can use segment by segment", lambda entry: entry.fits_causal_model)
         if self.num_heads < 1 or self.dim % (2 * self.num_heads):
             raise UserError(f"dim must be a multiple of 2 * num_heads, got dim={self.dim}, num_heads={self.num_heads}")
         for layer in self.memory_layers or ():
@@ -59,25 +57,22 @@ def build_transformer(config: TransformerConfig) -> SegmentMemory[Any]:
     beside it, around the whole stack, or in place of it, with options of its own.
 
     Raises:
-        UserError: if there is no such memory, or it is none that a causal model could use segment by segment.
+        UserError: if an option of the memory has an impossible value.
 
     Example:
-        >>> model = build_transformer(TransformerConfig(dim=8, num_layers=2, num_heads=2, ffn_dim=16, memory="window"))
+        >>> config = TransformerConfig(dim=8, num_layers=2, num_heads=2, ffn_dim=16, memory=MemoryConfig("window"))
+        >>> model = build_transformer(config)
         >>> y, state = model(torch.randn(1, 5, 8), model.init_state(batch=1))
         >>> y.shape, len(state)
         (torch.Size([1, 5, 8]), 2)
     """
-    mechanism = find_mechanism(config.memory)
-    if mechanism.place == "stack":
-        whole: SegmentMemory[Any] = mechanism.cls(config.dim, **config.memory_options)
-        return whole
-    if mechanism.place == "model":
-        stack = MemoryTransformer(config, None)
-        wrapped: SegmentMemory[Any] = mechanism.cls(stack, STACK_ADAPTER, config.dim, **config.memory_options)
-        return wrapped
-    if mechanism.place not in {"attention", "beside"}:
-        raise UserError(f"{config.memory!r} is a {mechanism.place}, expected a segment memory")
-    return MemoryTransformer(config, mechanism)
+    place = config.memory.mechanism.place
+    if place in {"attention", "beside"}:
+        return MemoryTransformer(config)
+    if place == "stack":
+        return config.memory.build(config.dim)
+    stack = MemoryTransformer(replace(config, memory=MemoryConfig()))
+    return config.memory.build(config.dim, HostModel(stack, STACK_ADAPTER))
 
 
 class MemoryTransformer(SegmentMemory[LayerStates]):
@@ -86,15 +81,15 @@ class MemoryTransformer(SegmentMemory[LayerStates]):
     State: a :class:`LayerStates` with the state of each block that has a memory.
 
     Args:
-        config: sizes.
-        mechanism: the memory of the blocks; None for blocks without.
+        config: sizes, and the memory of the blocks.
     """
 
-    def __init__(self, config: TransformerConfig, mechanism: Mechanism | None) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config.dim, detach="never")
         chosen = range(config.num_layers) if config.memory_layers is None else config.memory_layers
         self.blocks = nn.ModuleList(
-            MemoryBlock(config, mechanism if index in chosen else None) for index in range(config.num_layers)
+            MemoryBlock(config, config.memory if index in chosen else MemoryConfig())
+            for index in range(config.num_layers)
         )
         self.norm = nn.LayerNorm(config.dim)
         self.detach = next((block.memory.detach for block in self._blocks() if block.has_memory), "never")
@@ -124,20 +119,19 @@ class MemoryBlock(nn.Module):
 
     Args:
         config: sizes.
-        mechanism: the memory; None: a block that forgets everything.
+        memory: the memory of this block.
     """
 
-    def __init__(self, config: TransformerConfig, mechanism: Mechanism | None) -> None:
+    def __init__(self, config: TransformerConfig, memory: MemoryConfig) -> None:
         super().__init__()
         dim = config.dim
-        self.has_memory = mechanism is not None and mechanism.name != "none"
-        self.attends_itself = mechanism is None or mechanism.place == "beside"
+        self.attends_itself = memory.mechanism.place == "beside"
         if self.attends_itself:
             self.attention_norm = nn.LayerNorm(dim)
             self.attention = CausalAttention(dim, config.num_heads)
-        self.memory: SegmentMemory[Any] = NoMemory(dim)
-        if mechanism is not None and self.has_memory:
-            self.memory = mechanism.cls(dim, **config.memory_options)
+        self.memory = memory.build(dim)
+        self.has_memory = not isinstance(self.memory, NoMemory)
+        if self.has_memory:
             self.memory_norm = nn.LayerNorm(dim)
             self.memory_output = nn.Linear(dim, dim)  # some memories have no parameters of their own
         self.ffn_norm = nn.LayerNorm(dim)

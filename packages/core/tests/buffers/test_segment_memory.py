@@ -73,8 +73,8 @@ def test_stack_equals_the_official_model(case: GoldenCase) -> None:
     config = case.config
     model = SegmentMemoryStack(
         config["d_model"],
-        (config["mem_len"],) * config["n_layer"],
-        config["n_head"],
+        memory_lengths=(config["mem_len"],) * config["n_layer"],
+        num_heads=config["n_head"],
         head_dim=config["d_head"],
         ffn_dim=config["d_inner"],
         clamp=config["clamp_len"] if config["clamp_len"] > 0 else None,

@@ -173,7 +173,7 @@ def released_layout(state: SegmentQueueState) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("case", cases())
 def test_a_stream_of_two_videos_equals_the_released_queue(case: GoldenCase, rule: str) -> None:
     sizes, videos = case.config, case.info["videos"]
-    queue = SegmentQueue(sizes["hidden_dim"], sizes["max_memory_len"], sizes["num_frame"])
+    queue = SegmentQueue(sizes["hidden_dim"], capacity=sizes["max_memory_len"], segment_length=sizes["num_frame"])
     state = queue.init_state(sizes["batch"])
     for index, video in enumerate(videos):
         if index and video != videos[index - 1]:

@@ -207,8 +207,8 @@ def test_attention_equals_the_released_one(case: GoldenCase) -> None:
     sizes = case.config
     bank = SummaryBank(
         sizes["dim"],
-        sizes["heads"],
-        sizes["max_memory"] if sizes["max_memory"] > 0 else max(sizes["memories_in"]) + 1,  # -1 and 0 keep all
+        num_heads=sizes["heads"],
+        capacity=sizes["max_memory"] if sizes["max_memory"] > 0 else max(sizes["memories_in"]) + 1,  # -1 and 0 keep all
         max_distance=sizes["max_relative_position"],
         suppression=sizes["std_scale"],
     )
@@ -235,7 +235,9 @@ class Layer(nn.Module):
         super().__init__()
         dim, hidden = sizes["encoder_embed_dim"], sizes["encoder_ffn_embed_dim"]
         distance = sizes["max_relative_position"]
-        self.bank = SummaryBank(dim, sizes["encoder_attention_heads"], capacity, max_distance=distance)
+        self.bank = SummaryBank(
+            dim, num_heads=sizes["encoder_attention_heads"], capacity=capacity, max_distance=distance
+        )
         self.bank.load_state_dict(summary_bank_from_official(part(weights, "self_attn.")))
         self.self_attn_layer_norm, self.final_layer_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.fc1, self.fc2 = nn.Linear(dim, hidden), nn.Linear(hidden, dim)

@@ -55,7 +55,7 @@ def test_steps_equal_the_official_code(case: GoldenCase) -> None:
     sizes = case.config
     machine = StackCell(
         sizes["input"],
-        sizes["hidden"],
+        hidden_dim=sizes["hidden"],
         cell_dim=sizes["stack_cell_size"],
         size=sizes["stack_size"],
         num_stacks=sizes["n_stacks"],
@@ -103,7 +103,7 @@ def test_a_segment_equals_its_tokens_stepped(build: Callable[[], StackCell]) -> 
 def test_a_cell_alone_equals_the_rnn_and_the_lstm_of_pytorch() -> None:
     x = torch.randn(2, 6, DIM)
     for name, reference in (("rnn", nn.RNN(DIM, 5, nonlinearity="relu")), ("lstm", nn.LSTM(DIM, 5))):
-        machine = RecurrentMachine(DIM, 5, inner=name)
+        machine = RecurrentMachine(DIM, hidden_dim=5, inner=name)
         for ours, theirs in (
             ("inputs.weight", "weight_ih_l0"),
             ("recurrent.weight", "weight_hh_l0"),

@@ -33,7 +33,7 @@ def test_steps_equal_the_official_code(case: GoldenCase) -> None:
     sizes = case.config
     machine = TapeCell(
         sizes["input"],
-        sizes["hidden"],
+        hidden_dim=sizes["hidden"],
         cell_dim=sizes["memory_cell_size"],
         size=sizes["memory_size"],
         num_tapes=sizes["n_tapes"],

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from mnemic_core import MemoryConfig
 from mnemic_core.machines.turing_addressing import (
     HeadLayout,
     HeadParameters,
@@ -84,7 +85,7 @@ def test_every_stage_of_every_head_is_that_of_the_paper(case: GoldenCase) -> Non
 def test_a_step_of_the_machine_is_that_of_the_paper(case: GoldenCase) -> None:
     sizes = case.config
     counts = {name: sizes[name] for name in ("read_heads", "write_heads", "max_shift")}
-    machine = NeuralTuringMemory(1, sizes["slots"], sizes["width"], **counts)
+    machine = NeuralTuringMemory(1, slots=sizes["slots"], width=sizes["width"], **counts)
     state = replace(machine.init_state(sizes["batch"], dtype=torch.float64), memory=case.inputs["memory.0"])
     order = [(kind, head) for kind in ("read", "write") for head in range(sizes[f"{kind}_heads"])]
     for step in range(sizes["steps"]):
@@ -107,9 +108,8 @@ def test_one_step_of_the_released_heads(case: GoldenCase) -> None:
         "fc.weight": torch.zeros(sizes["hidden"], given["h"].shape[1]),
         "fc.bias": torch.zeros(sizes["hidden"]),
     }
-    machine = NeuralTuringMemory.preset(
-        "released", sizes["hidden"], sizes["rows"], sizes["cols"], max_shift=sizes["max_shift"]
-    )
+    options = {"slots": sizes["rows"], "width": sizes["cols"], "max_shift": sizes["max_shift"]}
+    machine = MemoryConfig("turing_release", options).build(sizes["hidden"])
     machine.load_state_dict(convert_official_turing(official))
     heads = machine.layout.squash(machine.heads(given["h"]))
     memory = given["memory"]

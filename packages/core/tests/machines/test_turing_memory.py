@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from mnemic_core import MemoryConfig
 from mnemic_core.machines.recurrent import RecurrentMachine, TokenMachine
 from mnemic_core.machines.turing_addressing import HeadParameters
-from mnemic_core.machines.turing_memory import PRESETS, NeuralTuringMemory, TuringState, convert_official_turing
+from mnemic_core.machines.turing_memory import TURING, NeuralTuringMemory, TuringState, convert_official_turing
 from mnemic_core.machines.turing_sequence import turing_scan
 from mnemic_core.testing import CONTRACT, GoldenCase, golden_cases, unchecked_annotations
 
@@ -205,7 +206,10 @@ def test_nan_stays_in_its_row() -> None:
 
 
 def test_uniform_addressing_equals_content_addressing_of_equal_slots() -> None:
-    content, uniform = (NeuralTuringMemory.preset(name, DIM, **SMALL) for name in ("released", "collapsed"))
+    content, uniform = (
+        MemoryConfig("turing_release", {**SMALL, "addressing": addressing}).build(DIM)
+        for addressing in ("content", "uniform")
+    )
     uniform.load_state_dict(content.state_dict())
     x = torch.randn(2, 5, DIM)
     (expected, state), (output, uniform_state) = (each(x, each.init_state(2)) for each in (content, uniform))
@@ -230,10 +234,10 @@ def test_every_start_is_the_same_in_each_row_and_only_a_learned_one_learns(start
 
 
 def test_presets_are_what_their_names_say() -> None:
-    built = {name: NeuralTuringMemory.preset(name, DIM, **SMALL) for name in PRESETS}
-    assert [each.addressing for each in built.values()] == ["content", "uniform", "full", "full"]
+    built = {name: MemoryConfig(name, SMALL).build(DIM) for name in TURING.presets}
+    assert [each.addressing for each in built.values()] == ["full", "uniform", "full"]
     x = torch.randn(2, 3, DIM)
-    improved = built["improved"]
+    improved = built["turing_improved"]
     assert torch.equal(improved(x, improved.init_state(2))[0], x)  # it starts as if it were not there
 
 
@@ -274,11 +278,8 @@ def test_a_state_or_segment_that_does_not_fit_is_refused() -> None:
         memory(torch.zeros(2, 1, 4), memory.init_state(2))
     with pytest.raises(ValueError, match=r"expected a memory \(2, 5, 2\), got \(2, 6, 2\)"):
         memory(torch.zeros(2, 1, DIM), machine(slots=6).init_state(2))
-    with (
-        unchecked_annotations(),
-        pytest.raises(ValueError, match="preset must be one of released, collapsed, paper, improved, got 'best'"),
-    ):
-        NeuralTuringMemory.preset("best", DIM)
+    with pytest.raises(ValueError, match=r"turing_paper, turing_release, turing_improved.*, got 'turing_best'"):
+        MemoryConfig("turing_best")
     with pytest.raises(ValueError, match=r"strip the prefix 'ntm\.'"):
         convert_official_turing({"ntm.fc.bias": torch.zeros(1)})
 
@@ -292,7 +293,8 @@ def speech_cases(prefix: str) -> list[object]:
 def released(case: GoldenCase, dim: int, **options: Any) -> NeuralTuringMemory:
     sizes = case.config
     counts = {"read_heads": sizes["heads"], "write_heads": sizes["heads"], "max_shift": sizes["max_shift"]}
-    memory = NeuralTuringMemory.preset("released", dim, sizes["rows"], sizes["cols"], **{**counts, **options})
+    counts |= {"slots": sizes["rows"], "width": sizes["cols"], "addressing": "content"}
+    memory = MemoryConfig("turing_release", {**counts, **options}).build(dim)
     memory.load_state_dict(convert_official_turing(case.state))
     return memory
 

@@ -25,7 +25,7 @@ DIM, HEADS, SLOTS = 8, 2, 3
 
 def attention(**options: Any) -> PersistentAttention:
     torch.manual_seed(0)
-    return PersistentAttention(DIM, HEADS, **{"num_slots": SLOTS, **options})
+    return PersistentAttention(DIM, num_heads=HEADS, **{"num_slots": SLOTS, **options})
 
 
 def of_case(tensors: dict[str, Tensor], letter: str) -> dict[str, Tensor]:
@@ -41,7 +41,9 @@ def test_there_are_golden_cases() -> None:
 @pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
 @pytest.mark.parametrize(("file", "sizes"), CASES)
 def test_equals_the_equations_in_double_precision(file: GoldenCase, sizes: dict[str, Any], scaled: bool) -> None:
-    layer = PersistentAttention(sizes["dim"], sizes["heads"], sizes["memory_slots"], scaled=scaled).double()
+    layer = PersistentAttention(
+        sizes["dim"], num_heads=sizes["heads"], num_slots=sizes["memory_slots"], scaled=scaled
+    ).double()
     state = of_case(file.state, sizes["case"])
     layer.load_state_dict({NAMES[name]: tensor for name, tensor in state.items()})
     x, expected = file.inputs[f"{sizes['case']}.x"], of_case(file.outputs, sizes["case"])
@@ -148,6 +150,6 @@ def test_one_compiled_graph_serves_every_batch_of_a_shape_and_can_be_exported() 
 
 def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="num_heads must divide dim, got dim=8, num_heads=3"):
-        PersistentAttention(8, 3)
+        PersistentAttention(8, num_heads=3)
     with pytest.raises(ValueError, match="num_slots must be at least 0, got -1"):
         PersistentKeyValues(2, 4, -1)

@@ -20,7 +20,7 @@ SOLVED = 0.9  # from this accuracy on the study calls a task solved (arXiv:2207.
 def controls(whole_transformer: type) -> dict[str, Callable]:
     """Return how the networks without such a memory are built for a width of tokens."""
     return {
-        "rnn": lambda dim: RecurrentMachine(dim, HIDDEN),
+        "rnn": lambda dim: RecurrentMachine(dim, hidden_dim=HIDDEN),
         "transformer": lambda dim: whole_transformer(dim, HIDDEN),
     }
 
@@ -37,7 +37,7 @@ def test_a_stack_reverses_strings_five_times_as_long_as_those_of_training(
     # actions are not sharp enough for length 100.
     results = {
         "stack": [
-            learn_strings(lambda dim: StackCell(dim, HIDDEN), ReverseString(), seed=seed, lr=1e-2, **options)
+            learn_strings(lambda dim: StackCell(dim, hidden_dim=HIDDEN), ReverseString(), seed=seed, lr=1e-2, **options)
             for seed in SEEDS
         ]
     }
@@ -92,7 +92,7 @@ def learn_tape(seed: int, *, has_hints: bool, train: Callable) -> dict[int, floa
     """
     torch.manual_seed(seed)
     task = MarkedDuplicate()
-    tape = TapeCell(task.input_size + 1, HIDDEN)
+    tape = TapeCell(task.input_size + 1, hidden_dim=HIDDEN)
     model, seen = TaskModel(tape, task), []
     tape.register_forward_hook(lambda _, __, result: seen.append(result[0]))
 

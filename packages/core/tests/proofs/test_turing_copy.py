@@ -27,7 +27,7 @@ class TuringCopier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.controller = nn.Linear(TASK.input_size, HIDDEN)
-        self.memory = NeuralTuringMemory(HIDDEN, SLOTS, WIDTH)
+        self.memory = NeuralTuringMemory(HIDDEN, slots=SLOTS, width=WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.memory(self.controller(x).tanh(), self.memory.init_state(len(x)))[0]
@@ -38,7 +38,7 @@ class LstmCopier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lstm = RecurrentMachine(TASK.input_size, 2 * HIDDEN, inner="lstm")
+        self.lstm = RecurrentMachine(TASK.input_size, hidden_dim=2 * HIDDEN, inner="lstm")
 
     def forward(self, x: Tensor) -> Tensor:
         return self.lstm(x, self.lstm.init_state(len(x)))[0]

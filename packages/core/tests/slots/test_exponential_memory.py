@@ -35,7 +35,7 @@ def one_by_one(memory: ExponentialMemory, state: ExponentialState, values: Tenso
 )
 def test_writing_a_segment_equals_writing_value_by_value(time: int, before: int, decay: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    memory = ExponentialMemory(DIM, decay)
+    memory = ExponentialMemory(DIM, decay=decay)
     state = memory.write(memory.init_state(4), torch.randn(4, before, DIM, generator=generator))
     values = torch.randn(4, time, DIM, generator=generator)
     padding = torch.rand(4, time, generator=generator) > 0.5
@@ -45,7 +45,7 @@ def test_writing_a_segment_equals_writing_value_by_value(time: int, before: int,
 
 
 def test_ten_thousand_values_at_once_are_exact() -> None:
-    memory, values = ExponentialMemory(1, 0.01), torch.randn(1, 10_000, 1, dtype=torch.float64)
+    memory, values = ExponentialMemory(1, decay=0.01), torch.randn(1, 10_000, 1, dtype=torch.float64)
     whole = memory.write(memory.init_state(1, dtype=torch.float64), values)
     expected = values[0, 0]
     for value in values[0, 1:]:
@@ -62,7 +62,7 @@ def test_half_of_the_past_is_left_after_the_half_life() -> None:
 
 
 def test_rows_that_write_nothing_stay_bit_identical() -> None:
-    memory = ExponentialMemory(DIM, 0.3)
+    memory = ExponentialMemory(DIM, decay=0.3)
     state = memory.write(memory.init_state(2), torch.randn(2, 4, DIM))
     padding = torch.tensor([[True], [False]])
     after = memory.write(state, torch.randn(2, 1, DIM), padding=padding)
@@ -94,4 +94,4 @@ def test_stored_values_carry_no_graph() -> None:
 @pytest.mark.parametrize("decay", [0.0, 1.5, math.nan])
 def test_an_impossible_decay_is_refused(decay: float) -> None:
     with pytest.raises(ValueError, match="above 0 and at most 1"):
-        ExponentialMemory(DIM, decay)
+        ExponentialMemory(DIM, decay=decay)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from mnemic_core.slots.hierarchical_memory import HierarchicalMemoryWrapper, HierarchicalState
-from mnemic_core.slots.model_adapter import ModelAdapter
+from mnemic_core.slots.model_adapter import HostModel, ModelAdapter
 from mnemic_core.testing import CONTRACT
 from mnemic_core.training import run_segments, split_segments
 
@@ -35,7 +35,9 @@ def run(model: Causal, embeds: Tensor, padding: Tensor | None, positions: Tensor
 def build(detach: str = "never", **settings: object) -> HierarchicalMemoryWrapper:
     torch.manual_seed(0)
     sizes = {"num_bank": BANK, "num_sensory": SENSORY, "recall_dim": 3, "initial_std": 1.0}
-    return HierarchicalMemoryWrapper(Causal(), ModelAdapter(run), DIM, **{**sizes, **settings}, detach=detach)
+    return HierarchicalMemoryWrapper(
+        DIM, host=HostModel(Causal(), ModelAdapter(run)), **{**sizes, **settings}, detach=detach
+    )
 
 
 @pytest.fixture

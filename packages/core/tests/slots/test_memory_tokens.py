@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from mnemic_core.slots.memory_tokens import MemoryTokens, MemoryTokenWrapper
-from mnemic_core.slots.model_adapter import ModelAdapter
+from mnemic_core.slots.model_adapter import HostModel, ModelAdapter
 from mnemic_core.testing import CONTRACT
 from mnemic_core.training import run_segments, split_segments
 
@@ -38,7 +38,9 @@ def run(model: Tiny, embeds: Tensor, padding: Tensor | None, positions: Tensor) 
 def build(causal: bool, detach: str = "never") -> MemoryTokenWrapper:
     torch.manual_seed(0)
     adapter = ModelAdapter(run)
-    return MemoryTokenWrapper(Tiny(causal), adapter, DIM, TOKENS, causal=causal, initial_std=1.0, detach=detach)
+    return MemoryTokenWrapper(
+        DIM, host=HostModel(Tiny(causal), adapter), num_tokens=TOKENS, causal=causal, initial_std=1.0, detach=detach
+    )
 
 
 VARIANTS = {
@@ -162,7 +164,9 @@ class T5Encoder(nn.Module):
 def test_a_t5_decoder_reads_earlier_segments_out_of_the_memory() -> None:
     torch.manual_seed(0)
     adapter = ModelAdapter(run=lambda model, *given: model(*given), embed=lambda model, ids: model.embedding(ids))
-    wrapper = MemoryTokenWrapper(T5Encoder(vocabulary=9), adapter, DIM, TOKENS, causal=False, initial_std=1.0)
+    wrapper = MemoryTokenWrapper(
+        DIM, host=HostModel(T5Encoder(vocabulary=9), adapter), num_tokens=TOKENS, causal=False, initial_std=1.0
+    )
     decoder = nn.TransformerDecoderLayer(DIM, 1, 8, dropout=0.0, batch_first=True)
     ids, target = torch.randint(9, (2, 12)), torch.randn(2, 3, DIM)
 
@@ -187,7 +191,7 @@ def test_a_vision_transformer_of_timm_remembers_earlier_frames() -> None:
         embed=lambda model, images: model._pos_embed(model.patch_embed(images)),
         head=lambda model, hidden: model.head(model.fc_norm(hidden)),
     )
-    wrapper = MemoryTokenWrapper(vit, adapter, dim=12, num_tokens=TOKENS, causal=False)
+    wrapper = MemoryTokenWrapper(12, host=HostModel(vit, adapter), num_tokens=TOKENS, causal=False)
     frames = torch.randn(3, 2, 3, 8, 8)
     state = wrapper.init_state(2)
     for frame in frames:
@@ -200,9 +204,9 @@ def test_a_vision_transformer_of_timm_remembers_earlier_frames() -> None:
 
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="num_tokens must be at least 1, got 0"):
-        MemoryTokenWrapper(Tiny(True), ModelAdapter(run), DIM, 0)
+        MemoryTokenWrapper(DIM, host=HostModel(Tiny(True), ModelAdapter(run)), num_tokens=0)
     with pytest.raises(ValueError, match=r"initial_std must be above 0, got 0\.0"):
-        MemoryTokenWrapper(Tiny(True), ModelAdapter(run), DIM, initial_std=0.0)
+        MemoryTokenWrapper(DIM, host=HostModel(Tiny(True), ModelAdapter(run)), initial_std=0.0)
 
 
 def test_a_segment_of_another_batch_or_width_is_refused(wrapper: MemoryTokenWrapper) -> None:
@@ -215,7 +219,7 @@ def test_an_adapter_that_does_not_fit_its_model_is_named() -> None:
     with pytest.raises(ValueError, match="the adapter has no embed"):
         build(True).embed(torch.zeros(1, 2, dtype=torch.long))
     for wrong, found in ((lambda *_: (1, 2), "tuple"), (lambda model, embeds, *_: embeds[:, :1], r"\(1, 1, 4\)")):
-        wrapper = MemoryTokenWrapper(Tiny(True), ModelAdapter(wrong), DIM, TOKENS)
+        wrapper = MemoryTokenWrapper(DIM, host=HostModel(Tiny(True), ModelAdapter(wrong)), num_tokens=TOKENS)
         with pytest.raises(TypeError, match=rf"must return hidden states \(1, 7, 4\), got {found}"):
             wrapper(torch.zeros(1, 3, DIM), wrapper.init_state(1))
 

@@ -27,7 +27,7 @@ CASES = [
 @pytest.fixture
 def memory() -> SlotAttentionMemory:
     torch.manual_seed(0)
-    return SlotAttentionMemory(DIM, SLOTS, HEADS)
+    return SlotAttentionMemory(DIM, num_slots=SLOTS, num_heads=HEADS)
 
 
 def used_state(memory: SlotAttentionMemory, batch: int = 2) -> SlotAttentionState:
@@ -51,7 +51,9 @@ def test_reference_cases_are_found() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_reading_and_writing_equal_the_reference(case: GoldenCase, dtype: torch.dtype) -> None:
     sizes = case.config
-    memory = SlotAttentionMemory(sizes["d"], sizes["slots"], sizes["heads"], float(sizes["temperature"])).to(dtype)
+    memory = SlotAttentionMemory(
+        sizes["d"], num_slots=sizes["slots"], num_heads=sizes["heads"], temperature=float(sizes["temperature"])
+    ).to(dtype)
     memory.load_state_dict(convert_memformer(case.state))
     state, found = memory.init_state(sizes["batch"]), {}
     found["memory.0"] = state.content
@@ -148,7 +150,7 @@ def test_slots_have_length_one_however_large_the_tokens_are(memory: SlotAttentio
 
 
 def test_near_temperature_zero_a_slot_takes_one_token_or_keeps_itself() -> None:
-    memory = SlotAttentionMemory(DIM, SLOTS, HEADS, temperature=1e-6)
+    memory = SlotAttentionMemory(DIM, num_slots=SLOTS, num_heads=HEADS, temperature=1e-6)
     weights = memory.write_weights(used_state(memory), torch.randn(2, 5, DIM))
     assert_close(weights.amax(-1), torch.ones(2, HEADS, SLOTS))
 
@@ -179,7 +181,7 @@ def test_nan_stays_in_its_row(memory: SlotAttentionMemory) -> None:
 
 
 def test_reading_weighs_the_slots_as_read_weights_say() -> None:
-    memory = SlotAttentionMemory(DIM, SLOTS, num_heads=1)
+    memory = SlotAttentionMemory(DIM, num_slots=SLOTS, num_heads=1)
     query, state = torch.randn(2, 5, DIM), used_state(memory)
     recalled = memory.reading.output(memory.read_weights(query, state) @ memory.reading.value(state.content))
     assert_close(memory.read(query, state), recalled)
@@ -201,7 +203,7 @@ def test_gradients_reach_the_initial_slots(memory: SlotAttentionMemory) -> None:
 
 
 def test_slots_stay_in_float32_in_a_bfloat16_network() -> None:
-    memory = SlotAttentionMemory(DIM, SLOTS, HEADS).bfloat16()
+    memory = SlotAttentionMemory(DIM, num_slots=SLOTS, num_heads=HEADS).bfloat16()
     recalled, state = memory(torch.randn(1, 4, DIM, dtype=torch.bfloat16), memory.init_state(1))
     assert recalled.dtype == torch.bfloat16
     assert state.content.dtype == torch.float32
@@ -225,7 +227,7 @@ def test_impossible_settings_are_refused(options: dict[str, float], message: str
 
 def test_a_state_of_other_sizes_is_refused(memory: SlotAttentionMemory) -> None:
     x = torch.randn(2, 4, DIM)
-    other = SlotAttentionMemory(DIM, SLOTS + 1, HEADS)
+    other = SlotAttentionMemory(DIM, num_slots=SLOTS + 1, num_heads=HEADS)
     refused = (
         (memory.init_state(1), r"width 8 in 1 rows, got width 8 in 2 rows.*init_state\(batch=2\)"),
         (other.init_state(2), r"must hold slots of shape \(2, 3, 8\).*begin with init_state\(2\)"),

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from mnemic_core.slots.hierarchical_memory import HierarchicalMemoryWrapper, HierarchicalState
 from mnemic_core.slots.memory_tokens import MemoryTokenWrapper
-from mnemic_core.slots.model_adapter import ModelAdapter
+from mnemic_core.slots.model_adapter import HostModel, ModelAdapter
 from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_core.training import split_segments
 
@@ -144,7 +144,9 @@ def next_token_loss(logits: Tensor, ids: Tensor) -> Tensor:
 def test_memory_tokens_around_gpt2(case: GoldenCase) -> None:
     config, ids = case.config, case.inputs["input_ids"]
     lengths = [int(case.outputs[f"segment_len.{index}"]) for index in range(config["segments"])]
-    wrapper = MemoryTokenWrapper(Gpt2(config), GPT2, config["n_embd"], config["num_mem_tokens"])
+    wrapper = MemoryTokenWrapper(
+        config["n_embd"], host=HostModel(Gpt2(config), GPT2), num_tokens=config["num_mem_tokens"]
+    )
     load(wrapper, case, known_of_memory_tokens(case, lengths))
 
     state, logits = wrapper.init_state(len(ids)), []
@@ -184,9 +186,8 @@ def known_of_memory_tokens(case: GoldenCase, lengths: list[int]) -> list[Seen]:
 def test_hierarchical_memory_around_gpt2(case: GoldenCase) -> None:
     config, ids = case.config, case.inputs["input_ids"]
     wrapper = HierarchicalMemoryWrapper(
-        Gpt2(config),
-        GPT2,
         config["n_embd"],
+        host=HostModel(Gpt2(config), GPT2),
         num_bank=config["ltm_context"],
         num_sensory=config["num_prepend"],
         summary_fraction=config["sum_fraction"],

@@ -45,7 +45,7 @@ def test_faiss_finds_what_exact_search_finds() -> None:
 
 def test_attention_takes_faiss_as_its_search() -> None:
     pytest.importorskip("faiss")
-    attention = NeighbourAttention(4, 2, 16, window=2, k=3, backend=FaissBackend())
+    attention = NeighbourAttention(4, num_heads=2, capacity=16, window=2, k=3, backend=FaissBackend())
     state = attention.init_state(2)
     for segment in torch.randn(3, 2, 4, 4):
         y, state = attention(segment, state)

@@ -45,7 +45,12 @@ def test_a_length_has_the_same_strings_whatever_the_others_are() -> None:
 
 @pytest.mark.parametrize(
     "memory",
-    [RecurrentMachine(3, 6), StackCell(3, 6, inner="lstm"), TapeCell(3, 6), WindowMemory(3)],
+    [
+        RecurrentMachine(3, hidden_dim=6),
+        StackCell(3, hidden_dim=6, inner="lstm"),
+        TapeCell(3, hidden_dim=6),
+        WindowMemory(3),
+    ],
     ids=lambda memory: type(memory).__name__,
 )
 def test_any_memory_answers_at_any_length(memory: SegmentMemory) -> None:

@@ -12,7 +12,7 @@ class Hoarding(ExponentialMemory):
     """Keeps what it saw in the module instead of the state (rules 1 and 10)."""
 
     def __init__(self) -> None:
-        super().__init__(4, 0.3)
+        super().__init__(4, decay=0.3)
         self.register_buffer("seen", torch.zeros(4))
 
     def forward(self, x: Tensor, state: ExponentialState, **masks: Tensor) -> tuple[Tensor, ExponentialState]:
@@ -61,7 +61,7 @@ class OwnRandomNumbers(ExponentialMemory):
     """Draws from a stream that nobody can replay (rules 6 and 9)."""
 
     def __init__(self) -> None:
-        super().__init__(4, 0.3, detach="never")
+        super().__init__(4, decay=0.3, detach="never")
         self.generator = torch.Generator().manual_seed(0)
 
     def __deepcopy__(self, memo: dict[int, object]) -> "OwnRandomNumbers":
@@ -76,7 +76,7 @@ class HiddenCounter(ExponentialMemory):
     """Depends on a number that is not in the state, so a loaded state does not go on as it would have (rule 7)."""
 
     def __init__(self) -> None:
-        super().__init__(4, 0.3)
+        super().__init__(4, decay=0.3)
         self.calls = 0
 
     def read(self, query: Tensor, state: ExponentialState) -> Tensor:
@@ -97,7 +97,7 @@ class IdleParameter(ExponentialMemory):
     """Has a parameter that the forward pass does not use (rule 10)."""
 
     def __init__(self) -> None:
-        super().__init__(4, 0.3, detach="never")
+        super().__init__(4, decay=0.3, detach="never")
         self.scale = nn.Parameter(torch.ones(4))
         self.idle = nn.Parameter(torch.ones(4))
 
@@ -109,11 +109,11 @@ class IdleParameter(ExponentialMemory):
     ("rule", "broken", "message"),
     [
         ("1 streaming equality", Hoarding(), "a stream beside another differs"),
-        ("2 reset equality", ForgetfulReset(4, 0.3), "a reset row differs from a fresh one"),
-        ("3 batch independence", SharedOffset(4, 0.3), "rule 3"),
-        ("4 padding neutrality", BlindToPadding(4, 0.3), "padded tail"),
-        ("5 gradient policy", SilentlyDetached(4, 0.3, detach="never"), "something is detached"),
-        ("5 gradient policy", SilentlyAttached(4, 0.3, detach="stored"), "gradients cross segments"),
+        ("2 reset equality", ForgetfulReset(4, decay=0.3), "a reset row differs from a fresh one"),
+        ("3 batch independence", SharedOffset(4, decay=0.3), "rule 3"),
+        ("4 padding neutrality", BlindToPadding(4, decay=0.3), "padded tail"),
+        ("5 gradient policy", SilentlyDetached(4, decay=0.3, detach="never"), "something is detached"),
+        ("5 gradient policy", SilentlyAttached(4, decay=0.3, detach="stored"), "gradients cross segments"),
         ("6 replay equality", OwnRandomNumbers(), "rule 6, replayed"),
         ("7 round trip", HiddenCounter(), "rule 7, saved and loaded"),
         ("9 determinism", OwnRandomNumbers(), "a second run differs"),
@@ -130,7 +130,7 @@ def test_a_broken_memory_is_caught(rule: str, broken: ExponentialMemory, message
 @pytest.mark.parametrize("rule", ["8 one compiled graph", "8 export"])
 def test_a_branch_on_data_is_caught(rule: str) -> None:
     with pytest.raises(Exception, match=r"(?i)item|data-dependent|could not"):
-        CONTRACT[rule](LooksAtNumbers(4, 0.3))
+        CONTRACT[rule](LooksAtNumbers(4, decay=0.3))
 
 
 class Adapter(SegmentMemory[ExponentialState]):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mnemic_core import MemoryConfig
 from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig
 
 TINY = ConformerNtmConfig(
@@ -19,9 +20,9 @@ TINY = ConformerNtmConfig(
 )
 MEMORIES: dict[str, dict[str, Any]] = {
     "none": {},
-    "release": {"slots": 5, "width": 4},
-    "paper": {"slots": 5, "width": 4},
-    "improved": {"slots": 5, "width": 4},
+    "turing_release": {"slots": 5, "width": 4},
+    "turing_paper": {"slots": 5, "width": 4},
+    "turing_improved": {"slots": 5, "width": 4},
     "slot_attention": {"num_slots": 3, "num_heads": 2},
     "exponential": {"decay": 0.3},
     "window": {"capacity": 4, "detach": "never"},
@@ -45,10 +46,10 @@ def memory_name(request: pytest.FixtureRequest) -> str:
 def build() -> Callable[..., ConformerNtm]:
     """Return a maker of networks by the name of the memory, with further settings of network and encoder."""
 
-    def network(memory: str = "paper", encoder: dict[str, Any] | None = None, **settings: Any) -> ConformerNtm:
+    def network(memory: str = "turing_paper", encoder: dict[str, Any] | None = None, **settings: Any) -> ConformerNtm:
         torch.manual_seed(0)
         sizes = replace(TINY.encoder, **encoder or {})
-        options = {"memory": memory, "memory_options": MEMORIES[memory], **settings}
+        options = {"memory": MemoryConfig(memory, MEMORIES[memory]), **settings}
         model = ConformerNtm(replace(TINY, encoder=sizes, **options))
         with torch.no_grad():
             for name, parameter in model.named_parameters():

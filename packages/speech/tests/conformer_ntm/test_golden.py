@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from mnemic_core import MemoryConfig
 from mnemic_core.machines.turing_memory import TuringState
 from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig, EncoderMemory, load_official
@@ -26,7 +27,7 @@ def speech_cases(prefix: str) -> list[object]:
 def memory_of(case: GoldenCase, name: str, **options: Any) -> EncoderMemory:
     sizes = case.config
     options = {"slots": sizes["rows"], "width": sizes["cols"], "max_shift": sizes["max_shift"], **options}
-    memory = EncoderMemory(sizes["dim"], name, options)
+    memory = EncoderMemory(sizes["dim"], MemoryConfig(name, options))
     converted = convert_official({f"ntm.{key}": value for key, value in case.state.items()})
     memory.load_state_dict({key.removeprefix("memory."): value for key, value in converted.items()})
     return memory
@@ -37,10 +38,10 @@ def memory_of(case: GoldenCase, name: str, **options: Any) -> EncoderMemory:
 def test_released_memory_over_encoder_frames(case: GoldenCase) -> None:
     hidden, batch = case.inputs["encoder_out"], case.config["batch"]
     for name, prefix, options in (
-        ("release", "", {}),
-        ("release", "", {"addressing": "content"}),
-        ("release", "rand.", {"addressing": "content"}),
-        ("paper", "full.", {"order": "pairs"}),
+        ("turing_release", "", {}),
+        ("turing_release", "", {"addressing": "content"}),
+        ("turing_release", "rand.", {"addressing": "content"}),
+        ("turing_paper", "full.", {"order": "pairs"}),
     ):
         memory = memory_of(case, name, **options)
         state = memory.init_state(batch)
@@ -54,7 +55,7 @@ def test_released_memory_over_encoder_frames(case: GoldenCase) -> None:
 @pytest.mark.golden
 @pytest.mark.parametrize("case", speech_cases("c_"))
 def test_released_memory_chunk_by_chunk(case: GoldenCase) -> None:
-    memory = memory_of(case, "release")
+    memory = memory_of(case, "turing_release")
     state = memory.init_state(case.config["batch"])
     for index, chunk in enumerate(case.inputs["encoder_out"].tensor_split(case.config["chunk_cuts"], dim=1)):
         output, state = memory(chunk, state)
@@ -65,13 +66,13 @@ def test_released_memory_chunk_by_chunk(case: GoldenCase) -> None:
 @pytest.mark.golden
 @pytest.mark.parametrize("case", speech_cases("c_"))
 def test_released_memory_of_a_padded_row_equals_that_of_the_row_alone(case: GoldenCase) -> None:
-    memory, hidden = memory_of(case, "release"), case.inputs["encoder_out"]
+    memory, hidden = memory_of(case, "turing_release"), case.inputs["encoder_out"]
     padding = torch.arange(hidden.shape[1]) >= case.inputs["encoder_out_lens"][:, None]
     output, _ = memory(hidden, memory.init_state(len(hidden)), padding=padding)
     case.assert_output("y_item1_alone", output[1:2, ~padding[1]])
 
 
-def network_of(case: GoldenCase, memory: str = "release") -> ConformerNtm:
+def network_of(case: GoldenCase, memory: str = "turing_release") -> ConformerNtm:
     sizes = case.config
     encoder = ConformerConfig(
         num_mels=sizes["feats"],
@@ -87,8 +88,7 @@ def network_of(case: GoldenCase, memory: str = "release") -> ConformerNtm:
         encoder=encoder,
         decoder_layers=sizes["blocks"],
         decoder_ffn_dim=sizes["ff"],
-        memory=memory,
-        memory_options={"slots": sizes["rows"], "width": sizes["cols"]},
+        memory=MemoryConfig(memory, {"slots": sizes["rows"], "width": sizes["cols"]}),
         ctc_weight=sizes["ctc_weight"],
         label_smoothing=sizes["label_smoothing"],
     )

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mnemic_core import MemoryState
-from mnemic_core.machines.turing_memory import NeuralTuringMemory
+from mnemic_core import MemoryConfig, MemoryState
 from mnemic_core.testing import unchecked_annotations
-from mnemic_speech.conformer_ntm.memory import EncoderMemory, takes_segments
+from mnemic_speech.conformer_ntm import ConformerNtmConfig
+from mnemic_speech.conformer_ntm.memory import EncoderMemory
 
 DIM = 8
 Build = Callable[[str], EncoderMemory]
@@ -21,7 +21,7 @@ def memory_of(memories: Options) -> Build:
 
     def build(name: str) -> EncoderMemory:
         torch.manual_seed(0)
-        memory = EncoderMemory(DIM, name, memories[name], segment=3)
+        memory = EncoderMemory(DIM, MemoryConfig(name, memories[name]), segment=3)
         for parameter_name, parameter in memory.named_parameters():
             if parameter_name.endswith("scale"):  # at 0 nothing that is recalled could be seen
                 torch.nn.init.constant_(parameter, 0.5)
@@ -72,16 +72,16 @@ def test_what_came_before_changes_what_is_heard_now(memory_of: Build, memories: 
         assert not torch.allclose(memory(hidden, state)[0], memory(hidden, memory.init_state(1))[0], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["none", "improved", "slot_attention", "exponential", "window"])
+@pytest.mark.parametrize("name", ["none", "turing_improved", "slot_attention", "exponential", "window"])
 def test_training_begins_as_without_memory(memories: Options, name: str) -> None:
-    memory, hidden = EncoderMemory(DIM, name, memories[name], segment=3), torch.randn(2, 7, DIM)
+    memory, hidden = EncoderMemory(DIM, MemoryConfig(name, memories[name]), segment=3), torch.randn(2, 7, DIM)
     assert torch.equal(memory(hidden, memory.init_state(2))[0], hidden)
 
 
 def test_presets_are_the_machines_of_core(memory_of: Build) -> None:
     hidden = torch.randn(2, 6, DIM)
-    for name, preset in (("release", "released"), ("paper", "paper"), ("improved", "improved")):
-        memory, machine = memory_of(name), NeuralTuringMemory.preset(preset, DIM, 5, 4)
+    for name, options in (("turing_release", {"addressing": "content"}), ("turing_paper", {}), ("turing_improved", {})):
+        memory, machine = memory_of(name), MemoryConfig(name, {"slots": 5, "width": 4, **options}).build(DIM)
         machine.load_state_dict(memory.mechanism.state_dict())
         assert_close(memory(hidden, memory.init_state(2))[0], machine(hidden, machine.init_state(2))[0])
 
@@ -99,26 +99,30 @@ def test_autocast_leaves_the_memory_in_single_precision(memory_of: Build, memory
 def test_a_report_shows_that_equal_slots_stay_equal(memory_of: Build) -> None:
     hidden = torch.randn(1, 20, DIM)
     found = {}
-    for name in ("release", "improved"):
+    for name in ("turing_release", "turing_improved"):
         memory = memory_of(name)
         found[name] = memory.report(memory(hidden, memory.init_state(1))[1]).diversity
-    assert found["release"] == pytest.approx(0, abs=1e-6)
-    assert found["improved"] is not None
-    assert found["improved"] > 0.01
+    assert found["turing_release"] == pytest.approx(0, abs=1e-6)
+    assert found["turing_improved"] is not None
+    assert found["turing_improved"] > 0.01
 
 
 def test_only_memories_of_the_catalogue_care_where_segments_are_cut(memories: Options) -> None:
-    assert [name for name in memories if takes_segments(name)] == list(memories)[4:]
+    configs = {name: ConformerNtmConfig(vocab_size=5, memory=MemoryConfig(name)) for name in memories}
+    assert [name for name, config in configs.items() if config.takes_segments] == list(memories)[4:]
 
 
 def test_sizes_are_those_of_the_released_memory() -> None:
-    assert sum(parameter.numel() for parameter in EncoderMemory(256, "release").parameters()) == 82_236
+    assert (
+        sum(parameter.numel() for parameter in EncoderMemory(256, MemoryConfig("turing_release")).parameters())
+        == 82_236
+    )
 
 
 def test_memories_that_cannot_stand_there_are_refused(memory_of: Build) -> None:
-    with pytest.raises(ValueError, match=r"memory must be one of paper, release, improved, exponential, .*'tape'"):
-        EncoderMemory(DIM, "tape")
-    with pytest.raises(ValueError, match=r"memory 'paper' cannot be built with the options \{'size': 3\}"):
-        EncoderMemory(DIM, "paper", {"size": 3})
+    with pytest.raises(ValueError, match=r"can stand behind an encoder \(.*exponential, .*\), got 'memory_tokens'"):
+        ConformerNtmConfig(vocab_size=5, memory=MemoryConfig("memory_tokens"))
+    with pytest.raises(ValueError, match="memory 'turing_paper' has no option size"):
+        EncoderMemory(DIM, MemoryConfig("turing_paper", {"size": 3}))
     with unchecked_annotations(), pytest.raises(TypeError, match="works with a TuringState, got a NoMemoryState"):
-        memory_of("paper")(torch.zeros(1, 2, DIM), memory_of("none").init_state(1))
+        memory_of("turing_paper")(torch.zeros(1, 2, DIM), memory_of("none").init_state(1))

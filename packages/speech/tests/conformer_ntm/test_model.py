@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from mnemic_core import LayerStates, MemoryState, NoMemory
+from mnemic_core import LayerStates, MemoryConfig, MemoryState, NoMemory
 from mnemic_core.testing import unchecked_annotations
 from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig, Encoded
 
@@ -80,7 +80,7 @@ class StreamedCtc(nn.Module):
 
 @torch.no_grad()
 def test_a_stream_is_exported_as_one_graph_with_its_state_outside(build: Build) -> None:
-    deployed = StreamedCtc(build("paper", CHUNKS).eval())
+    deployed = StreamedCtc(build("turing_paper", CHUNKS).eval())
     state, features = deployed.model.init_stream(2), torch.randn(2, 24, 9)
     with unchecked_annotations():
         program = torch.export.export(deployed, (features[:, :12], state)).module()
@@ -128,7 +128,7 @@ def test_a_stream_gives_what_the_whole_gives_and_resumes_from_a_file(
 
 
 def test_a_stream_that_is_reset_begins_afresh(build: Build) -> None:
-    model, features = build("paper", CHUNKS).eval(), torch.randn(2, 12, 9)
+    model, features = build("turing_paper", CHUNKS).eval(), torch.randn(2, 12, 9)
     used = model.stream(features, model.init_stream(2)).state
     assert isinstance(used, LayerStates)
     again = model.stream(features, used, reset=torch.tensor([True, False]))
@@ -138,7 +138,7 @@ def test_a_stream_that_is_reset_begins_afresh(build: Build) -> None:
 
 
 def test_it_learns_utterances_by_heart(build: Build, utterances: Utterances) -> None:
-    model = build("paper")
+    model = build("turing_paper")
     optimizer = torch.optim.Adam(model.parameters(), 2e-2)
     totals = []
     for _ in range(15):
@@ -162,7 +162,7 @@ def test_half_precision_outside_keeps_probabilities_and_memory_in_single(build: 
 
 def test_sizes_are_those_of_the_released_model() -> None:
     with torch.device("meta"):
-        model = ConformerNtm(ConformerNtmConfig(vocab_size=5000, memory="release"))
+        model = ConformerNtm(ConformerNtmConfig(vocab_size=5000, memory=MemoryConfig("turing_release")))
     assert model.decoder is not None
     assert model.ctc is not None
     parts = (model.encoder, model.memory, model.decoder, model.ctc)
@@ -177,11 +177,14 @@ def test_sizes_are_those_of_the_released_model() -> None:
         ({"ctc_weight": 1.5}, "ctc_weight must be between 0 and 1 .*, got 1.5 and 0.1"),
         ({"label_smoothing": 1.0}, "label_smoothing at least 0 and below 1, got 0.3 and 1.0"),
         ({"memory_segment": 0}, "memory_segment must be at least 1 frame, got 0"),
-        ({"memory": "window"}, "chunk_size must be a multiple of memory_segment.*chunk_size=3, memory_segment=4"),
+        (
+            {"memory": MemoryConfig("window")},
+            "chunk_size must be a multiple of memory_segment.*chunk_size=3, memory_segment=4",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(build: Build, changes: dict[str, Any], message: str) -> None:
-    config = build("paper", CHUNKS, memory_segment=4).config
+    config = build("turing_paper", CHUNKS, memory_segment=4).config
     with pytest.raises(ValueError, match=message):
         replace(config, **changes)
 
@@ -189,7 +192,7 @@ def test_impossible_settings_are_refused(build: Build, changes: dict[str, Any], 
 def test_what_a_network_lacks_is_said(build: Build) -> None:
     with pytest.raises(ValueError, match=r"no CTC branch \(ctc_weight=0\): decode with attention alone"):
         build(ctc_weight=0.0).ctc_log_probs(torch.zeros(1, 2, 8))
-    model = build("paper", CHUNKS)
+    model = build("turing_paper", CHUNKS)
     state = LayerStates((model.init_state(1),))
     with pytest.raises(TypeError, match=r"expected the state of a stream .*; begin with init_stream"):
         model.stream(torch.zeros(1, 12, 9), state)

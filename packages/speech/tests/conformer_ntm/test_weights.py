@@ -95,18 +95,18 @@ def shapes_of(weights: Mapping[str, Tensor]) -> Shapes:
     return {name: tuple(value.shape) for name, value in weights.items()}
 
 
-@pytest.mark.parametrize("memory", ["release", "none"])
+@pytest.mark.parametrize("memory", ["turing_release", "none"])
 def test_the_released_layout_fits_the_paper_s_model(memory: str) -> None:
     config = ConformerNtmConfig(vocab_size=5000, memory=memory)
     with torch.device("meta"):
         model = ConformerNtm(config)
-        official = weights_of(official_layout(config, with_ntm=memory == "release"))
+        official = weights_of(official_layout(config, with_ntm=memory == "turing_release"))
         converted = convert_official(official)
     assert shapes_of(converted) == shapes_of(model.state_dict())
 
 
 def test_a_checkpoint_file_is_loaded_and_what_stands_before_the_network_returned(build: Build, tmp_path: Path) -> None:
-    model = build("release")
+    model = build("turing_release")
     official = weights_of(official_layout(model.config, columns=4))
     torch.save(official, tmp_path / "valid.acc.ave_10best.pth")
     front = load_official(model, tmp_path / "valid.acc.ave_10best.pth")
@@ -118,7 +118,7 @@ def test_a_checkpoint_file_is_loaded_and_what_stands_before_the_network_returned
 
 
 def test_what_is_missing_left_over_or_of_another_shape_is_named(build: Build) -> None:
-    model = build("release")
+    model = build("turing_release")
     official = weights_of(official_layout(model.config, columns=4))
     for changed, message in (
         ({**official, "encoder.extra": torch.zeros(1)}, "left over encoder.extra"),

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
+from mnemic_core import MemoryConfig
 from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds, Tracker
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 
@@ -19,7 +20,7 @@ PROVENANCE = {"command": "fit", "seed": 3, "hota": 0.5}
 
 @pytest.fixture
 def model(config: MemotrConfig, build: Build) -> Memotr:
-    return build(replace(config, memory_options={"decay": 0.05}))
+    return build(replace(config, memory=MemoryConfig("exponential", {"decay": 0.05})))
 
 
 @pytest.fixture

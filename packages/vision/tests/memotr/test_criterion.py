@@ -8,6 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from torch.testing import assert_close
 from torchvision.ops import box_iou
 
+from mnemic_core import MemoryConfig
 from mnemic_vision.boxes import cxcywh_to_xyxy
 from mnemic_vision.matching import matching_cost
 from mnemic_vision.memotr import ClipBatch, ClipCriterion, FrameOutput, Memotr, MemotrConfig, Target, clip_loss
@@ -23,8 +24,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"detector": "deformable"},
     {"detector": "dab", "two_stage": True, "denoising_groups": 2},
     {"detector": "dab", "two_stage": True, "denoising_groups": 2, "detect_alone": True},
-    {"detector": "dab", "memory": "window"},
-    {"detector": "dab", "memory": "none"},
+    {"detector": "dab", "memory": MemoryConfig("window")},
+    {"detector": "dab", "memory": MemoryConfig()},
 ]
 
 

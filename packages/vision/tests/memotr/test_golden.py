@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from mnemic_core import create
+from mnemic_core import MemoryConfig
 from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_vision.matching import hungarian, matching_cost
 from mnemic_vision.memotr import ClipCriterion, Memotr, MemotrConfig, Thresholds, advance, visible
@@ -46,7 +46,7 @@ def config_of(case: GoldenCase, **changes: object) -> MemotrConfig:
         num_queries=sizes["nd"],
         num_classes=sizes["nc"],
         update_threshold=sizes["upd"],
-        memory_options={"decay": sizes["lam"]},
+        memory=MemoryConfig("exponential", {"decay": sizes["lam"]}),
         **changes,  # type: ignore[arg-type]
     )
 
@@ -158,7 +158,7 @@ def fields(case: GoldenCase, prefix: str, source: dict[str, Tensor]) -> dict[str
 
 
 def track_memory(case: GoldenCase, config: MemotrConfig) -> TrackMemory:
-    module = TrackMemory(config, create(config.memory, config.dim, **(config.memory_options or {})))
+    module = TrackMemory(config, config.memory.build(config.dim))
     module.load_state_dict(part(case.state, "query_updater.", "track_memory."))
     return module
 

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mnemic_core import MemoryConfig
 from mnemic_vision.memotr import FrameOutput, Memotr, MemotrConfig, Thresholds, Tracker, TrackState, advance, visible
 from mnemic_vision.memotr.inference import as_image
 from mnemic_vision.memotr.model import LayerPrediction
@@ -231,7 +232,9 @@ def test_a_stream_saved_and_loaded_continues_identically(tracker: Tracker, tmp_p
     assert [other(frame) for frame in FRAMES[3:]] == expected[3:]
 
 
-@pytest.mark.parametrize("changes", [{"capacity": 9}, {"memory": "window"}, {"memory": "none"}, {"num_classes": 1}])
+@pytest.mark.parametrize(
+    "changes", [{"capacity": 9}, {"memory": MemoryConfig("window")}, {"memory": MemoryConfig()}, {"num_classes": 1}]
+)
 def test_a_state_of_another_model_is_refused(
     tracker: Tracker, config: MemotrConfig, tmp_path: Path, changes: dict[str, object]
 ) -> None:

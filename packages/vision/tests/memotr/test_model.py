@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from mnemic_core import MemoryConfig
 from mnemic_core.testing.annotations import unchecked_annotations
 from mnemic_vision.memotr import ClipBatch, FrameOutput, Memotr, MemotrConfig, Thresholds, TrackState, advance
 from mnemic_vision.memotr.model import LayerPrediction, Queries, TrainingAids
@@ -61,7 +62,7 @@ def assert_same_tracks(actual: TrackState, expected: TrackState) -> None:
 def test_streams_in_one_batch_are_tracked_like_one_by_one(
     config: MemotrConfig, build: Build, variant: dict[str, Any], memory: str
 ) -> None:
-    model = build(replace(config, memory=memory, **variant))
+    model = build(replace(config, memory=MemoryConfig(memory), **variant))
     images, padding = video(streams=3, frames=4), paddings([64, 32, 48])
     together = stream(model, images, padding)
     counts = [tuple(tracks.valid.sum(dim=1).tolist()) for _, tracks in together]
@@ -281,7 +282,7 @@ def test_bfloat16_stays_close_to_float32_and_keeps_geometry_in_it(config: Memotr
         ({"merge_layer": 3}, "merge_layer must be in 0..decoder_layers-1, got 3 of 3"),
         ({"detector": "deformable", "merge_layer": 0}, "needs merge_layer >= 1"),
         ({"detector": "deformable", "two_stage": True}, "need detector='dab'"),
-        ({"memory": "perfect"}, "memory must be one of .*, got 'perfect'"),
+        ({"memory": MemoryConfig("turing")}, "memory must be one that is read and written .*, got 'turing'"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(config: MemotrConfig, changes: dict[str, Any], message: str) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mnemic_core import MemoryConfig
 from mnemic_core.testing.annotations import unchecked_annotations
 from mnemic_vision.memotr import Memotr, MemotrConfig, TrackState
 from mnemic_vision.memotr.tracks import TrackSlots, empty_slots, join_rows
@@ -34,7 +35,7 @@ def assert_same(actual: TrackState, expected: TrackState, used: torch.Tensor) ->
 @pytest.mark.parametrize("detector", ["dab", "deformable"])
 @pytest.mark.parametrize("mechanism", ["exponential", "window", "none"])
 def test_streams_are_updated_like_each_alone(config: MemotrConfig, build: Build, detector: str, mechanism: str) -> None:
-    model = build(replace(config, detector=detector, memory=mechanism))
+    model = build(replace(config, detector=detector, memory=MemoryConfig(mechanism)))
     tracks = running(model)
     together = model.track_memory(tracks)
     alone = [model.track_memory(tracks.index_select(torch.tensor([row]))) for row in range(2)]
@@ -62,7 +63,7 @@ def test_the_number_of_unused_slots_and_what_they_hold_change_nothing(config: Me
 def test_an_unconfident_track_is_frozen_bit_for_bit(
     config: MemotrConfig, build: Build, detector: str, mechanism: str
 ) -> None:
-    model = build(replace(config, detector=detector, memory=mechanism))
+    model = build(replace(config, detector=detector, memory=MemoryConfig(mechanism)))
     tracks = running(model)
     updated = model.track_memory(tracks)
     frozen = tracks.valid & (tracks.scores <= 0.5)
@@ -93,7 +94,7 @@ def test_a_frozen_track_still_influences_the_others(config: MemotrConfig, build:
 def test_gradient_reaches_the_long_memory_only_if_asked(
     config: MemotrConfig, build: Build, mechanism: str, tensor: str, detach: str
 ) -> None:
-    model = build(replace(config, memory=mechanism))
+    model = build(replace(config, memory=MemoryConfig(mechanism)))
     model.track_memory.memory.detach = detach
     tracks = running(model).detach()
     stored = tracks.memory.tensors()[tensor].requires_grad_()
@@ -106,7 +107,7 @@ def test_gradient_reaches_the_long_memory_only_if_asked(
 def test_a_newborn_begins_with_its_own_query_whoever_had_its_slot(
     config: MemotrConfig, build: Build, mechanism: str
 ) -> None:
-    model = build(replace(config, memory=mechanism))
+    model = build(replace(config, memory=MemoryConfig(mechanism)))
     tracks = running(model)
     newborn = torch.zeros_like(tracks.valid)
     newborn[:, 1] = True
@@ -118,7 +119,7 @@ def test_a_newborn_begins_with_its_own_query_whoever_had_its_slot(
 
 
 def test_without_memory_a_track_recalls_its_output(config: MemotrConfig, build: Build) -> None:
-    model = build(replace(config, memory="none"))
+    model = build(replace(config, memory=MemoryConfig()))
     tracks = running(model)
     assert torch.equal(model.track_memory.recall(tracks), tracks.output)
 
@@ -126,7 +127,7 @@ def test_without_memory_a_track_recalls_its_output(config: MemotrConfig, build: 
 def test_the_exponential_memory_of_a_track_is_a_moving_average_of_confident_outputs(
     config: MemotrConfig, build: Build
 ) -> None:
-    model = build(replace(config, memory_options={"decay": 0.25}))
+    model = build(replace(config, memory=MemoryConfig("exponential", {"decay": 0.25})))
     memory = model.track_memory
     tracks = running(model)
     expected = join_rows(tracks.memory).tensors()["long"].reshape(2, config.capacity, -1).clone()
@@ -149,7 +150,7 @@ def test_a_stream_without_tracks_stays_finite(config: MemotrConfig, build: Build
 
 @pytest.mark.parametrize("mechanism", ["exponential", pytest.param("window", marks=pytest.mark.slow)])
 def test_the_update_can_be_compiled_and_exported(config: MemotrConfig, build: Build, mechanism: str) -> None:
-    model = build(replace(config, memory=mechanism))
+    model = build(replace(config, memory=MemoryConfig(mechanism)))
     memory = model.track_memory
     first, second = running(model), running(model, used=(0, 8))
     with torch.no_grad(), unchecked_annotations():

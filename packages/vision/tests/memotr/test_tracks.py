@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mnemic_core import ExponentialState, create
+from mnemic_core import ExponentialState, MemoryConfig
 from mnemic_vision.memotr.tracks import TrackSlots, TrackState, empty_slots, join_rows, split_rows
 
 CAPACITY = 4
@@ -26,7 +26,7 @@ def tagged(tags: list[list[int]], slots: int, scores: list[list[float]] | None =
 
 
 def state_of(tags: list[list[int]]) -> TrackState:
-    memory = split_rows(create("exponential", 2).init_state(len(tags) * CAPACITY), len(tags))
+    memory = split_rows(MemoryConfig("exponential").build(2).init_state(len(tags) * CAPACITY), len(tags))
     assert isinstance(memory, ExponentialState)
     for row, stream in enumerate(tags):
         for slot, tag in enumerate(stream):
@@ -98,7 +98,7 @@ def test_what_unused_slots_hold_is_cleared_when_they_could_be_read() -> None:
 
 
 def test_rows_of_a_memory_split_and_join() -> None:
-    memory = create("window", 2, capacity=3)
+    memory = MemoryConfig("window", {"capacity": 3}).build(2)
     rows = memory.write(memory.init_state(6), torch.randn(6, 1, 2))
     joined = join_rows(split_rows(rows, 2))
     assert all(torch.equal(joined.tensors()[name], tensor) for name, tensor in rows.tensors().items())
@@ -117,7 +117,7 @@ def test_a_state_is_selected_moved_and_refilled_as_a_whole() -> None:
 @pytest.mark.parametrize("name", ["exponential", "window", "none"])
 def test_the_state_has_the_same_size_whatever_it_holds(name: str) -> None:
     def state(tags: list[list[int]]) -> TrackState:
-        memory = split_rows(create(name, 2).init_state(CAPACITY), 1)
+        memory = split_rows(MemoryConfig(name).build(2).init_state(CAPACITY), 1)
         return TrackState(**tagged(tags, CAPACITY), memory=memory, next_id=torch.zeros(1, dtype=torch.long))
 
     empty, full = state([[]]), state([[1, 2, 3]])

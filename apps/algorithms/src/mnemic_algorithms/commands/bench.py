@@ -37,7 +37,7 @@ def bench(
     from mnemic_algorithms.bench import bench_one, bench_table, choose
     from mnemic_algorithms.measure import POINTS, machine_facts, one_thread
     from mnemic_algorithms.plots import plot_costs
-    from mnemic_algorithms.sizes import Sizes
+    from mnemic_core import Sizes
     from mnemic_kit.figures import can_plot
     from mnemic_kit.output import show, show_json, write_text
     from mnemic_kit.record import open_record

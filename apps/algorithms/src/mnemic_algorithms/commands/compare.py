@@ -42,12 +42,11 @@ def compare(
         json: print one JSON object as the last line.
     """
     from mnemic_algorithms.commands import train
-    from mnemic_algorithms.machines import MachineConfig
+    from mnemic_algorithms.machines import machine_arguments
     from mnemic_core.tasks import create_task
 
     create_task(task)  # mistakes show before hours of training
-    for machine in machines:
-        MachineConfig(machine)
+    variants = [Variant(machine, tuple(machine_arguments(machine))) for machine in machines]
 
     def score(run: Run, conditions: Sequence[str]) -> Scores:
         return dict.fromkeys(conditions, train_and_score(run, lengths, strings))
@@ -55,7 +54,7 @@ def compare(
     Comparison(
         "mnemic-algorithms",
         out,
-        [Variant(machine, (f"--model.config.machine={machine}",)) for machine in machines],
+        variants,
         seeds,
         METRICS,
         find_config(config, train.CONFIGS),

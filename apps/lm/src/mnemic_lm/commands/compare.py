@@ -7,15 +7,12 @@ from typing import Any
 import yaml
 
 from mnemic_core.errors import UserError
+from mnemic_core.listing import memory_names
 from mnemic_kit.configs import find_config
 from mnemic_kit.experiment import Comparison, Metric, Run, Scores, Variant
 from mnemic_kit.output import dumps
 
 MEMORIES = Path(__file__).parent.parent / "memories.yaml"
-LISTED = (
-    *("none", "transformer_xl", "memory_tokens", "slot_attention", "hierarchical", "gated_fifo", "neighbours"),
-    *("product_key", "surprise"),
-)
 METRICS = {
     "bits_per_byte": Metric("bits per byte", "lower", digits=3),
     "off": Metric("memory off", "lower", digits=3),
@@ -25,12 +22,12 @@ METRICS = {
     "state_bytes": Metric("state bytes", None, digits=0),
 }
 LOOKS_AHEAD = "What it recalls depends on later tokens of the segment: too good by an unknown amount."
-_KEYS = {"memory", "memory_options", "memory_layers", "product_keys"}
+_KEYS = {"memory", "options", "memory_layers", "product_keys"}
 
 
 def compare(
     config: str = "shakespeare_bytes",
-    memories: Sequence[str] = LISTED,
+    memories: Sequence[str] = (),
     seeds: Sequence[int] = (0, 1),
     out: Path = Path("runs/compare"),
     variants: Path = MEMORIES,
@@ -44,7 +41,8 @@ def compare(
 
     Args:
         config: config of the runs; its own memory does not matter.
-        memories: memories to compare, by their names in the file of variants; the baseline is none, or the first.
+        memories: memories to compare, by their names in the file of variants or in the catalogue; all of the file by
+            default. The baseline is none, or the first.
         seeds: seeds of each.
         out: folder for the runs, compare.json, compare.md and compare.png.
         variants: file that says how large each memory is; the packaged one is for networks of width 128.
@@ -54,25 +52,44 @@ def compare(
     """
     from mnemic_lm.commands import train
 
-    chosen = [make_variant(memory, variants) for memory in memories]
+    known = read_variants(variants)
+    chosen = [make_variant(memory, known) for memory in memories or known]
     path = find_config(config, train.CONFIGS)
     Comparison("mnemic-lm", out, chosen, seeds, METRICS, path, options).run(score, as_json=json)
 
 
-def make_variant(memory: str, path: Path) -> Variant:
-    """Return a memory of a file of variants as a variant."""
-    from mnemic_lm.model import looks_ahead
+def make_variant(memory: str, known: Mapping[str, dict[str, Any]]) -> Variant:
+    """Return a memory as a variant: that of the file, else the memory of the catalogue in a usual size.
 
-    found = read_variant(memory, path)
-    return Variant(memory, variant_arguments(found), LOOKS_AHEAD if looks_ahead(found["memory"]) else "")
+    Raises:
+        UserError: if neither knows the memory.
+    """
+    from mnemic_core import find_mechanism
+
+    found = choose_variant(memory, known)
+    is_causal = find_mechanism(found["memory"]).is_causal
+    return Variant(memory, variant_arguments(found), "" if is_causal else LOOKS_AHEAD)
 
 
-def read_variant(memory: str, path: Path) -> dict[str, Any]:
-    """Return the sizes of a memory.
+def choose_variant(memory: str, known: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the keys of a variant with all that choose a memory."""
+    from mnemic_core import Sizes, find_mechanism
+
+    if memory in known:
+        return {"memory": memory, **known[memory]}
+    fitting = memory_names(lambda entry: entry.fits_causal_model)
+    if memory not in fitting:
+        raise UserError(f"memories must be among {', '.join(sorted({*known, *fitting}))}, got {memory!r}")
+    sizes = Sizes(dim=128, stored=64, segment_length=16, num_layers=4, num_heads=4)
+    return {"memory": memory, "options": find_mechanism(memory).sized(sizes)}
+
+
+def read_variants(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the variants of a file by their names.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        UserError: if the file is malformed or does not name the memory.
+        UserError: if the file is malformed.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file of variants at {path}")
@@ -80,23 +97,20 @@ def read_variant(memory: str, path: Path) -> dict[str, Any]:
         known = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no YAML: {error}") from error
-    if not isinstance(known, dict) or memory not in known:
-        raise UserError(f"memories must be among {', '.join(map(str, known or ()))} of {path.name}, got {memory!r}")
-    found = {"memory": memory, **(known[memory] or {})}
-    if unknown := found.keys() - _KEYS:
-        raise UserError(f"{path.name}: {memory} has unknown {', '.join(sorted(unknown))}, expected {sorted(_KEYS)}")
-    return found
+    if not isinstance(known, dict):
+        raise UserError(f"{path} must map names of variants to what they are")
+    for memory, variant in known.items():
+        if unknown := (variant or {}).keys() - _KEYS:
+            raise UserError(f"{path.name}: {memory} has unknown {', '.join(sorted(unknown))}, expected {sorted(_KEYS)}")
+    return {memory: variant or {} for memory, variant in known.items()}
 
 
 def variant_arguments(variant: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the options of fit that choose a memory, whatever the config chooses."""
-    options, layers, keys = (
-        dumps(variant.get(name, nothing))
-        for name, nothing in (("memory_options", {}), ("memory_layers", None), ("product_keys", None))
-    )
+    memory = {"name": variant["memory"], "options": variant.get("options", {})}
+    layers, keys = (dumps(variant.get(name)) for name in ("memory_layers", "product_keys"))
     return (
-        f"--model.transformer.memory={variant['memory']}",
-        f"--model.transformer.memory_options={options}",
+        f"--model.transformer.memory={dumps(memory)}",
         f"--model.transformer.memory_layers={layers}",
         f"--model.product_keys={keys}",
         "--model.match_size=true",

@@ -70,9 +70,10 @@ def compare(
 
 def memory_arguments(config: Path, memory: str) -> tuple[str, ...]:
     """Return the options of fit that choose a memory; options in the config are for its own memory."""
-    chosen = f"--model.config.memory={memory}"
-    is_own = _section(config, "model", "config").get("memory", "exponential") == memory
-    return (chosen,) if is_own else (chosen, "--model.config.memory_options=null")
+    from mnemic_kit.memory_option import memory_argument
+
+    configured = _section(config, "model", "config").get("memory", {"name": "exponential"})
+    return (memory_argument("--model.config.memory", memory, configured),)
 
 
 def single_frame_epochs(config: Path) -> int:

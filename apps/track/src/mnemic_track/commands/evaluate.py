@@ -47,7 +47,7 @@ def evaluate(
         summary, scores = evaluate_baseline(data, sequences)
     else:
         summary, scores, report = evaluate_tracker(tracker, sequences, out)
-        summary |= {"checkpoint": str(checkpoint or SHIPPED.name), "memory": tracker.model.config.memory}
+        summary |= {"checkpoint": str(checkpoint or SHIPPED.name), "memory": tracker.model.config.memory.name}
     summary["data"] = str(data)
     if record is not None:
         record.write(summary)

@@ -12,7 +12,7 @@ from mnemic_speech.conformer_ntm.decoding import Decoding
 
 def compare(
     config: str = "conformer_ntm_digits",
-    memories: tuple[str, ...] = ("none", "release", "paper", "improved", "slot_attention"),
+    memories: tuple[str, ...] = ("none", "turing_release", "turing_paper", "turing_improved", "slot_attention"),
     seeds: tuple[int, ...] = (0, 1, 2),
     out: Path = Path("runs/compare"),
     decodings: tuple[Decoding, ...] = ("attention", "joint", "ctc"),
@@ -37,7 +37,7 @@ def compare(
             its split, such as ../shared/data/speech_digits:dev_long.
         noises: test again with these, such as white:0 or babble:5 (kind and ratio in decibels).
         options: further options of fit, such as --trainer.max_steps=100; those for one memory alone begin with its
-            name, such as slot_attention:--model.config.memory_options.num_slots=16.
+            name, such as slot_attention:--model.config.memory.options.num_slots=16.
         device: where to test; auto takes a GPU where there is one. Training has --trainer.accelerator in options.
         json: print one JSON object as the last line.
     """
@@ -87,10 +87,7 @@ def memory_arguments(config: Path, memory: str) -> tuple[str, ...]:
     """Return the options of fit for one memory; memory options in the config are for its own kind of memory."""
     import yaml
 
+    from mnemic_kit.memory_option import memory_argument
+
     section = yaml.safe_load(config.read_text("utf-8"))["model"]["config"]
-    machines = {"paper", "release", "improved"}  # understand the same options
-    own = {section.get("memory", "paper")}
-    chosen = f"--model.config.memory={memory}"
-    return (
-        (chosen,) if memory in (machines if own <= machines else own) else (chosen, "--model.config.memory_options={}")
-    )
+    return (memory_argument("--model.config.memory", memory, section.get("memory", {"name": "turing_paper"})),)

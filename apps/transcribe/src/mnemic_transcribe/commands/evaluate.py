@@ -83,7 +83,7 @@ def evaluate(
         "segmentation": segmentation,
         "decoding": transcriber.settings.decoding,
         "checkpoint": str(checkpoint or SHIPPED.name),
-        "memory": transcriber.recognizer.model.config.memory,
+        "memory": transcriber.recognizer.model.config.memory.name,
         "num_unreadable": len(evaluation.problems),
     }
     if record is not None:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
 from mnemic_core.layers import join_heads, masked_softmax, rotate, split_heads
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import SegmentMemory
 
 
@@ -48,7 +49,7 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         (torch.Size([1, 5, 8]), tensor([3]))
     """
 
-    def __init__(self, dim: int, num_heads: int = 4, capacity: int = 32, chunk_length: int = 16) -> None:
+    def __init__(self, dim: int, *, num_heads: int = 4, capacity: int = 32, chunk_length: int = 16) -> None:
         super().__init__(dim, detach="never")
         if num_heads < 1 or dim % (2 * num_heads):
             raise UserError(
@@ -140,3 +141,30 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
             new = gate * candidate.gather(1, source).to(items.dtype) + (1 - gate) * items
             items = torch.where((landing < added[:, None])[..., None], new, items)
         return RingBuffer(items, (state.cursor + added) % self.capacity, (state.count + added).clamp(max=self.capacity))
+
+
+GATED_FIFO = Mechanism(
+    name="gated_fifo",
+    cls=GatedFifoMemory,
+    place="attention",
+    paper="Recurrent Memory-Augmented Transformers with Chunked Attention for Long-Context Language Modeling, "
+    "our reading",
+    arxiv="2507.00453",
+    objective=("context extension",),
+    representation="state-based",
+    integration=("attention fusion", "gated control"),
+    read="third attention path",
+    write="gated mean of each chunk",
+    forget="gate, first in, first out",
+    capacity="`capacity` vectors",
+    cost="O(T (T + K) d)",
+    bytes_per_row="4 * capacity * dim + 16",
+    detach=("never",),
+    small={"num_heads": 2, "capacity": 3, "chunk_length": 2},
+    sized=lambda sizes: {
+        "num_heads": sizes.num_heads,
+        "capacity": sizes.stored,
+        "chunk_length": sizes.segment_length,
+    },
+    size_option="capacity",
+)

@@ -21,6 +21,7 @@ from mnemic_core.buffers.local_attention import (
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
 from mnemic_core.layers import join_heads, split_heads
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.state import MemoryState, SlotView
@@ -122,9 +123,9 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
     def __init__(
         self,
         dim: int,
+        *,
         num_heads: int = 8,
         capacity: int = 8192,
-        *,
         head_dim: int | None = None,
         window: int = 512,
         k: int = 32,
@@ -197,8 +198,8 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
             buckets = DistanceBuckets(len(table), max_distance, counts_from="window")
         attention = cls(
             dim,
-            len(ours["log_scale"]),
-            capacity,
+            num_heads=len(ours["log_scale"]),
+            capacity=capacity,
             head_dim=head_dim,
             window=window,
             k=k,
@@ -334,6 +335,33 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         # The gate counts as closed where nothing is stored; the paper's formula would scale local attention down.
         share = (self.gate.sigmoid()[:, None, None] * valid.any(-1, keepdim=True)).to(far.dtype)
         return _softmax(far) * share, _softmax(near) * (1 - share)
+
+
+NEIGHBOURS = Mechanism(
+    name="neighbours",
+    cls=NeighbourAttention,
+    place="attention",
+    paper="Memorizing Transformers (ICLR 2022)",
+    arxiv="2203.08913",
+    objective=("context extension", "knowledge integration"),
+    representation="hybrid",
+    integration=("associative retrieval", "gated control", "attention fusion"),
+    read="top-k keys, then attention beside the local one",
+    write="append what leaves the window",
+    forget="first in, first out",
+    capacity="`capacity` + `window` key-value pairs per head",
+    cost="O(T (T + W + M) d), the search included",
+    bytes_per_row="8 * (capacity + window) * dim + 16",
+    detach=("stored", "never"),
+    small={"num_heads": 2, "capacity": 6, "window": 3, "k": 2},
+    sized=lambda sizes: {
+        "num_heads": sizes.num_heads,
+        "capacity": sizes.stored,
+        "window": sizes.segment_length,
+        "k": min(8, sizes.stored),
+    },
+    size_option="capacity",
+)
 
 
 def _softmax(logits: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch key"]:

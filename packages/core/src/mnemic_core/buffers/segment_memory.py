@@ -15,6 +15,7 @@ from mnemic_core.buffers.relative_attention import RelativeAttention
 from mnemic_core.errors import UserError
 from mnemic_core.layer_states import LayerStates
 from mnemic_core.layers import FeedForward
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.state import MemoryState, SlotView
 
@@ -107,9 +108,9 @@ class RelativeSegmentAttention(_LatestTokens[SegmentState]):
     def __init__(
         self,
         dim: int,
+        *,
         capacity: int = 512,
         num_heads: int = 8,
-        *,
         head_dim: int | None = None,
         clamp: int | None = None,
         same_length: bool = False,
@@ -140,6 +141,28 @@ class RelativeSegmentAttention(_LatestTokens[SegmentState]):
         self, x: Float[Tensor, "batch time dim"], state: SegmentState, added: Int[Tensor, " batch"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], SegmentState]:
         return self.attention(x, state.hidden, state.count, self.biases), state.append(x, added)
+
+
+TRANSFORMER_XL = Mechanism(
+    name="transformer_xl",
+    cls=RelativeSegmentAttention,
+    place="attention",
+    paper="Transformer-XL: Attentive Language Models beyond a Fixed-Length Context (ACL 2019)",
+    arxiv="1901.02860",
+    objective=("context extension",),
+    representation="state-based",
+    integration=("attention fusion",),
+    read="softmax attention over memory and segment with relative positions",
+    write="append the layer's inputs",
+    forget="first in, first out",
+    capacity="`capacity` vectors",
+    cost="O(T (T + M) d)",
+    bytes_per_row="4 * capacity * dim + 8",
+    detach=("stored", "never"),
+    small={"capacity": 3, "num_heads": 2},
+    sized=lambda sizes: {"capacity": sizes.stored, "num_heads": sizes.num_heads},
+    size_option="capacity",
+)
 
 
 class SegmentMemoryStack(_LatestTokens[LayerStates]):
@@ -180,9 +203,9 @@ class SegmentMemoryStack(_LatestTokens[LayerStates]):
     def __init__(
         self,
         dim: int,
-        memory_lengths: Sequence[int],
-        num_heads: int = 8,
         *,
+        memory_lengths: Sequence[int] = (512,) * 4,
+        num_heads: int = 8,
         head_dim: int | None = None,
         ffn_dim: int | None = None,
         clamp: int | None = None,
@@ -230,6 +253,27 @@ class SegmentMemoryStack(_LatestTokens[LayerStates]):
             x = layer(x, before, bias)
         # The official code also keeps the output of the last layer, which nothing reads.
         return x, LayerStates(tuple(stored))
+
+
+TRANSFORMER_XL_STACK = Mechanism(
+    name="transformer_xl_stack",
+    cls=SegmentMemoryStack,
+    place="stack",
+    paper="Do Transformers Need Deep Long-Range Memory? (ACL 2020), per-layer lengths for Transformer-XL",
+    arxiv="2007.03356",
+    objective=("context extension",),
+    representation="state-based",
+    integration=("attention fusion",),
+    read="softmax attention over each layer's own memory with relative positions",
+    write="append each layer's inputs",
+    forget="first in, first out, in each layer",
+    capacity="`sum(memory_lengths)` vectors",
+    cost="O(T (T + M) d) a layer",
+    bytes_per_row="sum(4 * length * dim + 8 for length in memory_lengths)",
+    detach=("stored", "never"),
+    small={"memory_lengths": (3, 0, 2), "num_heads": 2},
+    sized=lambda sizes: {"memory_lengths": (sizes.stored,) * sizes.num_layers, "num_heads": sizes.num_heads},
+)
 
 
 class _Layer(nn.Module):

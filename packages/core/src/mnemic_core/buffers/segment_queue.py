@@ -11,6 +11,7 @@ from torch import Tensor
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
 from mnemic_core.layers import masked_softmax
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, ReadWriteMemory
 from mnemic_core.state import MemoryState, SlotView
 
@@ -101,9 +102,9 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
     def __init__(
         self,
         dim: int,
+        *,
         capacity: int = 7,
         segment_length: int = 64,
-        *,
         stride: int = 1,
         sample_from: SampleFrom = "newest",
         detach: Detach = "stored",
@@ -201,3 +202,29 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
     def _frame_ages(self, device: torch.device) -> Int[Tensor, " frame"]:
         """Return how many frames of its segment came after each stored one, oldest first."""
         return torch.arange(self._oldest_age, -1, -self.stride, device=device)
+
+
+SEGMENT_QUEUE = Mechanism(
+    name="segment_queue",
+    cls=SegmentQueue,
+    place="beside",
+    is_read_write=True,
+    paper="Online Temporal Action Localization with Memory-Augmented Transformer (ECCV 2024)",
+    arxiv="2408.02957",
+    objective=("context extension",),
+    representation="state-based",
+    integration=("attention fusion",),
+    read="scaled dot-product attention",
+    write="append the segment if flagged",
+    forget="first in, first out",
+    capacity="`capacity` segments of `segment_length / stride` frames",
+    cost="O(T K S d)",
+    bytes_per_row="4 * capacity * ceil(segment_length / stride) * dim + 16 * capacity + 40",
+    detach=("stored", "never"),
+    small={"capacity": 2, "segment_length": 4},
+    sized=lambda sizes: {
+        "capacity": max(sizes.stored // sizes.segment_length, 1),
+        "segment_length": sizes.segment_length,
+    },
+    size_option="capacity",
+)

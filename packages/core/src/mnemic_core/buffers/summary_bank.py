@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
 from mnemic_core.layers import join_heads, split_heads
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, SegmentMemory
 
 
@@ -158,9 +159,9 @@ class SummaryBank(SegmentMemory[RingBuffer]):
     def __init__(
         self,
         dim: int,
+        *,
         num_heads: int = 4,
         capacity: int = 3,
-        *,
         max_distance: int = 16,
         suppression: float | None = 0.5,
         dropout: float = 0.0,
@@ -220,6 +221,31 @@ class SummaryBank(SegmentMemory[RingBuffer]):
         # A bank never holds more than its capacity; the released code cuts it at the next read, one entry too late
         # to save memory and to the same effect.
         return found, state.append(summary[:, None], padding=number == 0)
+
+
+SUMMARY_BANK = Mechanism(
+    name="summary_bank",
+    cls=SummaryBank,
+    place="attention",
+    paper="Streaming Transformer-based Acoustic Models Using Self-attention with Augmented Memory (2020), with "
+    "Shiftable Context (ICML 2023, arXiv 2307.01377)",
+    arxiv="2005.08042",
+    objective=("context extension",),
+    representation="state-based",
+    integration=("attention fusion",),
+    read="extra keys and values",
+    write="attention of a mean query",
+    forget="first in, first out",
+    capacity="`capacity` summaries",
+    cost="O(T (T + K) d)",
+    bytes_per_row="4 * capacity * dim + 16",
+    detach=("never", "stored"),
+    # Suppression may hide the whole bank of an untrained network from the gradient probe.
+    small={"num_heads": 2, "capacity": 3, "max_distance": 2, "suppression": None},
+    sized=lambda sizes: {"num_heads": sizes.num_heads, "capacity": sizes.stored},
+    size_option="capacity",
+    is_causal=False,
+)
 
 
 def suppress_weak_attention(logits: Float[Tensor, "*batch key"], scale: float) -> Float[Tensor, "*batch key"]:

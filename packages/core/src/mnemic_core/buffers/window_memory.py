@@ -9,6 +9,7 @@ from torch import Tensor
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
 from mnemic_core.layers import masked_softmax
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, ReadWriteMemory
 
 
@@ -31,7 +32,7 @@ class WindowMemory(ReadWriteMemory[RingBuffer]):
         tensor([[[1., 1., 1., 1.]]])
     """
 
-    def __init__(self, dim: int, capacity: int = 8, detach: Detach = "stored") -> None:
+    def __init__(self, dim: int, *, capacity: int = 8, detach: Detach = "stored") -> None:
         super().__init__(dim, detach)
         if capacity < 1:
             raise UserError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
@@ -63,3 +64,26 @@ class WindowMemory(ReadWriteMemory[RingBuffer]):
     ) -> RingBuffer:
         """Return the window after the values of a segment."""
         return state.append(self._stored(values), padding)
+
+
+WINDOW = Mechanism(
+    name="window",
+    cls=WindowMemory,
+    place="beside",
+    is_read_write=True,
+    paper="Transformer-XL: Attentive Language Models beyond a Fixed-Length Context (ACL 2019), its memory alone",
+    arxiv="1901.02860",
+    objective=("context extension",),
+    representation="state-based",
+    integration=("attention fusion",),
+    read="scaled dot-product attention",
+    write="append",
+    forget="first in, first out",
+    capacity="`capacity` vectors",
+    cost="O(T M d)",
+    bytes_per_row="4 * capacity * dim + 16",
+    detach=("stored", "never"),
+    small={"capacity": 3},
+    sized=lambda sizes: {"capacity": sizes.stored},
+    size_option="capacity",
+)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnemic_core.errors import UserError
+from mnemic_core.mechanism import Mechanism
 
 _STATEMENT = re.compile(r'(?P<name>-?[\w%\[\]]+)\s*(?:=\s*"(?P<value>[^"]*)"|(?P<sign>[+-])=\s*(?P<amount>\d+))')
 _CELL = re.compile(r"-?\d+")
@@ -198,6 +199,25 @@ class PromptInterpreter:
         for name, amount in added.items():
             memory.add(name, amount)
         return PromptStep(prompt, answer, assigned, added)
+
+
+PROMPT_MACHINE = Mechanism(
+    name="prompt_machine",
+    cls=PromptInterpreter,
+    place="store",
+    paper="Memory Augmented Large Language Models are Computationally Universal (2023)",
+    arxiv="2301.04589",
+    objective=("reasoning",),
+    representation="explicit",
+    integration=("associative retrieval",),
+    read="substitution of stored values in the prompt",
+    write="assignments in the answer",
+    forget="by overwriting",
+    capacity="unbounded",
+    cost="one call of the text function a step",
+    detach=(),
+    small={"model": str},
+)
 
 
 def replay(steps: Sequence[PromptStep], memory: KeyValueStore) -> PromptRun:

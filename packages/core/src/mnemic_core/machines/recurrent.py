@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mnemic_core.errors import UserError
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.state import MemoryState, SlotView
 
@@ -171,7 +172,7 @@ class RecurrentMachine(TokenMachine[RecurrentState]):
     """
 
     def __init__(
-        self, dim: int, hidden_dim: int | None = None, *, inner: Inner = "rnn", detach: Detach = "never"
+        self, dim: int, *, hidden_dim: int | None = None, inner: Inner = "rnn", detach: Detach = "never"
     ) -> None:
         super().__init__(dim, dim if hidden_dim is None else hidden_dim, detach)
         self.cell = RecurrentCell(dim, self.out_dim, 0, inner)
@@ -191,6 +192,26 @@ class RecurrentMachine(TokenMachine[RecurrentState]):
     ) -> tuple[Float[Tensor, "batch hidden"], RecurrentState]:
         advanced: tuple[Tensor, RecurrentState] = self.cell(projected, state)
         return advanced
+
+
+RECURRENT = Mechanism(
+    name="recurrent",
+    cls=RecurrentMachine,
+    place="machine",
+    paper="the recurrent cell alone, baseline of the machines",
+    arxiv=None,
+    objective=("ablation",),
+    representation="state-based",
+    integration=("gated control",),
+    read="hidden state",
+    write="recurrent update",
+    forget="by overwriting",
+    capacity="1 vector",
+    cost="O(T d^2) in T steps",
+    bytes_per_row="4 * dim",
+    detach=("never", "stored"),
+    presets={"rnn": {"inner": "rnn"}, "lstm": {"inner": "lstm"}},
+)
 
 
 def initialise(layer: nn.Linear, fan_in: int | None = None) -> None:

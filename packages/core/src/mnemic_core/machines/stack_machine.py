@@ -18,6 +18,7 @@ from mnemic_core.machines.recurrent import (
     initialise,
     strip_official_prefix,
 )
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
 from mnemic_core.state import MemoryState, SlotView
 
@@ -101,8 +102,8 @@ class StackCell(TokenMachine[StackState]):
     def __init__(
         self,
         dim: int,
-        hidden_dim: int | None = None,
         *,
+        hidden_dim: int | None = None,
         cell_dim: int = 8,
         size: int = 30,
         num_stacks: int = 1,
@@ -173,6 +174,29 @@ class StackCell(TokenMachine[StackState]):
             actions = logits.unflatten(1, (self.num_stacks, NUM_ACTIONS)).softmax(-1)
         stacks = update_stacks(state.stacks, values, actions)
         return hidden, StackState(stacks, recurrent, state.tokens + 1)
+
+
+STACK = Mechanism(
+    name="stack",
+    cls=StackCell,
+    place="machine",
+    paper="Neural Networks and the Chomsky Hierarchy (ICLR 2023); stacks as in Joulin and Mikolov (2015)",
+    arxiv="2207.02098",
+    objective=("reasoning",),
+    representation="state-based",
+    integration=("gated control",),
+    read="top of each stack",
+    write="push, in part",
+    forget="pop, in part; what sinks below the last cell",
+    capacity="`num_stacks` x `size` vectors",
+    cost="O(T (d^2 + n S c)) in T steps",
+    bytes_per_row="4 * (num_stacks * size * cell_dim + dim) + 8",
+    detach=("never", "stored"),
+    small={"cell_dim": 2, "size": 5, "num_stacks": 2},
+    sized=lambda sizes: {"size": sizes.stored},
+    size_option="size",
+    presets={"stack_rnn": {"inner": "rnn"}, "stack_lstm": {"inner": "lstm"}},
+)
 
 
 def update_stacks(

@@ -18,6 +18,7 @@ from mnemic_core.machines.recurrent import (
     initialise,
     strip_official_prefix,
 )
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
 from mnemic_core.state import MemoryState, SlotView
 
@@ -93,8 +94,8 @@ class TapeCell(TokenMachine[TapeState]):
     def __init__(
         self,
         dim: int,
-        hidden_dim: int | None = None,
         *,
+        hidden_dim: int | None = None,
         cell_dim: int = 8,
         size: int = 40,
         num_tapes: int = 1,
@@ -170,6 +171,29 @@ class TapeCell(TokenMachine[TapeState]):
         actions = self.actions(hidden).to(state.tapes.dtype).unflatten(1, (self.num_tapes, NUM_ACTIONS)).softmax(-1)
         tapes = update_tapes(state.tapes, values, actions, state.input_length)
         return hidden, TapeState(tapes, recurrent, state.input_length, state.tokens + 1)
+
+
+TAPE = Mechanism(
+    name="tape",
+    cls=TapeCell,
+    place="machine",
+    paper="Neural Networks and the Chomsky Hierarchy (ICLR 2023)",
+    arxiv="2207.02098",
+    objective=("reasoning",),
+    representation="state-based",
+    integration=("gated control",),
+    read="the cell under the head",
+    write="overwrite the cell under the head, then move in part",
+    forget="by overwriting",
+    capacity="`num_tapes` x `size` vectors",
+    cost="O(T (d^2 + n S c)) in T steps",
+    bytes_per_row="4 * (num_tapes * size * cell_dim + dim) + 16",
+    detach=("never", "stored"),
+    small={"cell_dim": 2, "size": 5, "num_tapes": 2, "mlp": (3,)},
+    sized=lambda sizes: {"size": sizes.stored},
+    size_option="size",
+    presets={"tape_rnn": {"inner": "rnn"}, "tape_lstm": {"inner": "lstm"}},
+)
 
 
 def update_tapes(

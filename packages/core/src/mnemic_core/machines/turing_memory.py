@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,6 +21,7 @@ from mnemic_core.machines.turing_addressing import (
     write_slots,
 )
 from mnemic_core.machines.turing_sequence import turing_scan, uniform_scan
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
 from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.state import MemoryState, SlotView
@@ -30,16 +30,6 @@ SHORT = 3  # segments below this number of tokens are stepped
 
 Addressing = Literal["full", "content", "uniform"]
 Start = Literal["learned", "random", "zeros", "constant"]
-Preset = Literal["released", "collapsed", "paper", "improved"]
-
-PRESETS: Mapping[Preset, Mapping[str, Any]] = MappingProxyType(
-    {
-        "released": {"addressing": "content", "start": "zeros", "order": "pairs"},
-        "collapsed": {"addressing": "uniform", "start": "zeros", "order": "pairs"},
-        "paper": {"addressing": "full", "start": "zeros"},
-        "improved": {"addressing": "full", "start": "learned", "residual": True},
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -88,7 +78,8 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
 
     **Symmetry.** Equal slots are addressed alike and written alike: with ``addressing="content"`` they stay equal for
     ever, and the memory is one leaky average. The code released for Conformer-NTM (Carvalho and Abad, Interspeech
-    2023, arXiv:2309.13029) runs like that. Its form is kept as a preset; by default slots start apart.
+    2023, arXiv:2309.13029) runs like that. Its form is kept as the preset ``turing_release``; by default slots start
+    apart.
 
     State: ``slots * width + read_heads * width + (read_heads + write_heads) * slots`` values of 4 bytes and a counter
     of 8 bytes per row. A segment runs as one node of the graph; its derivative keeps the memory of every token.
@@ -117,9 +108,9 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
     def __init__(
         self,
         dim: int,
+        *,
         slots: int = 128,
         width: int = 20,
-        *,
         read_heads: int = 1,
         write_heads: int = 1,
         max_shift: int = 1,
@@ -158,26 +149,6 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
         self._register_start(start)
         if residual:
             self.scale = nn.Parameter(torch.zeros(()))
-
-    @classmethod
-    def preset(cls, name: Preset, dim: int, slots: int = 256, width: int = 10, **options: Any) -> "NeuralTuringMemory":
-        """Return a machine with the options of a known setting; the sizes are those of the released model.
-
-        Args:
-            name: ``"released"`` is what the public Conformer-NTM weights were trained with; ``"collapsed"`` is equal
-                to it from the first state on and much faster; ``"paper"`` is full addressing from an empty memory;
-                ``"improved"`` adds learned slots and a residual output.
-            dim: width of tokens.
-            slots: number of slots.
-            width: columns of a slot.
-            options: further constructor arguments; they go before those of the preset.
-
-        Raises:
-            UserError: if there is no such preset.
-        """
-        if name not in PRESETS:
-            raise UserError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
-        return cls(dim, slots, width, **{**PRESETS[name], **options})
 
     def init_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -313,6 +284,34 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
                 f"expected a memory {expected}, got {tuple(state.memory.shape)}; "
                 f"build the state with init_state(batch={len(x)})"
             )
+
+
+TURING = Mechanism(
+    name="turing",
+    cls=NeuralTuringMemory,
+    place="machine",
+    paper="Neural Turing Machines (2014); options for Memory-augmented conformer (Interspeech 2023)",
+    arxiv="1410.5401",
+    objective=("reasoning", "context extension"),
+    representation="explicit",
+    integration=("associative retrieval", "gated control"),
+    read="weighted sum of slots, addressed by content and by place",
+    write="erase and add, shared out by the same addressing",
+    forget="erased where heads write",
+    capacity="`slots` vectors of `width`",
+    cost="O(T N W) in T steps",
+    bytes_per_row="4 * (slots * width + read_heads * width + (read_heads + write_heads) * slots) + 8",
+    detach=("never", "stored"),
+    small={"slots": 5, "width": 2},
+    sized=lambda sizes: {"slots": sizes.stored, "width": sizes.dim},
+    # Sizes of the released Conformer-NTM. It addresses by content alone and starts from equal slots, which stay equal:
+    # "uniform" is then the same function without the loop over slots; "content" is the released code step by step.
+    presets={
+        "turing_paper": {"slots": 256, "width": 10, "start": "zeros"},
+        "turing_release": {"slots": 256, "width": 10, "start": "zeros", "addressing": "uniform", "order": "pairs"},
+        "turing_improved": {"slots": 256, "width": 10, "residual": True},
+    },
+)
 
 
 def convert_official_turing(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

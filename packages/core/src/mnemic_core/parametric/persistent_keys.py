@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
 from mnemic_core.layers import MultiHeadAttention, split_heads
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.parametric.param_groups import memory_param_groups
 
 
@@ -101,7 +102,7 @@ class PersistentAttention(nn.Module):
         (torch.Size([1, 5, 8]), torch.Size([1, 2, 5, 8]))
     """
 
-    def __init__(self, dim: int, num_heads: int, num_slots: int = 40, *, scaled: bool = True) -> None:
+    def __init__(self, dim: int, *, num_heads: int = 8, num_slots: int = 40, scaled: bool = True) -> None:
         super().__init__()
         self.dim, self.num_heads = dim, num_heads
         self.attention = MultiHeadAttention(dim, num_heads)
@@ -174,3 +175,22 @@ class PersistentAttention(nn.Module):
         if padding is not None:
             allowed = allowed & ~padding[:, None]
         return F.pad(allowed, (0, self.memory.num_slots), value=True)
+
+
+PERSISTENT = Mechanism(
+    name="persistent",
+    cls=PersistentAttention,
+    place="layer",
+    paper="MemMC-MAE, memory-augmented self-attention",
+    arxiv="2203.11725",
+    objective=("knowledge integration",),
+    representation="parameter-encoded",
+    integration=("attention fusion",),
+    read="attention over tokens and learned slots",
+    write="optimiser",
+    forget="none",
+    capacity="`num_slots` pairs",
+    cost="O(T (T + K) d)",
+    detach=(),
+    small={"num_heads": 2, "num_slots": 3},
+)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.parametric.param_groups import memory_param_groups
 
 QueryNorm = Literal["batch", "layer"]
@@ -103,8 +104,8 @@ class ProductKeyMemory(nn.Module):
     def __init__(
         self,
         dim: int,
-        out_dim: int | None = None,
         *,
+        out_dim: int | None = None,
         sub_keys: int = 512,
         num_heads: int = 4,
         k: int = 32,
@@ -212,7 +213,7 @@ class ProductKeyMemory(nn.Module):
             raise UserError(f"mem_query_layer_sizes must have at least two entries, got {sizes}; a query is projected")
         memory = cls(
             config["input_dim"],
-            config["output_dim"],
+            out_dim=config["output_dim"],
             sub_keys=config["mem_n_keys"],
             num_heads=config["mem_heads"],
             k=config["mem_knn"],
@@ -233,6 +234,25 @@ class ProductKeyMemory(nn.Module):
         sums = values[:, 0].index_select(-1, first_rank) + values[:, 1].index_select(-1, second_rank)
         best = sums.topk(self.k).indices
         return indices[:, 0].gather(-1, first_rank[best]), indices[:, 1].gather(-1, second_rank[best])
+
+
+PRODUCT_KEY = Mechanism(
+    name="product_key",
+    cls=ProductKeyMemory,
+    place="layer",
+    paper="Large Memory Layers with Product Keys (NeurIPS 2019)",
+    arxiv="1907.05242",
+    objective=("knowledge integration",),
+    representation="parameter-encoded",
+    integration=("associative retrieval",),
+    read="exact top-k over product keys, weighted sum",
+    write="optimiser",
+    forget="none",
+    capacity="`sub_keys`**2 vectors",
+    cost="O(T h (d d_k + n d_k + k^2 + k d))",
+    detach=(),
+    small={"sub_keys": 4, "num_heads": 2, "k": 2, "key_dim": 4},
+)
 
 
 def convert_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mnemic_core.errors import UserError
+from mnemic_core.mechanism import Mechanism
 
 Rule = Literal["low", "percentile", "highest"]
 
@@ -122,6 +123,24 @@ def select_certain_tokens(
         normalised_entropy(logits), candidates, rule=rule, threshold=threshold, limit=limit, padding=padding
     )
     return [row[is_chosen] for row, is_chosen in zip(ids, chosen, strict=True)]
+
+
+CERTAIN_TOKENS = Mechanism(
+    name="certain_tokens",
+    cls=select_certain_tokens,
+    place="selector",
+    paper="Uncertainty Guided Global Memory Improves Multi-Hop Question Answering (EMNLP 2023)",
+    arxiv="2311.18151",
+    objective=("context extension", "reasoning"),
+    representation="explicit",
+    integration=("attention fusion",),
+    read="put in front of every segment",
+    write="tokens chosen by the entropy of their prediction",
+    forget="rebuilt with every reading of the document",
+    capacity="`limit` token ids",
+    cost="O(T V)",
+    detach=(),
+)
 
 
 def _checked_threshold(rule: str, threshold: float | None, limit: int) -> float:

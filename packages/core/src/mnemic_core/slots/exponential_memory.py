@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mnemic_core.errors import UserError
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, ReadWriteMemory
 from mnemic_core.state import MemoryState, SlotView
 
@@ -47,7 +48,7 @@ class ExponentialMemory(ReadWriteMemory[ExponentialState]):
         tensor([[4.]])
     """
 
-    def __init__(self, dim: int, decay: float = 0.01, detach: Detach = "stored") -> None:
+    def __init__(self, dim: int, *, decay: float = 0.01, detach: Detach = "stored") -> None:
         super().__init__(dim, detach)
         if not 0 < decay <= 1:
             raise UserError(f"decay must be above 0 and at most 1, got {decay}")
@@ -93,3 +94,24 @@ class ExponentialMemory(ReadWriteMemory[ExponentialState]):
         values = self._stored(values).to(state.long.dtype).masked_fill(padding[..., None], 0)  # padding may be NaN
         long = self._stored(state.long) * kept**added + (weight[..., None] * values).sum(1)
         return ExponentialState(long, state.count + added[:, 0])
+
+
+EXPONENTIAL = Mechanism(
+    name="exponential",
+    cls=ExponentialMemory,
+    place="beside",
+    is_read_write=True,
+    paper="MeMOTR: Long-Term Memory-Augmented Transformer for Multi-Object Tracking (ICCV 2023)",
+    arxiv="2307.15700",
+    objective=("context extension", "adaptation"),
+    representation="state-based",
+    integration=("attention fusion", "gated control"),
+    read="the vector of the row",
+    write="exponential average",
+    forget="by a constant share with every write",
+    capacity="1 vector",
+    cost="O(T d)",
+    bytes_per_row="4 * dim + 8",
+    detach=("stored", "never"),
+    small={"decay": 0.3},
+)

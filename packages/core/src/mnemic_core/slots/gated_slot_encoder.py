@@ -9,45 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.slots.slot_attention_memory import SlotState
 
 _STD = 0.02  # of every weight in BART
-
-
-@dataclass(frozen=True)
-class GatedSlotConfig:
-    """Sizes of a :class:`GatedSlotEncoder`; the defaults are those of the released MemBART-large.
-
-    Args:
-        dim: width of tokens and slots.
-        num_slots: slots per row.
-        num_heads: attention heads; must divide ``dim``.
-        ffn_dim: hidden width of the feed-forward blocks.
-        num_layers: depth.
-        max_length: most tokens of a segment; each place has a learned position.
-        dropout: of embeddings, residual branches and gate.
-        layer_norm_eps: added to the variance in layer normalisation.
-    """
-
-    dim: int = 1024
-    num_slots: int = 128
-    num_heads: int = 16
-    ffn_dim: int = 4096
-    num_layers: int = 12
-    max_length: int = 1024
-    dropout: float = 0.1
-    layer_norm_eps: float = 1e-5
-
-    def __post_init__(self) -> None:
-        for name in ("dim", "num_slots", "num_heads", "ffn_dim", "num_layers", "max_length"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.dim % self.num_heads:
-            raise UserError(f"num_heads must divide dim, got dim={self.dim}, num_heads={self.num_heads}")
-
-
-torch.serialization.add_safe_globals([GatedSlotConfig])  # so that a checkpoint with its configuration can be loaded
 
 
 @dataclass(frozen=True)
@@ -78,31 +44,53 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
     is learned from what later segments read, so gradients always cross segments; truncate them in the driver.
 
     Args:
-        config: sizes.
+        dim: width of tokens and slots. The defaults of the sizes are those of the released MemBART-large, where it is
+            1024.
+        num_slots: slots per row.
+        num_heads: attention heads; must divide ``dim``.
+        ffn_dim: hidden width of the feed-forward blocks; ``4 dim`` if None.
+        num_layers: depth.
+        max_length: most tokens of a segment; each place has a learned position.
+        dropout: of embeddings, residual branches and gate.
 
     Attributes:
         gate: maps the slots of the last layer to how much of each is new, 0 to 1.
 
     Example:
-        >>> config = GatedSlotConfig(dim=8, num_slots=2, num_heads=4, ffn_dim=16, num_layers=1, max_length=5)
-        >>> encoder = GatedSlotEncoder(config)
+        >>> encoder = GatedSlotEncoder(dim=8, num_slots=2, num_heads=4, num_layers=1, max_length=5)
         >>> encoded, state = encoder(torch.randn(3, 5, 8), encoder.init_state(batch=3))
         >>> encoded.shape, state.content.shape
         (torch.Size([3, 5, 8]), torch.Size([3, 2, 8]))
     """
 
-    def __init__(self, config: GatedSlotConfig) -> None:
-        super().__init__(config.dim, detach="never")
-        self.config = config
-        dim, eps = config.dim, config.layer_norm_eps
-        self.positions = nn.Parameter(torch.empty(config.max_length, dim))
-        self.bias = nn.Parameter(torch.empty(config.num_slots, dim))
-        self.token_norm = nn.LayerNorm(dim, eps)
-        self.slot_norm = nn.LayerNorm(dim, eps)
-        self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_layers))
-        hidden = (nn.Dropout(config.dropout), nn.Linear(dim, dim), nn.GELU())
-        self.gate = nn.Sequential(*hidden, nn.Dropout(config.dropout), nn.Linear(dim, 1), nn.Sigmoid())
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_slots: int = 128,
+        num_heads: int = 16,
+        ffn_dim: int | None = None,
+        num_layers: int = 12,
+        max_length: int = 1024,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(dim, detach="never")
+        ffn_dim = 4 * dim if ffn_dim is None else ffn_dim
+        counts = {"num_slots": num_slots, "num_heads": num_heads, "ffn_dim": ffn_dim, "num_layers": num_layers}
+        for name, number in {**counts, "max_length": max_length}.items():
+            if number < 1:
+                raise UserError(f"{name} must be at least 1, got {number}")
+        if dim % num_heads:
+            raise UserError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}")
+        self.num_slots, self.max_length = num_slots, max_length
+        self.positions = nn.Parameter(torch.empty(max_length, dim))
+        self.bias = nn.Parameter(torch.empty(num_slots, dim))
+        self.token_norm = nn.LayerNorm(dim)
+        self.slot_norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(_Layer(dim, num_heads, ffn_dim, dropout) for _ in range(num_layers))
+        hidden = (nn.Dropout(dropout), nn.Linear(dim, dim), nn.GELU())
+        self.gate = nn.Sequential(*hidden, nn.Dropout(dropout), nn.Linear(dim, 1), nn.Sigmoid())
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -123,7 +111,7 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
         """Return slots of zeros; in float32 if the weights have less and no ``dtype`` is given."""
         device = self.bias.device if device is None else device
         dtype = dtype or torch.promote_types(self.bias.dtype, torch.float32)
-        content = torch.zeros(batch, self.config.num_slots, self.dim, device=device, dtype=dtype)
+        content = torch.zeros(batch, self.num_slots, self.dim, device=device, dtype=dtype)
         return GatedSlotState(content, torch.zeros(batch, device=device, dtype=torch.long))
 
     def _run_segment(
@@ -142,12 +130,11 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
 
     def _check(self, x: Float[Tensor, "batch time width"], state: GatedSlotState) -> None:
         super()._check(x, state)
-        if x.shape[1] > self.config.max_length:
+        if x.shape[1] > self.max_length:
             raise UserError(
-                f"a segment may have max_length={self.config.max_length} tokens, got {x.shape[1]}; "
-                "split it or raise that"
+                f"a segment may have max_length={self.max_length} tokens, got {x.shape[1]}; split it or raise that"
             )
-        state.require(len(x), self.config.num_slots, self.dim)
+        state.require(len(x), self.num_slots, self.dim)
 
     def _blank(
         self, x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"]
@@ -164,24 +151,51 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
 
     def _allowed(self, padding: Bool[Tensor, "batch time"]) -> Bool[Tensor, "batch 1 query key"]:
         """Return which slot or token may attend to which: all but slots to other slots, and nothing to padding."""
-        num_slots, time = self.config.num_slots, padding.shape[1]
+        num_slots, time = self.num_slots, padding.shape[1]
         itself = torch.eye(num_slots, dtype=torch.bool, device=padding.device)
         allowed = F.pad(itself, (0, time, 0, time), value=True)
         return allowed & F.pad(~padding, (num_slots, 0), value=True)[:, None, None]
 
 
+GATED_SLOTS = Mechanism(
+    name="gated_slots",
+    cls=GatedSlotEncoder,
+    place="stack",
+    paper="Stateful Memory-Augmented Transformers for Efficient Dialogue Modeling (MemBART, 2022), encoder",
+    arxiv="2209.07634",
+    objective=("context extension",),
+    representation="state-based",
+    integration=("attention fusion", "gated control"),
+    read="joint attention of tokens over slots and tokens in every layer",
+    write="stream of slots through every layer, then a gate",
+    forget="one gate for each slot",
+    capacity="`num_slots` vectors",
+    cost="O((T + K)^2 d) a layer",
+    bytes_per_row="4 * num_slots * dim + 8",
+    detach=("never",),
+    small={"num_slots": 3, "num_heads": 2, "ffn_dim": 6, "num_layers": 2, "max_length": 8, "dropout": 0.0},
+    sized=lambda sizes: {
+        "num_slots": sizes.stored,
+        "num_heads": sizes.num_heads,
+        "num_layers": sizes.num_layers,
+        "max_length": sizes.segment_length,
+        "dropout": 0.0,
+    },
+    is_causal=False,
+)
+
+
 class _Stream(nn.Module):
     """What one stream has of its own in a layer."""
 
-    def __init__(self, config: GatedSlotConfig) -> None:
+    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
-        dim, eps = config.dim, config.layer_norm_eps
-        self.num_heads = config.num_heads
+        self.num_heads = num_heads
         self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))
-        self.attention_norm = nn.LayerNorm(dim, eps)
-        self.expand, self.contract = nn.Linear(dim, config.ffn_dim), nn.Linear(config.ffn_dim, dim)
-        self.output_norm = nn.LayerNorm(dim, eps)
-        self.dropout = nn.Dropout(config.dropout)
+        self.attention_norm = nn.LayerNorm(dim)
+        self.expand, self.contract = nn.Linear(dim, ffn_dim), nn.Linear(ffn_dim, dim)
+        self.output_norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
 
     def project(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return queries, keys and values, each ``[batch head time dim]``."""
@@ -197,9 +211,9 @@ class _Stream(nn.Module):
 class _Layer(nn.Module):
     """Joint attention of slots and tokens."""
 
-    def __init__(self, config: GatedSlotConfig) -> None:
+    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
-        self.slots, self.tokens = _Stream(config), _Stream(config)
+        self.slots, self.tokens = (_Stream(dim, num_heads, ffn_dim, dropout) for _ in range(2))
 
     def forward(self, slots: Tensor, tokens: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
         pairs = zip(self.slots.project(slots), self.tokens.project(tokens), strict=True)

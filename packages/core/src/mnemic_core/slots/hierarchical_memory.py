@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError
 from mnemic_core.layers import masked_softmax
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
-from mnemic_core.slots.model_adapter import ModelAdapter, ModelWrapper, rename_official, rows_with_tokens
+from mnemic_core.slots.model_adapter import HostModel, ModelWrapper, rename_official, rows_with_tokens
 from mnemic_core.state import MemoryState, SlotView
 
 
@@ -48,9 +49,8 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
     have ``time + num_sensory + 2`` of them. The summary costs another run of a part of the segment.
 
     Args:
-        model: a causal model that maps embeddings to hidden states of the same width.
-        adapter: how to embed for it, run it and take its outputs.
         dim: width of embeddings and hidden states.
+        host: a causal model that maps embeddings to hidden states of that width; None: a layer of causal attention.
         num_bank: past segments that can be recalled; the oldest leaves first.
         num_sensory: latest tokens that are repeated word for word.
         summary_fraction: part of the segment that asks what to recall, in (0, 1].
@@ -60,7 +60,8 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
 
     Example:
         >>> adapter = ModelAdapter(run=lambda model, embeds, padding, positions: model(embeds)[0])
-        >>> wrapper = HierarchicalMemoryWrapper(nn.GRU(4, 4, batch_first=True), adapter, dim=4, num_bank=8)
+        >>> host = HostModel(nn.GRU(4, 4, batch_first=True), adapter)
+        >>> wrapper = HierarchicalMemoryWrapper(dim=4, host=host, num_bank=8)
         >>> state = wrapper.init_state(batch=1)
         >>> for segment in torch.zeros(3, 1, 5, 4):
         ...     y, state = wrapper(segment, state)
@@ -70,10 +71,9 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
 
     def __init__(
         self,
-        model: nn.Module,
-        adapter: ModelAdapter,
         dim: int,
         *,
+        host: HostModel | None = None,
         num_bank: int = 300,
         num_sensory: int = 32,
         summary_fraction: float = 0.5,
@@ -81,7 +81,7 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         initial_std: float = 0.02,
         detach: Detach = "never",
     ) -> None:
-        super().__init__(model, adapter, dim, detach)
+        super().__init__(dim, host, detach)
         recall_dim = dim if recall_dim is None else recall_dim
         for name, number in (("num_bank", num_bank), ("num_sensory", num_sensory), ("recall_dim", recall_dim)):
             if number < 1:
@@ -186,3 +186,26 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
             padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
         # A ring fills from its first slot and its ordered items from the first place: in use are the same indices.
         return F.pad(torch.cat([~state.sensory.valid(), padding], dim=1), (1, 1))
+
+
+HIERARCHICAL = Mechanism(
+    name="hierarchical",
+    cls=HierarchicalMemoryWrapper,
+    place="model",
+    paper="HMT: Hierarchical Memory Transformer for Efficient Long Context Language Processing (NAACL 2025)",
+    arxiv="2405.06067",
+    objective=("context extension",),
+    representation="state-based",
+    integration=("attention fusion", "associative retrieval"),
+    read="attention of the segment's summary over the bank; latest tokens word for word",
+    write="append the last hidden state",
+    forget="first in, first out",
+    capacity="`num_bank` vectors and `num_sensory` tokens",
+    cost="the model on T / 2 and on T + K tokens, O(N d)",
+    bytes_per_row="4 * (num_bank + num_sensory) * dim + 32",
+    detach=("never", "stored"),
+    small={"num_bank": 3, "num_sensory": 2, "recall_dim": 3, "initial_std": 1.0},
+    sized=lambda sizes: {"num_bank": sizes.stored, "num_sensory": sizes.segment_length},
+    size_option="num_bank",
+    is_causal=False,  # half of the segment asks the bank, and what it recalls stands before the first token
+)

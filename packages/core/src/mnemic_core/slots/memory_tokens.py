@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
-from mnemic_core.slots.model_adapter import ModelAdapter, ModelWrapper, rename_official, rows_with_tokens
+from mnemic_core.slots.model_adapter import HostModel, ModelWrapper, rename_official, rows_with_tokens
 from mnemic_core.state import MemoryState, SlotView
 
 
@@ -47,9 +48,8 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
     they begin anew with every segment.
 
     Args:
-        model: any model that maps embeddings to hidden states of the same width.
-        adapter: how to embed for it, run it and take its outputs.
         dim: width of embeddings and hidden states.
+        host: any model that maps embeddings to hidden states of that width; None: a layer of causal attention.
         num_tokens: memory tokens per row; the paper has 10 for language modelling.
         causal: whether the model attends causally, so that only tokens behind the segment have seen it.
         initial_std: standard deviation of the learned start; best that of the model's embeddings (GPT-2: 0.02).
@@ -57,7 +57,8 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
 
     Example:
         >>> adapter = ModelAdapter(run=lambda model, embeds, padding, positions: model(embeds)[0])
-        >>> wrapper = MemoryTokenWrapper(nn.GRU(4, 4, batch_first=True), adapter, dim=4, num_tokens=2)
+        >>> host = HostModel(nn.GRU(4, 4, batch_first=True), adapter)
+        >>> wrapper = MemoryTokenWrapper(dim=4, host=host, num_tokens=2)
         >>> y, state = wrapper(torch.zeros(1, 5, 4), wrapper.init_state(batch=1))
         >>> y.shape, state.memory.shape
         (torch.Size([1, 5, 4]), torch.Size([1, 2, 4]))
@@ -65,16 +66,15 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
 
     def __init__(
         self,
-        model: nn.Module,
-        adapter: ModelAdapter,
         dim: int,
-        num_tokens: int = 10,
         *,
+        host: HostModel | None = None,
+        num_tokens: int = 10,
         causal: bool = True,
         initial_std: float = 0.02,
         detach: Detach = "never",
     ) -> None:
-        super().__init__(model, adapter, dim, detach)
+        super().__init__(dim, host, detach)
         if num_tokens < 1:
             raise UserError(f"num_tokens must be at least 1, got {num_tokens}; use the model alone to keep nothing")
         if not initial_std > 0:
@@ -123,3 +123,24 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
         has_tokens = rows_with_tokens(x, padding)
         memory = torch.where(has_tokens[:, None, None], written.to(state.memory.dtype), state.memory)
         return MemoryTokens(memory, state.count + has_tokens)
+
+
+MEMORY_TOKENS = Mechanism(
+    name="memory_tokens",
+    cls=MemoryTokenWrapper,
+    place="model",
+    paper="Recurrent Memory Transformer (NeurIPS 2022)",
+    arxiv="2207.06881",
+    objective=("context extension", "reasoning"),
+    representation="state-based",
+    integration=("attention fusion",),
+    read="the wrapped model attends to the memory tokens",
+    write="its hidden states at the memory tokens",
+    forget="rewritten with every segment",
+    capacity="`num_tokens` vectors",
+    cost="the model on T + 2 K tokens",
+    bytes_per_row="4 * num_tokens * dim + 8",
+    detach=("never", "stored"),
+    small={"num_tokens": 2, "initial_std": 1.0},
+    sized=lambda sizes: {"num_tokens": max(sizes.stored // 4, 1)},  # every segment attends to all, twice
+)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from mnemic_core.errors import UserError
+from mnemic_core.layers import CausalAttention
 from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.state import MemoryState
 
@@ -51,20 +52,43 @@ class ModelAdapter:
     head: Callable[[Any, Tensor], Tensor] = _hidden_states
 
 
+def _attend(model: CausalAttention, embeds: Tensor, padding: Tensor | None, _positions: Tensor) -> Tensor:
+    hidden: Tensor = embeds + model(embeds, padding)
+    return hidden
+
+
+@dataclass(frozen=True)
+class HostModel:
+    """A model that a memory wraps, and how to use it.
+
+    Attributes:
+        model: the model; its parameters become those of the wrapper.
+        adapter: how to embed for it, run it and take its outputs.
+    """
+
+    model: nn.Module
+    adapter: ModelAdapter
+
+    @staticmethod
+    def attention(dim: int) -> "HostModel":
+        """Return the smallest causal model: one layer of self-attention with a residual path; ``dim`` is even."""
+        return HostModel(CausalAttention(dim, num_heads=1), ModelAdapter(run=_attend))
+
+
 class ModelWrapper(SegmentMemory[S]):
     """Base of memories that surround a whole model and see nothing of it but its inputs and last hidden states.
 
     Args:
-        model: the model; its parameters are those of the wrapper.
-        adapter: how to use it.
-        dim: width of its embeddings and hidden states.
+        dim: width of the model's embeddings and hidden states.
+        host: the model; its parameters are those of the wrapper. None: a layer of causal attention.
         detach: ``"never"`` lets gradients cross every segment, ``"stored"`` none.
     """
 
-    def __init__(self, model: nn.Module, adapter: ModelAdapter, dim: int, detach: Detach) -> None:
+    def __init__(self, dim: int, host: HostModel | None, detach: Detach) -> None:
         super().__init__(dim, detach)
-        self.model = model
-        self.adapter = adapter
+        host = HostModel.attention(dim) if host is None else host
+        self.model = host.model
+        self.adapter = host.adapter
 
     def embed(self, ids: Shaped[Tensor, " *input"]) -> Float[Tensor, "batch tokens dim"]:
         """Return the embeddings of token ids, or of whatever else the model embeds, as :meth:`forward` takes them.

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import ReadWriteMemory
 from mnemic_core.state import MemoryState, SlotView
 
@@ -68,3 +69,23 @@ class NoMemory(ReadWriteMemory[NoMemoryState]):
         """Return the state with the values counted and forgotten."""
         added = values.shape[1] if padding is None else (~padding).sum(1)
         return NoMemoryState(state.count + added)
+
+
+NONE = Mechanism(
+    name="none",
+    cls=NoMemory,
+    place="beside",
+    is_read_write=True,
+    paper="the ablation without memory",
+    arxiv=None,
+    objective=("ablation",),
+    representation="none",
+    integration=("none",),
+    read="the query itself",
+    write="nothing",
+    forget="everything, at once",
+    capacity="0",
+    cost="0",
+    bytes_per_row="8",
+    detach=("stored",),
+)

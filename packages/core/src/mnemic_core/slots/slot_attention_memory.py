@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
 from mnemic_core.layers import MultiHeadAttention
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import ReadWriteMemory
 from mnemic_core.state import MemoryState, SlotView
 
@@ -98,7 +99,7 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
 
     writes_compose: ClassVar[bool] = False  # all tokens of a segment compete in one softmax
 
-    def __init__(self, dim: int, num_slots: int = 32, num_heads: int = 8, temperature: float = 0.25) -> None:
+    def __init__(self, dim: int, *, num_slots: int = 32, num_heads: int = 8, temperature: float = 0.25) -> None:
         super().__init__(dim, detach="never")
         if num_slots < 1:
             raise UserError(f"num_slots must be at least 1, got {num_slots}; use NoMemory to keep nothing")
@@ -201,6 +202,28 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
     ) -> Float[Tensor, "batch slot dim"]:
         state.require(x.shape[0], self.num_slots, self.dim)
         return state.content.to(x.dtype)
+
+
+SLOT_ATTENTION = Mechanism(
+    name="slot_attention",
+    cls=SlotAttentionMemory,
+    place="beside",
+    is_read_write=True,
+    paper="Memformer: A Memory-Augmented Transformer for Sequence Modeling (2020), slot attention",
+    arxiv="2010.06891",
+    objective=("context extension",),
+    representation="state-based",
+    integration=("attention fusion",),
+    read="cross-attention of tokens over slots",
+    write="attention of each slot over itself and the tokens, normalised",
+    forget="each write pulls a slot towards its learned start",
+    capacity="`num_slots` vectors",
+    cost="O(T K d)",
+    bytes_per_row="4 * num_slots * dim + 8",
+    detach=("never",),
+    small={"num_slots": 3, "num_heads": 2},
+    sized=lambda sizes: {"num_slots": sizes.stored, "num_heads": sizes.num_heads},
+)
 
 
 def convert_memformer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.state import MemoryState, SlotView
 
@@ -197,6 +198,27 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         # The first network enters through a state only. Data parallelism waits for the gradient of every parameter of
         # a forward pass, so in the middle of a stream it takes part with a gradient of zero.
         return answer + 0 * self.initial.sum()
+
+
+SURPRISE = Mechanism(
+    name="surprise",
+    cls=SurpriseMemory,
+    place="beside",
+    paper="Titans: Learning to Memorize at Test Time (2025), our reading of its family",
+    arxiv="2501.00663",
+    objective=("adaptation", "context extension"),
+    representation="hybrid",
+    integration=("gated control", "associative retrieval"),
+    read="a forward pass of the network that is the memory",
+    write="gradient step on the recall error, with momentum",
+    forget="weight decay, gated by the token",
+    capacity="`depth` matrices of `dim` x `dim`",
+    cost="O(T d^2)",
+    bytes_per_row="12 * depth * dim**2 + 8",
+    detach=("never", "stored"),
+    small={"chunk_length": 3},
+    sized=lambda sizes: {"chunk_length": sizes.segment_length},
+)
 
 
 def _learn_chunk(tokens: _Tokens, state: SurpriseState) -> tuple[Float[Tensor, "batch time dim"], SurpriseState]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
+from mnemic_core.mechanism import Mechanism
 from mnemic_core.stores import running_top_k
 from mnemic_core.stores.index_io import json_copies, read_snapshot, write_snapshot
 from mnemic_core.stores.running_top_k import Rescore, inner_products
@@ -295,6 +296,24 @@ class ExactIndex:
         if not bool(vectors.square().sum(1).isfinite().all()):
             raise UserError(f"{name} must be finite and of finite length in float32; drop or scale what is not")
         return vectors
+
+
+EXACT_INDEX = Mechanism(
+    name="exact_index",
+    cls=ExactIndex,
+    place="store",
+    paper="the external index of retrieval systems such as EMAT and MuRAG",
+    arxiv=None,
+    objective=("knowledge integration",),
+    representation="explicit",
+    integration=("associative retrieval",),
+    read="exact top-k inner products",
+    write="add entries with payloads",
+    forget="remove entries",
+    capacity="unbounded",
+    cost="O(N d) a query",
+    detach=(),
+)
 
 
 def _resized(rows: Tensor, size: int) -> Tensor:

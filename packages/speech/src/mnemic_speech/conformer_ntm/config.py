@@ -1,11 +1,10 @@
 """Every size and switch of a Conformer-NTM in one place."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
+from mnemic_core import Listing, MemoryConfig
 from mnemic_core.errors import UserError
 from mnemic_speech.conformer import ConformerConfig as ConformerConfig  # for those who build the network
-from mnemic_speech.conformer_ntm.memory import takes_segments
 
 
 @dataclass(frozen=True)
@@ -17,11 +16,9 @@ class ConformerNtmConfig:
         encoder: the Conformer.
         decoder_layers: blocks of the transformer decoder, which has the encoder's width, heads and dropout.
         decoder_ffn_dim: hidden width of the decoder's feed-forward blocks.
-        memory: between encoder and decoder: ``none``, the Turing machines ``paper``, ``release`` and ``improved``, or
-            a memory of ``mnemic_core.catalogue`` that works beside or as attention, such as ``slot_attention``.
-        memory_options: constructor arguments of the memory, such as ``{"slots": 128, "width": 20}``.
-        memory_segment: frames (of 40 ms) that a memory of the catalogue sees at once; a Turing machine steps through
-            every frame.
+        memory: between encoder and decoder; ``turing_paper``, ``turing_release`` and ``turing_improved`` are the
+            Turing machines of the paper, of its code and of this project.
+        memory_segment: frames (of 40 ms) that a memory sees at once; a machine steps through every frame.
         ctc_weight: share of the CTC loss, in [0, 1]; 0 builds no CTC branch and 1 no decoder.
         label_smoothing: probability that the decoder's targets give to the other tokens.
     """
@@ -30,13 +27,13 @@ class ConformerNtmConfig:
     encoder: ConformerConfig = field(default_factory=ConformerConfig)
     decoder_layers: int = 6
     decoder_ffn_dim: int = 2048
-    memory: str = "paper"
-    memory_options: dict[str, Any] = field(default_factory=dict)
+    memory: MemoryConfig = field(default_factory=lambda: MemoryConfig("turing_paper"))
     memory_segment: int = 25
     ctc_weight: float = 0.3
     label_smoothing: float = 0.1
 
     def __post_init__(self) -> None:
+        self.memory.require("can stand behind an encoder", fits_encoder)
         if self.vocab_size < 3:
             raise UserError(f"vocab_size must be at least 3 (blank, one token, end of sentence), got {self.vocab_size}")
         if not 0 <= self.ctc_weight <= 1 or not 0 <= self.label_smoothing < 1:
@@ -47,13 +44,23 @@ class ConformerNtmConfig:
         if self.memory_segment < 1:
             raise UserError(f"memory_segment must be at least 1 frame, got {self.memory_segment}")
         chunk = self.encoder.chunk_size
-        if chunk is not None and takes_segments(self.memory) and chunk % self.memory_segment:
+        if chunk is not None and self.takes_segments and chunk % self.memory_segment:
             raise UserError(
                 f"chunk_size must be a multiple of memory_segment, or a stream would cut segments elsewhere than a "
                 f"whole recording; got chunk_size={chunk}, memory_segment={self.memory_segment}"
             )
 
     @property
+    def takes_segments(self) -> bool:
+        """Whether the memory sees several frames at once, so that it matters where they are cut."""
+        return self.memory.name != "none" and self.memory.mechanism.place != "machine"
+
+    @property
     def sos_eos_id(self) -> int:
         """Token that begins and ends a sentence."""
         return self.vocab_size - 1
+
+
+def fits_encoder(mechanism: Listing) -> bool:
+    """Return whether a memory can stand behind an encoder: a machine, or one of a transformer's block."""
+    return mechanism.is_recurrent and mechanism.place in {"attention", "beside", "machine"}

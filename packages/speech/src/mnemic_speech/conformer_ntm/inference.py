@@ -11,7 +11,6 @@ from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
 from mnemic_speech.audio import stream_audio
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
-from mnemic_speech.conformer_ntm.memory import takes_segments
 from mnemic_speech.conformer_ntm.recognition import Recognised, recognise
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings, check_decoding
 from mnemic_speech.conformer_ntm.stream import Samples, TranscriptStream, as_waveform, segment_of
@@ -150,7 +149,7 @@ class Transcriber:
         """Return the bounds of the pieces in which the memory takes frames when it is reported on."""
         config = self.recognizer.model.config
         # Where a memory sees several frames at once, it matters where they are cut.
-        step = config.memory_segment if takes_segments(config.memory) else _REPORT_STEP
+        step = config.memory_segment if config.takes_segments else _REPORT_STEP
         return [(first, min(first + step, frames)) for first in range(0, frames, step)]
 
     def _blocks(self, source: str | Path | Samples, sample_rate: int | None) -> tuple[Iterator[Tensor], int]:

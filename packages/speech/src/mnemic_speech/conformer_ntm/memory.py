@@ -1,64 +1,42 @@
 """The memory between encoder and decoder, in one form for all that can stand there."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mnemic_core import MemoryReport, MemoryState, SegmentMemory, find_mechanism, list_mechanisms
-from mnemic_core.errors import UserError
-from mnemic_core.machines.turing_memory import NeuralTuringMemory, Preset
+from mnemic_core import MemoryConfig, MemoryReport, MemoryState
 from mnemic_core.training import join_segments, run_segments, split_segments
-
-NONE = "none"
-
-# The released code addresses by content alone and starts from equal slots, which therefore stay equal: "collapsed" is
-# the same function without the loop over slots. It needs that start; for another state give the option
-# ``addressing="content"``, which is the released code step by step.
-MACHINES: Mapping[str, Preset] = MappingProxyType({"paper": "paper", "release": "collapsed", "improved": "improved"})
-"""The Turing machines by the names that configurations use, with their presets in ``mnemic_core``."""
-
-
-def takes_segments(memory: str) -> bool:
-    """Return whether the memory of that name sees several frames at once, so that it matters where they are cut."""
-    return memory != NONE and memory not in MACHINES
 
 
 class EncoderMemory(nn.Module):
     """Encoder frames in, frames with memory out, and the state that goes from one recording or piece to the next.
 
-    A Turing machine replaces the frames by its output for both branches, as Conformer-NTM does (Carvalho and Abad,
-    Interspeech 2023, arXiv:2309.13029); ``improved`` adds what it reads to the frames instead. A memory of the
-    catalogue sees ``segment`` frames at a time; what it recalls is projected and added with a learned scale that
-    starts at 0, so that training begins as without memory. Everything here is computed in the precision of the
+    A machine replaces the frames by its output for both branches, as Conformer-NTM does (Carvalho and Abad,
+    Interspeech 2023, arXiv:2309.13029); ``turing_improved`` adds what it reads to the frames instead. Another memory
+    sees ``segment`` frames at a time; what it recalls is projected and added with a learned scale that starts at 0,
+    so that training begins as without memory. Everything here is computed in the precision of the
     parameters, under autocast too: what a memory accumulates over minutes does not fit into half precision.
 
     Args:
         dim: width of frames.
-        memory: ``none``, ``paper``, ``release``, ``improved``, or the name of a mechanism of the catalogue that
-            stands beside attention or instead of it.
-        options: constructor arguments of the memory; a Turing machine has ``slots=256, width=10`` without.
-        segment: frames that a memory of the catalogue sees at once, counted from the first frame of each call.
+        memory: a machine, or a memory that stands beside attention or instead of it.
+        segment: frames that a memory sees at once, counted from the first frame of each call; a machine steps.
 
     Example:
-        >>> memory = EncoderMemory(8, "slot_attention", {"num_slots": 4, "num_heads": 2}, segment=5)
+        >>> memory = EncoderMemory(8, MemoryConfig("slot_attention", {"num_slots": 4, "num_heads": 2}), segment=5)
         >>> hidden = torch.randn(2, 12, 8)
         >>> output, state = memory(hidden, memory.init_state(batch=2))
         >>> torch.equal(output, hidden), state.content.shape
         (True, torch.Size([2, 4, 8]))
     """
 
-    def __init__(
-        self, dim: int, memory: str = "paper", options: Mapping[str, Any] | None = None, segment: int = 25
-    ) -> None:
+    def __init__(self, dim: int, memory: MemoryConfig, segment: int = 25) -> None:
         super().__init__()
-        self.name = memory
         self.segment = segment
-        self.mechanism = _build(dim, memory, dict(options or {}))
-        if takes_segments(memory):
+        self.mechanism = memory.build(dim)
+        self.is_machine = memory.mechanism.place == "machine"
+        self.is_none = memory.name == "none"
+        if not self.is_machine and not self.is_none:
             self.output = nn.Linear(dim, dim, bias=False)  # some memories have no parameters of their own
             self.scale = nn.Parameter(torch.zeros(()))
 
@@ -86,11 +64,11 @@ class EncoderMemory(nn.Module):
             padding: True at frames to ignore; the state does not see them.
             reset: True at rows that begin a new recording.
         """
-        if self.name == NONE:
+        if self.is_none:
             return hidden, self.mechanism(hidden, state, padding=padding, reset=reset)[1]
         with torch.autocast(hidden.device.type, enabled=False):
             x = hidden.to(torch.promote_types(hidden.dtype, next(self.parameters()).dtype))
-            if self.name in MACHINES:
+            if self.is_machine:
                 output, state = self.mechanism(x, state, padding=padding, reset=reset)
             else:
                 recalled, state = self._recall(x, state, padding, reset)
@@ -112,16 +90,3 @@ class EncoderMemory(nn.Module):
         recalled = join_segments(outputs, x.shape[1])
         # What a memory says at padding has no meaning, not even that it is a number.
         return recalled if padding is None else recalled.masked_fill(padding[..., None], 0), state
-
-
-def _build(dim: int, memory: str, options: dict[str, Any]) -> SegmentMemory[Any]:
-    try:
-        if memory in MACHINES:
-            return NeuralTuringMemory.preset(MACHINES[memory], dim, **options)
-        known = [entry.name for entry in list_mechanisms() if entry.place in {"beside", "attention"}]
-        if memory not in known:
-            raise UserError(f"memory must be one of {', '.join([*MACHINES, *known])}, got {memory!r}")
-        mechanism: SegmentMemory[Any] = find_mechanism(memory).cls(dim, **options)
-    except TypeError as error:
-        raise UserError(f"memory {memory!r} cannot be built with the options {options}: {error}") from error
-    return mechanism

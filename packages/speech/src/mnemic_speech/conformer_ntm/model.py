@@ -89,7 +89,7 @@ class ConformerNtm(PretrainedModel):
         self.config = config
         sizes = config.encoder
         self.encoder = Conformer(sizes)
-        self.memory = EncoderMemory(sizes.dim, config.memory, config.memory_options, config.memory_segment)
+        self.memory = EncoderMemory(sizes.dim, config.memory, config.memory_segment)
         # A branch without a loss would never be trained, and data parallelism refuses parameters without a gradient.
         self.ctc = nn.Linear(sizes.dim, config.vocab_size) if config.ctc_weight > 0 else None
         self.decoder: TransformerDecoder | None = None

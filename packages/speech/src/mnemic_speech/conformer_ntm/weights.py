@@ -77,7 +77,7 @@ def convert_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def load_official(model: ConformerNtm, source: str | Path | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Load an ESPnet checkpoint, the released Conformer-NTM or a Conformer without memory, into a network of its size.
 
-    The results are the released ones with ``memory="release"`` and ``ConformerConfig(mask_conv=False)``.
+    The results are the released ones with the memory ``turing_release`` and ``ConformerConfig(mask_conv=False)``.
 
     Args:
         model: the network; ``none`` is the memory of a checkpoint that has no ``ntm``.

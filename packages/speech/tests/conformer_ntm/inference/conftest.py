@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mnemic_core import MemoryConfig
 from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig, TranscriptionSettings
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.features import FeatureConfig, Features, Normalizer
@@ -18,7 +19,7 @@ from mnemic_speech.text import WordTokenizer
 RATE = 8000
 TONES = {"one": 400, "two": 800, "three": 1400, "four": 2200}
 WORD_SECONDS = 0.24
-MEMORIES: dict[str, dict[str, Any]] = {"none": {}, "improved": {"slots": 3, "width": 4}}
+MEMORIES: dict[str, dict[str, Any]] = {"none": {}, "turing_improved": {"slots": 3, "width": 4}}
 
 
 @pytest.fixture(scope="session")
@@ -54,8 +55,8 @@ def build(say: Callable[..., Tensor]) -> Callable[..., Recognizer]:
     def recognizer(memory: str = "none", **settings: Any) -> Recognizer:
         torch.manual_seed(0)
         encoder = ConformerConfig(num_mels=16, dim=96, num_heads=2, ffn_dim=8, num_layers=1, dropout=0.0)
-        sizes = {"decoder_layers": 1, "decoder_ffn_dim": 8, "memory_options": MEMORIES[memory]} | settings
-        model = ConformerNtm(ConformerNtmConfig(len(TONES) + 3, encoder, memory=memory, **sizes)).eval()
+        sizes = {"decoder_layers": 1, "decoder_ffn_dim": 8, "memory": MemoryConfig(memory, MEMORIES[memory])} | settings
+        model = ConformerNtm(ConformerNtmConfig(len(TONES) + 3, encoder, **sizes)).eval()
         for part in ("first_ffn.contract", "attention.output", "convolution.contract", "second_ffn.contract"):
             # A block without effect: a frame hears 0.1 s, so it cannot matter where a recording is cut between words.
             torch.nn.init.zeros_(model.encoder.blocks[0].get_submodule(part).weight)

@@ -40,7 +40,7 @@ def test_words_have_the_times_of_their_sounds(build: Build, say: Say) -> None:
 
 @pytest.mark.parametrize("decoding", DECODINGS)
 def test_waveforms_of_a_batch_are_heard_as_each_alone(build: Build, say: Say, decoding: Decoding) -> None:
-    recognizer, settings = build("improved"), replace(SMALL, decoding=decoding)
+    recognizer, settings = build("turing_improved"), replace(SMALL, decoding=decoding)
     waveforms = [say(TEXT), say("four"), torch.zeros(0), say("two three")[:5000], torch.zeros(300)]
     together, state = recognise(recognizer, waveforms, settings)
     alone = [recognise(recognizer, [waveform], settings) for waveform in waveforms]
@@ -54,7 +54,7 @@ def test_waveforms_of_a_batch_are_heard_as_each_alone(build: Build, say: Say, de
 @pytest.mark.parametrize("decoding", DECODINGS)
 def test_a_waveform_too_short_for_a_frame_has_no_words(build: Build, decoding: Decoding) -> None:
     for samples in (0, 1, 400):
-        [heard], state = recognise(build("improved"), [torch.zeros(samples)], replace(SMALL, decoding=decoding))
+        [heard], state = recognise(build("turing_improved"), [torch.zeros(samples)], replace(SMALL, decoding=decoding))
         assert (heard.text, heard.words) == ("", ())
         assert all(value.isfinite().all() for value in state.tensors().values())
 
@@ -74,7 +74,7 @@ def test_without_ctc_words_share_the_time(build: Build, say: Say) -> None:
 
 
 def test_the_memory_goes_on_where_it_is_given(build: Build, say: Say) -> None:
-    recognizer = build("improved")
+    recognizer = build("turing_improved")
     _, first = recognise(recognizer, [say("one")], CTC)
     _, fresh = recognise(recognizer, [say("two")], CTC)
     _, carried = recognise(recognizer, [say("two")], CTC, first)

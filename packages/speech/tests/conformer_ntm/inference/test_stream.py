@@ -43,7 +43,7 @@ def text_of(segments: list[TranscriptSegment]) -> str:
 def test_a_recording_in_pieces_is_heard_as_at_once(
     build: Build, say: Say, settings: TranscriptionSettings, rate: int
 ) -> None:
-    recognizer, waveform = build("improved"), say(TEXT, PAUSES, rate=rate)
+    recognizer, waveform = build("turing_improved"), say(TEXT, PAUSES, rate=rate)
     whole = hear(TranscriptStream(recognizer, settings, rate), waveform, [])
     assert len(whole) >= 4
     random = torch.Generator().manual_seed(0)
@@ -78,7 +78,7 @@ def test_words_behind_a_cut_are_said_though_only_silence_follows(build: Build, s
 def test_a_stream_saved_in_the_middle_goes_on_with_the_same_text(
     build: Build, say: Say, settings: TranscriptionSettings, seconds: float, tmp_path: Path
 ) -> None:
-    recognizer, waveform = build("improved"), say(TEXT, PAUSES, rate=11025)
+    recognizer, waveform = build("turing_improved"), say(TEXT, PAUSES, rate=11025)
     whole = hear(TranscriptStream(recognizer, settings, 11025), waveform, [])
     place = round(seconds * 11025)
     before = TranscriptStream(recognizer, settings, 11025)
@@ -92,7 +92,7 @@ def test_a_stream_saved_in_the_middle_goes_on_with_the_same_text(
 
 
 def test_the_memory_goes_from_segment_to_segment_where_it_is_carried(build: Build, say: Say) -> None:
-    recognizer, waveform = build("improved"), say("one two three", 0.7)
+    recognizer, waveform = build("turing_improved"), say("one two three", 0.7)
     splitter = SilenceSplitter(8000)
     parts = splitter.push(waveform) + splitter.finish()
     state = None
@@ -109,7 +109,7 @@ def test_the_memory_goes_from_segment_to_segment_where_it_is_carried(build: Buil
 
 
 def test_what_is_kept_of_a_long_recording_is_bounded(build: Build, say: Say) -> None:
-    stream, speech = TranscriptStream(build("improved"), FAST, 16000), say(TEXT, 0.12, 0.0, rate=16000)
+    stream, speech = TranscriptStream(build("turing_improved"), FAST, 16000), say(TEXT, 0.12, 0.0, rate=16000)
     sizes = []
     for _ in range(5):
         stream.push(speech)
@@ -157,15 +157,15 @@ def test_the_partial_text_is_that_of_the_open_segment(build: Build, say: Say) ->
 
 def test_the_partial_text_changes_nothing(build: Build, say: Say) -> None:
     waveform, segments = say(TEXT, 0.12), []
-    stream = TranscriptStream(build("improved"), FAST, 8000)
+    stream = TranscriptStream(build("turing_improved"), FAST, 8000)
     for block in waveform.split(4000):
         segments += stream.push(block)
         stream.partial()
-    assert segments + stream.finish() == hear(TranscriptStream(build("improved"), FAST, 8000), waveform, [])
+    assert segments + stream.finish() == hear(TranscriptStream(build("turing_improved"), FAST, 8000), waveform, [])
 
 
 def test_a_finished_stream_begins_anew(build: Build, say: Say) -> None:
-    stream, waveform = TranscriptStream(build("improved"), CARRIED, 8000), say(TEXT, PAUSES)
+    stream, waveform = TranscriptStream(build("turing_improved"), CARRIED, 8000), say(TEXT, PAUSES)
     assert hear(stream, waveform, []) == hear(stream, waveform, [])
 
 
@@ -180,18 +180,18 @@ def test_samples_that_are_no_numbers_are_refused_and_the_stream_stays(build: Bui
 
 
 def test_the_state_of_another_stream_is_refused(build: Build, tmp_path: Path) -> None:
-    stream = TranscriptStream(build("improved"), FAST, 8000)
+    stream = TranscriptStream(build("turing_improved"), FAST, 8000)
     stream.save(tmp_path / "session")
     with pytest.raises(ValueError, match="a stream at 8000 Hz, this one is at 16000"):
-        TranscriptStream(build("improved"), FAST, 16000).load_state_dict(stream.state_dict())
+        TranscriptStream(build("turing_improved"), FAST, 16000).load_state_dict(stream.state_dict())
     with pytest.raises(ValueError, match=r"other settings \(settings\.sample_rate 8000, here 16000\)"):
-        TranscriptStream(build("improved"), FAST, 16000).load(tmp_path / "session")
+        TranscriptStream(build("turing_improved"), FAST, 16000).load(tmp_path / "session")
     with pytest.raises(ValueError, match=r"the saved state has \S+ of shape .*continue with the same memory"):
         TranscriptStream(build(), FAST, 8000).load_state_dict(stream.state_dict())
     with pytest.raises(ValueError, match=r"of another model .*\(config\.memory"):
         TranscriptStream(build(), FAST, 8000).load(tmp_path / "session")
     with pytest.raises(ValueError, match=r"\(settings\.transcription\.carry_memory False, here True\)"):
-        TranscriptStream(build("improved"), replace(FAST, carry_memory=True), 8000).load(tmp_path / "session")
+        TranscriptStream(build("turing_improved"), replace(FAST, carry_memory=True), 8000).load(tmp_path / "session")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Every size and switch of a MeMOTR network in one place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from mnemic_core import MemoryConfig
 from mnemic_core.errors import UserError
 
 
@@ -31,8 +32,7 @@ class MemotrConfig:
         backbone_levels: how many of the backbone's deepest feature maps are used.
         pretrained_backbone: the backbone gets trained weights, so its batch norm and fine stages stay as they are;
             False for a timm backbone that is to be trained from nothing.
-        memory: long-term memory of a track, a name of ``mnemic_core.catalogue`` (``exponential`` is the paper's).
-        memory_options: options of that memory, such as ``{"decay": 0.01}``.
+        memory: long-term memory of a track, one that is read and written (``exponential`` is the paper's).
         update_threshold: a track's memory and reference change only where its score is above this.
         two_stage: detect queries start from the encoder's best distinct tokens instead of learned anchors.
             Not in MeMOTR; trains a detector from scratch in far fewer steps.
@@ -61,8 +61,7 @@ class MemotrConfig:
     backbone: str = "resnet50"
     backbone_levels: int = 3
     pretrained_backbone: bool = True
-    memory: str = "exponential"
-    memory_options: dict[str, float] | None = None
+    memory: MemoryConfig = field(default_factory=lambda: MemoryConfig("exponential"))
     update_threshold: float = 0.5
     two_stage: bool = False
     detect_alone: bool = False
@@ -70,6 +69,7 @@ class MemotrConfig:
     activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
+        self.memory.require("is read and written", lambda entry: entry.is_read_write)
         for heads in ("num_heads", "memory_heads"):
             if self.dim % getattr(self, heads):
                 raise UserError(f"{heads} must divide dim, got dim={self.dim}, {heads}={getattr(self, heads)}")

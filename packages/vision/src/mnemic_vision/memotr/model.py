@@ -6,13 +6,14 @@ Source: "MeMOTR: Long-Term Memory-Augmented Transformer for Multi-Object Trackin
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core import create
+from mnemic_core import ReadWriteMemory
 from mnemic_core.errors import UserError
 from mnemic_core.pretrained import PretrainedModel
 from mnemic_vision.backbone import build_backbone
@@ -145,8 +146,7 @@ class Memotr(PretrainedModel):
         if config.denoising_groups:
             self.denoising = Denoising(config)
         self._initialise()
-        memory = create(config.memory, dim, **(config.memory_options or {}))
-        self.track_memory = TrackMemory(config, memory)
+        self.track_memory = TrackMemory(config, cast(ReadWriteMemory[Any], config.memory.build(dim)))
 
     def forward(
         self,

@@ -1,0 +1,99 @@
+"""The mechanisms of the package by name, read in the source of their files: to list them imports no torch."""
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import mnemic_core
+
+Place = Literal["attention", "beside", "model", "stack", "machine", "layer", "store", "selector"]
+
+SEQUENCE_PLACES: frozenset[Place] = frozenset({"attention", "beside", "model", "stack", "machine"})
+
+_ENTRY = re.compile(r"^\w+ = (Mechanism\(\n.*?^\))$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What decides where a mechanism can stand; an entry states it with literals, so that it can be read unrun.
+
+    Attributes:
+        name: what configurations call it.
+        place: where it stands in a model: instead of the ``attention`` of a block, ``beside`` it, around a whole
+            ``model``; a ``stack`` is a whole model itself; a token ``machine``, a parametric ``layer``, a ``store`` or
+            a ``selector`` stand alone.
+        presets: further names that configurations may use, each with the options that it stands for.
+        is_read_write: True if it can be read and written on its own.
+        is_causal: False if a token may see later ones of its segment, so that it suits encoders only.
+    """
+
+    name: str
+    place: Place
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    is_read_write: bool = False
+    is_causal: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that a configuration can give: its own, and those of its presets."""
+        return (self.name, *self.presets)
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether it carries a state from segment to segment, and so is under the contract."""
+        return self.place in SEQUENCE_PLACES
+
+    @property
+    def is_segment_memory(self) -> bool:
+        """Whether it can stand in a transformer that works segment by segment."""
+        return self.is_recurrent and self.place != "machine"
+
+    @property
+    def fits_causal_model(self) -> bool:
+        """Whether it can stand in a transformer that predicts token by token.
+
+        One that wraps a causal model may look ahead in what it recalls, which ``is_causal`` says; any other would show
+        each token its successors.
+        """
+        return self.is_segment_memory and (self.is_causal or self.place == "model")
+
+
+def memory_names(fits: Callable[[Listing], bool] = lambda entry: entry.is_recurrent) -> tuple[str, ...]:
+    """Return the names of memories, presets included, that a configuration can choose.
+
+    Args:
+        fits: which mechanisms; by default those that carry a state.
+
+    Example:
+        >>> memory_names(lambda entry: entry.place == "model")
+        ('hierarchical', 'memory_tokens')
+    """
+    return tuple(name for entry, _ in listings() if fits(entry) for name in entry.names)
+
+
+@cache
+def listings() -> tuple[tuple[Listing, str], ...]:
+    """Return every mechanism of the package with the module of its entry, by place and name."""
+    found: list[tuple[Listing, str]] = []
+    for folder in map(Path, mnemic_core.__path__):
+        for path in folder.rglob("*.py"):
+            module = ".".join(("mnemic_core", *path.relative_to(folder).with_suffix("").parts))
+            found += ((_read(entry), module) for entry in _ENTRY.findall(path.read_text(encoding="utf-8")))
+    modules: dict[str, str] = {}
+    for entry, module in found:
+        for name in entry.names:
+            if name in modules:
+                raise RuntimeError(f"two mechanisms are called {name!r}: in {modules[name]} and {module}")
+            modules[name] = module
+    places = get_args(Place)
+    return tuple(sorted(found, key=lambda each: (places.index(each[0].place), each[0].name)))
+
+
+def _read(entry: str) -> Listing:
+    call = cast(ast.Call, ast.parse(entry, mode="eval").body)
+    stated = {item.name for item in fields(Listing)}
+    return Listing(**{each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg in stated})

@@ -1,0 +1,105 @@
+"""The one way to choose a memory: its name and its options, as configurations hold them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import Any
+
+from mnemic_core.catalogue import find_mechanism
+from mnemic_core.errors import UserError
+from mnemic_core.listing import Listing, memory_names
+from mnemic_core.mechanism import Mechanism
+from mnemic_core.memory import SegmentMemory
+from mnemic_core.slots.model_adapter import HostModel
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """Which memory, and with which options.
+
+    Args:
+        name: a memory of ``mnemic_core.list_mechanisms()`` that carries a state, or one of its presets.
+        options: options of that memory, such as ``{"capacity": 64}``; what is left out has the memory's default.
+
+    Raises:
+        UserError: if there is no such memory, or it has no such option.
+
+    Example:
+        >>> MemoryConfig("window", {"capacity": 4}).build(dim=8).capacity
+        4
+    """
+
+    name: str = "none"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        mechanism = self.mechanism
+        if not mechanism.is_recurrent:
+            known = ", ".join(memory_names())
+            raise UserError(
+                f"memory must be one that carries a state ({known}), got {self.name!r}, a {mechanism.place}"
+            )
+        if unknown := sorted(self.options.keys() - set(mechanism.options)):
+            known = ", ".join(mechanism.options) or "none"
+            raise UserError(f"memory {self.name!r} has no option {', '.join(unknown)}; it has {known}")
+
+    @property
+    def mechanism(self) -> Mechanism:
+        """What the catalogue says of the memory."""
+        return find_mechanism(self.name)
+
+    @property
+    def size(self) -> int | None:
+        """How much the memory holds, if the same weights serve any size; None if they depend on it."""
+        option = self.mechanism.size_option
+        if option is None:
+            return None
+        default = signature(self.mechanism.cls).parameters[option].default
+        return int({option: default, **self._all_options}[option])
+
+    def resized(self, size: int) -> "MemoryConfig":
+        """Return the configuration of a memory that holds another number of items, for the same weights.
+
+        Raises:
+            UserError: if the weights depend on the size.
+        """
+        option = self.mechanism.size_option
+        if option is None:
+            raise UserError(f"the size of memory {self.name!r} is fixed by its weights")
+        return MemoryConfig(self.name, {**self.options, option: size})
+
+    def require(self, kind: str, fits: Callable[[Listing], bool]) -> None:
+        """Refuse a memory that cannot stand in a place.
+
+        Args:
+            kind: what can, in words that go on after "memory must be one that".
+            fits: tells whether a mechanism can.
+
+        Raises:
+            UserError: if this memory cannot, with the names of those that can.
+        """
+        if not fits(self.mechanism):
+            raise UserError(f"memory must be one that {kind} ({', '.join(memory_names(fits))}), got {self.name!r}")
+
+    def build(self, dim: int, host: HostModel | None = None) -> SegmentMemory[Any]:
+        """Return a new memory.
+
+        Args:
+            dim: width of tokens.
+            host: the model that a memory of place ``model`` wraps, of the same width; None: a layer of causal
+                attention. Other memories do without.
+
+        Raises:
+            UserError: if an option has an impossible value.
+        """
+        mechanism = self.mechanism
+        wrapped = {"host": host} if mechanism.place == "model" else {}
+        try:
+            memory: SegmentMemory[Any] = mechanism.cls(dim, **wrapped, **self._all_options)
+        except TypeError as error:
+            raise UserError(f"memory {self.name!r} cannot be built with the options {self.options}: {error}") from error
+        return memory
+
+    @property
+    def _all_options(self) -> dict[str, Any]:
+        return {**self.mechanism.presets.get(self.name, {}), **self.options}
