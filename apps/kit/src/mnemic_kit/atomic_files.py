@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 from uuid import uuid4
 
+from mnemic_kit.made_files import check_outputs, note_output
+
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -27,6 +29,7 @@ def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[I
 
     Raises:
         FileNotFoundError: the folder does not exist.
+        UserError: the file is not for the running command to write over, see `mnemic_kit.made_files`.
         OSError: the disk is full; the message names the file.
 
     Example:
@@ -40,6 +43,7 @@ def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[I
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
+    check_outputs(path)
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     encoding, newline = ("utf-8", "\n") if mode == "w" else (None, None)
     try:
@@ -47,6 +51,7 @@ def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[I
             yield file
             file.flush()
             os.fsync(file.fileno())
+        note_output(path, temporary)
         temporary.replace(path)
     except OSError as error:
         # A file name is present when the error belongs to another file that was written inside the block.

@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, cleandoc, signature
 from itertools import zip_longest
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from mnemic_core.errors import UserError
+from mnemic_kit.made_files import protecting
 
+OUTPUTS = {"out", "session"}  # options of this name say where to write
 _NUMBERS: dict[type, str] = {int: "a whole number", float: "a number"}
 _METAVARS: dict[object, str] = {int: "N", float: "X"}
 # Defaults that say nothing by themselves; the docstring tells what they mean.
@@ -34,9 +37,16 @@ class OneOf:
 
 
 def call(function: Callable[..., object], program: str, arguments: Sequence[str]) -> None:
-    """Call a function with the arguments of a command line, see `read_arguments`."""
+    """Call a function with the arguments of a command line, see `read_arguments`.
+
+    What it is given to read is protected from what it writes, see `mnemic_kit.made_files`.
+    """
     positional, named = read_arguments(function, program, arguments)
-    function(*positional, **named)
+    given = {**dict(zip(signature(function).parameters, positional, strict=False)), **named}
+    values = [value for name, value in given.items() if name not in OUTPUTS]
+    items = [item for value in values for item in (value if isinstance(value, tuple) else (value,))]
+    with protecting(Path(item) for item in items if isinstance(item, (str, Path))):
+        function(*positional, **named)
 
 
 def read_arguments(

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
+from mnemic_kit.made_files import check_outputs, note_output
 from mnemic_track.plots import plot_memory
 from mnemic_track.results import json_lines_writer, mot_writer
 from mnemic_vision.draw import Trails, draw_tracks
@@ -80,6 +81,7 @@ def run_frames(
         UserError: the source broke off; the results up to there have been written.
     """
     outcome = Outcome({kind: out / f"{source.name}.{end}" for kind, end in _ENDINGS.items()})
+    check_outputs(*outcome.paths.values())
     out.mkdir(parents=True, exist_ok=True)
     rate = source.frame_rate / every
     console = Console()
@@ -98,6 +100,7 @@ def run_frames(
             for write in writers:
                 write(outcome.num_frames, tracks)
             outcome.count(tracker, tracks)
+    note_output(outcome.paths["video"])
     _finish(outcome, console)
     if outcome.failure is not None:
         raise outcome.failure

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device, find_device
+from mnemic_kit.made_files import check_outputs
 
 
 def bench(
@@ -49,6 +50,7 @@ def bench(
             f"dim, stored, segment_length and batch must be at least 1 and segments a multiple of {POINTS}, "
             f"got {dim}, {stored}, {segment_length}, {batch} and {segments}"
         )
+    check_outputs(*(out / f"bench.{kind}" for kind in ("json", "md", "png")))
     config = {"dim": dim, "stored": stored, "segment_length": segment_length, "segments": segments, "batch": batch}
     options = config | {"mechanism": names, "device": device}
     record = open_record(out / "bench.json", "mnemic-algorithms", options, {})

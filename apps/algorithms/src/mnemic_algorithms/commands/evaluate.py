@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnemic_kit.devices import Device
+from mnemic_kit.made_files import check_outputs
 
 
 def evaluate(
@@ -36,6 +37,7 @@ def evaluate(
 
     record = None
     if out is not None:
+        check_outputs(*(out / f"accuracy.{kind}" for kind in ("json", "md", "png")))
         options = {"lengths": sorted(set(lengths)), "strings": strings, "seed": seed, "device": device}
         record = open_record(out / "accuracy.json", "mnemic-algorithms", options, {"checkpoint": checkpoint})
     summary = evaluate_checkpoint(checkpoint, lengths, strings=strings, seed=seed, device=device)

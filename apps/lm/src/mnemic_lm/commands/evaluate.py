@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from mnemic_kit.devices import Device
+from mnemic_kit.made_files import check_outputs
 
 
 def evaluate(
@@ -44,6 +45,7 @@ def evaluate(
     smaller = {size: with_memory_size(loaded.model, size) for size in memory_sizes}  # mistakes show before the work
     record = None
     if out is not None:
+        check_outputs(out / "scores.json", out / "scores.png")
         options = {"contexts": contexts, "memory_sizes": memory_sizes, "shuffled": shuffled}
         options |= {"batch_size": batch_size, "device": device}
         files = {"checkpoint": checkpoint, "data": data}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device
+from mnemic_kit.made_files import note_output
 
 
 def generate(
@@ -38,12 +39,11 @@ def generate(
     if session is not None and not session.parent.is_dir():
         raise FileNotFoundError(f"cannot write {session}: the folder {session.parent} does not exist; create it first")
     loaded = load_checkpoint(checkpoint, device)
-    continues = session is not None and session.exists()
-    text = (
-        Session.load(session, loaded.model, loaded.segment_length)
-        if session is not None and continues
-        else Session(loaded.model, loaded.segment_length)
-    )
+    if session is not None and session.exists():
+        text = Session.load(session, loaded.model, loaded.segment_length)
+        note_output(session)  # read as a session of these weights, it may be replaced by its continuation
+    else:
+        text = Session(loaded.model, loaded.segment_length)
     text.feed(loaded.codec.encode(prompt.encode()).tolist())
     decode = loaded.codec.decoder()
     for token in text.write(tokens, sampling):

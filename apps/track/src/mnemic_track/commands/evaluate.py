@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mnemic_kit.devices import Device
+from mnemic_kit.made_files import check_outputs
 from mnemic_track.options import MemoryName
 
 
@@ -34,6 +35,8 @@ def evaluate(
     from mnemic_vision.memotr.data import MotSequences
 
     sequences = MotSequences(data, require_ground_truth=True).sequences
+    if out is not None:
+        check_outputs(out / "scores.json", *(out / f"{sequence.name}.txt" for sequence in sequences))
     tracker = None
     if not baseline:
         tracker, _, _ = open_tracker(checkpoint, memory=memory, max_size=max_size, device=device)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from mnemic_kit.made_files import check_outputs, note_output
+
 
 def generate(
     out: Path,
@@ -21,4 +23,9 @@ def generate(
     """
     from mnemic_vision.memotr.data import GeneratedSequences
 
-    GeneratedSequences(seed=seed, num_sequences=num_sequences, num_frames=num_frames, size=size).write_mot_layout(out)
+    generated = GeneratedSequences(seed=seed, num_sequences=num_sequences, num_frames=num_frames, size=size)
+    folders = [out / sequence.name for sequence in generated.sequences]
+    check_outputs(*folders)
+    generated.write_mot_layout(out)
+    for folder in folders:
+        note_output(folder)

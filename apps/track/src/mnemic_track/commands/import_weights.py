@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mnemic_core.errors import UserError
+from mnemic_kit.made_files import check_outputs, note_output
 
 
 def import_weights(official: Path, /, out: Path, config: str = "memotr_dancetrack", half: bool = False) -> None:
@@ -25,8 +26,10 @@ def import_weights(official: Path, /, out: Path, config: str = "memotr_dancetrac
     from mnemic_vision.memotr import Memotr, load_official
     from mnemic_vision.memotr.checkpoint import TrackerCheckpoint
 
+    check_outputs(out)
     network, settings = read_network_config(config)
     model = Memotr(network)
     load_official(model, official)
     made = provenance("mnemic-track", converted_from=official.name, config=config)
     TrackerCheckpoint(model, settings, made).save(out, half=half)
+    note_output(out)

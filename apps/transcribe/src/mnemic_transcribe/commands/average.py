@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mnemic_core.errors import UserError
+from mnemic_kit.made_files import check_outputs
 
 
 def average(checkpoints: tuple[Path, ...], out: Path) -> None:
@@ -16,4 +17,5 @@ def average(checkpoints: tuple[Path, ...], out: Path) -> None:
 
     if out.suffix != ".ckpt":
         raise UserError(f"the average is a .ckpt file as fit writes it, got {out}")
+    check_outputs(out)
     average_checkpoints(checkpoints, out)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mnemic_kit.devices import Device
+from mnemic_kit.made_files import check_outputs
 from mnemic_speech.conformer_ntm.decoding import Decoding
 
 
@@ -40,9 +41,10 @@ def demo(
     else:
         name, said, waveform = find_recording(transcriber, data, split, number)
     out.mkdir(parents=True, exist_ok=True)
+    picture = out / f"{name}.png"
+    check_outputs(picture, *(out / f"{name}.{kind}" for kind in ("txt", "json", "srt")))
     transcript = transcriber.transcribe(waveform, transcriber.sample_rate)
     paths = write_transcript(transcript, out, name, ("txt", "json", "srt"))
-    picture = out / f"{name}.png"
     history = [{"time": time, **report.as_dict()} for time, report in transcriber.reports(waveform)]
     plot_recording(waveform, transcriber.sample_rate, transcript, history, picture)
     show_recording(transcript.text, said, [*paths, picture])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device
+from mnemic_kit.made_files import check_outputs
 from mnemic_speech.conformer_ntm.decoding import Decoding
 from mnemic_transcribe.options import NoiseKind, Segmentation
 
@@ -56,6 +57,8 @@ def evaluate(
 
     if batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, got {batch_size}")
+    if out is not None:
+        check_outputs(out / "scores.json", out / "transcripts.jsonl")
     transcriber = open_transcriber(checkpoint, decoding=decoding, beam=beam, device=device)
     clips, problems = open_clips(data, split, transcriber.settings.text_style)
     added = None if noise is None else Noise(noise, snr_db)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mnemic_core.errors import UserError
 from mnemic_kit.cli import USER_ERROR
+from mnemic_kit.made_files import check_outputs
 
 
 def import_data(source: Path, out: Path, /, split: str | None = None) -> None:
@@ -28,6 +29,7 @@ def import_data(source: Path, out: Path, /, split: str | None = None) -> None:
         raise UserError(f"a manifest is a .jsonl file, got {out}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"cannot write {out}: the folder {out.parent} does not exist; create it first")
+    check_outputs(out)
     problems: list[str] = []
     is_digits = (source / "strings.tsv").is_file()
     utterances = render_strings(source, split, out) if is_digits else read_corpus(source, split, problems)

@@ -6,6 +6,7 @@ from pathlib import Path
 from mnemic_core.errors import UserError
 from mnemic_kit.cli import USER_ERROR
 from mnemic_kit.devices import Device
+from mnemic_kit.made_files import check_outputs
 from mnemic_speech.conformer_ntm.decoding import Decoding
 from mnemic_transcribe.options import Format
 
@@ -41,12 +42,14 @@ def run(
     from rich.console import Console
 
     from mnemic_speech.audio import stream_microphone
-    from mnemic_transcribe.results import write_transcript
+    from mnemic_transcribe.results import unique_names, write_transcript
     from mnemic_transcribe.running import listen, show_files, transcribe_files
     from mnemic_transcribe.transcribers import open_transcriber
 
     if microphone == bool(files):
         raise UserError("give files to transcribe, or --microphone, and not both")
+    names = ["microphone"] if microphone else unique_names(files)
+    check_outputs(*(out / f"{name}.{kind}" for name in names for kind in formats))
     transcriber = open_transcriber(checkpoint, decoding=decoding, beam=beam, device=device)
     out.mkdir(parents=True, exist_ok=True)
     console = Console()

@@ -1,0 +1,77 @@
+"""Commands write over files that they made, and over no others: neither their inputs nor a stranger's.
+
+Every folder of results has a list ``.mnemic`` of what was written there, as ``sha256sum`` prints it. While a command
+runs, `check_outputs` refuses a file that exists and is not on the list with the content that it has now.
+`mnemic_kit.atomic_files.atomic_write` asks and notes by itself; what other packages write is asked for and noted by the
+command. Outside a command, that is, in code that calls a function, nothing is refused.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from mnemic_core.errors import UserError
+
+LIST = ".mnemic"
+_inputs: ContextVar[tuple[Path, ...] | None] = ContextVar("inputs", default=None)
+
+
+@contextmanager
+def protecting(inputs: Iterable[Path]) -> Iterator[None]:
+    """Protect inputs and files of others from what is written in the block.
+
+    Args:
+        inputs: what the command was given to read; those that do not exist are no inputs.
+    """
+    token = _inputs.set(tuple(path for path in inputs if path.is_file()))
+    try:
+        yield
+    finally:
+        _inputs.reset(token)
+
+
+def check_outputs(*paths: Path) -> None:
+    """Refuse to write files, before the work begins.
+
+    Raises:
+        UserError: if one is an input of the command, under whatever name, or exists and was not made by a command.
+    """
+    inputs = _inputs.get()
+    if inputs is None:
+        return
+    for path in paths:
+        if not path.is_symlink() and not path.exists():
+            continue
+        if any(path.exists() and path.samefile(given) for given in inputs):
+            raise UserError(f"{path} is an input of this command and would be replaced; give another --out")
+        if not _is_made(path):
+            raise UserError(f"{path} exists and was not made by this program; give another --out, or move it away")
+
+
+def note_output(path: Path, content: Path | None = None) -> None:
+    """Note that a command makes a file or folder.
+
+    Args:
+        path: its place.
+        content: the complete file where it waits to be renamed; None: it is in its place. Noting before renaming keeps
+            a kill between the two from leaving a file that nobody would own.
+    """
+    if _inputs.get() is not None:
+        with (path.parent / LIST).open("a", encoding="utf-8") as file:  # appended whole: several commands may write
+            file.write(_line(path, content or path) + "\n")
+
+
+def _is_made(path: Path) -> bool:
+    listing = path.parent / LIST
+    if path.is_symlink() or not listing.is_file():
+        return False
+    return _line(path, path) in listing.read_text("utf-8").splitlines()
+
+
+def _line(path: Path, content: Path) -> str:
+    if content.is_dir():
+        return f"{'folder':<64}  {path.name}"
+    with content.open("rb") as file:
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}"
