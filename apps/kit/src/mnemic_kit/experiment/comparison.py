@@ -13,6 +13,7 @@ from mnemic_kit.experiment.report import markdown, plot
 from mnemic_kit.experiment.run import RUN, Run, Scores, Variant, split_options
 from mnemic_kit.experiment.summary import Found, Metric, Paired, Table, summarize
 from mnemic_kit.figures import can_plot
+from mnemic_kit.made_files import check_outputs
 from mnemic_kit.output import show, show_json, write_json, write_text
 from mnemic_kit.record import program_version, read_results
 
@@ -73,6 +74,7 @@ class Comparison:
         """
         if not self.variants or not self.seeds:
             raise UserError("a comparison needs at least one variant and one seed, got none")
+        check_outputs(*(self.out / f"compare.{kind}" for kind in ("json", "md", "png")))
         planned = [self.plan(variant, seed) for seed in self.seeds for variant in self.variants]
         for run in [*self.kept(), *planned]:
             run.scores()  # refuses what is wrong before hours of training
