@@ -26,7 +26,7 @@ def test_costs_are_printed_written_and_drawn(tmp_path: Path, capsys: pytest.Capt
     written = json.loads((tmp_path / "bench.json").read_text())
     assert written.pop("settings").keys() > {"segments", "mechanism", "device"}
     assert written == summary
-    assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.md", "bench.png"}
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {"bench.json", "bench.md", "bench.png"}
 
 
 def test_every_memory_of_the_catalogue_is_measured_and_flat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

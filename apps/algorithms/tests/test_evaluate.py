@@ -43,7 +43,7 @@ def test_length_against_accuracy_is_printed_written_and_drawn(
     written = json.loads((out / "accuracy.json").read_text())
     assert written.pop("settings")["lengths"] == [2, 7]
     assert written == summary
-    assert {path.name for path in out.iterdir()} == {"accuracy.json", "accuracy.md", "accuracy.png"}
+    assert {path.name for path in out.glob("[!.]*")} == {"accuracy.json", "accuracy.md", "accuracy.png"}
 
 
 def test_lengths_follow_from_the_training_lengths(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
