@@ -38,7 +38,7 @@ from mnemic_transcribe.comparison import (
     error_scores,
     pair_utterances,
     read_errors,
-    test_once,
+    run_tests,
 )
 from mnemic_transcribe.drawn_digits import Drawn
 from mnemic_transcribe.evaluation import open_clips
@@ -95,17 +95,17 @@ def fit(model: ConformerNtm, frames: Frames, steps: int, seed: int) -> None:
     model.train()
     model.encoder.requires_grad_(False)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(parameters, LR)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warmup_share(step, WARMUP, steps))
+    optimizer = torch.optim.Adam(parameters, LR)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_share(step, WARMUP, steps))
     order = torch.Generator().manual_seed(seed)
     for step in range(steps):
         hidden, padding, tokens, token_lengths = frames[int(torch.randint(len(frames), (), generator=order))]
         output, state = model.memory(hidden, model.init_state(len(hidden)), padding=padding)
         losses = model.score(Encoded(output, padding, state), tokens, token_lengths)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.total.backward()
         if bool(clip_grad_norm_(parameters, CLIP).isfinite()):
-            optimiser.step()
+            optimizer.step()
         schedule.step()
         if step % 500 == 499:
             print(f"step {step + 1}: loss {float(losses.total):.3f}, accuracy {float(losses.accuracy):.3f}", flush=True)
@@ -125,8 +125,8 @@ def score(
         made.save(file)
     trained = Recognizer.load(file)
     sets = [(split, open_clips(options.data, split, "lower")[0]) for split in ("dev", "dev_long")]
-    test_once(trained, sets, DECODINGS, [None], run.folder / ERRORS)
-    errors = test_once(trained, sets, ("ctc",), [*map(Noise.parse, NOISES)], run.folder / ERRORS)
+    run_tests(trained, sets, DECODINGS, [None], run.folder / ERRORS)
+    errors = run_tests(trained, sets, ("ctc",), [*map(Noise.parse, NOISES)], run.folder / ERRORS)
     return {name: error_scores(errors[name]) for name in conditions}
 
 

@@ -1,4 +1,4 @@
-"""Speed and memory of the whole recogniser: utterances in a batch, a stream, and a stream of an hour.
+"""Speed and memory of the whole recognizer: utterances in a batch, a stream, and a stream of an hour.
 
 ``python benchmarks/speech_speed.py [--device cuda] [--threads 1 2] [--hours 1] [--write]`` prints one JSON object;
 ``--write`` also keeps it in ``benchmarks/results/speech_speed.json``. A real-time factor is seconds of computing for a
@@ -34,7 +34,7 @@ SAMPLES = 20  # evenly spaced over the long stream
 
 
 def networks() -> dict[str, Recognizer]:
-    """Return the shipped recogniser and an untrained one of the paper's size."""
+    """Return the shipped recognizer and an untrained one of the paper's size."""
     torch.manual_seed(0)
     tokenizer = WordTokenizer([f"w{index}" for index in range(WORDS)])
     features = Features(FeatureConfig())

@@ -1,4 +1,4 @@
-"""A recogniser small enough to be trained within a test, and a config of it."""
+"""A recognizer small enough to be trained within a test, and a config of it."""
 
 from pathlib import Path
 

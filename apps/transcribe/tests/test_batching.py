@@ -31,7 +31,7 @@ def test_little_of_a_shuffled_batch_is_padding() -> None:
     assert sum(SECONDS) / padded > 0.85
 
 
-def test_neighbours_follow_from_seed_and_epoch() -> None:
+def test_neighbors_follow_from_seed_and_epoch() -> None:
     first, again, later, other = (duration_batches(SECONDS, 40.0, key) for key in ((1, 0), (1, 0), (1, 1), (2, 0)))
     assert first == again
     assert first != later

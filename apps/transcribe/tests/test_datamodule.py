@@ -84,7 +84,7 @@ def test_a_mixture_has_the_utterances_of_all_its_sources_that_are_neither_too_sh
     assert len(made.clips("val")) == 12  # what is scored is left whole
 
 
-def test_recordings_are_resampled_and_their_texts_normalised(manifest: Path) -> None:
+def test_recordings_are_resampled_and_their_texts_normalized(manifest: Path) -> None:
     made = SpeechData([DataSource("recordings", manifest)], sample_rate=8000, text_style="upper", max_seconds=9.0)
     made.setup("fit")
     batch = made.sample(2)[0]

@@ -1,4 +1,4 @@
-"""Half an hour of recorded digits through the shipped recogniser: nothing lost, nothing twice, nothing that grows."""
+"""Half an hour of recorded digits through the shipped recognizer: nothing lost, nothing twice, nothing that grows."""
 
 import random
 from collections.abc import Iterator

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from mnemic_core import MemoryConfig
 from mnemic_speech.conformer import ConformerConfig
 from mnemic_speech.conformer_ntm import ConformerNtmConfig, Recognizer
-from mnemic_speech.conformer_ntm.recognition import recognise
+from mnemic_speech.conformer_ntm.recognition import recognize
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.features import FeatureConfig, Features
 from mnemic_speech.text import WordTokenizer
@@ -109,7 +109,7 @@ def test_every_memory_trains_in_mixed_precision_with_gradients_clipped(tmp_path:
     assert run.callback_metrics["train/loss"].isfinite()
 
 
-def test_fit_validates_and_its_checkpoint_is_a_recogniser(tmp_path: Path) -> None:
+def test_fit_validates_and_its_checkpoint_is_a_recognizer(tmp_path: Path) -> None:
     made, run = task(seed=4), trainer(tmp_path, max_steps=-1, max_epochs=1)
     run.fit(made, data())
     figures = {"val/wer", "val/cer", "val/deletions", "val/acc", "val/loss", "train/loss", "train/ctc"}
@@ -213,7 +213,7 @@ def test_predictions_are_a_line_for_each_utterance(tmp_path: Path) -> None:
 def test_tests_decode_as_the_settings_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(
-        "mnemic_transcribe.task.recognise", lambda *given: seen.append(given[2].decoding) or recognise(*given)
+        "mnemic_transcribe.task.recognize", lambda *given: seen.append(given[2].decoding) or recognize(*given)
     )
     made, run = task(settings=TranscriptionSettings("attention")), trainer(tmp_path)
     found = run.validate(made, data(), verbose=False)[0] | run.test(made, data(), verbose=False)[0]

@@ -61,7 +61,7 @@ def test_more_tokens_than_frames_share_the_time_without_confidence() -> None:
     assert_close([(word.start, word.end) for word in words], [(0.0, 0.2), (0.3, 0.4)])
 
 
-def test_nothing_recognised_is_no_word() -> None:
+def test_nothing_recognized_is_no_word() -> None:
     assert align_words(certain([0], CHARS.vocab_size), [], CHARS, frame_seconds=0.1) == []
     assert align_words(certain([2], CHARS.vocab_size), CHARS.encode(" "), CHARS, frame_seconds=0.1) == []
 

@@ -16,13 +16,13 @@ def stretched(features: Tensor, frames: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("length", "centre", "target"), [(20, 8, 11), (20, 8, 5), (20, 1, 3), (20, 19, 15), (13, 6, 6), (13, 13, 13)]
+    ("length", "center", "target"), [(20, 8, 11), (20, 8, 5), (20, 1, 3), (20, 19, 15), (13, 6, 6), (13, 13, 13)]
 )
-def test_warping_stretches_both_sides_as_bicubic_interpolation(length: int, centre: int, target: int) -> None:
+def test_warping_stretches_both_sides_as_bicubic_interpolation(length: int, center: int, target: int) -> None:
     features = torch.randn(1, 20, 4)
     item = features[0, :length]
-    sides = [stretched(item[:centre], target), stretched(item[centre:], length - target), features[0, length:]]
-    numbers = [torch.tensor([number]) for number in (length, centre, target)]
+    sides = [stretched(item[:center], target), stretched(item[center:], length - target), features[0, length:]]
+    numbers = [torch.tensor([number]) for number in (length, center, target)]
     assert_close(warp_time(features, *numbers)[0], torch.cat(sides), rtol=1e-4, atol=1e-5)
 
 

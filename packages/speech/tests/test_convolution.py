@@ -37,7 +37,7 @@ def test_gradients_are_those_of_the_frames_that_count() -> None:
     assert_close(gradient, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_without_padding_it_is_batch_normalisation_in_training_and_evaluation() -> None:
+def test_without_padding_it_is_batch_normalization_in_training_and_evaluation() -> None:
     masked, plain, x = MaskedBatchNorm(DIM), nn.BatchNorm1d(DIM), torch.randn(3, DIM, 7)
     nothing = torch.zeros(3, 7, dtype=torch.bool)
     assert_close(masked(x, nothing), plain(x))

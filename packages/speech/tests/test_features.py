@@ -141,7 +141,7 @@ def batch_of(utterances: list[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.nn.utils.rnn.pad_sequence(utterances, batch_first=True, padding_value=torch.nan), lengths
 
 
-def test_a_fitted_normaliser_gives_the_training_set_mean_0_and_deviation_1() -> None:
+def test_a_fitted_normalizer_gives_the_training_set_mean_0_and_deviation_1() -> None:
     utterances = [torch.randn(length, 3) * 5 + 7 for length in (40, 9, 1)]
     normalizer = Normalizer.fit(iter(utterances))
     values, lengths = batch_of(utterances)
@@ -152,7 +152,7 @@ def test_a_fitted_normaliser_gives_the_training_set_mean_0_and_deviation_1() -> 
     assert not normalized[2, 1:].any()
 
 
-def test_an_utterance_is_normalised_by_itself() -> None:
+def test_an_utterance_is_normalized_by_itself() -> None:
     values, lengths = batch_of([torch.randn(12, 3) * 5 + 7, torch.ones(4, 3)])
     normalized = Normalizer("utterance", 3)(values, lengths)
     expected = (values[0] - values[0].mean(0)) / values[0].std(0, correction=0)
@@ -160,19 +160,19 @@ def test_an_utterance_is_normalised_by_itself() -> None:
     assert not normalized[1].any()
 
 
-def test_no_normalisation_only_clears_the_padding() -> None:
+def test_no_normalization_only_clears_the_padding() -> None:
     values, lengths = batch_of([torch.randn(5, 3), torch.randn(2, 3)])
     assert torch.equal(Normalizer("none", 3)(values, lengths), values.nan_to_num(0.0))
 
 
-def test_a_normaliser_is_part_of_a_checkpoint() -> None:
+def test_a_normalizer_is_part_of_a_checkpoint() -> None:
     fitted, loaded = Normalizer.fit([torch.randn(9, 3)]), Normalizer("global", 3)
     loaded.load_state_dict(fitted.state_dict())
     values, lengths = batch_of([torch.randn(5, 3)])
     assert torch.equal(loaded(values, lengths), fitted(values, lengths))
 
 
-def test_a_normaliser_needs_frames_and_a_known_kind() -> None:
+def test_a_normalizer_needs_frames_and_a_known_kind() -> None:
     with unchecked_annotations(), pytest.raises(ValueError, match="global, utterance, none, got 'local'"):
         Normalizer("local")
     with pytest.raises(ValueError, match="no frame"):

@@ -1,1 +1,1 @@
-"""Train, evaluate and run speech recognisers with memory."""
+"""Train, evaluate and run speech recognizers with memory."""

@@ -54,7 +54,7 @@ class AveragedCheckpoint(ModelCheckpoint):
 def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
     """Write the mean of the weights of some checkpoints of one run; the rest is that of the newest.
 
-    Statistics of normalisation layers are averaged as well, whole numbers are those of the newest.
+    Statistics of normalization layers are averaged as well, whole numbers are those of the newest.
 
     Args:
         paths: checkpoints that training wrote.

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from mnemic_speech.text import Tokenizer
 from mnemic_transcribe.augmentation import Augmentation
 
-_JITTER = 0.1  # durations count so much more or less in each epoch, so that neighbours change
+_JITTER = 0.1  # durations count so much more or less in each epoch, so that neighbors change
 
 
 @runtime_checkable

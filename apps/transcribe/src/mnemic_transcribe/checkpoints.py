@@ -9,7 +9,7 @@ SHIPPED = Path(__file__).parent / "checkpoints" / "digits.safetensors"
 
 
 def open_recognizer(checkpoint: Path | None = None, *, device: Device = "auto") -> Recognizer:
-    """Return a recogniser that runs a checkpoint.
+    """Return a recognizer that runs a checkpoint.
 
     Args:
         checkpoint: an exported file or a checkpoint of training; None: the shipped one, which knows digits.

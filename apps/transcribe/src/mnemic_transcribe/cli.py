@@ -4,7 +4,7 @@ from mnemic_kit.cli import Program
 
 PROGRAM = Program(
     name="mnemic-transcribe",
-    description="Train, evaluate and run speech recognisers with memory.",
+    description="Train, evaluate and run speech recognizers with memory.",
     commands={
         "run": "transcribe files or a microphone; write text, JSON with word times, and subtitles",
         "evaluate": "score a checkpoint on recordings with text: word and character errors, speed",

@@ -91,7 +91,7 @@ def read_errors(out: Path, variant: str, seed: int) -> dict[str, list[ErrorCount
     return _stored(out / f"{variant}-{seed}" / ERRORS)
 
 
-def test_once(
+def run_tests(
     recognizer: Recognizer,
     sets: Iterable[tuple[str, list[Clip]]],
     decodings: Sequence[Decoding],
@@ -127,7 +127,7 @@ def open_tests(
     Args:
         validation: utterances of the validation data.
         sources: path and split by name, None for the validation data.
-        settings: of the recognizer; they say how references are normalised.
+        settings: of the recognizer; they say how references are normalized.
 
     Raises:
         UserError: if an utterance cannot be read.
@@ -157,7 +157,7 @@ def name_tests(tests: Sequence[str]) -> dict[str, str]:
     return dict(zip(labels, tests, strict=True))
 
 
-def keep_source(out: Path, label: str, test: str | None) -> None:
+def check_source(out: Path, label: str, test: str | None) -> None:
     """Refuse test data that have the name of others in an earlier call."""
     if test is None:
         return

@@ -24,7 +24,7 @@ class SpeechData(SplitData):
         val: sources of validation utterances.
         test: sources of utterances to test on or to transcribe; the validation utterances if not given.
         vocabulary: the tokens; the model's output has one for each.
-        text_style: how texts are normalised: letters, digits and apostrophes in upper or lower case, or as they are.
+        text_style: how texts are normalized: letters, digits and apostrophes in upper or lower case, or as they are.
         sample_rate: of what the model hears; the command line sets it to that of the features. Recordings of any
             other rate are resampled.
         batch_seconds: sound in a batch of one process, padding included.

@@ -1,4 +1,4 @@
-"""How well a recogniser writes down utterances whose text is known."""
+"""How well a recognizer writes down utterances whose text is known."""
 
 import time
 from bisect import bisect_right
@@ -13,7 +13,7 @@ from torch import Tensor
 from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.conformer_ntm.recognition import recognise
+from mnemic_speech.conformer_ntm.recognition import recognize
 from mnemic_speech.metrics import ErrorCounts, bootstrap_interval, by_duration, summarize, word_errors
 from mnemic_speech.text import TextStyle, normalize_text
 from mnemic_transcribe.batching import Clip
@@ -31,14 +31,14 @@ class Evaluation:
     """What was heard in a set of utterances.
 
     Attributes:
-        heard: the utterances that could be read, in the order of the data.
+        predictions: the utterances that could be read, in the order of the data.
         seconds: duration of each.
         compute_seconds: time that recognition took, without reading.
         report: how the memory was used in the end, one row of it for each utterance of the last batch.
         problems: why utterances could not be read, one line each.
     """
 
-    heard: list[Prediction] = field(default_factory=list)
+    predictions: list[Prediction] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     compute_seconds: float = 0.0
     report: MemoryReport | None = None
@@ -47,7 +47,7 @@ class Evaluation:
     @property
     def word_errors(self) -> list[ErrorCounts]:
         """Errors in words of each utterance."""
-        return [word_errors(each.reference, each.hypothesis) for each in self.heard]
+        return [word_errors(each.reference, each.hypothesis) for each in self.predictions]
 
     def summary(self) -> dict[str, Any]:
         """Return the figures as plain values; rates are shares of the words of the references.
@@ -55,15 +55,15 @@ class Evaluation:
         Raises:
             UserError: if no utterance could be read.
         """
-        if not self.heard:
+        if not self.predictions:
             raise UserError(f"none of the utterances could be read; the first: {self.problems[0]}")
         errors = self.word_errors
         return {
-            **error_rates(self.heard),
+            **error_rates(self.predictions),
             "wer_interval": _interval(errors),
             "sentence_error_rate": summarize(errors).sentence_error_rate,
             "wer_by_duration": self._by_duration(errors),
-            "num_utterances": len(self.heard),
+            "num_utterances": len(self.predictions),
             "num_words": sum(each.length for each in errors),
             "audio_seconds": round(sum(self.seconds), 3),
             "real_time_factor": round(self.compute_seconds / max(sum(self.seconds), 1e-9), 5),
@@ -84,7 +84,7 @@ def open_clips(data: Path, split: str | None, style: TextStyle) -> tuple[list[Cl
     Args:
         data: a manifest, the folder of a data set, or that of digit strings (with ``strings.tsv``).
         split: a part of it.
-        style: how references are normalised.
+        style: how references are normalized.
 
     Raises:
         FileNotFoundError: if there is nothing.
@@ -109,16 +109,16 @@ def evaluate_clips(
     batch_size: int = 16,
     advance: Callable[[float], None] = lambda seconds: None,
 ) -> Evaluation:
-    """Recognise utterances and keep what was heard beside what was said.
+    """Recognize utterances and keep what was heard beside what was said.
 
     Args:
-        transcriber: recogniser and how it decodes.
+        transcriber: recognizer and how it decodes.
         clips: the utterances; those that cannot be read are problems of the result.
-        segmentation: ``never`` recognises each as a whole, ``always`` cuts it at its pauses, ``auto`` cuts those that
+        segmentation: ``never`` recognizes each as a whole, ``always`` cuts it at its pauses, ``auto`` cuts those that
             are longer than the longest segment of the settings.
         noise: added to each.
         seed: of noise and of what is rendered.
-        batch_size: utterances that are recognised together.
+        batch_size: utterances that are recognized together.
         advance: told the seconds of audio that are done.
     """
     longest = {"auto": transcriber.settings.max_seconds, "never": float("inf"), "always": 0.0}[segmentation]
@@ -131,16 +131,16 @@ def evaluate_clips(
     for group in groups:
         waveforms = dict(_readable(clips, group, transcriber.sample_rate, noise, seed, evaluation.problems))
         started = time.perf_counter()
-        recognize = _as_a_whole if clips[group[0]].seconds <= longest else _in_segments
+        transcribe_group = _as_a_whole if clips[group[0]].seconds <= longest else _in_segments
         if waveforms:
-            texts, evaluation.report = recognize(transcriber, list(waveforms.values()))
+            texts, evaluation.report = transcribe_group(transcriber, list(waveforms.values()))
             seconds = [len(waveform) / transcriber.sample_rate for waveform in waveforms.values()]
             found |= dict(zip(waveforms, zip(texts, seconds, strict=True), strict=True))
         evaluation.compute_seconds += time.perf_counter() - started
         advance(sum(clips[index].seconds for index in group))
     for index in sorted(found):
         text, duration = found[index]
-        evaluation.heard.append(Prediction(clips[index].id, clips[index].text, text))
+        evaluation.predictions.append(Prediction(clips[index].id, clips[index].text, text))
         evaluation.seconds.append(duration)
     return evaluation
 
@@ -157,7 +157,7 @@ def _readable(
 
 
 def _as_a_whole(transcriber: Transcriber, waveforms: list[Tensor]) -> tuple[list[str], MemoryReport]:
-    found, state = recognise(transcriber.recognizer, waveforms, transcriber.settings)
+    found, state = recognize(transcriber.recognizer, waveforms, transcriber.settings)
     return [each.text for each in found], transcriber.recognizer.model.memory.report(state)
 
 

@@ -15,7 +15,7 @@ from mnemic_transcribe.evaluation import Evaluation
 def write_scores(summary: Mapping[str, Any], evaluation: Evaluation, record: Record) -> None:
     """Write the scores, and ``transcripts.jsonl`` to their folder."""
     with atomic_write(record.path.with_name("transcripts.jsonl")) as file:
-        for each, seconds in zip(evaluation.heard, evaluation.seconds, strict=True):
+        for each, seconds in zip(evaluation.predictions, evaluation.seconds, strict=True):
             line = {"id": each.id, "text": each.reference, "pred_text": each.hypothesis, "duration": round(seconds, 3)}
             file.write(dumps(line) + "\n")
     record.write(summary)

@@ -25,7 +25,7 @@ def transcribe_files(
     """Write the transcripts of files and return what went wrong, one line for each file that failed.
 
     Args:
-        transcriber: recogniser and how it decodes.
+        transcriber: recognizer and how it decodes.
         files: audio or video files.
         out: folder for the results.
         formats: files to write for each.
@@ -57,7 +57,7 @@ def transcribe_file(
     """Return what is said in a file, and why it broke off if it did.
 
     Args:
-        transcriber: recogniser and how it decodes.
+        transcriber: recognizer and how it decodes.
         path: audio or video file.
         advance: told the seconds of audio that are done.
 
@@ -84,7 +84,7 @@ def listen(transcriber: Transcriber, blocks: Iterable[Float[Tensor, " samples"]]
     """Show what is said while it is said, until Ctrl-C; return all of it.
 
     Args:
-        transcriber: recogniser and how it decodes.
+        transcriber: recognizer and how it decodes.
         blocks: the sound as it comes, at its sampling rate.
         console: where the segments are shown, the last one as far as it was heard.
     """

@@ -1,4 +1,4 @@
-"""How fast the optimiser learns in which step."""
+"""How fast the optimizer learns in which step."""
 
 import math
 

@@ -11,12 +11,12 @@ from mnemic_speech.metrics import character_errors, summarize, word_errors
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was recognised in one utterance.
+    """What was recognized in one utterance.
 
     Args:
         id: name of the utterance.
         reference: what was said.
-        hypothesis: what was recognised.
+        hypothesis: what was recognized.
     """
 
     id: str

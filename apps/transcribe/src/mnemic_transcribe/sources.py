@@ -24,7 +24,7 @@ class RecordedClip:
 
     Args:
         utterance: file and part.
-        text: what is said, normalised.
+        text: what is said, normalized.
     """
 
     utterance: Utterance
@@ -51,7 +51,7 @@ class DigitClip:
 
     Args:
         string: the digits.
-        text: their names, normalised.
+        text: their names, normalized.
     """
 
     string: DigitString
@@ -103,7 +103,7 @@ class DataSource:
         """Return the utterances.
 
         Args:
-            style: how texts are normalised.
+            style: how texts are normalized.
 
         Raises:
             FileNotFoundError: a folder or file is missing.

@@ -19,7 +19,7 @@ from mnemic_kit.records import Records
 from mnemic_kit.task import Split, Task
 from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
-from mnemic_speech.conformer_ntm.recognition import recognise
+from mnemic_speech.conformer_ntm.recognition import recognize
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings, check_decoding
 from mnemic_speech.features import FeatureConfig, Features, Normalizer, NormalizerKind
 from mnemic_speech.text import tokenizer_from_state
@@ -48,7 +48,7 @@ class TranscriptionTask(Task):
         settings: how the trained network is to be run: in tests and predictions, and by the users of a checkpoint.
             Validation takes the best CTC token of each frame where there is a CTC branch.
         lr: highest learning rate.
-        warmup_steps: optimiser steps over which it rises to that.
+        warmup_steps: optimizer steps over which it rises to that.
         has_end: let it fall to 0 until ``trainer.max_steps``, for short runs; else with the root of the step.
         weight_decay: of Adam, added to the gradient.
         init_checkpoint: one of our checkpoints to start from, for another training set or another memory.
@@ -93,7 +93,7 @@ class TranscriptionTask(Task):
         self.predictions = Records()
         self._needs_statistics = normalizer == "global"
         if init_checkpoint is not None:
-            self._start_from(init_checkpoint, init_parts)
+            self._load_parts(init_checkpoint, init_parts)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the statistics of the features that the checkpoint brings."""
@@ -179,7 +179,7 @@ class TranscriptionTask(Task):
     def _transcribe(self, batch: SpeechBatch, settings: TranscriptionSettings) -> list[str]:
         """Return what is said in each utterance of a batch, and keep it."""
         waveforms = [row[:length] for row, length in zip(batch.waveforms, batch.lengths, strict=True)]
-        transcripts = [found.text for found in recognise(self._recognizer({}), waveforms, settings)[0]]
+        transcripts = [found.text for found in recognize(self._recognizer({}), waveforms, settings)[0]]
         for name, *texts in zip(batch.ids, batch.texts, transcripts, strict=True):
             self.predictions.update(name, texts)
         return transcripts
@@ -188,8 +188,8 @@ class TranscriptionTask(Task):
         """Return what all processes transcribed."""
         return [Prediction(name, *texts) for name, texts in self.predictions.compute().items()]
 
-    def _start_from(self, path: Path, parts: Sequence[Part]) -> None:
-        """Take over parts of another recogniser for the same tokens, and the statistics of its features."""
+    def _load_parts(self, path: Path, parts: Sequence[Part]) -> None:
+        """Take over parts of another recognizer for the same tokens, and the statistics of its features."""
         given = Recognizer.load(path)
         if given.tokenizer.state() != self.tokenizer.state() or given.features.config != self.features.config:
             raise UserError(f"{path} has other tokens or features than this config: use its data.vocabulary")

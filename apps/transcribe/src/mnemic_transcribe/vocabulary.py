@@ -1,4 +1,4 @@
-"""Which tokens a recogniser writes, as a config says it."""
+"""Which tokens a recognizer writes, as a config says it."""
 
 from base64 import b64decode
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from mnemic_speech.text import CharTokenizer, SentencePieceTokenizer, Tokenizer,
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens of a recogniser.
+    """The tokens of a recognizer.
 
     Args:
         kind: single characters, the words of a closed list, or sub-word pieces of a SentencePiece unigram model.

@@ -1,4 +1,4 @@
-"""A recogniser that hears the keys of a telephone without training, and recordings of them."""
+"""A recognizer that hears the keys of a telephone without training, and recordings of them."""
 
 from collections.abc import Callable
 from functools import cache
@@ -82,7 +82,7 @@ def fit(model: ConformerNtm, features: Features) -> None:
 
 @pytest.fixture(scope="session")
 def checkpoint(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file of the recogniser."""
+    """Return the file of the recognizer."""
     path = tmp_path_factory.mktemp("checkpoint") / "keys.safetensors"
     recognizer.save(path)
     return path

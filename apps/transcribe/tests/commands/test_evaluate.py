@@ -101,8 +101,8 @@ def test_the_batch_size_changes_nothing(recognizer: Recognizer, world: ToneWorld
         evaluate_clips(transcriber, clips, segmentation=segmentation, batch_size=size, noise=Noise("white", 20.0))
         for size in (1, 3)
     )
-    assert one.heard == many.heard
-    assert [each.reference for each in one.heard] == [clip.text for clip in clips]
+    assert one.predictions == many.predictions
+    assert [each.reference for each in one.predictions] == [clip.text for clip in clips]
 
 
 @pytest.mark.parametrize("kind", ["white", "babble"])

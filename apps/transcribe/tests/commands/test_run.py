@@ -107,7 +107,7 @@ def test_either_files_or_a_microphone(arguments: list[str], capsys: pytest.Captu
     assert "give files to transcribe, or --microphone, and not both" in capsys.readouterr().err
 
 
-def test_files_are_recognised_wherever_they_stand() -> None:
+def test_files_are_recognized_wherever_they_stand() -> None:
     words = ["--formats", "txt", "--out=x", "a", "--device", "cpu", "b"]
     named = {"formats": ("txt",), "out": Path("x"), "device": "cpu"}
     assert read_arguments(run, "run", words) == ([(Path("a"), Path("b"))], named)

@@ -21,7 +21,7 @@ def align_words(
     frame_seconds: float,
     offset: float = 0.0,
 ) -> list[Word]:
-    """Return the words of recognised tokens with their times and confidences.
+    """Return the words of recognized tokens with their times and confidences.
 
     The most probable path of CTC through the tokens says in which frames each was emitted; a word lasts from the
     first frame of its first token to the last frame of its last. CTC emits a token in few frames, often one, near
@@ -32,7 +32,7 @@ def align_words(
 
     Args:
         log_probs: log-probabilities of CTC for one utterance.
-        tokens: what was recognised, without blanks and without the end of the sentence.
+        tokens: what was recognized, without blanks and without the end of the sentence.
         tokenizer: tells which tokens make a word.
         frame_seconds: duration of a frame.
         offset: where the utterance begins in its recording, seconds.

@@ -18,7 +18,7 @@ class SpecAugment(nn.Module):
     """Warps features in time and masks bands of frequencies and stretches of time, in training mode only.
 
     Park et al., "SpecAugment" (Interspeech 2019), with the settings and the order of the paper's ESPnet recipe: it is
-    applied before normalisation, and masked values become 0. Every item is treated by its own length.
+    applied before normalization, and masked values become 0. Every item is treated by its own length.
 
     Args:
         time_warp: greatest shift of a random frame, in frames; 0 for none. Items of at most twice as many frames are
@@ -71,33 +71,33 @@ class SpecAugment(nn.Module):
         # ESPnet warps a batch of different lengths item by item in Python; here the index of each frame says it all.
         window = self.time_warp
         can_warp = lengths > 2 * window
-        centre = window + _random_below(lengths - 2 * window)
-        target = centre - window + 1 + _random_below(torch.full_like(lengths, 2 * window))
+        center = window + _random_below(lengths - 2 * window)
+        target = center - window + 1 + _random_below(torch.full_like(lengths, 2 * window))
         return warp_time(
-            features, lengths, torch.where(can_warp, centre, lengths), torch.where(can_warp, target, lengths)
+            features, lengths, torch.where(can_warp, center, lengths), torch.where(can_warp, target, lengths)
         )
 
 
 def warp_time(
     features: Float[Tensor, "batch frame mel"],
     lengths: Int[Tensor, " batch"],
-    centre: Int[Tensor, " batch"],
+    center: Int[Tensor, " batch"],
     target: Int[Tensor, " batch"],
 ) -> Float[Tensor, "batch frame mel"]:
-    """Move frame ``centre`` to ``target``; both sides are stretched by bicubic interpolation.
+    """Move frame ``center`` to ``target``; both sides are stretched by bicubic interpolation.
 
     Args:
         features: any; frames beyond an item's length stay as they are.
         lengths: frames of each item.
-        centre: the first frame of the right side, 1 to the length.
-        target: where it goes, 1 to the length; the length only together with ``centre``, which changes nothing.
+        center: the first frame of the right side, 1 to the length.
+        target: where it goes, 1 to the length; the length only together with ``center``, which changes nothing.
     """
-    centre, target, ends = centre[:, None], target[:, None], lengths[:, None]
+    center, target, ends = center[:, None], target[:, None], lengths[:, None]
     position = torch.arange(features.shape[1], device=features.device).expand(len(lengths), -1)
     is_left = position < target
-    size = torch.where(is_left, centre, (ends - centre).clamp(min=1))  # frames of the side before
+    size = torch.where(is_left, center, (ends - center).clamp(min=1))  # frames of the side before
     new_size = torch.where(is_left, target, (ends - target).clamp(min=1))
-    start = torch.where(is_left, 0, centre)
+    start = torch.where(is_left, 0, center)
     place = (position - torch.where(is_left, 0, target) + 0.5) * (size / new_size) - 0.5
     before = place.floor()
     warped = torch.zeros_like(features)

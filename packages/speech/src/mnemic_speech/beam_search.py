@@ -97,7 +97,7 @@ def beam_search(
         decoder: the attention decoder, in evaluation mode; None with ``ctc_weight`` 1.
         hidden: the encoder's frames, at least one.
         padding: True at frames to ignore.
-        ctc_log_probs: normalised, of each frame; None with ``ctc_weight`` 0.
+        ctc_log_probs: normalized, of each frame; None with ``ctc_weight`` 0.
         config: weights and limits.
         sos_eos: the start and end symbol.
         language_model: a model for shallow fusion; needed if its weight is not 0.

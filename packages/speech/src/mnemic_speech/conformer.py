@@ -73,14 +73,14 @@ class ConformerState(MemoryState):
         features: the last feature frames, which the next chunk's first frame covers too.
         keys: keys of the frames in the chunks that are still seen.
         values: values of these frames.
-        convolved: what went last into each block's convolution.
+        conv_context: what went last into each block's convolution.
         count: frames so far.
     """
 
     features: Float[Tensor, "batch context mel"]
     keys: Float[Tensor, "batch layer head cached head_dim"]
     values: Float[Tensor, "batch layer head cached head_dim"]
-    convolved: Float[Tensor, "batch layer kernel_context dim"]
+    conv_context: Float[Tensor, "batch layer kernel_context dim"]
     count: Int[Tensor, " batch"]
 
 
@@ -89,11 +89,11 @@ class BlockCache(NamedTuple):
 
     Attributes:
         attention: keys and values.
-        convolved: ``batch kernel_context dim``.
+        conv_context: ``batch kernel_context dim``.
     """
 
     attention: KeyValue
-    convolved: Tensor
+    conv_context: Tensor
 
 
 class ConformerBlock(nn.Module):
@@ -137,7 +137,7 @@ class ConformerBlock(nn.Module):
         known = None if earlier is None else earlier.attention
         found, known = self.attention(self.attention_norm(x), positions, allowed, known)
         x = x + self.dropout(found)
-        context = None if earlier is None else earlier.convolved
+        context = None if earlier is None else earlier.conv_context
         mixed, context = self.convolution(self.convolution_norm(x), padding, context)
         x = x + self.dropout(mixed)
         x = x + 0.5 * self.dropout(self.second_ffn(self.second_ffn_norm(x)))
@@ -178,18 +178,18 @@ class Conformer(nn.Module):
         """Return hidden frames of whole recordings, and where they are padding (True).
 
         Args:
-            features: normalised features; those behind a recording's length may hold anything.
+            features: normalized features; those behind a recording's length may hold anything.
             lengths: feature frames of each recording; None: all of them. Fewer than seven make no frame.
         """
         batch, time, _ = features.shape
         if lengths is None:
             lengths = torch.full((batch,), time, device=features.device)
         if self.config.mask_conv:
-            features = features.masked_fill(_beyond(lengths, time)[..., None], 0)
+            features = features.masked_fill(_padding_mask(lengths, time)[..., None], 0)
         x = self.subsampling(features)
         frames = x.shape[1]
-        padding = _beyond(self.subsampling.lengths(lengths, as_released=not self.config.mask_conv), frames)
-        hidden, _ = self._run(x, ~padding[:, None] & self._reach(frames, x.device), padding, None)
+        padding = _padding_mask(self.subsampling.lengths(lengths, as_released=not self.config.mask_conv), frames)
+        hidden, _ = self._run(x, ~padding[:, None] & self._chunk_mask(frames, x.device), padding, None)
         return hidden, padding
 
     def init_state(
@@ -228,7 +228,7 @@ class Conformer(nn.Module):
         """Return the ``chunk_size`` hidden frames of the next ``4 chunk_size`` feature frames, and the new state.
 
         Args:
-            features: the next chunk of each stream, normalised.
+            features: the next chunk of each stream, normalized.
             state: what the chunk before left.
             padding: True at feature frames behind the end of a stream, in its last chunk; the row must be reset before
                 it is used again. :meth:`chunk_padding` tells which hidden frames are padding then.
@@ -247,24 +247,24 @@ class Conformer(nn.Module):
         if padding is not None:
             features = features.masked_fill(padding[..., None], 0)
         continued = torch.cat([state.features, features], 1)
-        x = self.subsampling.continued(continued)
-        beyond = self.chunk_padding(features, padding)
+        x = self.subsampling.subsample(continued)
+        padded = self.chunk_padding(features, padding)
         cached = state.keys.shape[3]
         known = torch.arange(cached, device=x.device) >= cached - state.count[:, None]
-        allowed = torch.cat([known, ~beyond], 1)[:, None]
+        allowed = torch.cat([known, ~padded], 1)[:, None]
         caches = [
-            BlockCache(KeyValue(keys, values), convolved)
-            for keys, values, convolved in zip(
-                state.keys.unbind(1), state.values.unbind(1), state.convolved.unbind(1), strict=True
+            BlockCache(KeyValue(keys, values), conv_context)
+            for keys, values, conv_context in zip(
+                state.keys.unbind(1), state.values.unbind(1), state.conv_context.unbind(1), strict=True
             )
         ]
-        hidden, kept = self._run(x, allowed, beyond, caches)
+        hidden, kept = self._run(x, allowed, padded, caches)
         new = x.shape[1]  # as many frames leave the caches as come in
         return hidden, ConformerState(
             continued[:, -CONTEXT:],
             torch.stack([cache.attention.keys[:, :, new:] for cache in kept], 1),
             torch.stack([cache.attention.values[:, :, new:] for cache in kept], 1),
-            torch.stack([cache.convolved for cache in kept], 1),
+            torch.stack([cache.conv_context for cache in kept], 1),
             state.count + new,
         )
 
@@ -275,7 +275,7 @@ class Conformer(nn.Module):
         frames = features.shape[1] // STRIDE
         if padding is None:
             return torch.zeros(len(features), frames, dtype=torch.bool, device=features.device)
-        return _beyond(self.subsampling.lengths((~padding).sum(1)), frames)
+        return _padding_mask(self.subsampling.lengths((~padding).sum(1)), frames)
 
     def _run(
         self, x: Tensor, allowed: Tensor, padding: Tensor, caches: list[BlockCache] | None
@@ -293,7 +293,7 @@ class Conformer(nn.Module):
                 kept.append(cache)
         return self.norm(x), kept
 
-    def _reach(self, frames: int, device: torch.device) -> Tensor:
+    def _chunk_mask(self, frames: int, device: torch.device) -> Tensor:
         """Return True where the chunk of a frame may see that of another one, ``[frame frame]``."""
         if self.config.chunk_size is None:
             return torch.ones(1, frames, dtype=torch.bool, device=device)
@@ -302,6 +302,6 @@ class Conformer(nn.Module):
         return (back >= 0) & (back <= self.config.left_chunks) if self.config.left_chunks >= 0 else back >= 0
 
 
-def _beyond(lengths: Tensor, time: int) -> Tensor:
+def _padding_mask(lengths: Tensor, time: int) -> Tensor:
     """Return True at and behind the length of each row, ``[batch time]``."""
     return torch.arange(time, device=lengths.device) >= lengths[:, None]

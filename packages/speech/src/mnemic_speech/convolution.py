@@ -9,25 +9,25 @@ from mnemic_core.errors import UserError
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation whose statistics leave padding out."""
+    """Batch normalization whose statistics leave padding out."""
 
     def forward(
         self, x: Float[Tensor, "batch channel time"], padding: Bool[Tensor, "batch time"] | None = None
     ) -> Float[Tensor, "batch channel time"]:
-        """Return the normalised frames; ``padding`` is True at frames that do not count."""
+        """Return the normalized frames; ``padding`` is True at frames that do not count."""
         if padding is None or not self.training:
             return super().forward(x)
         exact, valid = x.float(), (~padding)[:, None].float()
         count = valid.sum().clamp(min=1)
         mean = (exact * valid).sum((0, 2)) / count
-        centred = exact - mean[:, None]
-        variance = (centred.square() * valid).sum((0, 2)) / count
-        self._follow(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
-        normal = centred * ((variance + self.eps).rsqrt() * self.weight)[:, None] + self.bias[:, None]
+        centered = exact - mean[:, None]
+        variance = (centered.square() * valid).sum((0, 2)) / count
+        self._update_running_stats(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
+        normal = centered * ((variance + self.eps).rsqrt() * self.weight)[:, None] + self.bias[:, None]
         return normal.to(x.dtype)
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running_stats(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics as ``nn.BatchNorm1d`` does, the variance being the unbiased one."""
         assert self.momentum is not None
         for running, found in ((self.running_mean, mean), (self.running_var, variance)):
@@ -38,7 +38,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 
 
 class ConvolutionModule(nn.Module):
-    """Gated expansion, a convolution over time in each channel, batch normalisation, swish, contraction.
+    """Gated expansion, a convolution over time in each channel, batch normalization, swish, contraction.
 
     Conformer (Gulati et al. 2020, arXiv:2005.08100, section 2.2).
 

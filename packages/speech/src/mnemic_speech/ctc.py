@@ -135,7 +135,7 @@ class CtcPrefixScorer:
         """Return the state of hypotheses without a token.
 
         Args:
-            log_probs: normalised, of each frame, at least one; kept, not copied.
+            log_probs: normalized, of each frame, at least one; kept, not copied.
             lengths: frames of each utterance.
             beam: hypotheses per utterance.
         """

@@ -1,4 +1,4 @@
-"""Attention decoder of a recogniser: a transformer over tokens that looks at the encoder's frames."""
+"""Attention decoder of a recognizer: a transformer over tokens that looks at the encoder's frames."""
 
 from dataclasses import dataclass, replace
 from typing import cast
@@ -181,7 +181,7 @@ class TransformerDecoder(nn.Module):
             _write(values[:, :, layer], value, state.length)
             past = keys[:, :, layer].flatten(0, 1), values[:, :, layer].flatten(0, 1)
             x = x + block.attention(y, *past, seen).view_as(x)
-            x = block.look_and_think(x, *_layer(state.source, layer))
+            x = block.cross_attend(x, *_layer(state.source, layer))
         log_probs = self._logits(x)[:, :, 0].float().log_softmax(-1)
         return log_probs, replace(state, keys=keys, values=values, length=state.length + 1)
 
@@ -192,7 +192,7 @@ class TransformerDecoder(nn.Module):
             y = block.attention_norm(x).flatten(0, 1)
             found = block.attention(y, *block.attention.keys_and_values(y), allowed, is_causal=allowed is None)
             x = x + self.dropout(found.view_as(x))
-            x = block.look_and_think(x, *_layer(source, layer))
+            x = block.cross_attend(x, *_layer(source, layer))
         return self._logits(x)
 
     def _source(self, hidden: Tensor, padding: Tensor) -> DecoderSource:
@@ -234,7 +234,7 @@ class DecoderBlock(nn.Module):
         self.attention_norm, self.source_norm, self.ffn_norm = (nn.LayerNorm(dim, NORM_EPS) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
-    def look_and_think(
+    def cross_attend(
         self,
         x: Float[Tensor, "batch beam token dim"],
         keys: Float[Tensor, "batch head frame head_dim"],

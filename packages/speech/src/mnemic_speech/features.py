@@ -86,7 +86,7 @@ class FeatureConfig:
 class Features(nn.Module):
     """Filter-bank features of waveforms.
 
-    ``"log_mel"``: power spectrum with a centred Hann window and mirrored ends, Slaney-style mel filters of equal area,
+    ``"log_mel"``: power spectrum with a centered Hann window and mirrored ends, Slaney-style mel filters of equal area,
     natural logarithm of at least 1e-10. ``"kaldi"``: the filter banks of Kaldi without dither, only whole frames.
 
     Args:
@@ -192,7 +192,7 @@ class FeatureStream:
     def __init__(self, features: Features) -> None:
         self._features = features
         self._config = features.config
-        self._begin()
+        self._reset()
 
     def push(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frame mel"]:
         """Return the frames that the recording up to now determines, possibly none."""
@@ -206,7 +206,7 @@ class FeatureStream:
     def finish(self) -> Float[Tensor, "frame mel"]:
         """Return the frames that see the end of the recording; a new recording can follow."""
         last = self._frames(int(self._features.frame_lengths(torch.tensor([self._received]))))
-        self._begin()
+        self._reset()
         return last
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -218,7 +218,7 @@ class FeatureStream:
         self._held = state["held"].to(self._held.device, copy=True)
         self._received, self._emitted = state["counts"].tolist()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._held = torch.zeros(0, device=self._features.window.device)
         self._received = self._emitted = 0
 
@@ -263,7 +263,7 @@ class Normalizer(nn.Module):
 
     @classmethod
     def fit(cls, features: Iterable[Float[Tensor, "frame mel"]]) -> "Normalizer":
-        """Return a global normaliser with mean and deviation of the given utterances, each of any length.
+        """Return a global normalizer with mean and deviation of the given utterances, each of any length.
 
         Raises:
             UserError: if there is no frame.
@@ -287,7 +287,7 @@ class Normalizer(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch frame mel"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch frame mel"]:
-        """Return normalised features; frames beyond an item's length are 0 and count for nothing."""
+        """Return normalized features; frames beyond an item's length are 0 and count for nothing."""
         beyond = (torch.arange(features.shape[1], device=features.device) >= lengths[:, None])[..., None]
         features = features.masked_fill(beyond, 0)
         if self.kind == "none":

@@ -104,7 +104,7 @@ class NgramModel:
         self, tokens: Int[Tensor, "batch beam"], state: NgramState
     ) -> tuple[Float[Tensor, "batch beam vocab"], NgramState]:
         """Return the log-probability of every token that may follow ``tokens``, and the state that includes them."""
-        context = self._follow(state.context, tokens)
+        context = self._advance(state.context, tokens)
         return self._log_probs(context.flatten()).unflatten(0, context.shape), NgramState(context)
 
     def to(self, device: torch.device | str) -> "NgramModel":
@@ -137,7 +137,7 @@ class NgramModel:
     def _tensors(self) -> dict[str, Tensor]:
         return {"keys": self.keys, "suffix": self.suffix, "log_prob": self.log_prob, "backoff": self.backoff}
 
-    def _follow(
+    def _advance(
         self, context: Int[Tensor, "batch beam"], tokens: Int[Tensor, "batch beam"]
     ) -> Int[Tensor, "batch beam"]:
         """Return the longest known n-gram that ends in the tokens after the contexts."""

@@ -1,4 +1,4 @@
-"""Losses of joint CTC and attention training, normalised as ESPnet does: summed, then divided by the batch size."""
+"""Losses of joint CTC and attention training, normalized as ESPnet does: summed, then divided by the batch size."""
 
 import math
 
@@ -44,7 +44,7 @@ def ctc_loss(
     An utterance with more tokens than its frames can carry counts 0, as in ESPnet: it would be infinite.
 
     Args:
-        log_probs: normalised, of each frame.
+        log_probs: normalized, of each frame.
         hidden_lengths: frames of each utterance.
         tokens: the text; anything beyond its length.
         token_lengths: tokens of each utterance.

@@ -116,8 +116,8 @@ def word_errors(reference: str, hypothesis: str) -> ErrorCounts:
     """Count errors in words.
 
     Args:
-        reference: what was said, normalised as the hypothesis is.
-        hypothesis: what was recognised.
+        reference: what was said, normalized as the hypothesis is.
+        hypothesis: what was recognized.
 
     Example:
         >>> word_errors("one two three", "one too three four")
@@ -130,8 +130,8 @@ def character_errors(reference: str, hypothesis: str) -> ErrorCounts:
     """Count errors in characters, the single spaces between words included.
 
     Args:
-        reference: what was said, normalised as the hypothesis is.
-        hypothesis: what was recognised.
+        reference: what was said, normalized as the hypothesis is.
+        hypothesis: what was recognized.
     """
     return _count(" ".join(reference.split()), " ".join(hypothesis.split()))
 

@@ -50,7 +50,7 @@ class Resampler:
         edge = min(self._step, self._phases) * _ROLLOFF
         self._reach = ceil(_ZERO_CROSSINGS * self._step / edge)  # inputs needed on each side of an output
         self._filters = _filters(self._step, self._phases, edge, self._reach)
-        self._begin()
+        self._reset()
 
     def push(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, " resampled"]:
         """Return the output samples that the recording up to now determines, possibly none."""
@@ -71,7 +71,7 @@ class Resampler:
             return self._held[:0]
         self._held = torch.cat([self._held, self._held.new_zeros(self._reach)])
         rest = self._emit(_ceil_divide(self._received * self._phases, self._step))
-        self._begin()
+        self._reset()
         return rest
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -83,7 +83,7 @@ class Resampler:
         self._held = state["held"].clone()
         self._first, self._received, self._emitted = state["counts"].tolist()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._held = torch.zeros(self._reach)  # silence before the recording
         self._first = -self._reach
         self._received = self._emitted = 0

@@ -1,4 +1,4 @@
-"""Cutting a stream at its pauses, so that recordings of any length are recognised in segments."""
+"""Cutting a stream at its pauses, so that recordings of any length are recognized in segments."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -71,10 +71,10 @@ class SilenceSplitter:
     _first: int
     _recent: deque[float]  # levels of the frames that the noise floor is taken from
     _loudest: float
-    _waiting: list[float]  # levels of the frames that were heard and not judged
+    _pending: list[float]  # levels of the frames that were heard and not judged
     _levels: list[float]  # levels of the frames of the open segment
-    _heard: int  # frames
-    _judged: int  # frames
+    _num_measured: int  # frames
+    _num_classified: int  # frames
     _was_loud: bool  # the frame judged last
     _start: int | None  # of the open segment, in samples
     _speech_end: int
@@ -102,17 +102,17 @@ class SilenceSplitter:
         self._threshold = threshold_db
         self._window = torch.hann_window(2 * self._frame, dtype=torch.float64)
         self._warm_up = round(_WARM_UP_SECONDS / _FRAME_SECONDS)
-        self._begin()
+        self._reset()
 
     def push(self, samples: Float[Tensor, " samples"]) -> list[Segment]:
         """Return the segments that ended with these samples, possibly none."""
         self._held = torch.cat([self._held, samples.detach().cpu()])
         segments = []
         for level in self._new_levels():
-            self._hear(level)
-            if self._heard >= self._warm_up:
-                segments += self._judge_waiting()
-        self._forget()
+            self._add_level(level)
+            if self._num_measured >= self._warm_up:
+                segments += self._classify_pending()
+        self._drop_samples()
         return segments
 
     def unfinished(self) -> Segment | None:
@@ -121,11 +121,11 @@ class SilenceSplitter:
 
     def finish(self) -> list[Segment]:
         """Return the segment that the end of the recording leaves open, if any; a new recording can follow."""
-        segments = self._judge_waiting()
+        segments = self._classify_pending()
         last = self.unfinished()
         if last is not None and self._start is not None and self._speech_end > self._start:
             segments.append(last)
-        self._begin()
+        self._reset()
         return segments
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -134,37 +134,41 @@ class SilenceSplitter:
         return {
             "held": self._held.clone(),
             "recent": torch.tensor(list(self._recent), dtype=torch.float64),
-            "waiting": torch.tensor(self._waiting, dtype=torch.float64),
+            "waiting": torch.tensor(self._pending, dtype=torch.float64),
             "levels": torch.tensor(self._levels, dtype=torch.float64),
             "loudest": torch.tensor(self._loudest, dtype=torch.float64),
-            "places": torch.tensor([self._first, self._heard, self._judged, self._speech_end, self._cut, start]),
+            "places": torch.tensor(
+                [self._first, self._num_measured, self._num_classified, self._speech_end, self._cut, start]
+            ),
             "was_loud": torch.tensor(self._was_loud),
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue where the splitter that gave ``state`` was; the settings must be the same."""
-        self._begin()
+        self._reset()
         self._held = state["held"].clone()
         self._recent.extend(state["recent"].tolist())
-        self._waiting = state["waiting"].tolist()
+        self._pending = state["waiting"].tolist()
         self._levels = state["levels"].tolist()
         self._loudest = state["loudest"].item()
-        self._first, self._heard, self._judged, self._speech_end, self._cut, start = state["places"].tolist()
+        self._first, self._num_measured, self._num_classified, self._speech_end, self._cut, start = state[
+            "places"
+        ].tolist()
         self._was_loud = bool(state["was_loud"])
         self._start = None if start < 0 else start
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._held = torch.zeros(0)
         self._recent = deque(maxlen=round(_FLOOR_SECONDS / _FRAME_SECONDS))
         self._loudest = _SPEECH_DB
-        self._waiting, self._levels = [], []
-        self._first = self._heard = self._judged = self._speech_end = self._cut = 0
+        self._pending, self._levels = [], []
+        self._first = self._num_measured = self._num_classified = self._speech_end = self._cut = 0
         self._was_loud = False
         self._start = None
 
     def _new_levels(self) -> list[float]:
         """Return the energies in decibels of the frames that were not heard yet and are followed by another one."""
-        fresh = self._held[self._heard * self._frame - self._first :]
+        fresh = self._held[self._num_measured * self._frame - self._first :]
         if len(fresh) < 2 * self._frame:
             return []
         spectrum = torch.fft.rfft(fresh.double().unfold(0, 2 * self._frame, self._frame) * self._window)
@@ -173,25 +177,25 @@ class SilenceSplitter:
         levels: list[float] = (10 * power.clamp(min=1e-12).log10()).tolist()
         return levels
 
-    def _hear(self, level: float) -> None:
-        self._heard += 1
+    def _add_level(self, level: float) -> None:
+        self._num_measured += 1
         self._recent.append(level)
         self._loudest = max(self._loudest - _FADE_DB * _FRAME_SECONDS, _SPEECH_DB, level)
-        self._waiting.append(level)
+        self._pending.append(level)
 
-    def _judge_waiting(self) -> list[Segment]:
-        if not self._waiting:
+    def _classify_pending(self) -> list[Segment]:
+        if not self._pending:
             return []
         floor = max(min(*self._recent, self._loudest - _HEADROOM_DB), _QUIETEST_DB)
-        waiting, self._waiting = self._waiting, []
-        judged = [self._judge(level, is_loud=level > floor + self._threshold) for level in waiting]
+        waiting, self._pending = self._pending, []
+        judged = [self._classify(level, is_loud=level > floor + self._threshold) for level in waiting]
         return [segment for segment in judged if segment is not None]
 
-    def _judge(self, level: float, *, is_loud: bool) -> Segment | None:
+    def _classify(self, level: float, *, is_loud: bool) -> Segment | None:
         """Take the next frame; return the segment that it ends."""
         is_speech, self._was_loud = is_loud and self._was_loud, is_loud
-        self._judged += 1
-        end = self._judged * self._frame
+        self._num_classified += 1
+        end = self._num_classified * self._frame
         if self._start is None:
             if not is_speech:
                 return None
@@ -227,10 +231,10 @@ class SilenceSplitter:
     def _segment(self, start: int, end: int) -> Segment:
         return Segment(start / self._rate, self._held[start - self._first : end - self._first].clone())
 
-    def _forget(self) -> None:
+    def _drop_samples(self) -> None:
         """Let go of samples that no later segment can have."""
         needed = self._start
         if needed is None:
-            needed = max(self._cut, (self._judged - 1) * self._frame - self._margin, self._first)
+            needed = max(self._cut, (self._num_classified - 1) * self._frame - self._margin, self._first)
         self._held = self._held[needed - self._first :].clone()
         self._first = needed

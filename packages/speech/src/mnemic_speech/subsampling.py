@@ -65,9 +65,9 @@ class ConvSubsampling(nn.Module):
         """Return the frames of whole recordings; features too short for one frame are filled up with zeros."""
         before = CONTEXT if self.is_causal else 0
         missing = max(0, FIELD - before - features.shape[1])
-        return self.continued(F.pad(features, (0, 0, before, missing)))
+        return self.subsample(F.pad(features, (0, 0, before, missing)))
 
-    def continued(self, features: Float[Tensor, "batch time mel"]) -> Float[Tensor, "batch frame dim"]:
+    def subsample(self, features: Float[Tensor, "batch time mel"]) -> Float[Tensor, "batch frame dim"]:
         """Return the frames of features that stand as they are, nothing put before them: a chunk behind its context."""
         if self.bands == 1:  # oneDNN's strided bf16 convolutions on AMX return garbage for one column: make two
             features = F.pad(features, (0, STRIDE))

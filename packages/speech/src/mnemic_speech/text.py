@@ -1,4 +1,4 @@
-"""Text as recognisers write it: normalised, and cut into numbered characters, words or sub-word pieces.
+"""Text as recognizers write it: normalized, and cut into numbered characters, words or sub-word pieces.
 
 All vocabularies are laid out as ESPnet's: 0 is the blank of CTC, 1 stands for whatever is unknown, the last number is
 both start and end of a sentence, and what a text is made of lies between them.
@@ -28,7 +28,7 @@ _APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u00b4`", "'"))
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Turns text into the tokens of a recogniser and back.
+    """Turns text into the tokens of a recognizer and back.
 
     Attributes:
         vocab_size: number of tokens, the special ones included.
@@ -101,7 +101,7 @@ class _VocabularyTokenizer(ABC):
         pieces = self._split(text)
         if strict and (unknown := sorted(set(pieces) - self._ids.keys())):
             names = ", ".join(map(repr, unknown))
-            raise UserError(f"not in the vocabulary: {names} in {text[:80]!r}; normalise the text or extend it")
+            raise UserError(f"not in the vocabulary: {names} in {text[:80]!r}; normalize the text or extend it")
         return [self._ids.get(piece, _UNKNOWN) for piece in pieces]
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -305,10 +305,10 @@ def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
 
 
 def normalize_text(text: str, style: TextStyle = "upper") -> str:
-    r"""Bring a text into the form of recognisers' transcripts.
+    r"""Bring a text into the form of recognizers' transcripts.
 
     Upper and lower case follow LibriSpeech: letters, digits and apostrophes inside of words; everything else parts
-    words. Accents stay, and numbers are not spelt out.
+    words. Accents stay, and numbers are not spelled out.
 
     Args:
         text: any text.

@@ -94,7 +94,7 @@ def test_all_modules_move_together(recognizer: Recognizer) -> None:
 
 
 def rewrite(path: Path, **changes: object) -> None:
-    """Change the header of a saved recogniser."""
+    """Change the header of a saved recognizer."""
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["mnemic"])
     save_file(load_file(path), path, {"mnemic": json.dumps(header | changes)})

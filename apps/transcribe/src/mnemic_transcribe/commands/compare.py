@@ -24,7 +24,7 @@ def compare(
 ) -> None:
     """Train each memory with each seed, all else equal, test each in several ways, and write tables and a figure.
 
-    Utterances are recognised as a whole, however long, with the weights of the last step. Finished runs are kept, a
+    Utterances are recognized without segmentation, with the weights of the last step. Finished runs are kept, a
     killed one is resumed, and another call with other memories, seeds, tests, noises or decodings adds to the tables.
 
     Args:
@@ -46,14 +46,14 @@ def compare(
     from mnemic_transcribe.comparison import (
         ERRORS,
         METRICS,
+        check_source,
         condition_name,
         error_scores,
-        keep_source,
         name_tests,
         open_tests,
         pair_utterances,
         read_errors,
-        test_once,
+        run_tests,
     )
     from mnemic_transcribe.noise import Noise
 
@@ -65,11 +65,11 @@ def compare(
         validation = run.fit(train.main).datamodule.clips("val")
         recognizer = Recognizer.load(run.folder / "checkpoints" / "last.ckpt").to(find_device(device))
         sets = open_tests(validation, sources, recognizer.settings)
-        errors = test_once(recognizer, sets, decodings, added, run.folder / ERRORS)
+        errors = run_tests(recognizer, sets, decodings, added, run.folder / ERRORS)
         return {name: error_scores(errors[name]) for name in conditions}
 
     for label, source in sources.items():
-        keep_source(out, label, source)
+        check_source(out, label, source)
     Comparison(
         "mnemic-transcribe",
         out,

@@ -1,4 +1,4 @@
-"""``mnemic-transcribe evaluate``: score a recogniser on utterances with text."""
+"""``mnemic-transcribe evaluate``: score a recognizer on utterances with text."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def evaluate(
     json: bool = False,
     device: Device = "auto",
 ) -> None:
-    """Recognise utterances and print word and character error rates, by duration and with 95 % intervals.
+    """Recognize utterances and print word and character error rates, by duration and with 95 % intervals.
 
     Utterances that cannot be read are listed, the rest goes on, and the exit code is 2.
 
@@ -35,12 +35,12 @@ def evaluate(
         checkpoint: weights to evaluate; the shipped ones by default.
         decoding: ctc, attention, joint or rescoring; by default as the checkpoint says.
         beam: hypotheses that a search keeps.
-        segmentation: never recognises each utterance as a whole, always cuts it at its pauses, auto cuts those that
+        segmentation: never recognizes each utterance as a whole, always cuts it at its pauses, auto cuts those that
             are longer than the checkpoint's longest segment.
         noise: add white noise, or the babble of four other utterances.
         snr_db: energy of an utterance over that of the noise, in decibels.
         seed: of noise and rendering.
-        batch_size: utterances that are recognised together.
+        batch_size: utterances that are recognized together.
         out: folder for scores.json and transcripts.jsonl.
         json: print one JSON object as the last line.
         device: where to run; auto takes a GPU where there is one.

@@ -11,7 +11,7 @@ from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
 from mnemic_speech.audio import stream_audio
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
-from mnemic_speech.conformer_ntm.recognition import Recognised, recognise
+from mnemic_speech.conformer_ntm.recognition import Recognition, recognize
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings, check_decoding
 from mnemic_speech.conformer_ntm.stream import Samples, TranscriptStream, as_waveform, segment_of
 from mnemic_speech.resample import Resampler
@@ -25,7 +25,7 @@ _REPORT_STEP = 5  # frames between two reports on a memory that takes every fram
 class Transcriber:
     """Writes down what is said in recordings of any length and sampling rate.
 
-    A recording is cut at its pauses and recognised segment by segment, the memory going on from one to the next where
+    A recording is cut at its pauses and recognized segment by segment, the memory going on from one to the next where
     the settings say so. A file is heard in the same way as a stream, so that both give the same text, in the memory
     that one segment needs.
 
@@ -75,11 +75,11 @@ class Transcriber:
     def transcribe_batch(
         self, waveforms: Sequence[Samples], sample_rate: int | None = None, batch_size: int = 16
     ) -> list[Transcript]:
-        """Return what is said in utterances, each recognised as a whole, however long, with a fresh memory.
+        """Return what is said in utterances, each recognized as a whole, however long, with a fresh memory.
 
         Args:
             waveforms: mono, in [-1, 1] or of whole numbers.
-            sample_rate: of all of them, in Hz; None: that of the recogniser.
+            sample_rate: of all of them, in Hz; None: that of the recognizer.
             batch_size: utterances that are computed together; those of like length are.
 
         Raises:
@@ -88,12 +88,12 @@ class Transcriber:
         own = self.sample_rate
         heard = [_resampled(as_waveform(each), sample_rate or own, own) for each in waveforms]
         order = sorted(range(len(heard)), key=lambda index: len(heard[index]))
-        found: dict[int, Recognised] = {}
+        found: dict[int, Recognition] = {}
         for first in range(0, len(order), batch_size):
             chosen = order[first : first + batch_size]
-            results, _ = recognise(self.recognizer, [heard[index] for index in chosen], self.settings)
+            results, _ = recognize(self.recognizer, [heard[index] for index in chosen], self.settings)
             found |= dict(zip(chosen, results, strict=True))
-        return [_as_transcript(found[index], len(each) / own) for index, each in enumerate(heard)]
+        return [_to_transcript(found[index], len(each) / own) for index, each in enumerate(heard)]
 
     @torch.no_grad()
     def reports(self, waveform: Float[Tensor, " samples"]) -> list[tuple[float, MemoryReport]]:
@@ -117,7 +117,7 @@ class Transcriber:
         for segment in splitter.push(waveform) + splitter.finish():
             state = state if settings.carry_memory else model.init_state(1)
             hidden, padding = self._encode(segment.samples)
-            for first, last in self._pieces(hidden.shape[1]):
+            for first, last in self._memory_steps(hidden.shape[1]):
                 _, state = model.memory(hidden[:, first:last], state, padding=padding[:, first:last])
                 time = segment.start + last * STRIDE * self.recognizer.features.config.frame_seconds
                 found.append((time, model.memory.report(state)))
@@ -133,7 +133,7 @@ class Transcriber:
 
     @property
     def sample_rate(self) -> int:
-        """Samples per second that the recogniser hears."""
+        """Samples per second that the recognizer hears."""
         return self.recognizer.features.config.sample_rate
 
     def _encode(
@@ -145,7 +145,7 @@ class Transcriber:
         hidden, padding = recognizer.model.encoder(recognizer.normalizer(values, lengths), lengths)
         return hidden, padding
 
-    def _pieces(self, frames: int) -> list[tuple[int, int]]:
+    def _memory_steps(self, frames: int) -> list[tuple[int, int]]:
         """Return the bounds of the pieces in which the memory takes frames when it is reported on."""
         config = self.recognizer.model.config
         # Where a memory sees several frames at once, it matters where they are cut.
@@ -168,5 +168,5 @@ def _resampled(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
     return torch.cat([resampler.push(waveform), resampler.finish()])
 
 
-def _as_transcript(found: Recognised, seconds: float) -> Transcript:
+def _to_transcript(found: Recognition, seconds: float) -> Transcript:
     return Transcript(tuple(segment_of(0.0, seconds, found.words)), seconds)

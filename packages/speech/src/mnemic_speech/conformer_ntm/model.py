@@ -42,7 +42,7 @@ class Losses:
     """Losses of a batch, in nats per utterance; a branch that was not built has loss and accuracy 0.
 
     Attributes:
-        total: what to minimise, ``ctc_weight * ctc + (1 - ctc_weight) * attention``.
+        total: what to minimize, ``ctc_weight * ctc + (1 - ctc_weight) * attention``.
         ctc: negative log-likelihood of all alignments.
         attention: divergence of the decoder's predictions from the smoothed targets.
         accuracy: share of tokens that the decoder predicts from the true ones before, 0 to 1.
@@ -57,7 +57,7 @@ class Losses:
 
 
 class ConformerNtm(PretrainedModel):
-    """Speech recogniser with a memory between encoder and decoder: features to hidden frames to tokens.
+    """Speech recognizer with a memory between encoder and decoder: features to hidden frames to tokens.
 
     Carvalho and Abad, "Memory-augmented conformer for improved end-to-end long-form ASR" (Interspeech 2023,
     arXiv:2309.13029). Both branches, CTC and attention, read the frames that come out of the memory. The paper begins
@@ -116,7 +116,7 @@ class ConformerNtm(PretrainedModel):
         """Return the frames of utterances that are there as a whole.
 
         Args:
-            features: normalised features.
+            features: normalized features.
             lengths: feature frames of each utterance; None: all of them.
             state: what earlier utterances of the same recordings left in the memory; None: a fresh memory.
         """
@@ -144,7 +144,7 @@ class ConformerNtm(PretrainedModel):
         """Return the frames of the next ``4 chunk_size`` feature frames of each stream.
 
         Args:
-            features: normalised features of the chunk.
+            features: normalized features of the chunk.
             state: what :meth:`init_stream` made or the chunk before left.
             padding: True at feature frames behind the end of a stream, in its last chunk.
             reset: True at rows that begin a new stream with this chunk.
@@ -183,7 +183,7 @@ class ConformerNtm(PretrainedModel):
         """Return the losses of transcribed utterances.
 
         Args:
-            features: normalised features.
+            features: normalized features.
             lengths: feature frames of each utterance.
             tokens: the text, without start and end; anything beyond its length.
             token_lengths: tokens of each utterance.
@@ -211,10 +211,10 @@ class ConformerNtm(PretrainedModel):
             accuracy = token_accuracy(logits, targets)
         weight = self.config.ctc_weight
         total = weight * ctc + (1 - weight) * attention
-        return Losses(total + _nothing(encoded.state), ctc, attention, accuracy, encoded.state)
+        return Losses(total + _zero_of(encoded.state), ctc, attention, accuracy, encoded.state)
 
 
-def _nothing(state: MemoryState) -> Tensor | float:
+def _zero_of(state: MemoryState) -> Tensor | float:
     """Return a zero that depends on all of a state.
 
     What writes the last segment is read by nobody, and data parallelism wants a gradient for every parameter.

@@ -26,14 +26,14 @@ _MULTIPLE = 32  # of feature frames: with few different shapes a CPU is faster
 
 
 @dataclass(frozen=True)
-class Recognised:
+class Recognition:
     """What was heard in a waveform.
 
     Args:
         text: the words with single spaces.
         tokens: what the decoder wrote, without start and end.
         words: with times in seconds from the beginning of the waveform.
-        score: log-probability, or the weighted sum of those that the decoding maximises.
+        score: log-probability, or the weighted sum of those that the decoding maximizes.
     """
 
     text: str
@@ -44,12 +44,12 @@ class Recognised:
 
 # Not inference mode: its tensors could not be used in training afterwards, and bf16 on a CPU is much slower in it.
 @torch.no_grad()
-def recognise(
+def recognize(
     recognizer: Recognizer,
     waveforms: Sequence[Float[Tensor, " _samples"]],
     settings: TranscriptionSettings,
     state: MemoryState | None = None,
-) -> tuple[list[Recognised], MemoryState]:
+) -> tuple[list[Recognition], MemoryState]:
     """Return what is said in each waveform, and the memory after it.
 
     A waveform that is too short for one frame of the encoder, about 0.1 s, has no words.
@@ -77,7 +77,7 @@ def recognise(
         if log_probs is not None:
             timed = align_words(log_probs[row, :count], tokens, recognizer.tokenizer, timing.frame_seconds)
         words = tuple(timing.placed(word, len(waveforms[row])) for word in timed)
-        found.append(Recognised(recognizer.tokenizer.decode(tokens), tuple(tokens), words, score))
+        found.append(Recognition(recognizer.tokenizer.decode(tokens), tuple(tokens), words, score))
     return found, encoded.state
 
 

@@ -1,4 +1,4 @@
-"""How a trained recogniser is run."""
+"""How a trained recognizer is run."""
 
 from dataclasses import dataclass, field
 from typing import get_args
@@ -12,7 +12,7 @@ from mnemic_speech.text import TextStyle
 
 @dataclass(frozen=True)
 class TranscriptionSettings:
-    """How a trained recogniser is to be run; a checkpoint brings its own.
+    """How a trained recognizer is to be run; a checkpoint brings its own.
 
     Args:
         decoding: ``joint`` search of decoder and CTC as in the paper, the decoder alone (``attention``), the best
@@ -24,7 +24,7 @@ class TranscriptionSettings:
         overlap: seconds before such a cut that the next segment hears again, so that no word is lost or doubled.
         carry_memory: let the memory go on from segment to segment of a recording. Off, each segment begins with a
             fresh one, as in the paper's training.
-        text_style: how the texts of the training were normalised, and so how references are to be for scoring.
+        text_style: how the texts of the training were normalized, and so how references are to be for scoring.
 
     Raises:
         UserError: if the decoding is not known or the overlap leaves no room for what is new.

@@ -15,7 +15,7 @@ from mnemic_core.session import Session
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.joining import find_border, split_words
 from mnemic_speech.conformer_ntm.model import ConformerNtm
-from mnemic_speech.conformer_ntm.recognition import recognise
+from mnemic_speech.conformer_ntm.recognition import recognize
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.resample import Resampler
 from mnemic_speech.silence import Segment, SilenceSplitter
@@ -92,8 +92,8 @@ class TranscriptStream(Session):
         """
         waveform = as_waveform(samples, self._received, self._sample_rate)
         self._received += len(waveform)
-        segments = self._hear(self._splitter.push(self._resampler.push(waveform)))
-        return segments + (self._release() if self._splitter.unfinished() is None else [])
+        segments = self._transcribe_segments(self._splitter.push(self._resampler.push(waveform)))
+        return segments + (self._flush_tail() if self._splitter.unfinished() is None else [])
 
     def partial(self) -> str:
         """Return what the segment that is still open holds so far; the best CTC tokens, which may yet change.
@@ -101,13 +101,13 @@ class TranscriptStream(Session):
         It costs as much as a segment of that length, and nothing where nothing was pushed since the last call.
         """
         if self._partial is None:
-            self._partial = self._hear_open()
+            self._partial = self._transcribe_unfinished()
         return self._partial
 
     def finish(self) -> list[TranscriptSegment]:
         """Return the segments that the end of the recording completes; a new recording can follow."""
         rest = self._splitter.push(self._resampler.finish())
-        segments = self._hear(rest + self._splitter.finish()) + self._release()
+        segments = self._transcribe_segments(rest + self._splitter.finish()) + self._flush_tail()
         self._is_fresh, self._received = True, 0
         return segments
 
@@ -138,7 +138,7 @@ class TranscriptStream(Session):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where the stream that gave ``state`` was; recogniser and settings must be the same.
+        """Continue where the stream that gave ``state`` was; recognizer and settings must be the same.
 
         Raises:
             UserError: if it is the state of a stream of another sampling rate, or of another memory.
@@ -154,55 +154,55 @@ class TranscriptStream(Session):
         tail = state["tail"]
         self._tail = tail and _Tail(**{**tail, "words": tuple(Word(**word) for word in tail["words"])})
 
-    def _hear(self, segments: Sequence[Segment]) -> list[TranscriptSegment]:
+    def _transcribe_segments(self, segments: Sequence[Segment]) -> list[TranscriptSegment]:
         """Return what is said in segments that are complete."""
         self._partial = None
         found: list[TranscriptSegment] = []
         for segment in segments:
-            if self._tail is not None and not self._follows(segment, self._tail):
-                found += self._release()
-            words, self._memory = self._recognise(segment, self._settings)
+            if self._tail is not None and not self._is_contiguous(segment, self._tail):
+                found += self._flush_tail()
+            words, self._memory = self._recognize(segment, self._settings)
             self._is_fresh = False
             start, end = segment.start if self._tail is None else self._tail.border, self._end(segment)
-            self._tail = self._tail_of(segment, words) if segment.is_cut else None
+            self._tail = self._cut_tail(segment, words) if segment.is_cut else None
             if self._tail is not None:
                 words, end = split_words(words, self._tail.border)[0], self._tail.border
             found += segment_of(start, end, words)
         return found
 
-    def _recognise(self, segment: Segment, settings: TranscriptionSettings) -> tuple[tuple[Word, ...], MemoryState]:
+    def _recognize(self, segment: Segment, settings: TranscriptionSettings) -> tuple[tuple[Word, ...], MemoryState]:
         """Return the words of a segment that no earlier one has, in the time of the recording, and the memory."""
         start, samples = segment.start, segment.samples
         if self._tail is not None:
             start, samples = self._tail.start, torch.cat([self._tail.samples, samples])
         # The memory sees the overlap twice: what it was before the overlap is not known any more.
         state = self._memory if settings.carry_memory and not self._is_fresh else None
-        [heard], state = recognise(self._recognizer, [samples], settings, state)
+        [heard], state = recognize(self._recognizer, [samples], settings, state)
         words = tuple(replace(word, start=start + word.start, end=start + word.end) for word in heard.words)
         return (words if self._tail is None else split_words(words, self._tail.border)[1]), state
 
-    def _hear_open(self) -> str:
+    def _transcribe_unfinished(self) -> str:
         segment = self._splitter.unfinished()
         if segment is None:
             return ""
         has_ctc = self._recognizer.model.ctc is not None
         settings = replace(self._settings, decoding="ctc") if has_ctc else self._settings
-        return _text(self._recognise(segment, settings)[0])
+        return _text(self._recognize(segment, settings)[0])
 
-    def _tail_of(self, segment: Segment, words: Sequence[Word]) -> _Tail:
+    def _cut_tail(self, segment: Segment, words: Sequence[Word]) -> _Tail:
         end, overlap = self._end(segment), self._settings.overlap
         border = find_border(words, end - overlap, end)
         samples = segment.samples[-round(overlap * self._own_rate) :].clone()  # a view would keep the whole segment
         return _Tail(samples, end - len(samples) / self._own_rate, border, split_words(words, border)[1])
 
-    def _release(self) -> list[TranscriptSegment]:
+    def _flush_tail(self) -> list[TranscriptSegment]:
         """Return the words of the tail, which no segment follows."""
         tail, self._tail = self._tail, None
         if tail is None:
             return []
         return segment_of(tail.border, tail.start + len(tail.samples) / self._own_rate, tail.words)
 
-    def _follows(self, segment: Segment, tail: _Tail) -> bool:
+    def _is_contiguous(self, segment: Segment, tail: _Tail) -> bool:
         return round((segment.start - tail.start) * self._own_rate) == len(tail.samples)
 
     def _end(self, segment: Segment) -> float:

@@ -1,4 +1,4 @@
-"""A recogniser of four tones, which is exact without training: its CTC layer is fitted by least squares."""
+"""A recognizer of four tones, which is exact without training: its CTC layer is fitted by least squares."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -49,7 +49,7 @@ def say() -> Callable[..., Tensor]:
 
 @pytest.fixture(scope="session")
 def build(say: Callable[..., Tensor]) -> Callable[..., Recognizer]:
-    """Return a maker of recognisers by the name of the memory and further settings of the network."""
+    """Return a maker of recognizers by the name of the memory and further settings of the network."""
 
     @cache
     def recognizer(memory: str = "none", **settings: Any) -> Recognizer:

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from mnemic_core.testing import unchecked_annotations
 from mnemic_speech.beam_search import BeamSearchConfig
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
-from mnemic_speech.conformer_ntm.recognition import recognise
+from mnemic_speech.conformer_ntm.recognition import recognize
 from mnemic_speech.conformer_ntm.settings import Decoding, TranscriptionSettings
 
 Build = Callable[..., Recognizer]
@@ -24,14 +24,14 @@ SMALL = TranscriptionSettings(search=BeamSearchConfig(beam=3, ctc_weight=0.6))
 
 @pytest.mark.parametrize("decoding", ["ctc", "joint", "rescoring"])
 def test_what_is_said_is_heard(build: Build, say: Say, decoding: Decoding) -> None:
-    [heard], _ = recognise(build(), [say(TEXT)], replace(SMALL, decoding=decoding))
-    assert heard.text == TEXT
-    assert " ".join(word.text for word in heard.words) == TEXT
+    [result], _ = recognize(build(), [say(TEXT)], replace(SMALL, decoding=decoding))
+    assert result.text == TEXT
+    assert " ".join(word.text for word in result.words) == TEXT
 
 
 def test_words_have_the_times_of_their_sounds(build: Build, say: Say) -> None:
-    [heard], _ = recognise(build(), [say(TEXT, 0.12, 0.6)], CTC)
-    for place, word in enumerate(heard.words):
+    [result], _ = recognize(build(), [say(TEXT, 0.12, 0.6)], CTC)
+    for place, word in enumerate(result.words):
         middle = 0.6 + place * 0.36 + 0.12
         assert abs((word.start + word.end) / 2 - middle) < 0.03
         assert 0.1 < word.end - word.start < 0.28
@@ -42,8 +42,8 @@ def test_words_have_the_times_of_their_sounds(build: Build, say: Say) -> None:
 def test_waveforms_of_a_batch_are_heard_as_each_alone(build: Build, say: Say, decoding: Decoding) -> None:
     recognizer, settings = build("turing_improved"), replace(SMALL, decoding=decoding)
     waveforms = [say(TEXT), say("four"), torch.zeros(0), say("two three")[:5000], torch.zeros(300)]
-    together, state = recognise(recognizer, waveforms, settings)
-    alone = [recognise(recognizer, [waveform], settings) for waveform in waveforms]
+    together, state = recognize(recognizer, waveforms, settings)
+    alone = [recognize(recognizer, [waveform], settings) for waveform in waveforms]
     for batched, ([single], _) in zip(together, alone, strict=True):
         assert (batched.tokens, batched.text) == (single.tokens, single.text)
         assert math.isclose(batched.score, single.score, abs_tol=1e-3)
@@ -54,8 +54,8 @@ def test_waveforms_of_a_batch_are_heard_as_each_alone(build: Build, say: Say, de
 @pytest.mark.parametrize("decoding", DECODINGS)
 def test_a_waveform_too_short_for_a_frame_has_no_words(build: Build, decoding: Decoding) -> None:
     for samples in (0, 1, 400):
-        [heard], state = recognise(build("turing_improved"), [torch.zeros(samples)], replace(SMALL, decoding=decoding))
-        assert (heard.text, heard.words) == ("", ())
+        [result], state = recognize(build("turing_improved"), [torch.zeros(samples)], replace(SMALL, decoding=decoding))
+        assert (result.text, result.words) == ("", ())
         assert all(value.isfinite().all() for value in state.tensors().values())
 
 
@@ -65,19 +65,19 @@ def test_without_ctc_words_share_the_time(build: Build, say: Say) -> None:
         recognizer.model.decoder.output.bias[3] = 30.0  # one word without end
     settings = TranscriptionSettings("attention", BeamSearchConfig(beam=1, max_length_ratio=0.1))
     waveform = say("one")
-    [heard], _ = recognise(recognizer, [waveform], settings)
-    steps = {round(b.start - a.start, 6) for a, b in zip(heard.words, heard.words[1:], strict=False)}
-    assert len(heard.words) > 1
+    [result], _ = recognize(recognizer, [waveform], settings)
+    steps = {round(b.start - a.start, 6) for a, b in zip(result.words, result.words[1:], strict=False)}
+    assert len(result.words) > 1
     assert len(steps) <= 2  # the first one begins with the recording
-    assert heard.words[-1].end <= len(waveform) / 8000
-    assert 0 < heard.words[0].confidence <= 1
+    assert result.words[-1].end <= len(waveform) / 8000
+    assert 0 < result.words[0].confidence <= 1
 
 
 def test_the_memory_goes_on_where_it_is_given(build: Build, say: Say) -> None:
     recognizer = build("turing_improved")
-    _, first = recognise(recognizer, [say("one")], CTC)
-    _, fresh = recognise(recognizer, [say("two")], CTC)
-    _, carried = recognise(recognizer, [say("two")], CTC, first)
+    _, first = recognize(recognizer, [say("one")], CTC)
+    _, fresh = recognize(recognizer, [say("two")], CTC)
+    _, carried = recognize(recognizer, [say("two")], CTC, first)
     assert any(not torch.equal(a, b) for a, b in zip(fresh.tensors().values(), carried.tensors().values(), strict=True))
 
 
@@ -107,7 +107,7 @@ def test_a_decoding_without_its_branch_is_refused(
     build: Build, ctc_weight: float, decoding: Decoding, other: str
 ) -> None:
     with pytest.raises(ValueError, match=f"decoding '{decoding}' needs the branch .* use '{other}'"):
-        recognise(build(ctc_weight=ctc_weight), [torch.zeros(3000)], TranscriptionSettings(decoding))
+        recognize(build(ctc_weight=ctc_weight), [torch.zeros(3000)], TranscriptionSettings(decoding))
 
 
 def test_settings_without_a_meaning_are_refused() -> None:

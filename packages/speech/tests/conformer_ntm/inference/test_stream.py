@@ -13,7 +13,7 @@ from torch import Tensor
 from mnemic_core.testing import unchecked_annotations
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.conformer_ntm.recognition import recognise
+from mnemic_speech.conformer_ntm.recognition import recognize
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.conformer_ntm.stream import TranscriptStream, as_waveform
 from mnemic_speech.silence import SilenceSplitter
@@ -97,11 +97,11 @@ def test_the_memory_goes_from_segment_to_segment_where_it_is_carried(build: Buil
     parts = splitter.push(waveform) + splitter.finish()
     state = None
     for part in parts:
-        _, state = recognise(recognizer, [part.samples], CARRIED, state)
+        _, state = recognize(recognizer, [part.samples], CARRIED, state)
     carried, fresh = (TranscriptStream(recognizer, each, 8000) for each in (CARRIED, TranscriptionSettings("ctc")))
     for stream in (carried, fresh):
         stream.push(waveform)
-    _, last = recognise(recognizer, [parts[-1].samples], CARRIED)
+    _, last = recognize(recognizer, [parts[-1].samples], CARRIED)
     assert len(parts) == 3
     for stream, expected in ((carried, state), (fresh, last)):
         assert all(torch.equal(a, expected.tensors()[name]) for name, a in stream.memory.tensors().items())
