@@ -27,7 +27,14 @@ def all_subclasses(cls: type) -> set[type]:
 
 RECURRENT = [mechanism for mechanism in list_mechanisms() if mechanism.is_recurrent]
 # Bases of mechanisms, and the parts of which `transformer` builds models.
-NO_MECHANISM = {"SegmentMemory", "ReadWriteMemory", "ModelWrapper", "TokenMachine", "MemoryTransformer"}
+NO_MECHANISM = {
+    "SegmentMemory",
+    "ReadWriteMemory",
+    "ModelWrapper",
+    "TokenMachine",
+    "MemoryTransformer",
+    "ResidualMemory",
+}
 
 
 def test_every_mechanism_of_the_package_is_listed_once() -> None:

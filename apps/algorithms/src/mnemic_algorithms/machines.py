@@ -21,7 +21,7 @@ from mnemic_core.errors import UserError
 from mnemic_core.machines.recurrent import RecurrentMachine
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.tasks import AlgorithmicTask, TaskModel
-from mnemic_core.training import run_segments
+from mnemic_core.training import run_in_segments
 
 TRANSFORMER = "transformer"
 
@@ -145,11 +145,7 @@ class SegmentedModel(SegmentMemory[MemoryState]):
     def _run_segment(
         self, x: Float[Tensor, "batch time dim"], state: MemoryState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time out_dim"], MemoryState]:
-        length = self.segment_length or x.shape[1]
-        segments = self.embedding(x).split(length, dim=1)
-        paddings = None if padding is None else padding.split(length, dim=1)
-        outputs, state = run_segments(self.model, segments, state, paddings=paddings)
-        return torch.cat(outputs, dim=1), state
+        return run_in_segments(self.model, self.embedding(x), state, self.segment_length, padding=padding)
 
 
 class ControlledMemory(SegmentMemory[LayerStates]):

@@ -13,6 +13,7 @@ from .memory import Detach, ReadWriteMemory, SegmentMemory
 from .memory_config import MemoryConfig
 from .pretrained import PretrainedModel
 from .report import MemoryReport, memory_report
+from .residual import ResidualMemory
 from .slots.exponential_memory import ExponentialMemory, ExponentialState
 from .slots.no_memory import NoMemory, NoMemoryState
 from .state import MemoryState, Slotted, SlotView
@@ -33,6 +34,7 @@ __all__ = [
     "NoMemoryState",
     "PretrainedModel",
     "ReadWriteMemory",
+    "ResidualMemory",
     "RingBuffer",
     "SegmentMemory",
     "Sizes",

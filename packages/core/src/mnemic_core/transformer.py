@@ -13,8 +13,8 @@ from mnemic_core.layer_states import LayerStates
 from mnemic_core.layers import CausalAttention, FeedForward
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.memory_config import MemoryConfig
+from mnemic_core.residual import ResidualMemory
 from mnemic_core.slots.model_adapter import HostModel, ModelAdapter
-from mnemic_core.slots.no_memory import NoMemory
 from mnemic_core.state import MemoryState
 
 
@@ -92,7 +92,7 @@ class MemoryTransformer(SegmentMemory[LayerStates]):
             for index in range(config.num_layers)
         )
         self.norm = nn.LayerNorm(config.dim)
-        self.detach = next((block.memory.detach for block in self._blocks() if block.has_memory), "never")
+        self.detach = next((block.memory.detach for block in self._blocks() if not block.memory.adds_nothing), "never")
 
     def init_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -129,11 +129,7 @@ class MemoryBlock(nn.Module):
         if self.attends_itself:
             self.attention_norm = nn.LayerNorm(dim)
             self.attention = CausalAttention(dim, config.num_heads)
-        self.memory = memory.build(dim)
-        self.has_memory = not isinstance(self.memory, NoMemory)
-        if self.has_memory:
-            self.memory_norm = nn.LayerNorm(dim)
-            self.memory_output = nn.Linear(dim, dim)  # some memories have no parameters of their own
+        self.memory = ResidualMemory(dim, memory, dropout=config.dropout)
         self.ffn_norm = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, config.ffn_dim, F.gelu)
         self.dropout = nn.Dropout(config.dropout)
@@ -147,9 +143,7 @@ class MemoryBlock(nn.Module):
         """Return the tokens after the block, and the state of its memory."""
         if self.attends_itself:
             x = x + self.dropout(self.attention(self.attention_norm(x), padding))
-        if self.has_memory:
-            recalled, state = self.memory(self.memory_norm(x), state, padding=padding)
-            x = x + self.dropout(self.memory_output(recalled))
+        x, state = self.memory(x, state, padding=padding)
         return x + self.dropout(self.ffn(self.ffn_norm(x))), state
 
 

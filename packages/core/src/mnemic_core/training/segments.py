@@ -113,6 +113,29 @@ def run_segments(
     return outputs, state
 
 
+def run_in_segments(
+    module: SegmentMemory[S],
+    x: Float[Tensor, "batch time dim"],
+    state: S,
+    length: int | None,
+    *,
+    padding: Bool[Tensor, "batch time"] | None = None,
+) -> tuple[Float[Tensor, "batch time out_dim"], S]:
+    """Return what a module says to a whole sequence of which it sees one segment at a time, and the state after it.
+
+    Args:
+        module: what to run.
+        x: at least one token.
+        state: what the module carries in.
+        length: tokens of a segment, the last of which may be shorter; None: one segment.
+        padding: True at tokens to ignore.
+    """
+    length = length or x.shape[1]
+    paddings = None if padding is None else padding.split(length, dim=1)
+    outputs, state = run_segments(module, x.split(length, dim=1), state, paddings=paddings)
+    return torch.cat(outputs, dim=1), state
+
+
 def _margins(time: int, length: int, align: Align) -> tuple[int, int]:
     """Return how many padding tokens go before and after the sequence."""
     if length < 1:

@@ -1,11 +1,12 @@
 """The memory between encoder and decoder, in one form for all that can stand there."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mnemic_core import MemoryConfig, MemoryReport, MemoryState
-from mnemic_core.training import join_segments, run_segments, split_segments
+from mnemic_core import MemoryConfig, MemoryReport, MemoryState, ResidualMemory, SegmentMemory
 
 
 class EncoderMemory(nn.Module):
@@ -32,13 +33,11 @@ class EncoderMemory(nn.Module):
 
     def __init__(self, dim: int, memory: MemoryConfig, segment: int = 25) -> None:
         super().__init__()
-        self.segment = segment
-        self.mechanism = memory.build(dim)
-        self.is_machine = memory.mechanism.place == "machine"
-        self.is_none = memory.name == "none"
-        if not self.is_machine and not self.is_none:
-            self.output = nn.Linear(dim, dim, bias=False)  # some memories have no parameters of their own
-            self.scale = nn.Parameter(torch.zeros(()))
+        self.mechanism: SegmentMemory[Any]
+        if memory.mechanism.place == "machine":
+            self.mechanism = memory.build(dim)
+        else:
+            self.mechanism = ResidualMemory(dim, memory, is_normed=False, is_gated=True, segment_length=segment)
 
     def init_state(self, batch: int, *, device: torch.device | str | None = None) -> MemoryState:
         """Return the state before the first frame of ``batch`` recordings."""
@@ -64,29 +63,12 @@ class EncoderMemory(nn.Module):
             padding: True at frames to ignore; the state does not see them.
             reset: True at rows that begin a new recording.
         """
-        if self.is_none:
-            return hidden, self.mechanism(hidden, state, padding=padding, reset=reset)[1]
+        first = next(self.parameters(), None)
         with torch.autocast(hidden.device.type, enabled=False):
-            x = hidden.to(torch.promote_types(hidden.dtype, next(self.parameters()).dtype))
-            if self.is_machine:
-                output, state = self.mechanism(x, state, padding=padding, reset=reset)
-            else:
-                recalled, state = self._recall(x, state, padding, reset)
-                output = x + self.scale * self.output(recalled)
+            x = hidden if first is None else hidden.to(torch.promote_types(hidden.dtype, first.dtype))
+            output, state = self.mechanism(x, state, padding=padding, reset=reset)
         return output.to(hidden.dtype), state
 
     def report(self, state: MemoryState) -> MemoryReport:
         """Return how the memory is used; a diversity of 0 means that all slots are alike."""
         return self.mechanism.report(state)
-
-    def _recall(
-        self, x: Tensor, state: MemoryState, padding: Tensor | None, reset: Tensor | None
-    ) -> tuple[Tensor, MemoryState]:
-        segments, paddings = split_segments(x, self.segment, padding=padding)
-        resets = None
-        if reset is not None:
-            resets = torch.stack([reset, *[torch.zeros_like(reset)] * (len(segments) - 1)])
-        outputs, state = run_segments(self.mechanism, segments, state, paddings=paddings, reset=resets)
-        recalled = join_segments(outputs, x.shape[1])
-        # What a memory says at padding has no meaning, not even that it is a number.
-        return recalled if padding is None else recalled.masked_fill(padding[..., None], 0), state
