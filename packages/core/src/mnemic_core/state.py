@@ -82,12 +82,12 @@ class MemoryState:
         state of streams): they move together.
         """
         batch = self.batch_size
-        return self.map(lambda tensor: tensor[_spread(rows, len(tensor), batch)])
+        return self.map(lambda tensor: tensor[_spread(rows, tensor.shape[0], batch)])
 
     def replace_rows(self: State, rows: Bool[Tensor, " batch"], other: State) -> State:
         """Return a copy with the rows of ``other`` where ``rows`` is True; device and dtype stay as they are."""
         batch = self.batch_size
-        merged: State = _mapped(lambda old, new: _choose(_spread(rows, len(old), batch), new, old), self, other)
+        merged: State = _mapped(lambda old, new: _choose(_spread(rows, old.shape[0], batch), new, old), self, other)
         return merged
 
     def tensors(self) -> dict[str, Tensor]:
@@ -104,7 +104,7 @@ class MemoryState:
     @property
     def batch_size(self) -> int:
         """Number of rows; a nested state may have several for each of them, so that tensors of its own come first."""
-        return len(_first_tensor(self))
+        return _first_tensor(self).shape[0]
 
     @property
     def device(self) -> torch.device:
@@ -215,10 +215,11 @@ def _mapped(fn: Callable[..., Tensor], *values: Any) -> Any:
     """Return the first value with ``fn`` applied to the tensors that stand at the same place in each of them."""
     first = values[0]
     if isinstance(first, MemoryState):
-        names = [field.name for field in fields(first)]
-        return type(first)(*(_mapped(fn, *(getattr(value, name) for value in values)) for name in names))
+        # Not dataclasses.fields: machines come here with every token, and the names are all that is needed.
+        parts = [[getattr(value, name) for value in values] for name in first.__dataclass_fields__]
+        return type(first)(*[_mapped(fn, *part) for part in parts])
     if isinstance(first, tuple):
-        return tuple(_mapped(fn, *parts) for parts in zip(*values, strict=True))
+        return tuple(_mapped(fn, *part) for part in zip(*values, strict=True))
     return fn(*values)
 
 
@@ -242,9 +243,11 @@ def _choose(
 
 def _first_tensor(value: MemoryState | tuple[MemoryState, ...]) -> Shaped[Tensor, " row *shape"]:
     """Return the first tensor, one that a state has itself before those of nested states."""
-    parts = value if isinstance(value, tuple) else [getattr(value, field.name) for field in fields(value)]
-    own = [part for part in parts if isinstance(part, Tensor)]
-    return own[0] if own else _first_tensor(parts[0])
+    parts = value if isinstance(value, tuple) else [getattr(value, name) for name in value.__dataclass_fields__]
+    for part in parts:
+        if isinstance(part, Tensor):
+            return part
+    return _first_tensor(parts[0])
 
 
 def _flatten(state: MemoryState) -> tuple[list[Any], list[str]]:
