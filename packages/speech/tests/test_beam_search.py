@@ -247,8 +247,8 @@ def test_room_for_tokens_grows_with_the_text(decoder: TransformerDecoder) -> Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"beam": 2, "num_best": 3}, "num_best=3, beam=2"),
-        ({"ctc_weight": 1.5}, "ctc_weight must be in"),
+        ({"beam": 2, "num_best": 3}, "num_best must be between 1 and 2, got 3"),
+        ({"ctc_weight": 1.5}, "ctc_weight must be between 0 and 1, got 1.5"),
         ({"lm_weight": -1.0}, "lm_weight must be at least 0, got -1.0"),
     ],
 )

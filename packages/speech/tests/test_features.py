@@ -119,8 +119,8 @@ def test_half_precision_around_it_changes_nothing() -> None:
     ("options", "message"),
     [
         ({"kind": "mfcc"}, "kind must be one of log_mel, kaldi, got 'mfcc'"),
-        ({"window": 600}, "window=600, n_fft=512"),
-        ({"hop": 0}, "hop=0"),
+        ({"window": 600}, "window must be between 1 and 512, got 600"),
+        ({"hop": 0}, "hop must be at least 1, got 0"),
         ({"max_frequency": 9000.0}, "half of sample_rate=16000, got 9000"),
         ({"kind": "kaldi", "n_fft": 1024}, "window=400 need n_fft=512, got 1024"),
     ],

@@ -7,6 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mnemic_core.errors import UserError
+from mnemic_core.loading import name_some
 
 
 def deserialize(kind: Any, value: Any, source: str | Path, place: str) -> Any:
@@ -43,17 +44,17 @@ def deserialize(kind: Any, value: Any, source: str | Path, place: str) -> Any:
         fits = kind is Any or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool)))
     if not fits:
         raise _mistake(kind, value, source, place)
-    return value
+    return float(value) if kind is float else value
 
 
 def _restore_fields(kind: Any, value: Any, source: str | Path, place: str) -> Any:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise _mistake(dict, value, source, place)
     known = {item.name: item for item in fields(kind)}
-    if unknown := sorted(str(name) for name in value if name not in known):
+    if unknown := sorted(f"{name!s:.40}" for name in value if name not in known):
         package = kind.__module__.partition(".")[0].replace("_", "-")
         raise UserError(
-            f"{source} has settings that this version does not know ({', '.join(unknown)}): update {package}"
+            f"{source} has settings that this version does not know ({name_some(unknown)}): update {package}"
         )
     required = (name for name, item in known.items() if item.default is item.default_factory is MISSING)
     if absent := [name for name in required if name not in value]:

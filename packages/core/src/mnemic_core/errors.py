@@ -1,5 +1,7 @@
 """The one exception that tells a mistake of the user from a defect of the program."""
 
+from math import inf
+
 
 class UserError(ValueError):
     """Wrong input, settings or files, with what was expected, what was given and the way out in one line.
@@ -7,3 +9,27 @@ class UserError(ValueError):
     Programs show it as one line and exit with code 2. Any other ``ValueError``, such as one raised by torch, is a
     defect and keeps its traceback.
     """
+
+
+def check_range(settings: object, low: int | float, high: int | float, *names: str) -> None:
+    """Refuse settings outside of a range, both ends included; None passes.
+
+    Args:
+        settings: what has them as attributes.
+        low: smallest allowed value.
+        high: largest allowed value; ``math.inf`` for no limit.
+        names: the settings.
+
+    Raises:
+        UserError: naming the first one that is outside, or NaN.
+
+    Example:
+        >>> check_range(3 + 4j, 0, 3, "real", "imag")
+        Traceback (most recent call last):
+        mnemic_core.errors.UserError: imag must be between 0 and 3, got 4.0
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not low <= value <= high:
+            expected = f"at least {low}" if high == inf else f"between {low} and {high}"
+            raise UserError(f"{name} must be {expected}, got {value}")

@@ -31,8 +31,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     # Damaged bytes lead torch's readers to errors of any class: struct, index, type, attribute, overflow, assertion.
     except Exception as error:
         raise UserError(f"{path} is truncated or not a checkpoint: copy or download it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, expected a dictionary of weights")
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise UserError(f"{path} holds a {type(content).__name__}, expected a dictionary of weights by name")
     return content
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Int, Shaped, jaxtyped
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -269,11 +269,10 @@ def _unflatten(cls: type[State], leaves: Any, names: list[str]) -> State:
     return state
 
 
-def _nested(cls: type[MemoryState]) -> dict[str, type[MemoryState] | None]:
-    """Return the fields of a state class with the class of those that are states themselves."""
+def _types(cls: type[MemoryState]) -> dict[str, Any]:
+    """Return the annotations of the fields of a state class."""
     hints = get_type_hints(cls)
-    types = {field.name: hints[field.name] for field in fields(cls)}
-    return {name: kind if _is_state_class(kind) else None for name, kind in types.items()}
+    return {field.name: hints[field.name] for field in fields(cls)}
 
 
 def _is_state_class(kind: object) -> bool:
@@ -282,15 +281,21 @@ def _is_state_class(kind: object) -> bool:
 
 def _names(cls: type[MemoryState], prefix: str = "") -> list[str]:
     names: list[str] = []
-    for name, nested in _nested(cls).items():
-        names += [prefix + name] if nested is None else _names(nested, f"{prefix}{name}.")
+    for name, kind in _types(cls).items():
+        names += _names(kind, f"{prefix}{name}.") if _is_state_class(kind) else [prefix + name]
     return names
 
 
-def _build(cls: type[State], tensors: Mapping[str, Tensor], prefix: str) -> State:
+def _build(cls: type[State], tensors: Mapping[str, Shaped[Tensor, "..."]], prefix: str) -> State:
     values: list[Any] = []
-    for name, nested in _nested(cls).items():
-        values.append(tensors[prefix + name] if nested is None else _build(nested, tensors, f"{prefix}{name}."))
+    with jaxtyped("context"):  # axes of one name have one length
+        for name, kind in _types(cls).items():
+            is_nested = _is_state_class(kind)
+            value = _build(kind, tensors, f"{prefix}{name}.") if is_nested else tensors[prefix + name]
+            if not is_nested and not isinstance(value, kind):
+                given = f"{value.dtype} of shape {tuple(value.shape)}"
+                raise UserError(f"{cls.__name__} has {prefix}{name} {given}, expected {kind}; save the state again")
+            values.append(value)
     return cls(*values)
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_speech.ctc import CtcPrefixScorer, greedy_lengths
 from mnemic_speech.decoder import TransformerDecoder
 from mnemic_speech.token_scorer import TokenScorer, select_beams
@@ -46,13 +47,11 @@ class BeamSearchConfig:
     max_ctc_ratio: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_best <= self.beam:
-            raise UserError(f"num_best must be in 1..beam, got num_best={self.num_best}, beam={self.beam}")
-        if not 0 <= self.ctc_weight <= 1:
-            raise UserError(f"ctc_weight must be in [0, 1], got {self.ctc_weight}")
-        for name in ("lm_weight", "max_length_ratio", "min_length_ratio", "max_ctc_ratio"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check_range(self, 1, inf, "beam")
+        check_range(self, 1, self.beam, "num_best")
+        check_range(self, 0, 1, "ctc_weight")
+        check_range(self, 0, inf, "lm_weight", "max_length_ratio", "min_length_ratio", "max_ctc_ratio")
+        check_range(self, -inf, inf, "length_penalty")
 
 
 @dataclass(frozen=True)

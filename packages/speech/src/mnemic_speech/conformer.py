@@ -1,6 +1,7 @@
 """The Conformer encoder: whole recordings at once, or chunk by chunk with a state that the caller holds."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple, cast
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core import MemoryState
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_core.layers import FeedForward
 from mnemic_speech.attention import KeyValue, RelativeSelfAttention, relative_positions
 from mnemic_speech.convolution import ConvolutionModule
@@ -51,17 +52,15 @@ class ConformerConfig:
     left_chunks: int = -1
 
     def __post_init__(self) -> None:
-        if self.num_layers < 1 or self.left_chunks < -1:
-            raise UserError(
-                "num_layers must be at least 1 and left_chunks at least 0 (or -1 for all), "
-                f"got {self.num_layers} and {self.left_chunks}"
-            )
+        check_range(self, 1, inf, "num_mels", "dim", "num_heads", "ffn_dim", "num_layers", "kernel_size", "chunk_size")
+        check_range(self, 0, 1, "dropout")
+        check_range(self, -1, inf, "left_chunks")
         if self.is_causal_conv and not self.mask_conv:
             raise UserError("mask_conv=False is the released code, which has no causal form: set is_causal_conv=False")
-        if self.chunk_size is not None and (self.chunk_size < 1 or not self.is_causal_conv):
+        if self.chunk_size is not None and not self.is_causal_conv:
             raise UserError(
-                "chunk_size must be at least 1 and needs is_causal_conv=True, since a convolution would look into "
-                f"the next chunk; got chunk_size={self.chunk_size}, is_causal_conv={self.is_causal_conv}"
+                "chunk_size needs is_causal_conv=True, since a convolution would look into the next chunk; got "
+                f"chunk_size={self.chunk_size}, is_causal_conv={self.is_causal_conv}"
             )
 
 

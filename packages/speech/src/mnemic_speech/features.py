@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, get_args
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torchaudio.compliance import kaldi
 from torchaudio.functional import melscale_fbanks
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 
 FeatureKind = Literal["log_mel", "kaldi"]
 NormalizerKind = Literal["global", "utterance", "none"]
@@ -48,11 +49,8 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         if self.kind not in get_args(FeatureKind):
             raise UserError(f"kind must be one of {', '.join(get_args(FeatureKind))}, got {self.kind!r}")
-        if not 0 < self.window <= self.n_fft or self.hop < 1:
-            raise UserError(
-                f"a window must be 1 to n_fft samples and a hop at least 1, got window={self.window}, "
-                f"n_fft={self.n_fft}, hop={self.hop}"
-            )
+        check_range(self, 1, inf, "sample_rate", "num_mels", "n_fft", "hop")
+        check_range(self, 1, self.n_fft, "window")
         if not 0 < self.highest_frequency <= self.sample_rate / 2:
             raise UserError(
                 f"max_frequency must be above 0 and at most half of sample_rate={self.sample_rate}, "

@@ -182,6 +182,7 @@ def _fits(tensors: Mapping[str, Shaped[Tensor, "..."]], vocab_size: int) -> bool
     if not keys.dtype == suffix.dtype == torch.int64 or not log_prob.dtype == backoff.dtype == torch.float32:
         return False
     count = len(keys)
-    has_sizes = count > 0 and all(len(each) == count + 1 for each in (suffix, log_prob, backoff))
+    if not count or not all(len(each) == count + 1 for each in (suffix, log_prob, backoff)):
+        return False
     in_order = bool((keys.diff() > 0).all()) and int(keys[0]) >= 0 and int(keys[-1]) < (count + 1) * vocab_size
-    return has_sizes and in_order and int(suffix.min()) >= 0 and int(suffix.max()) <= count
+    return in_order and int(suffix.min()) >= 0 and int(suffix.max()) <= count

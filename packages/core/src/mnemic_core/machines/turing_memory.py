@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
+from mnemic_core.loading import name_some
 from mnemic_core.machines.recurrent import TokenMachine
 from mnemic_core.machines.turing_addressing import (
     HeadLayout,
@@ -330,6 +331,9 @@ def convert_official_turing(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise UserError(f"expected read_heads and write_heads, got {sorted(weights)}; strip the prefix 'ntm.'")
     count = sum(name.startswith("read_heads.") and name.endswith(".bias") for name in weights)
     names = [f"{kind}_heads.{index}.fc" for index in range(count) for kind in ("read", "write")]
+    wanted = {f"{name}.{part}" for name in ("fc", *names) for part in ("weight", "bias")}
+    if missing := sorted(wanted - weights.keys()):
+        raise UserError(f"the weights of the machine lack {name_some(missing)}: not a released Conformer-NTM")
     converted = {f"output.{part}": weights[f"fc.{part}"] for part in ("weight", "bias")}
     for part in ("weight", "bias"):
         converted[f"heads.{part}"] = _by_function([weights[f"{name}.{part}"] for name in names])
@@ -338,11 +342,20 @@ def convert_official_turing(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _by_function(heads: list[Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
     """Sort the rows of heads, each key, strength, gate, shift, sharpening (erase, add), as the layout has them."""
-    width = (len(heads[1]) - len(heads[0])) // 2
-    offsets = len(heads[0]) - width - 3
+    reading, writing = heads[0].shape, heads[1].shape
+    if (
+        any(head.shape != (reading, writing)[index % 2] for index, head in enumerate(heads))
+        or not reading
+        or not writing
+    ):
+        raise UserError("the heads of the machine differ in size: not a released Conformer-NTM")
+    width = (writing[0] - reading[0]) // 2
+    offsets = reading[0] - width - 3
+    if min(width, offsets) < 1 or writing != (reading[0] + 2 * width, *reading[1:]):
+        raise UserError(f"heads of {tuple(reading)} and {tuple(writing)} do not fit: not a released Conformer-NTM")
     fields: list[list[Tensor]] = [[] for _ in range(7)]
     for head in heads:
-        sizes = [width, 1, 1, offsets, 1] + ([width, width] if len(head) > len(heads[0]) else [])
+        sizes = [width, 1, 1, offsets, 1] + ([width, width] if len(head) > reading[0] else [])
         for field, rows in zip(fields, head.split(sizes), strict=False):
             field.append(rows)
     key, strength, gate, shift, sharpening, erase, add = fields

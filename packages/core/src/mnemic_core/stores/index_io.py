@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Shaped
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_core.tensor_file import checksum, replacing, write_tensors
+from mnemic_core.tensor_file import checksum, read_tensors, replacing, write_tensors
 
 FORMAT_VERSION = 1
 MANIFEST = "index.json"
@@ -75,9 +73,9 @@ def read_snapshot(
     manifest = _manifest(folder, kind)
     vectors = folder / manifest["vectors"]
     try:
-        tensors = load_file(vectors)  # windows on the mapped file
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{vectors} is not a complete safetensors file ({error}); save the store again") from error
+        tensors, _ = read_tensors(vectors)  # windows on the mapped file
+    except (UserError, OSError) as error:
+        raise UserError(f"the store at {folder} is not complete ({error}); save it again") from error
     if not mapped:
         tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         if checksum(tensors) != manifest.get("checksum"):
@@ -106,7 +104,7 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         found = (manifest["kind"], manifest["format_version"])
         complete = Path(manifest["vectors"]).name == manifest["vectors"] and isinstance(manifest["content"], dict)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); save the store again") from error
     if found != (kind, FORMAT_VERSION):
         raise UserError(

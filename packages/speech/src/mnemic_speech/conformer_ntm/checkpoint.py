@@ -61,5 +61,5 @@ class Recognizer(Checkpoint[ConformerNtm, TranscriptionSettings], kind="conforme
         return {
             "features": Features(config),
             "normalizer": Normalizer(normalizer.get("kind", "global"), config.num_mels),
-            "tokenizer": tokenizer_from_state(tokenizer),
+            "tokenizer": tokenizer_from_state(tokenizer, source),
         }

@@ -1,9 +1,10 @@
 """Every size and switch of a Conformer-NTM in one place."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 from mnemic_core import Listing, MemoryConfig
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_speech.conformer import ConformerConfig as ConformerConfig  # for those who build the network
 
 
@@ -41,8 +42,7 @@ class ConformerNtmConfig:
                 "ctc_weight must be between 0 and 1 and label_smoothing at least 0 and below 1, "
                 f"got {self.ctc_weight} and {self.label_smoothing}"
             )
-        if self.memory_segment < 1:
-            raise UserError(f"memory_segment must be at least 1 frame, got {self.memory_segment}")
+        check_range(self, 1, inf, "memory_segment", "decoder_layers", "decoder_ffn_dim")
         chunk = self.encoder.chunk_size
         if chunk is not None and self.takes_segments and chunk % self.memory_segment:
             raise UserError(

@@ -1,9 +1,10 @@
 """How a trained recognizer is run."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import get_args
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_speech.beam_search import BeamSearchConfig
 from mnemic_speech.conformer_ntm.decoding import Decoding
 from mnemic_speech.conformer_ntm.model import ConformerNtm
@@ -42,6 +43,7 @@ class TranscriptionSettings:
     def __post_init__(self) -> None:
         if self.decoding not in get_args(Decoding):
             raise UserError(f"decoding must be one of {', '.join(get_args(Decoding))}, got {self.decoding!r}")
+        check_range(self, 0, inf, "min_silence", "margin", "max_seconds")
         if not 0 < self.overlap <= self.max_seconds / 2:
             raise UserError(
                 f"overlap must be above 0 and at most half of max_seconds, got {self.overlap} and {self.max_seconds}"

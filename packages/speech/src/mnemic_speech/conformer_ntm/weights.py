@@ -98,9 +98,9 @@ def load_official(model: ConformerNtm, source: str | Path | Mapping[str, Tensor]
 
 
 def _reshaped(name: str, value: Tensor) -> Tensor:
-    if re.search(r"convolution\.(expand|contract)\.weight$", name):
+    if value.ndim == 3 and re.search(r"convolution\.(expand|contract)\.weight$", name):
         return value.squeeze(-1)  # convolutions of width 1 are linear layers here
-    if name.endswith("attention.position.weight"):
+    if value.ndim == 2 and name.endswith("attention.position.weight"):
         # Officially sines and cosines take turns; here all sines come first.
         return torch.cat([value[:, 0::2], value[:, 1::2]], 1)
     return value

@@ -1,8 +1,10 @@
 """One file with everything that tracking needs: weights, network settings, input size and thresholds."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 from mnemic_core.checkpoint import Checkpoint
+from mnemic_core.errors import UserError, check_range
 from mnemic_vision.memotr.inference import Thresholds, Tracker
 from mnemic_vision.memotr.model import Memotr
 
@@ -22,6 +24,11 @@ class TrackerSettings:
     long_side: int = 1536
     thresholds: Thresholds = field(default_factory=Thresholds)
     classes: tuple[str, ...] = ("object",)
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, inf, "short_side", "long_side")
+        if not self.classes:
+            raise UserError("classes must name at least one class, got none")
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Every size and switch of a MeMOTR network in one place."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 from mnemic_core import MemoryConfig
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ class MemotrConfig:
 
     def __post_init__(self) -> None:
         self.memory.require("is read and written", lambda entry: entry.is_read_write)
+        check_range(self, 1, inf, "dim", "num_heads", "memory_heads", "ffn_dim", "num_levels", "encoder_points")
+        check_range(self, 1, inf, "decoder_points", "encoder_layers", "decoder_layers", "num_queries", "num_classes")
+        check_range(self, 1, inf, "capacity", "backbone_levels")
+        check_range(self, 0, inf, "denoising_groups")
+        check_range(self, 0, 1, "dropout", "update_threshold")
         for heads in ("num_heads", "memory_heads"):
             if self.dim % getattr(self, heads):
                 raise UserError(f"{heads} must divide dim, got dim={self.dim}, {heads}={getattr(self, heads)}")

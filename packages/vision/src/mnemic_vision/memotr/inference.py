@@ -5,6 +5,7 @@ Source: `models/runtime_tracker.py` and `submit_engine.py` of the official code.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.session import Session
 from mnemic_vision.boxes import cxcywh_to_xywh
@@ -46,6 +47,11 @@ class Thresholds:
     miss_tolerance: int = 30
     min_area: float = 100.0
     duplicate_iou: float | None = None
+
+    def __post_init__(self) -> None:
+        check_range(self, 0, 1, "detect", "track", "result", "duplicate_iou")
+        check_range(self, 1, inf, "miss_tolerance")
+        check_range(self, 0, inf, "min_area")
 
 
 def advance(model: Memotr, tracks: TrackState, output: FrameOutput, thresholds: Thresholds) -> TrackState:

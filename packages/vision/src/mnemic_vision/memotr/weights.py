@@ -93,11 +93,6 @@ def import_detector(model: Memotr, path: str | Path) -> list[str]:
     """
     given = {_rename(_rename(key, DETECTOR_RENAMES), RENAMES): value for key, value in read_state_dict(path).items()}
     given = _person_rows(given, model.config)
-    first = "decoder.position_head.layers.0.weight"
-    if first in given:
-        quarter = model.config.dim // 2
-        y, x, size = given[first].split([quarter, quarter, 2 * quarter], dim=1)
-        given[first] = torch.cat([x, y, size], dim=1)
     wanted = model.state_dict()
     leftover = sorted(key for key in given if key not in wanted)
     if leftover:
@@ -109,6 +104,11 @@ def import_detector(model: Memotr, path: str | Path) -> list[str]:
     wrong = sorted(key for key in given if given[key].shape != wanted[key].shape and key not in optional)
     if wrong:
         raise UserError(f"{path} has other sizes than this model ({name_some(wrong)}): check dim, ffn_dim and layers")
+    first = "decoder.position_head.layers.0.weight"
+    if first in given:
+        quarter = model.config.dim // 2
+        y, x, size = given[first].split([quarter, quarter, 2 * quarter], dim=1)
+        given[first] = torch.cat([x, y, size], dim=1)
     fitting = {key: value for key, value in given.items() if value.shape == wanted[key].shape}
     model.load_state_dict(fitting, strict=False)
     return sorted(wanted.keys() - fitting.keys())
@@ -118,7 +118,7 @@ def _person_rows(given: dict[str, Tensor], config: MemotrConfig) -> dict[str, Te
     rows = COCO_ROWS.get(config.num_classes)
     heads = [key for key in given if key.startswith("class_heads.")]
     kept = {key: value for key, value in given.items() if key not in heads}
-    return kept if rows is None else kept | {key: given[key][rows] for key in heads}
+    return kept if rows is None else kept | {key: given[key][rows] for key in heads if given[key].ndim}
 
 
 def _rename(key: str, table: tuple[tuple[str, object], ...]) -> str:
