@@ -85,18 +85,20 @@ def run_training(
         The command line object after the run, with ``trainer``, ``model`` and ``datamodule``.
     """
     silence()
-    parsers = ["fit", "validate", "test", "predict"]
-    return cli(
+    command = program.split()[-1]
+    only = {command: cli.subcommands()[command]}  # a parser takes long to make, and three would not be used
+    run: AppCLI = type(cli.__name__, (cli,), {"subcommands": staticmethod(lambda: only)})(
         task,
         data,
-        args=[program.split()[-1], *translate(arguments, configs)],
+        args=[command, *translate(arguments, configs)],
         seed_everything_default=0,
         trainer_defaults=trainer_defaults,
         auto_configure_optimizers=False,
         load_from_checkpoint_support=False,
         save_config_kwargs={"overwrite": True},
-        parser_kwargs={"exit_on_error": False} | {name: {"exit_on_error": False} for name in parsers},
+        parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False}},
     )
+    return run
 
 
 def fit_or_resume(train: Callable[[str, list[str]], AppCLI], arguments: list[str], folder: Path) -> AppCLI:
