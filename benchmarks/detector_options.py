@@ -26,6 +26,7 @@ from mnemic_track.options import CONFIGS
 from mnemic_track.train_demo import GENERATED, packaged_weights
 from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.memotr import Memotr
+from mnemic_vision.memotr.aids.proposals import ProposedQueries
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint
 from mnemic_vision.memotr.data import MotSequences
 
@@ -85,9 +86,8 @@ def detect(model: Memotr, image: Tensor, short_side: int, long_side: int) -> dic
     # Boxes are shares of the image without its padding.
     scale = torch.tensor([image.shape[2], image.shape[1]] * 2)
     found = {"queries": _prediction(output.logits[0, : output.num_detect], output.boxes[0, : output.num_detect], scale)}
-    proposals = output.aids.proposals
-    if proposals is not None:
-        dense = _prediction(proposals.logits[0], proposals.boxes[0], scale)
+    if isinstance(output.detect, ProposedQueries):
+        dense = _prediction(output.detect.proposals.logits[0], output.detect.proposals.boxes[0], scale)
         boxes = box_convert(dense["boxes"], "xywh", "xyxy")
         kept = batched_nms(boxes, dense["scores"], dense["labels"], NMS_IOU)[:100]
         found["dense head"] = {name: values[kept] for name, values in dense.items()}

@@ -25,7 +25,17 @@ import torchvision
 from common.report import machine
 from torch import Tensor
 
-from mnemic_vision.memotr import ClipBatch, ClipCriterion, Memotr, MemotrConfig, Target, TrackState, clip_loss
+from mnemic_vision.memotr import (
+    ClipBatch,
+    ClipCriterion,
+    Memotr,
+    MemotrConfig,
+    Target,
+    TrackState,
+    build_memotr,
+    clip_loss,
+)
+from mnemic_vision.memotr.output import observe
 
 RESULT = Path(__file__).parent / "results" / "model_speed.json"
 LIVE_TRACKS = 20
@@ -87,7 +97,7 @@ def stages(model: Memotr, images: Tensor, padding: Tensor, tracks: TrackState) -
     """Return the whole frame and its parts as calls."""
     features = model.backbone(images)
     return {
-        "memotr": lambda: model.track_memory(model.observe(tracks, model(images, padding, tracks))[0]),
+        "memotr": lambda: model.track_memory(observe(tracks, model(images, padding, tracks))[0]),
         "memotr backbone": lambda: model.backbone(images),
         "memotr without backbone": lambda: model.detect(features, padding, tracks),
         "memotr memory update": lambda: model.track_memory(tracks),
@@ -99,7 +109,7 @@ def inference(options: argparse.Namespace, precision: str) -> dict[str, Any]:
     """Measure one precision."""
     device = options.device
     images, padding = frame(tuple(options.size), device)
-    model = Memotr(MemotrConfig()).eval().to(device)
+    model = build_memotr(MemotrConfig()).eval().to(device)
     tracks = live_tracks(model)
     resnet = torchvision.models.resnet50(weights=None).eval().to(device, memory_format=torch.channels_last)
     if options.compile:
@@ -117,7 +127,7 @@ def training(options: argparse.Namespace, precision: str) -> dict[str, float]:
     """Measure forward and backward of one clip of two frames with ten objects."""
     device = options.device
     images, padding = frame(tuple(options.size), device)
-    model, criterion = Memotr(MemotrConfig()).train().to(device), ClipCriterion()
+    model, criterion = build_memotr(MemotrConfig()).train().to(device), ClipCriterion()
     boxes = torch.rand(10, 4, device=device) * 0.2 + 0.3
     target = Target(boxes, torch.zeros(10, dtype=torch.long, device=device), torch.arange(10, device=device))
     clip = ClipBatch(images[:, None].repeat(1, 2, 1, 1, 1), padding, [[target], [target]])

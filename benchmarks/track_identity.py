@@ -32,7 +32,6 @@ from mnemic_track.checkpoints import open_tracker
 from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.memotr import Tracker
 from mnemic_vision.memotr.data import GeneratedSequences, Sequence
-from mnemic_vision.memotr.transformer import EncodedImage
 
 RESULT = Path(__file__).parent / "results" / "track_identity.json"
 MIN_VISIBILITY = 0.6
@@ -77,17 +76,17 @@ def look(tracker: Tracker, sequence: Sequence, frame: int) -> Scene:
     """Describe every person in a frame."""
     rows, image = sequence.target_rows(frame), sequence.image(frame)
     images, padding = pad_images([preprocess_frame(image, tracker.short_side, tracker.long_side)[0]])
-    model, seen = tracker.model, dict[str, EncodedImage]()
+    model = tracker.model
     features = model.backbone(images)
-    hook = model.encoder.register_forward_hook(lambda _module, _given, encoded: seen.update(encoded=encoded))
-    output = model.detect(features, padding, model.init_tracks(1))
-    hook.remove()
+    encoded = model.encode(features, padding)
+    detect = model.detect_queries(encoded)
+    output = model.decode(detect, model.join_queries(detect, model.init_tracks(1)), encoded)
     height, width = image.shape[1:]
     people = box_convert(torch.from_numpy(rows.boxes).float(), "xywh", "xyxy") / torch.tensor([width, height] * 2)
     found = box_convert(output.boxes[0, : output.num_detect], "cxcywh", "xyxy")
     closest = box_iou(found, people).argmax(dim=0)
-    finest = seen["encoded"].shapes[0]
-    tokens = seen["encoded"].tokens[:, : finest[0] * finest[1]].transpose(1, 2).unflatten(2, finest)
+    finest = encoded.shapes[0]
+    tokens = encoded.tokens[:, : finest[0] * finest[1]].transpose(1, 2).unflatten(2, finest)
     maps = {"picture": images, "backbone, finest level": features[0], "encoder, finest level": tokens}
     layers = {name: _crop(feature, people, images.shape) for name, feature in maps.items()}
     layers["query of a newborn"] = output.newborn[0, closest]

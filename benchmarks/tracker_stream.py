@@ -18,7 +18,7 @@ import torch
 from common.report import machine, publish, resident_bytes
 
 from mnemic_core import MemoryConfig
-from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds, Tracker
+from mnemic_vision.memotr import MemotrConfig, Thresholds, Tracker, build_memotr
 
 CONFIG = MemotrConfig(
     dim=32,
@@ -44,7 +44,7 @@ RESULT = Path(__file__).parent / "results" / "tracker_stream.json"
 def restless_tracker(memory: str) -> Tracker:
     """Return a tracker of an untrained network that believes in about half of what it sees."""
     torch.manual_seed(0)
-    model = Memotr(replace(CONFIG, memory=MemoryConfig(memory)))
+    model = build_memotr(replace(CONFIG, memory=MemoryConfig(memory)))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not name.startswith("backbone"):

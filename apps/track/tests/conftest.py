@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds
+from mnemic_vision.memotr import MemotrConfig, Thresholds, build_memotr
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 
 
@@ -28,5 +28,5 @@ def checkpoint(tmp_path: Path) -> Path:
     # An untrained network finds something with these.
     eager = Thresholds(detect=0.0, track=0.0, result=0.0, min_area=0.0)
     path = tmp_path / "tiny.safetensors"
-    TrackerCheckpoint(Memotr(config), TrackerSettings(64, 96, eager), {}).save(path)
+    TrackerCheckpoint(build_memotr(config), TrackerSettings(64, 96, eager), {}).save(path)
     return path

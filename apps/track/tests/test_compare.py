@@ -86,7 +86,7 @@ def test_clips_go_on_from_the_detector_of_their_seed_whose_features_stay(
         for name, weight in before["state_dict"].items()
         if not torch.equal(weight, after["state_dict"][name])
     }
-    assert changed == {"decoder", "class_heads", "detect_query", "anchors", "track_memory"}
+    assert changed == {"decoder", "class_heads", "detect_queries", "track_memory"}
 
     capsys.readouterr()
     with pytest.raises(SystemExit, match="2"):

@@ -4,7 +4,7 @@ import torch
 from mnemic_kit.configs import find_config
 from mnemic_track.commands import train
 from mnemic_track.options import CONFIGS
-from mnemic_vision.memotr import Memotr, MemotrConfig
+from mnemic_vision.memotr import MemotrConfig, build_memotr
 
 CONFIGS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 PAPER = {"memotr_dancetrack", "memotr_sportsmot", "memotr_mot17", "memotr_bdd100k"}
@@ -26,7 +26,7 @@ def test_config_builds_its_network(name: str, monkeypatch: pytest.MonkeyPatch) -
     given = parse(name, monkeypatch).config["fit"]
     config = given["model"]["config"]
     with torch.device("meta"):
-        model = Memotr(MemotrConfig(**config.as_dict()))
+        model = build_memotr(MemotrConfig(**config.as_dict()))
     assert len(model.class_heads) == config["decoder_layers"]
     assert config["num_classes"] == len(given["data"]["classes"])
     assert list(given["model"]["settings"]["classes"]) == list(given["data"]["classes"])

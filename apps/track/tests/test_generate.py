@@ -5,7 +5,7 @@ import torch
 
 from mnemic_track import cli
 from mnemic_track.network_config import read_network_config
-from mnemic_vision.memotr import Memotr
+from mnemic_vision.memotr import build_memotr
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint
 from mnemic_vision.memotr.data import MotSequences
 
@@ -38,7 +38,7 @@ def test_the_documented_line_converts_official_weights(tmp_path: Path, monkeypat
     (tmp_path / "small.yaml").write_text(f"{config}\ndata: {{classes: [car, bus]}}\n")
     monkeypatch.chdir(tmp_path)
     network, settings = read_network_config("small.yaml")
-    model = Memotr(network)
+    model = build_memotr(network)
     monkeypatch.setattr(
         "mnemic_vision.memotr.load_official", lambda built, path: built.load_state_dict(model.state_dict())
     )

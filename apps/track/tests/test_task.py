@@ -8,7 +8,7 @@ from mnemic_kit.training import loggers
 from mnemic_track.commands import train
 from mnemic_track.datamodule import DataSource, TrackingData, World
 from mnemic_track.task import TrackingTask
-from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds
+from mnemic_vision.memotr import Memotr, MemotrConfig, Thresholds, build_memotr
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 from mnemic_vision.memotr.data import ClipAugmentation
 
@@ -93,14 +93,14 @@ def test_every_parameter_gets_a_gradient_so_that_processes_stay_in_step(tmp_path
 
 
 def test_training_starts_from_a_checkpoint_of_an_earlier_stage(tmp_path: Path) -> None:
-    detector = Memotr(TINY)
+    detector = build_memotr(TINY)
     TrackerCheckpoint(detector, SETTINGS, {}).save(tmp_path / "detector.safetensors")
     task = TrackingTask(TINY, init_checkpoint=tmp_path / "detector.safetensors")
     assert all(torch.equal(value, detector.state_dict()[key]) for key, value in task.model.state_dict().items())
 
 
 def test_a_checkpoint_of_other_sizes_is_refused(tmp_path: Path) -> None:
-    TrackerCheckpoint(Memotr(TINY), SETTINGS, {}).save(tmp_path / "tiny.safetensors")
+    TrackerCheckpoint(build_memotr(TINY), SETTINGS, {}).save(tmp_path / "tiny.safetensors")
     with pytest.raises(ValueError, match="does not fit this model"):
         TrackingTask(MemotrConfig(backbone="test_resnet"), init_checkpoint=tmp_path / "tiny.safetensors")
 

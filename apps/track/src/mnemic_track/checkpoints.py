@@ -7,7 +7,7 @@ from typing import Any
 from mnemic_core import MemoryConfig
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device, find_device
-from mnemic_vision.memotr import Memotr, Tracker
+from mnemic_vision.memotr import Memotr, Tracker, build_memotr
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 
 _MEMORY = "track_memory.memory."
@@ -61,7 +61,7 @@ def with_memory(model: Memotr, memory: str) -> Memotr:
     Raises:
         UserError: if there is no such memory, or it has weights, which only training gives it.
     """
-    changed = Memotr(replace(model.config, memory=MemoryConfig(memory)))
+    changed = build_memotr(replace(model.config, memory=MemoryConfig(memory)))
     if any(True for _ in changed.track_memory.memory.parameters()):
         raise UserError(f"memory {memory!r} has weights of its own: train a network with it")
     weights = model.state_dict()

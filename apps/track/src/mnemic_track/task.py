@@ -19,7 +19,15 @@ from mnemic_track.results import bdd100k_writer, mot_writer
 from mnemic_track.sequences import as_rows, ground_truth, track_sequence
 from mnemic_vision.backbone import load_backbone
 from mnemic_vision.draw import draw_tracks
-from mnemic_vision.memotr import ClipBatch, ClipCriterion, Memotr, MemotrConfig, Tracker, clip_loss, import_detector
+from mnemic_vision.memotr import (
+    ClipBatch,
+    MemotrConfig,
+    Tracker,
+    build_criterion,
+    build_memotr,
+    clip_loss,
+    import_detector,
+)
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 from mnemic_vision.memotr.data import Sequence
 from mnemic_vision.tracks import Track
@@ -74,17 +82,9 @@ class TrackingTask(Task):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
-        self.model = Memotr(config)
+        self.model = build_memotr(config)
         self.settings = settings
-        self.criterion = ClipCriterion(
-            config.merge_layer,
-            update_threshold=config.update_threshold,
-            supervise_passive_tracks=supervise_passive_tracks,
-            average_classes=average_classes,
-            drop_rate=drop_rate,
-            insert_rate=insert_rate,
-            detect_alone=config.detect_alone,
-        )
+        self.criterion = build_criterion(self.model, average_classes, supervise_passive_tracks, drop_rate, insert_rate)
         self.lr, self.lr_backbone, self.lr_points = lr, lr_backbone, lr_points
         self.weight_decay, self.lr_drops, self.warmup_steps = weight_decay, lr_drops, warmup_steps
         self.counts = Records()

@@ -50,6 +50,11 @@ class PretrainedModel(nn.Module):
         """Return an untrained model."""
         return cls(config)
 
+    @classmethod
+    def model_name(cls) -> str:
+        """Return what files call the model: its class, or that of which it is the variant for its configuration."""
+        return next(base.__name__ for base in cls.__mro__ if "config_class" in vars(base))
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``config.json`` to a folder, which is made if it is absent.
 
@@ -58,7 +63,7 @@ class PretrainedModel(nn.Module):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"model": type(self).__name__, "config": asdict(self.config)}
+        content = {"model": self.model_name(), "config": asdict(self.config)}
         write_tensors(folder / WEIGHTS, self.state_dict())
         with replacing(folder / CONFIG) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -77,9 +82,11 @@ class PretrainedModel(nn.Module):
             content = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is not JSON ({error}): save the model again") from error
-        if not isinstance(content, dict) or content.get("model") != cls.__name__:
+        if not isinstance(content, dict) or content.get("model") != cls.model_name():
             found = content.get("model") if isinstance(content, dict) else None
-            raise UserError(f"{path} is of the model {found!r}, expected {cls.__name__}: load it with its own class")
+            raise UserError(
+                f"{path} is of the model {found!r}, expected {cls.model_name()}: load it with its own class"
+            )
         model: Model = cls.from_config(deserialize(cls.config_class, content.get("config"), path, "config"))
         load_exactly(model, read_tensors(Path(folder) / WEIGHTS)[0], Path(folder) / WEIGHTS)
         return model.eval()

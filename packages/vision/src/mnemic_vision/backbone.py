@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from timm.models import FeatureInfo
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 from torchvision.models import resnet50
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.ops import FrozenBatchNorm2d
@@ -42,7 +43,7 @@ class ResNet50(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:
         """Return the feature maps, finest first."""
-        return list(self.body(images).values())
+        return list(self.body(_channels_last(images)).values())
 
 
 class TimmBackbone(nn.Module):
@@ -84,7 +85,7 @@ class TimmBackbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:
         """Return the feature maps, finest first."""
-        return list(self.body(images))
+        return list(self.body(_channels_last(images)))
 
     def _freeze_fine_stages(self) -> None:
         """Freeze all parameters up to the last one of the stage whose stride is 4."""
@@ -93,6 +94,11 @@ class TimmBackbone(nn.Module):
         last = max((index for index, name in enumerate(names) if name.startswith(tuple(fine))), default=-1)
         for parameter in list(self.body.parameters())[: last + 1]:
             parameter.requires_grad_(False)
+
+
+def _channels_last(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """Lay images out pixel by pixel: convolutions are about a third faster on CPU, and GPU tensor cores want it."""
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _feature_info(network: nn.Module) -> list[dict[str, Any]]:
@@ -108,7 +114,9 @@ def build_backbone(name: str, num_levels: int = 3, is_pretrained: bool = True) -
         num_levels: how many of the deepest feature maps it returns.
         is_pretrained: see `TimmBackbone`.
     """
-    return ResNet50(num_levels) if name == "resnet50" else TimmBackbone(name, num_levels, is_pretrained)
+    backbone = ResNet50(num_levels) if name == "resnet50" else TimmBackbone(name, num_levels, is_pretrained)
+    convert_conv2d_weight_memory_format(backbone, torch.channels_last)
+    return backbone
 
 
 def load_backbone(backbone: nn.Module, path: str | Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from mnemic_vision.memotr import ClipBatch, Memotr, MemotrConfig, Target
+from mnemic_vision.memotr import ClipBatch, Memotr, MemotrConfig, Target, build_memotr
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def build() -> Callable[[MemotrConfig], Memotr]:
 
     def lively(config: MemotrConfig) -> Memotr:
         torch.manual_seed(0)
-        model = Memotr(config)
+        model = build_memotr(config)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if not name.startswith("backbone"):

@@ -11,10 +11,29 @@ from torchvision.ops import box_iou
 from mnemic_core import MemoryConfig
 from mnemic_vision.boxes import cxcywh_to_xyxy
 from mnemic_vision.matching import matching_cost
-from mnemic_vision.memotr import ClipBatch, ClipCriterion, FrameOutput, Memotr, MemotrConfig, Target, clip_loss
+from mnemic_vision.memotr import (
+    ClipBatch,
+    ClipCriterion,
+    FrameOutput,
+    Memotr,
+    MemotrConfig,
+    Target,
+    build_criterion,
+    build_memotr,
+    clip_loss,
+)
+from mnemic_vision.memotr.aids.criteria import AloneCriterion
+from mnemic_vision.memotr.criterion import (
+    AugmentedSelection,
+    ConfidentSelection,
+    Criterion,
+    LabelledSlots,
+    LabelledTracks,
+)
 from mnemic_vision.memotr.losses import pad_targets
-from mnemic_vision.memotr.model import LayerPrediction
-from mnemic_vision.memotr.tracks import TrackSlots, TrackState, empty_slots
+from mnemic_vision.memotr.output import LayerPrediction, observe
+from mnemic_vision.memotr.queries import DetectQueries
+from mnemic_vision.memotr.tracks import empty_slots
 
 Build = Callable[[MemotrConfig], Memotr]
 MakeClip = Callable[..., ClipBatch]
@@ -33,7 +52,7 @@ def boxes(*shape: int) -> torch.Tensor:
     return torch.rand(*shape, 4) * 0.4 + 0.2
 
 
-def random_scene(seed: int = 0) -> tuple[Memotr, FrameOutput, TrackState, list[Target]]:
+def random_scene(seed: int = 0) -> tuple[Memotr, FrameOutput, LabelledTracks, list[Target]]:
     """Return an answer for two streams; some tracks are of objects that are there, of absent ones and of none."""
     torch.manual_seed(seed)
     sizes = {"dim": 32, "num_heads": 4, "memory_heads": 4, "ffn_dim": 32, "num_levels": 1, "backbone_levels": 1}
@@ -45,10 +64,10 @@ def random_scene(seed: int = 0) -> tuple[Memotr, FrameOutput, TrackState, list[T
         capacity=CAPACITY,
         backbone="test_efficientnet",
     )
-    model = Memotr(config)
+    model = build_memotr(config)
     queries = DETECT + CAPACITY
     layers = tuple(LayerPrediction(torch.randn(2, queries, CLASSES), boxes(2, queries)) for _ in range(3))
-    tracks = model.init_tracks(2)
+    tracks = LabelledTracks.start(model.init_tracks(2))
     tracks.valid[0, :3], tracks.valid[1, :2] = True, True
     tracks.ids[0, :3], tracks.ids[1, :2] = torch.tensor([12, 99, -1]), torch.tensor([21, 20])
     output = FrameOutput(
@@ -56,9 +75,8 @@ def random_scene(seed: int = 0) -> tuple[Memotr, FrameOutput, TrackState, list[T
         hidden=torch.randn(2, queries, 32),
         newborn=torch.randn(2, queries, 32),
         reference=torch.randn(2, queries, 4),
-        initial_reference=torch.randn(2, queries, 4),
         padding=torch.cat([torch.zeros(2, DETECT, dtype=torch.bool), ~tracks.valid], dim=1),
-        num_detect=DETECT,
+        detect=DetectQueries(torch.randn(2, DETECT, 32), torch.randn(2, DETECT, 4)),
     )
     targets = [
         Target(boxes(count), torch.randint(CLASSES, (count,)), torch.arange(count) + first)
@@ -88,12 +106,12 @@ def test_batched_assignment_equals_a_loop_over_samples_tracks_and_layers() -> No
 
 
 def test_labels_equal_a_loop_and_an_absent_object_keeps_its_overlap() -> None:
-    model, output, tracks, targets = random_scene()
+    _, output, tracks, targets = random_scene()
     tracks.iou[:] = 0.7
     objects = pad_targets(targets)
     criterion = ClipCriterion()
     assignment = criterion.assign(output, tracks, objects)
-    seen, detections = criterion.label(*model.observe(tracks, output), assignment, objects)
+    seen, detections = criterion.label(*observe(tracks, output), assignment, objects)
     for row, target in enumerate(targets):
         overlap = box_iou(cxcywh_to_xyxy(output.boxes[row]), cxcywh_to_xyxy(target.boxes))
         for query, item in enumerate(assignment.detect[row].tolist()):
@@ -105,22 +123,24 @@ def test_labels_equal_a_loop_and_an_absent_object_keeps_its_overlap() -> None:
 
 def candidates(
     track: list[tuple[int, float, float]], detect: list[tuple[int, float, float]]
-) -> tuple[TrackState, TrackSlots]:
+) -> tuple[LabelledTracks, LabelledSlots]:
     """Return one stream's tracks and detections from (identity, overlap, score)."""
     model, *_ = random_scene()
     parts = []
     for rows, size in ((track, CAPACITY), (detect, len(detect))):
         slots = empty_slots(1, size, 32, 32, CLASSES)
+        slots |= {"matched": torch.full((1, size), -1), "iou": torch.zeros(1, size)}
         slots["boxes"] = boxes(1, size)
         for slot, (identity, overlap, score) in enumerate(rows):
             slots["ids"][0, slot], slots["iou"][0, slot] = identity, overlap
             slots["logits"][0, slot] = torch.tensor(score).logit()
             slots["valid"][0, slot] = rows is track
         parts.append(slots)
-    return model.init_tracks(1).append(TrackSlots(**parts[0]))[0], TrackSlots(**parts[1])
+    blank = LabelledTracks.start(model.init_tracks(1))
+    return blank.append(LabelledSlots(**parts[0]))[0], LabelledSlots(**parts[1])
 
 
-def ids_of(tracks: TrackState) -> list[int]:
+def ids_of(tracks: LabelledTracks) -> list[int]:
     return tracks.ids[tracks.valid].tolist()
 
 
@@ -133,18 +153,22 @@ def test_objects_and_confident_false_positives_are_carried_on() -> None:
     assert newborn[0].tolist() == [False, False, True, True]
 
 
+def augmented(**rates: float) -> ClipCriterion:
+    return ClipCriterion(selection=AugmentedSelection(**rates))
+
+
 def test_augmentation_drops_good_tracks_and_carries_no_other_false_positive() -> None:
     seen, detections = candidates([(1, 0.9, 0.9), (2, 0.3, 0.9), (-1, 0.9, 0.9)], [(-1, 0.0, 0.9), (5, 0.8, 0.9)])
     rare = 1e-9
-    assert ids_of(ClipCriterion(drop_rate=rare).carry(seen, detections)[0]) == [1, 5]
-    assert ids_of(ClipCriterion(drop_rate=1.0).carry(seen, detections)[0]) == []
-    assert ids_of(ClipCriterion(drop_rate=1.0, insert_rate=1.0).carry(seen, detections)[0]) == []
+    assert ids_of(augmented(drop_rate=rare).carry(seen, detections)[0]) == [1, 5]
+    assert ids_of(augmented(drop_rate=1.0).carry(seen, detections)[0]) == []
+    assert ids_of(augmented(drop_rate=1.0, insert_rate=1.0).carry(seen, detections)[0]) == []
 
 
 def test_augmentation_inserts_the_unmatched_detection_that_overlaps_most() -> None:
     seen, detections = candidates([(1, 0.9, 0.9)], [(-1, 0.0, 0.9)] * 3)
     expected = box_iou(cxcywh_to_xyxy(seen.boxes[0, :1]), cxcywh_to_xyxy(detections.boxes[0]))[0].argmax()
-    carried, newborn = ClipCriterion(insert_rate=1.0).carry(seen, detections)
+    carried, newborn = augmented(insert_rate=1.0).carry(seen, detections)
     assert ids_of(carried) == [1, -1]
     assert torch.equal(carried.boxes[newborn][0], detections.boxes[0, expected])
 
@@ -152,23 +176,24 @@ def test_augmentation_inserts_the_unmatched_detection_that_overlaps_most() -> No
 def test_augmentation_inserts_all_unmatched_detections_where_no_more_are_wanted() -> None:
     seen, detections = candidates([(1, 0.9, 0.9), (2, 0.9, 0.9)], [(-1, 0.0, 0.1)] * 2)
     detections = replace(detections, boxes=detections.boxes[:, :1].expand(-1, 2, -1))
-    assert ids_of(ClipCriterion(insert_rate=1.0).carry(seen, detections)[0]) == [1, 2, -1, -1]
+    assert ids_of(augmented(insert_rate=1.0).carry(seen, detections)[0]) == [1, 2, -1, -1]
 
 
 def test_augmentation_happens_at_its_rates() -> None:
     torch.manual_seed(0)
     seen, detections = candidates([(1, 0.9, 0.9)], [(-1, 0.0, 0.9)] * 2)
-    many = [part.index_select(torch.zeros(2000, dtype=torch.long)) for part in (seen, detections)]
-    carried, _ = ClipCriterion(drop_rate=0.25, insert_rate=0.5).carry(*many)  # type: ignore[arg-type]
+    rows = torch.zeros(2000, dtype=torch.long)
+    many = augmented(drop_rate=0.25, insert_rate=0.5)
+    carried, _ = many.carry(seen.index_select(rows), detections.index_select(rows))
     assert_close((carried.ids == 1).any(dim=1).float().mean(), torch.tensor(0.75), atol=0.05, rtol=0.0)
     inserted = (carried.valid & (carried.ids < 0)).any(dim=1)
     assert_close(inserted.float().mean(), torch.tensor(0.375), atol=0.05, rtol=0.0)
 
 
 def test_alone_detect_queries_are_matched_to_all_objects_and_those_of_a_good_track_are_not_born_again() -> None:
-    model, output, tracks, targets = random_scene()
+    _, output, tracks, targets = random_scene()
     objects = pad_targets(targets)
-    criterion = ClipCriterion(detect_alone=True)
+    criterion = AloneCriterion()
     assignment = criterion.assign(output, tracks, objects)
     for layer in assignment.layers:
         for row, target in enumerate(targets):
@@ -176,7 +201,7 @@ def test_alone_detect_queries_are_matched_to_all_objects_and_those_of_a_good_tra
     # Of the objects with identities 12 and 21, a track covers the first well and the second badly.
     for row, item in ((0, 2), (1, 1)):
         output.boxes[row, DETECT] = objects.boxes[row, item] + (0.0 if row == 0 else 0.5)
-    _, detections = criterion.label(*model.observe(tracks, output), assignment, objects)
+    _, detections = criterion.label(*observe(tracks, output), assignment, objects)
     assert 12 not in detections.ids[0]
     assert {10, 11, 13} <= {*detections.ids[0].tolist()}
     assert {21, 22} <= {*detections.ids[1].tolist()}
@@ -191,7 +216,7 @@ def test_alone_a_detection_on_a_track_or_on_a_better_detection_is_not_born() -> 
     detections.boxes[0, 0], detections.boxes[0, 1] = place[0] + 0.01, place[1]
     detections.boxes[0, 4] = torch.tensor([0.2, 0.8, 0.1, 0.1])
     # One false positive lies on the track, one on the matched detection 5, one is alone: only that one is a negative.
-    assert ids_of(ClipCriterion(detect_alone=True).carry(seen, detections)[0]) == [1, 5, 6, -1]
+    assert ids_of(AloneCriterion().carry(seen, detections)[0]) == [1, 5, 6, -1]
 
 
 def test_passive_tracks_are_supervised_by_the_class_loss_of_early_layers_only() -> None:
@@ -217,7 +242,7 @@ def test_a_clip_is_divided_by_its_objects_but_never_by_less_than_one() -> None:
     assert_close(criterion.total([frame], 0.0), expected)
 
 
-def gradients(model: Memotr, clip: ClipBatch, criterion: ClipCriterion) -> tuple[torch.Tensor, dict[str, Any]]:
+def gradients(model: Memotr, clip: ClipBatch, criterion: Criterion) -> tuple[torch.Tensor, dict[str, Any]]:
     model.zero_grad()
     loss, _, _ = clip_loss(model, criterion, clip)
     loss.backward()
@@ -231,7 +256,7 @@ def test_every_parameter_gets_a_finite_gradient(
     config: MemotrConfig, build: Build, make_clip: MakeClip, variant: dict[str, Any], counts: list[int], frames: int
 ) -> None:
     model = build(replace(config, **variant)).train()
-    loss, found = gradients(model, make_clip(counts, frames), ClipCriterion(detect_alone=model.config.detect_alone))
+    loss, found = gradients(model, make_clip(counts, frames), build_criterion(model))
     assert loss.isfinite()
     assert [name for name, gradient in found.items() if gradient is None] == []
     assert [name for name, gradient in found.items() if not gradient.isfinite().all()] == []
@@ -244,7 +269,7 @@ def test_objects_that_come_late_and_tracks_that_all_die_are_no_problem(
     nothing = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
     some = clip.targets[0]
     for frames in ([[nothing, nothing], some, some], [some, [nothing, nothing], [nothing, some[1]]]):
-        loss, found = gradients(model, replace(clip, targets=frames), ClipCriterion(update_threshold=1.0))
+        loss, found = gradients(model, replace(clip, targets=frames), ClipCriterion(selection=ConfidentSelection(1.0)))
         assert loss.isfinite()
         assert all(gradient is not None and gradient.isfinite().all() for gradient in found.values())
 
@@ -268,7 +293,7 @@ def test_a_few_steps_on_one_clip_lower_its_loss(
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
     for _ in range(8):
-        loss, _ = gradients(model, clip, ClipCriterion(detect_alone=model.config.detect_alone))
+        loss, _ = gradients(model, clip, build_criterion(model))
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]

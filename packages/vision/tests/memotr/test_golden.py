@@ -11,14 +11,18 @@ from torch.testing import assert_close
 from mnemic_core import MemoryConfig
 from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_vision.matching import hungarian, matching_cost
-from mnemic_vision.memotr import ClipCriterion, Memotr, MemotrConfig, Thresholds, advance, visible
+from mnemic_vision.memotr import ClipCriterion, Memotr, MemotrConfig, Thresholds, advance, build_memotr, visible
+from mnemic_vision.memotr.build import build_decoder, build_encoder, build_track_memory
+from mnemic_vision.memotr.criterion import ConfidentSelection, LabelledSlots, LabelledTracks
 from mnemic_vision.memotr.embeddings import logit, sine_boxes, sine_image
+from mnemic_vision.memotr.encoder import EncodedImage, cell_centres
 from mnemic_vision.memotr.losses import pad_targets
-from mnemic_vision.memotr.model import FrameOutput, LayerPrediction, project_levels
+from mnemic_vision.memotr.model import project_levels
+from mnemic_vision.memotr.output import FrameOutput, LayerPrediction, observe
+from mnemic_vision.memotr.queries import DetectQueries, Queries
 from mnemic_vision.memotr.targets import Target
 from mnemic_vision.memotr.track_memory import TrackMemory
-from mnemic_vision.memotr.tracks import TrackSlots, TrackState, empty_slots, split_rows
-from mnemic_vision.memotr.transformer import Decoder, DecoderLayer, EncodedImage, Encoder, EncoderLayer, cell_centres
+from mnemic_vision.memotr.tracks import TrackState, empty_slots
 from mnemic_vision.memotr.weights import convert_official
 
 pytestmark = pytest.mark.golden
@@ -75,7 +79,7 @@ def test_embeddings_and_logit(case: GoldenCase) -> None:
 def test_encoder_and_decoder_layer(case: GoldenCase) -> None:
     config, given, expected = config_of(case), case.inputs, case.outputs
     shapes = [tuple(shape) for shape in given["spatial_shapes"].tolist()]
-    encoder, decoder = EncoderLayer(config), DecoderLayer(config)
+    encoder, decoder = build_encoder(config).layers[0], build_decoder(config).layers[0]
     encoder.load_state_dict(part(_strip(case, "encoder_layer."), "transformer.encoder.layers.0.", "encoder.layers.0."))
     decoder.load_state_dict(part(_strip(case, "decoder_layer."), "transformer.decoder.layers.0.", "decoder.layers.0."))
     ratios = given["valid_ratios"]
@@ -99,15 +103,13 @@ def _strip(case: GoldenCase, prefix: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize("case", cases("transformer"))
 def test_transformer(case: GoldenCase) -> None:
     config, given = config_of(case), case.inputs
-    encoder, decoder = Encoder(config), Decoder(config)
+    encoder, decoder = build_encoder(config), build_decoder(config)
     encoder.load_state_dict(part(case.state, "transformer.", "encoder."))
     decoder.load_state_dict(part(case.state, "transformer.", "decoder."))
     levels = range(config.num_levels)
     image = encoder(*[[given[f"{name}{level}"] for level in levels] for name in ("src", "mask", "pos")])
-    query, reference, positions = given["query_embed"], given["ref_pts"].sigmoid(), None
-    if config.detector == "deformable":
-        positions, query = query[..., : config.dim], query[..., config.dim :]
-    decoded = decoder(query, positions, reference, image, given["query_mask"], config.num_queries)
+    queries = Queries(given["query_embed"], given["ref_pts"], given["query_mask"], config.num_queries)
+    decoded = decoder(queries, image)
     keep = ~given["query_mask"]
     for name, layers in (("hidden", decoded.hidden), ("inter_queries", decoded.inputs)):
         close(torch.stack(layers)[:, keep], case.outputs[name][:, keep], case, factor=5)
@@ -117,9 +119,10 @@ def test_transformer(case: GoldenCase) -> None:
 
 
 def slots_of(fields: dict[str, Tensor], config: MemotrConfig) -> dict[str, Tensor]:
-    """Return `TrackSlots` fields from the official fields of one sample."""
+    """Return `LabelledSlots` fields from the official fields of one sample."""
     count = len(fields["ids"])
     slots = empty_slots(1, count, config.query_dim, config.dim, config.num_classes)
+    slots |= {"matched": torch.full((1, count), -1), "iou": torch.zeros(1, count)}
     names = {
         "ids": "ids",
         "labels": "labels",
@@ -137,20 +140,20 @@ def slots_of(fields: dict[str, Tensor], config: MemotrConfig) -> dict[str, Tenso
     return slots | given | {"valid": torch.ones(1, count, dtype=torch.bool)}
 
 
-def state_of(fields: dict[str, Tensor], config: MemotrConfig, memory: TrackMemory, capacity: int) -> TrackState:
+def state_of(fields: dict[str, Tensor], config: MemotrConfig, memory: TrackMemory, capacity: int) -> LabelledTracks:
     """Return a buffer that holds the official tracks of one sample, their long-term memory included."""
     blank = TrackState(
         **empty_slots(1, capacity, config.query_dim, config.dim, config.num_classes),
-        memory=split_rows(memory.init_memory(capacity), 1),
+        memory=memory.init_memory(capacity),
         next_id=torch.zeros(1, dtype=torch.long),
     )
-    state, added = blank.append(TrackSlots(**slots_of(fields, config)))
+    state, added = LabelledTracks.start(blank).append(LabelledSlots(**slots_of(fields, config)))
     if "long_memory" not in fields:
         return state
     count = len(fields["long_memory"])
     values = torch.nn.functional.pad(fields["long_memory"], (0, 0, 0, capacity - count))
     long_term = memory.memory.write(memory.init_memory(capacity), values[:, None], padding=~added[0][:, None])
-    return replace(state, memory=split_rows(long_term, 1))
+    return replace(state, memory=long_term)
 
 
 def fields(case: GoldenCase, prefix: str, source: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -158,12 +161,12 @@ def fields(case: GoldenCase, prefix: str, source: dict[str, Tensor]) -> dict[str
 
 
 def track_memory(case: GoldenCase, config: MemotrConfig) -> TrackMemory:
-    module = TrackMemory(config, config.memory.build(config.dim))
+    module = build_track_memory(config)
     module.load_state_dict(part(case.state, "query_updater.", "track_memory."))
     return module
 
 
-def compare_tracks(tracks: TrackState, expected: dict[str, Tensor], case: GoldenCase, factor: float = 1.0) -> None:
+def compare_tracks(tracks: LabelledTracks, expected: dict[str, Tensor], case: GoldenCase, factor: float = 1.0) -> None:
     count = int(tracks.valid.sum())
     ours = {
         "ids": tracks.ids,
@@ -177,7 +180,7 @@ def compare_tracks(tracks: TrackState, expected: dict[str, Tensor], case: Golden
         "logits": tracks.logits,
         "matched_idx": tracks.matched,
         "iou": tracks.iou,
-        "long_memory": tracks.memory.to_dict()["long"],
+        "long_memory": tracks.memory.to_dict()["long"].unflatten(0, tracks.valid.shape),
     }
     for name, value in ours.items():
         if name in expected:
@@ -189,7 +192,7 @@ def test_memory_update_at_inference(case: GoldenCase) -> None:
     config = config_of(case)
     module = track_memory(case, config)
     before = fields(case, "eval.prev.", case.inputs)
-    newborn = TrackSlots(**slots_of(fields(case, "eval.new.", case.inputs), config))
+    newborn = LabelledSlots(**slots_of(fields(case, "eval.new.", case.inputs), config))
     state = state_of(before, config, module, capacity=len(before["ids"]) + newborn.valid.shape[1])
     carried, added = state.compact(state.valid & (state.ids >= 0)).append(newborn)
     compare_tracks(module(module.start(carried, added)), fields(case, "eval.tracks.", case.outputs), case)
@@ -202,9 +205,9 @@ def test_memory_update_in_training(case: GoldenCase) -> None:
     given = {key: value.clone().requires_grad_(value.is_floating_point()) for key, value in case.inputs.items()}
     before = fields(case, "train.prev.", given)
     parts = [slots_of(fields(case, f"train.{name}.", given), config) for name in ("new", "unmatched")]
-    detections = TrackSlots(**{key: torch.cat([part[key] for part in parts], dim=1) for key in parts[0]})
+    detections = LabelledSlots(**{key: torch.cat([part[key] for part in parts], dim=1) for key in parts[0]})
     state = state_of(before, config, module, capacity=len(before["ids"]) + detections.valid.shape[1])
-    criterion = ClipCriterion(config.merge_layer, update_threshold=config.update_threshold)
+    criterion = ClipCriterion(config.merge_layer, selection=ConfidentSelection(config.update_threshold))
     tracks = module(module.start(*criterion.carry(state, detections)))
     compare_tracks(tracks, fields(case, "train.tracks.", case.outputs), case)
 
@@ -262,9 +265,8 @@ def frame_output(case: GoldenCase, frame: int, padding: Tensor) -> FrameOutput:
         hidden=given["outputs"],
         newborn=given[f"{aux[-1]}.queries"],
         reference=given["last_ref_pts"],
-        initial_reference=given["init_ref_pts"],
         padding=padding,
-        num_detect=case.config["nd"],
+        detect=DetectQueries(*(given[name][:, : case.config["nd"]] for name in ("outputs", "init_ref_pts"))),
     )
 
 
@@ -274,15 +276,15 @@ def test_clip_criterion(case: GoldenCase) -> None:
         tuple(float(case.config[name][key]) for key in ("focal", "l1", "giou"))
         for name in ("loss_weights", "matcher_costs")
     ]
-    criterion = ClipCriterion(case.config["merge"], weights[0], weights[1], case.config["upd"])
+    criterion = ClipCriterion(case.config["merge"], weights[0], weights[1], ConfidentSelection(case.config["upd"]))
     config = config_of(case)
-    model = Memotr(_tiny(config))
+    model = build_memotr(_tiny(config))
     frames = sorted(
         {key.split(".")[0] for key in case.inputs if key.startswith("frame")}, key=lambda name: int(name[5:])
     )
     batch = case.inputs["frame0.pred_logits"].shape[0]
     capacity = max(case.inputs[f"{name}.pred_logits"].shape[1] for name in frames) - config.num_queries
-    tracks, losses, outputs = model.init_tracks(batch, capacity), [], []
+    tracks, losses, outputs = LabelledTracks.start(model.init_tracks(batch, capacity)), [], []
     for index in range(len(frames)):
         # The official code has as many track queries as the longest sample; ours are cut to that number.
         count = case.inputs[f"frame{index}.pred_logits"].shape[1] - config.num_queries
@@ -293,10 +295,10 @@ def test_clip_criterion(case: GoldenCase) -> None:
         outputs.append(output)
         frame, assignment, objects = criterion.frame(output, tracks, targets_of(case, index))
         losses.append(frame)
-        seen, detections = criterion.label(*model.observe(tracks, output), assignment, objects)
+        seen, detections = criterion.label(*observe(tracks, output), assignment, objects)
         _compare_roles(case, index, seen, detections)
-        blank = model.init_tracks(batch, capacity + config.num_queries)
-        grown = blank.append(TrackSlots(**{name: getattr(seen, name) for name in TrackSlots.__dataclass_fields__}))[0]
+        blank = LabelledTracks.start(model.init_tracks(batch, capacity + config.num_queries))
+        grown = blank.append(LabelledSlots(**{name: getattr(seen, name) for name in LabelledSlots.slot_fields()}))[0]
         tracks, _ = criterion.carry(grown, detections)
         for row in range(batch):
             compare_tracks(_row(tracks, row), fields(case, f"b{row}.tracks_into_frame{index + 1}.", case.outputs), case)
@@ -308,11 +310,11 @@ def _tiny(config: MemotrConfig) -> MemotrConfig:
     return replace(config, backbone="resnet18", backbone_levels=1)
 
 
-def _row(tracks: TrackState, row: int) -> TrackState:
-    return tracks.map(lambda tensor: tensor[row : row + 1])
+def _row(tracks: LabelledTracks, row: int) -> LabelledTracks:
+    return tracks.index_select(torch.tensor([row]))
 
 
-def _compare_roles(case: GoldenCase, frame: int, seen: TrackState, detections: TrackSlots) -> None:
+def _compare_roles(case: GoldenCase, frame: int, seen: LabelledTracks, detections: LabelledSlots) -> None:
     for row in range(len(seen.valid)):
         is_new = detections.ids[row] >= 0
         roles = {"prev": (seen, seen.valid[row]), "new": (detections, is_new), "unmatched": (detections, ~is_new)}
@@ -347,7 +349,7 @@ def _compare_losses(
 @pytest.mark.parametrize("case", cases("sequence"))
 def test_whole_model_and_tracker_over_a_sequence(case: GoldenCase) -> None:
     sizes, config = case.config, config_of(case, capacity=64)
-    model = Memotr(_tiny(config)).eval()
+    model = build_memotr(_tiny(config)).eval()
     model.projections = project_levels(sizes["chans"], config.dim, config.num_levels)
     model.load_state_dict(_without_backbone(model) | convert_official(case.state))
     thresholds = Thresholds(sizes["det_t"], sizes["trk_t"], sizes["res_t"], sizes["miss"])
@@ -360,7 +362,8 @@ def test_whole_model_and_tracker_over_a_sequence(case: GoldenCase) -> None:
             output = model.detect(features, padding, tracks)
             _compare_output(case, frame, output, used=config.num_queries + int(tracks.valid.sum()))
             tracks = advance(model, tracks, output, thresholds)
-        compare_tracks(tracks, fields(case, f"frame{frame}.tracks.", case.outputs), case, factor=5)
+        labelled = LabelledTracks.start(tracks)  # the official tracks have these fields at inference too
+        compare_tracks(labelled, fields(case, f"frame{frame}.tracks.", case.outputs), case, factor=5)
         shown, boxes = visible(tracks, original, thresholds)
         assert tracks.ids[shown].tolist() == case.outputs[f"frame{frame}.result_ids"].tolist()
         assert_close(boxes[shown], case.outputs[f"frame{frame}.result_tlwh"], atol=0.05, rtol=1e-4)  # pixels

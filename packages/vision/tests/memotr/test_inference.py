@@ -9,9 +9,20 @@ from PIL import Image
 from torch import Tensor
 
 from mnemic_core import MemoryConfig
-from mnemic_vision.memotr import FrameOutput, Memotr, MemotrConfig, Thresholds, Tracker, TrackState, advance, visible
+from mnemic_vision.memotr import (
+    FrameOutput,
+    Memotr,
+    MemotrConfig,
+    Thresholds,
+    Tracker,
+    TrackState,
+    advance,
+    build_memotr,
+    visible,
+)
 from mnemic_vision.memotr.inference import as_image
-from mnemic_vision.memotr.model import LayerPrediction
+from mnemic_vision.memotr.output import LayerPrediction
+from mnemic_vision.memotr.queries import DetectQueries
 
 Build = Callable[[MemotrConfig], Memotr]
 LOW, BELOW, EXACT = 0.1, 0.4999, 0.5
@@ -36,10 +47,14 @@ def answer(model: Memotr, detect: list[list[float]], track: list[list[float]]) -
         hidden=embeddings[0],
         newborn=embeddings[1],
         reference=torch.zeros(1, queries, 4),
-        initial_reference=torch.zeros(1, queries, 4),
         padding=torch.zeros(1, queries, dtype=torch.bool),
-        num_detect=model.config.num_queries,
+        detect=detect_queries(model),
     )
+
+
+def detect_queries(model: Memotr, batch: int = 1) -> DetectQueries:
+    count = model.config.num_queries
+    return DetectQueries(torch.zeros(batch, count, model.config.dim), torch.zeros(batch, count, 4))
 
 
 def step(
@@ -204,9 +219,9 @@ def test_streams_are_born_and_die_each_for_itself(model: Memotr) -> None:
         ),
         **{
             name: torch.cat([getattr(quiet, name), getattr(busy, name)])
-            for name in ("hidden", "newborn", "reference", "initial_reference", "padding")
+            for name in ("hidden", "newborn", "reference", "padding")
         },
-        num_detect=2,
+        detect=detect_queries(model, batch=2),
     )
     tracks = advance(model, model.init_tracks(2), both, Thresholds())
     assert tracks.valid.sum(dim=1).tolist() == [0, 2]
@@ -239,11 +254,12 @@ def test_a_state_of_another_model_is_refused(
     tracker: Tracker, config: MemotrConfig, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     tracker.save(tmp_path / "stream.state")
-    other = Tracker(Memotr(replace(config, **changes)))
+    other = Tracker(build_memotr(replace(config, **changes)))
     before = other.state
+    name = next(iter(changes))
     with pytest.raises(
         ValueError,
-        match=rf"stream\.state is a tracking session of another model .*\(config\.{next(iter(changes))} .*, here .*\)",
+        match=rf"stream\.state is a tracking session of another model .*\(config\.{name}\S* .*, here .*\)",
     ):
         other.load(tmp_path / "stream.state")
     assert other.state is before
@@ -255,7 +271,7 @@ def test_a_state_of_other_weights_or_thresholds_is_refused(tracker: Tracker, tmp
     with pytest.raises(ValueError, match=r"other settings \(settings\.thresholds\.track 0\.5, here 0\.4\)"):
         other.load(tmp_path / "stream.state")
     with torch.no_grad():
-        tracker.model.anchors[0, 0] += 1
+        tracker.model.detect_queries.anchors[0, 0] += 1
     with pytest.raises(ValueError, match=r"another model or other settings \(weights '\w+"):
         tracker.load(tmp_path / "stream.state")
 

@@ -6,16 +6,9 @@ from torchvision.ops import box_iou, generalized_box_iou
 
 from mnemic_vision.boxes import cxcywh_to_xyxy
 from mnemic_vision.memotr import Target
-from mnemic_vision.memotr.losses import (
-    TOKENS_PER_OBJECT,
-    Losses,
-    Objects,
-    matched_iou,
-    pad_targets,
-    proposal_losses,
-    set_losses,
-)
-from mnemic_vision.memotr.proposals import DenseProposals
+from mnemic_vision.memotr.aids.criteria import TOKENS_PER_OBJECT, proposal_losses
+from mnemic_vision.memotr.aids.proposals import DenseProposals
+from mnemic_vision.memotr.losses import Losses, Objects, matched_iou, pad_targets, set_losses
 
 
 def random_targets(counts: list[int], num_classes: int = 3) -> list[Target]:

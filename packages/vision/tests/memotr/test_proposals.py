@@ -6,8 +6,11 @@ from torch.testing import assert_close
 from torchvision.ops import box_iou
 
 from mnemic_vision.boxes import cxcywh_to_xyxy
-from mnemic_vision.memotr import ClipBatch, Memotr, MemotrConfig, Target
-from mnemic_vision.memotr.proposals import DISTINCT_IOU, Denoising, DenseProposals, ProposalHead, blocked_between
+from mnemic_vision.memotr import ClipBatch, Memotr, MemotrConfig, Target, build_criterion
+from mnemic_vision.memotr.aids.criteria import DenoisingCriterion
+from mnemic_vision.memotr.aids.denoising import Denoising, allowed_between, denoise
+from mnemic_vision.memotr.aids.proposals import DISTINCT_IOU, DenseProposals, ProposalQueries
+from mnemic_vision.memotr.criterion import LabelledTracks
 
 Build = Callable[[MemotrConfig], Memotr]
 
@@ -19,7 +22,7 @@ def proposals(boxes: torch.Tensor, scores: list[float]) -> DenseProposals:
 
 def test_queries_start_at_the_best_proposals_that_are_distinct(config: MemotrConfig) -> None:
     boxes = torch.tensor([[0.3, 0.3, 0.2, 0.2], [0.301, 0.3, 0.2, 0.2], [0.7, 0.7, 0.2, 0.2], [0.2, 0.8, 0.1, 0.1]])
-    head = ProposalHead(replace(config, num_queries=2))
+    head = ProposalQueries(2, config.dim, 1)
     assert head._select(proposals(boxes, [0.8, 0.9, 0.5, 0.4]))[0].tolist() == [1, 2]
     assert head._select(proposals(boxes[:1].expand(4, 4), [0.4, 0.9, 0.5, 0.8]))[0].tolist() == [1, 3]
 
@@ -28,7 +31,7 @@ def test_distinct_queries_do_not_overlap_much(config: MemotrConfig) -> None:
     torch.manual_seed(0)
     count = 40
     boxes = torch.cat([torch.rand(count, 2), torch.full((count, 2), 0.2)], dim=-1)
-    head = ProposalHead(replace(config, num_queries=5))
+    head = ProposalQueries(5, config.dim, 1)
     chosen = boxes[head._select(proposals(boxes, torch.rand(count).tolist()))[0]]
     overlap = box_iou(cxcywh_to_xyxy(chosen), cxcywh_to_xyxy(chosen)) - torch.eye(5)
     assert overlap.max() <= DISTINCT_IOU
@@ -37,7 +40,7 @@ def test_distinct_queries_do_not_overlap_much(config: MemotrConfig) -> None:
 def test_padding_gives_no_queries(config: MemotrConfig) -> None:
     given = proposals(torch.rand(8, 4), [0.1] * 4 + [0.9] * 4)
     given.padding[0, 4:] = True
-    head = ProposalHead(replace(config, num_queries=3))
+    head = ProposalQueries(3, config.dim, 1)
     assert (head._select(given)[0] < 4).all()
 
 
@@ -51,8 +54,11 @@ def test_noised_queries_never_reach_the_others(
         tracks.valid[0, :3] = True
         tracks.query[0, :3] = torch.randn(3, config.dim)
         plain = model(clip.images[:, 0], clip.padding, tracks)
-        noised = model(clip.images[:, 0], clip.padding, tracks, clip.targets[0])
-        assert len(noised.aids.denoised) == config.decoder_layers
+        given = model.get_submodule("denoising")(clip.targets[0])
+        noised, denoised = denoise(model, given, clip.images[:, 0], clip.padding, tracks)
+        assert len(denoised) == config.decoder_layers
+        assert all(layer.boxes.shape[1] == given.content.shape[1] for layer in denoised)
+        assert noised.num_detect == plain.num_detect
         assert noised.padding.shape == plain.padding.shape
         used = ~plain.padding
         for layer, expected in zip(noised.layers, plain.layers, strict=True):
@@ -64,16 +70,22 @@ def test_outside_training_nothing_is_noised(
     config: MemotrConfig, build: Build, make_clip: Callable[..., ClipBatch]
 ) -> None:
     clip, model = make_clip([3], frames=1), build(replace(config, denoising_groups=2))
-    assert model(clip.images[:, 0], clip.padding, model.init_tracks(1), clip.targets[0]).aids.noised is None
+    criterion = build_criterion(model)
+    assert isinstance(criterion, DenoisingCriterion)
+    given = (model, clip.images[:, 0], clip.padding, LabelledTracks.start(model.init_tracks(1)), clip.targets[0])
+    noised, plain = criterion.step(*given)[0], criterion.criterion.step(*given)[0]
+    assert torch.equal(noised.aux.label, plain.aux.label)
+    model.train()
+    assert not torch.equal(criterion.step(*given)[0].aux.label, criterion.criterion.step(*given)[0].aux.label)
 
 
 def test_a_group_sees_itself_and_the_others_and_is_seen_by_no_one_else() -> None:
     owner = torch.tensor([0, 0, 1, 1])
-    blocked = blocked_between(owner, num_queries=6)
+    allowed = allowed_between(owner, num_others=2)
     for query in range(6):
         for key in range(6):
             is_foreign = key < 4 and (query >= 4 or owner[query] != owner[key])
-            assert blocked[query, key] == is_foreign
+            assert allowed[query, key] == (not is_foreign)
 
 
 def test_each_group_holds_every_object_once_to_restore_and_once_to_reject(config: MemotrConfig) -> None:
@@ -83,7 +95,7 @@ def test_each_group_holds_every_object_once_to_restore_and_once_to_reject(config
         Target(boxes, torch.tensor([0, 1]), torch.tensor([0, 1])),
         Target(boxes[:1], torch.tensor([1]), torch.tensor([0])),
     ]
-    noised = Denoising(replace(config, denoising_groups=3))(targets)
+    noised = Denoising(3, config.num_classes, config.dim)(targets)
     assert noised.objects[0].tolist() == [0, 1, -1, -1] * 3
     assert noised.objects[1].tolist() == [0, -1, -1, -1] * 3
     assert noised.padding[1].tolist() == [False, True] * 6
@@ -97,6 +109,6 @@ def test_each_group_holds_every_object_once_to_restore_and_once_to_reject(config
 
 def test_without_objects_there_is_one_padded_query_of_each_kind(config: MemotrConfig) -> None:
     none = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
-    noised = Denoising(replace(config, denoising_groups=2))([none])
+    noised = Denoising(2, config.num_classes, config.dim)([none])
     assert noised.padding.tolist() == [[True] * 4]
     assert noised.objects.tolist() == [[-1] * 4]

@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mnemic_core import ExponentialState, MemoryConfig
-from mnemic_vision.memotr.tracks import TrackSlots, TrackState, empty_slots, join_rows, split_rows
+from mnemic_vision.memotr.tracks import TrackSlots, TrackState, empty_slots
 
 CAPACITY = 4
 SIZES = {"query_dim": 2, "dim": 2, "num_classes": 2}
@@ -26,12 +26,17 @@ def tagged(tags: list[list[int]], slots: int, scores: list[list[float]] | None =
 
 
 def state_of(tags: list[list[int]]) -> TrackState:
-    memory = split_rows(MemoryConfig("exponential").build(2).init_state(len(tags) * CAPACITY), len(tags))
+    memory = MemoryConfig("exponential").build(2).init_state(len(tags) * CAPACITY)
     assert isinstance(memory, ExponentialState)
     for row, stream in enumerate(tags):
         for slot, tag in enumerate(stream):
-            memory.long[row, slot] = tag
+            memory.long[row * CAPACITY + slot] = tag
     return TrackState(**tagged(tags, CAPACITY), memory=memory, next_id=torch.zeros(len(tags), dtype=torch.long))
+
+
+def long_of(state: TrackState) -> Tensor:
+    """Return the long-term memory by stream and slot."""
+    return state.tensors()["memory.long"].unflatten(0, (-1, CAPACITY))
 
 
 def tags_of(state: TrackState) -> list[list[int]]:
@@ -66,7 +71,7 @@ def test_compact_is_a_list_filter(counts: list[int], data: st.DataObject) -> Non
     state = state_of(tags).compact(mask)
     assert tags_of(state) == kept
     for row, stream in enumerate(kept):
-        assert state.tensors()["memory.long"][row, : len(stream), 0].tolist() == stream
+        assert long_of(state)[row, : len(stream), 0].tolist() == stream
 
 
 @settings(max_examples=50, deadline=None)
@@ -85,7 +90,7 @@ def test_append_is_a_list_extension_by_the_highest_scores(counts: list[int], dat
         [tag for tag in stream if tag > 100] for stream in expected
     ]
     for row, stream in enumerate(old):
-        assert state.tensors()["memory.long"][row, : len(stream), 0].tolist() == stream
+        assert long_of(state)[row, : len(stream), 0].tolist() == stream
 
 
 def test_what_unused_slots_hold_is_cleared_when_they_could_be_read() -> None:
@@ -97,18 +102,25 @@ def test_what_unused_slots_hold_is_cleared_when_they_could_be_read() -> None:
     assert emptied.scores.eq(0).all()
 
 
-def test_rows_of_a_memory_split_and_join() -> None:
+def test_rows_of_a_memory_move_with_their_slots() -> None:
     memory = MemoryConfig("window", {"capacity": 3}).build(2)
-    rows = memory.write(memory.init_state(6), torch.randn(6, 1, 2))
-    joined = join_rows(split_rows(rows, 2))
-    assert all(torch.equal(joined.tensors()[name], tensor) for name, tensor in rows.tensors().items())
+    rows = memory.write(memory.init_state(2 * CAPACITY), torch.randn(2 * CAPACITY, 1, 2))
+    state = replace(state_of([[1, 2], [11]]), memory=rows)
+    order = torch.tensor([[3, 0, 2, 1], [1, 2, 3, 0]])
+    moved = state.take(order)
+    for name, tensor in rows.tensors().items():
+        by_stream = tensor.unflatten(0, (2, CAPACITY))
+        expected = torch.stack([by_stream[row, order[row]] for row in range(2)])
+        assert torch.equal(moved.memory.tensors()[name], expected.flatten(0, 1))
+    back = moved.take(order.argsort(dim=1))
+    assert all(torch.equal(back.memory.tensors()[name], tensor) for name, tensor in rows.tensors().items())
 
 
 def test_a_state_is_selected_moved_and_refilled_as_a_whole() -> None:
     state = state_of([[1, 2], [11]])
     swapped = state.index_select(torch.tensor([1, 0]))
     assert tags_of(swapped) == [[11], [1, 2]]
-    assert swapped.tensors()["memory.long"][0, 0, 0] == 11
+    assert long_of(swapped)[0, 0, 0] == 11
     refilled = state.refill(swapped.to_dict())
     assert tags_of(refilled.detach().to("cpu")) == [[11], [1, 2]]
     assert [field.name for field in fields(refilled)] == [field.name for field in fields(state)]
@@ -117,7 +129,7 @@ def test_a_state_is_selected_moved_and_refilled_as_a_whole() -> None:
 @pytest.mark.parametrize("name", ["exponential", "window", "none"])
 def test_the_state_has_the_same_size_whatever_it_holds(name: str) -> None:
     def state(tags: list[list[int]]) -> TrackState:
-        memory = split_rows(MemoryConfig(name).build(2).init_state(CAPACITY), 1)
+        memory = MemoryConfig(name).build(2).init_state(CAPACITY)
         return TrackState(**tagged(tags, CAPACITY), memory=memory, next_id=torch.zeros(1, dtype=torch.long))
 
     empty, full = state([[]]), state([[1, 2, 3]])

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mnemic_core.loading import load_exactly
-from mnemic_vision.memotr import Memotr, MemotrConfig, import_detector, load_official
+from mnemic_vision.memotr import Memotr, MemotrConfig, build_memotr, import_detector, load_official
 from mnemic_vision.memotr.embeddings import sine_boxes
 from mnemic_vision.memotr.weights import convert_official
 
@@ -135,7 +135,7 @@ def official_weights(model: Memotr) -> dict[str, Tensor]:
 )
 def test_released_models_have_their_published_size(changes: dict[str, Any], entries: int, parameters: int) -> None:
     with torch.device("meta"):
-        model = Memotr(MemotrConfig(**changes))
+        model = build_memotr(MemotrConfig(**changes))
     layout = official_layout(model)
     assert len(layout) == entries
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
@@ -228,7 +228,7 @@ def test_a_detector_gives_all_but_the_memory(
     untouched = import_detector(model, tmp_path / "coco.pth")
     assert {name.split(".")[0] for name in untouched} == {"track_memory"}
     assert torch.equal(model.class_heads[1].weight, detector["class_embed.1.weight"][rows])
-    assert torch.equal(model.anchors, detector["refpoint_embed.weight"])
+    assert torch.equal(model.detect_queries.anchors, detector["refpoint_embed.weight"])
     assert torch.equal(model.projections[0][0].weight, detector["input_proj.0.0.weight"])
 
 
@@ -242,7 +242,7 @@ def test_a_dab_detector_sees_boxes_as_it_was_trained_to(config: MemotrConfig, bu
     prefix = "transformer.decoder.ref_point_head.layers."
     theirs = [detector[f"{prefix}{name}"] for name in ("0.weight", "0.bias", "1.weight", "1.bias")]
     expected = (in_their_order @ theirs[0].T + theirs[1]).relu() @ theirs[2].T + theirs[3]
-    assert_close(model.decoder.position_head(sine_boxes(boxes, config.dim)), expected)
+    assert_close(model.decoder.positions.head(sine_boxes(boxes, config.dim)), expected)
 
 
 def test_eight_classes_and_another_number_of_queries_start_at_random(
@@ -252,13 +252,15 @@ def test_eight_classes_and_another_number_of_queries_start_at_random(
     torch.save({"model": coco_detector(build(replace(config, num_queries=9)))}, tmp_path / "coco.pth")
     before = model.class_heads[0].weight.clone()
     untouched = import_detector(model, tmp_path / "coco.pth")
-    assert {"anchors", "detect_query", "class_heads.0.weight"} <= set(untouched)
+    assert {"detect_queries.anchors", "detect_queries.content", "class_heads.0.weight"} <= set(untouched)
     assert torch.equal(model.class_heads[0].weight, before)
 
 
 def test_a_detector_of_another_kind_or_size_is_refused(config: MemotrConfig, build: Build, tmp_path: Path) -> None:
     torch.save({"model": coco_detector(build(replace(config, detector="deformable")))}, tmp_path / "points.pth")
-    with pytest.raises(ValueError, match=r"points\.pth is no detector of this kind \(left over reference_points"):
+    with pytest.raises(
+        ValueError, match=r"points\.pth is no detector of this kind \(left over detect_queries.reference_points"
+    ):
         import_detector(build(config), tmp_path / "points.pth")
     torch.save({"model": coco_detector(build(replace(config, ffn_dim=64)))}, tmp_path / "wide.pth")
     with pytest.raises(ValueError, match=r"wide\.pth has other sizes than this model \(.*linear1.*\): check dim"):

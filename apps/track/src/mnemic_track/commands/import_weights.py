@@ -23,12 +23,12 @@ def import_weights(official: Path, /, out: Path, config: str = "memotr_dancetrac
         raise FileNotFoundError(f"cannot write {out}: the folder {out.parent} does not exist")
     from mnemic_kit.provenance import provenance
     from mnemic_track.network_config import read_network_config
-    from mnemic_vision.memotr import Memotr, load_official
+    from mnemic_vision.memotr import build_memotr, load_official
     from mnemic_vision.memotr.checkpoint import TrackerCheckpoint
 
     check_outputs(out)
     network, settings = read_network_config(config)
-    model = Memotr(network)
+    model = build_memotr(network)
     load_official(model, official)
     made = provenance("mnemic-track", converted_from=official.name, config=config)
     TrackerCheckpoint(model, settings, made).save(out, half=half)

@@ -5,6 +5,7 @@ Source: `models/runtime_tracker.py` and `submit_engine.py` of the official code.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import singledispatch
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.session import Session
 from mnemic_vision.boxes import cxcywh_to_xywh
 from mnemic_vision.images import pad_images, preprocess_frame
-from mnemic_vision.memotr.model import FrameOutput, Memotr
-from mnemic_vision.memotr.tracks import TrackState, find_again, is_distinct, is_duplicate, join_rows
+from mnemic_vision.memotr.model import Memotr
+from mnemic_vision.memotr.output import FrameOutput, observe
+from mnemic_vision.memotr.tracks import TrackSlots, TrackState, is_duplicate
 from mnemic_vision.tracks import Track
 from mnemic_vision.video import open_frames
 
@@ -35,7 +37,7 @@ class Thresholds:
         detect: a detect query with at least this score becomes a track.
         track: a track whose score in its birth class is below this counts as missed.
         result: a track is written where its score is above this.
-        miss_tolerance: a track dies in its so many-th consecutive missed frame (MOT17: 15, BDD100K: 10).
+        miss_tolerance: consecutive misses after which a track is deleted (MOT17: 15, BDD100K: 10).
         min_area: a track is written where its box is larger than this, in square pixels.
         duplicate_iou: where the boxes of two seen tracks overlap by more, both follow one object and the younger dies;
             None (the paper) lets both live.
@@ -54,34 +56,45 @@ class Thresholds:
         check_range(self, 0, inf, "min_area")
 
 
+@singledispatch
 def advance(model: Memotr, tracks: TrackState, output: FrameOutput, thresholds: Thresholds) -> TrackState:
     """Return the tracks after a frame: who is missed or dead, who is born, and the memory update of all.
 
     Args:
-        model: the network that made ``output``.
+        model: the network that made ``output``; `aids.detect_alone` has another rule for its kind of network.
         tracks: state that went into the network, any number of streams.
         output: its answer.
         thresholds: when tracks are born and die.
     """
-    seen, detections = model.observe(tracks, output)
-    certainty = detections.logits.sigmoid().amax(dim=-1)
-    born = certainty >= thresholds.detect
+    seen, detections = observe(tracks, output)
+    seen = count_misses(seen, thresholds)
+    born = detections.logits.sigmoid().amax(dim=-1) >= thresholds.detect
+    return begin_tracks(model, seen.compact(survivors(seen, thresholds)), detections, born)
+
+
+def count_misses(seen: TrackState, thresholds: Thresholds) -> TrackState:
+    """Return the tracks with this frame counted as missed where the score of the class at birth is too low."""
     score = seen.logits.sigmoid().gather(2, seen.labels[..., None])[..., 0]
-    seen = replace(seen, missed=torch.where(score < thresholds.track, seen.missed + 1, 0))
-    if model.config.detect_alone:
-        # A missed track lets nothing be born in its place: what is seen there must be its own.
-        seen = find_again(seen, detections, certainty, born)
+    return replace(seen, missed=torch.where(score < thresholds.track, seen.missed + 1, 0))
+
+
+def survivors(seen: TrackState, thresholds: Thresholds) -> Bool[Tensor, "batch track"]:
+    """Return which tracks live on."""
     alive = seen.valid & (seen.missed < thresholds.miss_tolerance)
-    if thresholds.duplicate_iou is not None:
-        # Not in the paper: two tracks that ended up on one object would stay there, each sure of itself.
-        alive = alive & ~is_duplicate(seen, alive & (seen.missed == 0), thresholds.duplicate_iou)
-    kept = seen.compact(alive)
-    if model.config.detect_alone:
-        born = born & is_distinct(detections, kept, certainty)
+    if thresholds.duplicate_iou is None:
+        return alive
+    # Not in the paper: two tracks that ended up on one object would stay there, each sure of itself.
+    return alive & ~is_duplicate(seen, alive & (seen.missed == 0), thresholds.duplicate_iou)
+
+
+def begin_tracks(
+    model: Memotr, kept: TrackState, detections: TrackSlots, born: Bool[Tensor, "batch query"]
+) -> TrackState:
+    """Return the tracks with the born detections, which get the next identities, and the memories of all updated."""
     number = born.long().cumsum(dim=1)
-    ids = tracks.next_id[:, None] + number - 1
+    ids = kept.next_id[:, None] + number - 1
     carried, newborn = kept.append(replace(detections, valid=born, ids=ids))
-    carried = replace(carried, next_id=tracks.next_id + number[:, -1])
+    carried = replace(carried, next_id=kept.next_id + number[:, -1])
     updated: TrackState = model.track_memory(model.track_memory.start(carried, newborn))
     return updated
 
@@ -113,9 +126,9 @@ class Tracker(Session):
         use_bf16: run the network in bfloat16; geometry stays float32.
 
     Example:
-        >>> from mnemic_vision.memotr import Memotr, MemotrConfig
+        >>> from mnemic_vision.memotr import MemotrConfig, build_memotr
         >>> config = MemotrConfig(dim=32, ffn_dim=32, encoder_layers=1, decoder_layers=2, num_queries=5, capacity=4)
-        >>> tracker = Tracker(Memotr(config), short_side=64, long_side=96)
+        >>> tracker = Tracker(build_memotr(config), short_side=64, long_side=96)
         >>> tracker(np.zeros((48, 64, 3), dtype=np.uint8))  # an untrained network finds nothing
         []
     """
@@ -174,11 +187,10 @@ class Tracker(Session):
     def report(self) -> MemoryReport:
         """Return how the long-term memory is used; the tracks are the entries of one memory."""
         state, memory = self.state, self.model.track_memory.memory
-        rows = join_rows(state.memory)
-        weights = memory.read_weights(state.output.flatten(0, 1)[:, None], rows)[:, 0]  # row slot
+        weights = memory.read_weights(state.output.flatten(0, 1)[:, None], state.memory)[:, 0]  # row slot
         own = torch.block_diag(*weights.split(1)) if weights.shape[1] else weights  # a track reads its own slots only
         used = state.valid.flatten()
-        return memory_report(rows, own[used][None], rows_are_slots=used)
+        return memory_report(state.memory, own[used][None], rows_are_slots=used)
 
     def session_model(self) -> Memotr:
         """Return the network."""
@@ -196,12 +208,14 @@ class Tracker(Session):
         """Continue from a state of the same network and settings."""
         self.state = self.state.refill(state)
 
-    def _run(self, images: Tensor, padding: Tensor) -> FrameOutput:
+    def _run(
+        self, images: Float[Tensor, "batch 3 height width"], padding: Bool[Tensor, "batch height width"]
+    ) -> FrameOutput:
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self.use_bf16):
             output: FrameOutput = self.model(images, padding, self.state)
         return output
 
-    def _results(self, shown: Tensor, boxes: Tensor) -> list[Track]:
+    def _results(self, shown: Bool[Tensor, "batch track"], boxes: Float[Tensor, "batch track 4"]) -> list[Track]:
         """Copy what is shown to the host, once."""
         state = self.state
         columns = [state.ids[..., None], state.labels[..., None], state.scores[..., None], boxes]

@@ -21,7 +21,8 @@ class Mlp(nn.Module):
         """Apply the layers."""
         for layer in self.layers[:-1]:
             x = layer(x).relu()
-        return self.layers[-1](x)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
+        out: Tensor = self.layers[-1](x)
+        return out
 
 
 class FeedForward(nn.Module):
@@ -37,4 +38,5 @@ class FeedForward(nn.Module):
     def forward(self, x: Float[Tensor, "*shape dim"]) -> Float[Tensor, "*shape dim"]:
         """Apply the block."""
         hidden = self.dropout(self.linear1(x).relu_())
-        return self.norm(x + self.dropout(self.linear2(hidden)))  # type: ignore[no-any-return]
+        out: Tensor = self.norm(x + self.dropout(self.linear2(hidden)))
+        return out

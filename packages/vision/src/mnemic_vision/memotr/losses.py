@@ -6,14 +6,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import box_iou, generalized_box_iou_loss, sigmoid_focal_loss
+from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
 from mnemic_vision.boxes import cxcywh_to_xyxy
-from mnemic_vision.matching import matching_cost
-from mnemic_vision.memotr.proposals import DenseProposals
 from mnemic_vision.memotr.targets import Target
-
-TOKENS_PER_OBJECT = 8  # one-to-many assignment of dense proposals
 
 
 @dataclass(frozen=True)
@@ -27,7 +23,7 @@ class Losses:
     def __add__(self, other: "Losses") -> "Losses":
         return Losses(self.label + other.label, self.l1 + other.l1, self.giou + other.giou)
 
-    def scaled(self, factor: Tensor | float) -> "Losses":
+    def scaled(self, factor: Float[Tensor, ""] | float) -> "Losses":
         """Return all three times ``factor``."""
         return Losses(self.label * factor, self.l1 * factor, self.giou * factor)
 
@@ -95,7 +91,7 @@ def set_losses(
     focal = focal.mean(-1) if average_classes else focal.sum(-1)
     label = (focal * ~ignored).sum()
     truth = objects.boxes.gather(1, index[..., None].expand(-1, -1, 4))
-    return Losses(label, *_box_losses(boxes[found], truth[found]))
+    return Losses(label, *box_losses(boxes[found], truth[found]))
 
 
 def matched_iou(
@@ -110,53 +106,9 @@ def matched_iou(
     return shared / union.clamp(min=1e-9) * (matched >= 0)
 
 
-def proposal_losses(proposals: DenseProposals, objects: Objects) -> Losses:
-    """Return the losses of dense proposals under one-to-many assignment.
-
-    Each object takes the cheapest `TOKENS_PER_OBJECT` tokens whose centre it holds; the class target of a taken token
-    is its overlap with the object (quality focal loss), so that scores rank boxes by how well they fit.
-    """
-    total = []
-    for row in range(len(proposals.logits)):
-        keep = ~proposals.padding[row]
-        logits, boxes, centres = (part[row][keep] for part in (proposals.logits, proposals.boxes, proposals.centres))
-        valid = objects.valid[row]
-        matched = _dense_assignment(logits, boxes, centres, objects.labels[row][valid], objects.boxes[row][valid])
-        found = matched >= 0
-        truth, labels = objects.boxes[row][valid][matched[found]], objects.labels[row][valid][matched[found]]
-        quality = torch.zeros_like(logits)
-        quality[found.nonzero()[:, 0], labels] = _paired_iou(boxes[found].detach(), truth)
-        weight = (quality - logits.detach().sigmoid()).abs() ** 2
-        label = (weight * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")).sum()
-        total.append(Losses(label, *_box_losses(boxes[found], truth)))
-    return sum(total[1:], start=total[0]).scaled(1 / TOKENS_PER_OBJECT)
-
-
-@torch.no_grad()
-def _dense_assignment(logits: Tensor, boxes: Tensor, centres: Tensor, labels: Tensor, objects: Tensor) -> Tensor:
-    """Return the object of each token, -1 without."""
-    matched = torch.full((len(boxes),), -1, device=boxes.device)
-    if len(objects) == 0:
-        return matched
-    offset = (centres[:, None] - objects[None, :, :2]).abs()
-    outside = (offset > objects[None, :, 2:] / 2).any(dim=-1)
-    # A tiny object may hold no centre: then the cheapest tokens around it take its place.
-    cost = matching_cost(logits, boxes, labels, objects) + 100.0 * outside
-    count = min(TOKENS_PER_OBJECT, len(cost))
-    cheapest, tokens = cost.topk(count, dim=0, largest=False)
-    best = torch.full_like(cost, torch.inf).scatter(0, tokens, cheapest)
-    price, owner = best.min(dim=1)
-    return torch.where(price.isfinite(), owner, matched)
-
-
-def _paired_iou(first: Tensor, second: Tensor) -> Tensor:
-    if len(first) == 0:
-        return first.new_zeros(0)
-    overlap: Tensor = box_iou(cxcywh_to_xyxy(first), cxcywh_to_xyxy(second))
-    return overlap.diagonal()
-
-
-def _box_losses(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+def box_losses(
+    boxes: Float[Tensor, "pair 4"], truth: Float[Tensor, "pair 4"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Return L1 and GIoU losses of pairs; zero with a gradient path where there are none."""
     overlap = generalized_box_iou_loss(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth), reduction="sum", eps=0.0)
     return (boxes - truth).abs().sum(), overlap

@@ -1,21 +1,19 @@
 """The track buffer: what MeMOTR carries from one frame to the next."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from mnemic_core import MemoryState
 from mnemic_vision.boxes import pairwise_iou
 
 NEGATIVE_ID = -1  # a confident false positive that training keeps as a negative track, or an unused slot
-SAME_IOU = 0.5  # boxes that overlap by more are of one object, where detect queries do not know the tracks
 
 Slots = TypeVar("Slots", bound="TrackSlots")
+Tracks = TypeVar("Tracks", bound="TrackState")
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,6 @@ class TrackSlots(MemoryState):
         last_output: the output of the latest frame in which the track was confident (short-term memory).
         boxes: predicted boxes of the latest frame, cxcywh in [0, 1].
         logits: class logits of the latest frame.
-        matched: index of the assigned ground truth in training, -1 without.
-        iou: overlap with it.
     """
 
     valid: Bool[Tensor, "batch track"]
@@ -47,8 +43,6 @@ class TrackSlots(MemoryState):
     last_output: Float[Tensor, "batch track dim"]
     boxes: Float[Tensor, "batch track 4"]
     logits: Float[Tensor, "batch track label"]
-    matched: Int[Tensor, "batch track"]
-    iou: Float[Tensor, "batch track"]
 
     @property
     def scores(self) -> Float[Tensor, "batch track"]:
@@ -57,7 +51,12 @@ class TrackSlots(MemoryState):
 
     def take(self: Slots, slots: Int[Tensor, "batch taken"]) -> Slots:
         """Return the given slots of each stream."""
-        return self.map(lambda tensor: _take(tensor, slots) if tensor.dim() > 1 else tensor)
+        return replace(self, **{name: _take(getattr(self, name), slots) for name in self.slot_fields()})
+
+    @classmethod
+    def slot_fields(cls) -> list[str]:
+        """Return the names of the fields that have one entry a slot."""
+        return [field.name for field in fields(cls)]
 
 
 @dataclass(frozen=True)
@@ -65,55 +64,67 @@ class TrackState(TrackSlots):
     """A buffer of ``capacity`` slots a stream; used slots come first, in order of birth.
 
     Attributes:
-        memory: long-term memory of each slot; its tensors have the axes (batch, track, ...).
+        memory: long-term memory, one row a slot: those of the first stream, then those of the second, and so on.
         next_id: the identity that the next newborn of a stream gets.
     """
 
     memory: MemoryState
     next_id: Int[Tensor, " batch"]
 
-    def map(self, fn: Callable[[Tensor], Tensor]) -> "TrackState":
-        """Return a copy with ``fn`` applied to every tensor, those of the memory included."""
-        return cast(TrackState, _each(self, fn))
+    @classmethod
+    def slot_fields(cls) -> list[str]:
+        """Return the names of the fields that have one entry a slot."""
+        return [name for name in super().slot_fields() if name not in ("memory", "next_id")]
 
-    def compact(self, keep: Bool[Tensor, "batch track"]) -> "TrackState":
+    @property
+    def capacity(self) -> int:
+        """Slots of each stream."""
+        return self.valid.shape[1]
+
+    def take(self: Tracks, slots: Int[Tensor, "batch taken"]) -> Tracks:
+        """Return the given slots of each stream with their memories."""
+        return replace(super().take(slots), memory=self._memory_of(slots))
+
+    def compact(self: Tracks, keep: Bool[Tensor, "batch track"]) -> Tracks:
         """Return the kept slots in front, in their order; the others become unused."""
         order = (~keep).long().argsort(dim=1, stable=True)
         return _blank_unused(replace(self.take(order), valid=keep.gather(1, order)))
 
-    def append(self, newborn: TrackSlots) -> tuple["TrackState", Bool[Tensor, "batch track"]]:
+    def append(self: Tracks, newborn: TrackSlots) -> tuple[Tracks, Bool[Tensor, "batch track"]]:
         """Return the buffer with the valid slots of ``newborn`` behind the used ones, and where these are.
 
         Where free slots do not suffice, the newborn of highest score get them. The long-term memory of a newborn
         still holds what its slot held before: the caller resets it.
         """
-        capacity = self.valid.shape[1]
+        capacity = self.capacity
         free = capacity - self.valid.sum(dim=1, keepdim=True)
         rank = newborn.scores.masked_fill(~newborn.valid, -1).argsort(dim=1, descending=True, stable=True)
         newborn = replace(newborn, valid=newborn.valid & (rank.argsort(dim=1) < free))
         used = torch.cat([self.valid, newborn.valid], dim=1)
         order = (~used).long().argsort(dim=1, stable=True)[:, :capacity]
         joined = {
-            field.name: _take(torch.cat([getattr(self, field.name), getattr(newborn, field.name)], dim=1), order)
-            for field in fields(TrackSlots)
+            name: _take(torch.cat([getattr(self, name), getattr(newborn, name)], dim=1), order)
+            for name in self.slot_fields()
         }
-        memory = _each(self.memory, lambda tensor: _take(tensor, order.clamp(max=capacity - 1)))
-        grown = _blank_unused(replace(self, **joined, memory=memory))
+        # A newborn has no memory yet: any row will do.
+        grown = _blank_unused(replace(self, **joined, memory=self._memory_of(order.clamp(max=capacity - 1))))
         return grown, (order >= capacity) & grown.valid
 
+    def _memory_of(self, slots: Int[Tensor, "batch taken"]) -> MemoryState:
+        """Return the memory rows of the given slots of each stream."""
+        first = torch.arange(len(slots), device=slots.device)[:, None] * self.capacity
+        return self.memory.index_select((first + slots).flatten())
 
-def _each(state: MemoryState, fn: Callable[[Tensor], Tensor]) -> MemoryState:
-    """Apply ``fn`` past the constructors, whose annotations say (row, ...): here a row has two axes."""
-    return cast(MemoryState, pytree.tree_map(fn, state))
 
-
-def _take(tensor: Tensor, slots: Tensor) -> Tensor:
+def _take(
+    tensor: Shaped[Tensor, "batch track *shape"], slots: Int[Tensor, "batch taken"]
+) -> Shaped[Tensor, "batch taken *shape"]:
     """Gather along the slot axis whatever axes follow it."""
     trailing = tensor.shape[2:]
     return tensor.gather(1, slots.reshape(*slots.shape, *[1] * len(trailing)).expand(*slots.shape, *trailing))
 
 
-def _blank_unused(tracks: TrackState) -> TrackState:
+def _blank_unused(tracks: Tracks) -> Tracks:
     """Clear what could reach other slots: a NaN passes even through the zero weights of masked attention."""
     unused = ~tracks.valid
     vectors = ("query", "reference", "output", "last_output", "boxes", "logits")
@@ -122,7 +133,6 @@ def _blank_unused(tracks: TrackState) -> TrackState:
         tracks,
         ids=tracks.ids.masked_fill(unused, NEGATIVE_ID),
         missed=tracks.missed.masked_fill(unused, 0),
-        matched=tracks.matched.masked_fill(unused, -1),
         **cleared,
     )
 
@@ -151,65 +161,18 @@ def empty_slots(
         "last_output": zeros(dim),
         "boxes": zeros(4),
         "logits": zeros(num_classes),
-        "matched": zeros(dtype=torch.long) - 1,
-        "iou": zeros(),
     }
-
-
-def is_distinct(
-    detections: TrackSlots, tracks: TrackSlots, priority: Float[Tensor, "batch query"]
-) -> Bool[Tensor, "batch query"]:
-    """Return which detections overlap neither a track nor a detection of higher priority, by more than `SAME_IOU`."""
-    with_tracks = (pairwise_iou(detections.boxes, tracks.boxes) > SAME_IOU) & tracks.valid[:, None]
-    return ~(with_tracks.any(dim=2) | _has_better(detections, priority, SAME_IOU))
-
-
-def find_again(
-    tracks: TrackState,
-    detections: TrackSlots,
-    priority: Float[Tensor, "batch query"],
-    sure: Bool[Tensor, "batch query"],
-) -> TrackState:
-    """Return the tracks, of which those that were missed go on with the detection in their place.
-
-    Such a detection is ``sure``, distinct from every seen track and from better detections, of the track's class, and
-    overlaps the track by more than `SAME_IOU`; among several pairs those that overlap most belong together.
-    """
-    missed = tracks.valid & (tracks.missed > 0)
-    free = sure & is_distinct(detections, replace(tracks, valid=tracks.valid & ~missed), priority)
-    is_same_class = detections.labels[:, :, None] == tracks.labels[:, None]
-    allowed = free[:, :, None] & missed[:, None] & is_same_class
-    overlap = pairwise_iou(detections.boxes, tracks.boxes) * allowed
-    best, chosen = overlap.max(dim=1)
-    is_mutual = overlap.argmax(dim=2).gather(1, chosen) == torch.arange(chosen.shape[1], device=chosen.device)
-    found = is_mutual & (best > SAME_IOU)
-    place, mask = detections.take(chosen), found[..., None]
-    return replace(
-        tracks,
-        missed=torch.where(found, 0, tracks.missed),
-        output=torch.where(mask, place.output, tracks.output),
-        boxes=torch.where(mask, place.boxes, tracks.boxes),
-        logits=torch.where(mask, place.logits, tracks.logits),
-    )
 
 
 def is_duplicate(tracks: TrackState, seen: Bool[Tensor, "batch track"], iou: float) -> Bool[Tensor, "batch track"]:
     """Return which of the ``seen`` tracks overlap an older one of them by more than ``iou``."""
     age = torch.arange(seen.shape[1], 0, -1, device=tracks.device)  # slots are in order of birth
-    return seen & _has_better(tracks, age * seen, iou)
+    return seen & overlaps_better(tracks, age * seen, iou)
 
 
-def _has_better(slots: TrackSlots, priority: Tensor, iou: float) -> Tensor:
+def overlaps_better(
+    slots: TrackSlots, priority: Shaped[Tensor, "batch slot"], iou: float
+) -> Bool[Tensor, "batch slot"]:
     """Return which slots overlap one of higher priority by more than ``iou``."""
     is_better = priority[:, None] > priority[:, :, None]
     return ((pairwise_iou(slots.boxes, slots.boxes) > iou) & is_better).any(dim=2)
-
-
-def split_rows(memory: MemoryState, batch: int) -> MemoryState:
-    """Give a memory with one row a track the axes (batch, track, ...)."""
-    return _each(memory, lambda tensor: tensor.unflatten(0, (batch, tensor.shape[0] // batch)))
-
-
-def join_rows(memory: MemoryState) -> MemoryState:
-    """Undo `split_rows`: core memories know only rows."""
-    return _each(memory, lambda tensor: tensor.flatten(0, 1))

@@ -13,12 +13,12 @@ from mnemic_vision.memotr.model import Memotr
 
 # Official name -> ours, applied in order; every pattern that fits is used.
 RENAMES = (
-    (r"^det_anchor$", "anchors"),
-    (r"^det_query_embed$", "detect_query"),
+    (r"^det_anchor$", "detect_queries.anchors"),
+    (r"^det_query_embed$", "detect_queries.content"),
     (r"^backbone\.backbone\.backbone\.", "backbone.body."),
     (r"^feature_projs\.", "projections."),
     (r"^transformer\.level_embed$", "encoder.level_embed"),
-    (r"^transformer\.reference_points\.", "reference_points."),
+    (r"^transformer\.reference_points\.", "detect_queries.reference_points."),
     (r"^transformer\.(encoder|decoder)\.", r"\1."),
     (r"^(encoder\.layers\.\d+\.)self_attn\.", r"\1attention."),
     (r"^(encoder\.layers\.\d+\.)norm1\.", r"\1attention_norm."),
@@ -29,8 +29,8 @@ RENAMES = (
     (r"^(decoder\.layers\.\d+\.)norm1\.", r"\1cross_attention_norm."),
     (r"^(decoder\.layers\.\d+\.)norm3\.", r"\1ffn.norm."),
     (r"^((?:en|de)coder\.layers\.\d+\.)(linear[12])\.", r"\1ffn.\2."),
-    (r"^decoder\.query_scale\.", "decoder.position_scale."),
-    (r"^decoder\.ref_point_head\.", "decoder.position_head."),
+    (r"^decoder\.query_scale\.", "decoder.positions.scale."),
+    (r"^decoder\.ref_point_head\.", "decoder.positions.head."),
     (r"^(?:decoder\.)?bbox_embed\.", "decoder.box_heads."),
     (r"^class_embed\.", "class_heads."),
     (r"^query_updater\.confidence_weight_net\.0\.", "track_memory.channel_gate."),
@@ -41,7 +41,8 @@ RENAMES = (
     (r"^query_updater\.query_feat_norm\.", "track_memory.query_norm."),
     (r"^query_updater\.query_feat_ffn\.", "track_memory.query_ffn."),
     (r"^query_updater\.query_pos_head\.", "track_memory.position_head."),
-    (r"^query_updater\.linear_pos([12])\.", lambda match: f"track_memory.position_update.layers.{int(match[1]) - 1}."),
+    (r"^query_updater\.linear_pos1\.", "track_memory.position_update.layers.0."),
+    (r"^query_updater\.linear_pos2\.", "track_memory.position_update.layers.1."),
     (r"^query_updater\.norm_pos\.", "track_memory.position_norm."),
 )
 DETECTOR_RENAMES = (
@@ -100,11 +101,11 @@ def import_detector(model: Memotr, path: str | Path) -> list[str]:
             f"{path} is no detector of this kind (left over {name_some(leftover)}): check detector and sizes"
         )
     # Another number of queries keeps its random start, as in the official code; all else must fit.
-    optional = {"detect_query", "anchors"}
+    optional = {"detect_queries.content", "detect_queries.anchors"}
     wrong = sorted(key for key in given if given[key].shape != wanted[key].shape and key not in optional)
     if wrong:
         raise UserError(f"{path} has other sizes than this model ({name_some(wrong)}): check dim, ffn_dim and layers")
-    first = "decoder.position_head.layers.0.weight"
+    first = "decoder.positions.head.layers.0.weight"
     if first in given:
         quarter = model.config.dim // 2
         y, x, size = given[first].split([quarter, quarter, 2 * quarter], dim=1)
@@ -121,7 +122,7 @@ def _person_rows(given: dict[str, Tensor], config: MemotrConfig) -> dict[str, Te
     return kept if rows is None else kept | {key: given[key][rows] for key in heads if given[key].ndim}
 
 
-def _rename(key: str, table: tuple[tuple[str, object], ...]) -> str:
+def _rename(key: str, table: tuple[tuple[str, str], ...]) -> str:
     for pattern, replacement in table:
-        key = re.sub(pattern, replacement, key)  # type: ignore[call-overload]  # text or function
+        key = re.sub(pattern, replacement, key)
     return key

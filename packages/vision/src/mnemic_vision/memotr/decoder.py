@@ -1,0 +1,149 @@
+"""The decoder, which keeps detection and tracking apart in its first layers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mnemic_vision.deformable_attention import DeformableAttention
+from mnemic_vision.memotr.embeddings import logit
+from mnemic_vision.memotr.encoder import EncodedImage
+from mnemic_vision.memotr.layers import FeedForward, Mlp
+from mnemic_vision.memotr.queries import BoxPositions, LearnedPositions, Queries
+
+
+@dataclass(frozen=True)
+class DecodedQueries:
+    """What the decoder found, one entry a layer.
+
+    Attributes:
+        inputs: content of the queries going into the layer.
+        hidden: content coming out of it.
+        references: boxes (cxcywh in [0, 1]) going into the layer.
+        boxes: boxes that the layer predicts.
+        newborn: the query that a track begins with: the input of the last layer.
+    """
+
+    inputs: tuple[Float[Tensor, "batch query dim"], ...]
+    hidden: tuple[Float[Tensor, "batch query dim"], ...]
+    references: tuple[Float[Tensor, "batch query 4"], ...]
+    boxes: tuple[Float[Tensor, "batch query 4"], ...]
+    newborn: Float[Tensor, "batch query query_dim"]
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention between queries, deformable cross-attention to the image, feed-forward; all post-norm.
+
+    Args:
+        dim: width of queries.
+        num_heads: attention heads.
+        num_levels: feature levels.
+        num_points: sampling points per head and level.
+        ffn_dim: hidden width of the feed-forward block.
+        dropout: dropout after attention and in the feed-forward block.
+    """
+
+    def __init__(
+        self, dim: int, num_heads: int, num_levels: int, num_points: int, ffn_dim: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.self_attention = nn.MultiheadAttention(dim, num_heads, dropout, batch_first=True)
+        self.self_attention_norm = nn.LayerNorm(dim)
+        self.cross_attention = DeformableAttention(dim, num_heads, num_levels, num_points)
+        self.cross_attention_norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+        self.ffn = FeedForward(dim, ffn_dim, dropout)
+
+    def forward(
+        self,
+        queries: Float[Tensor, "batch query dim"],
+        positions: Float[Tensor, "batch query dim"],
+        reference: Float[Tensor, "batch query level coordinate"],
+        image: EncodedImage,
+        padding: Bool[Tensor, "batch query"],
+        allowed: Bool[Tensor, "query query"] | None = None,
+    ) -> Float[Tensor, "batch query dim"]:
+        """Return the queries after one layer; ``allowed`` is True where one query may attend to another."""
+        located = queries + positions
+        blocked = None if allowed is None else ~allowed  # MultiheadAttention's masks are True where nothing is read
+        found, _ = self.self_attention(
+            located, located, queries, key_padding_mask=padding, attn_mask=blocked, need_weights=False
+        )
+        queries = self.self_attention_norm(queries + self.dropout(found))
+        found = self.cross_attention(queries + positions, reference, image.tokens, image.shapes, image.padding)
+        out: Tensor = self.ffn(self.cross_attention_norm(queries + self.dropout(found)))
+        return out
+
+
+class Decoder(nn.Module):
+    """Layers that refine boxes one after the other.
+
+    Layers before ``merge_layer`` process the detect queries alone: raw detect queries carry no object semantics
+    whereas track queries do, and one detection-only layer closes that gap before they meet (paper, section 1).
+
+    Args:
+        layers: decoder layers, first one first.
+        positions: where queries look, by their kind.
+        dim: width of queries.
+        merge_layer: the first layer that processes the track queries too.
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[DecoderLayer],
+        positions: BoxPositions | LearnedPositions,
+        dim: int,
+        merge_layer: int = 1,
+    ) -> None:
+        super().__init__()
+        self.merge_layer = merge_layer
+        self.layers = nn.ModuleList(layers)
+        self.box_heads = nn.ModuleList(Mlp(dim, dim, dim, 4) for _ in self.layers)
+        self.positions = positions
+
+    def forward(self, queries: Queries, image: EncodedImage) -> DecodedQueries:
+        """Run all layers over the queries of an encoded image."""
+        query = queries.query.to(image.tokens.dtype)
+        content = self.positions.content(query)
+        reference = queries.reference.sigmoid()
+        inputs, hidden, references, boxes = [], [], [], []
+        for index in range(len(self.layers)):
+            active = queries.num_detect if index < self.merge_layer else content.shape[1]
+            inputs.append(content)
+            references.append(reference)
+            changed = self._layer(index, queries, content[:, :active], reference[:, :active], image)
+            content = torch.cat([changed, content[:, active:]], dim=1)
+            hidden.append(content)
+            predicted, refined = self._refine(index, content, reference)
+            boxes.append(predicted)
+            # Tracks that pass through keep their reference. The next layer's start has no gradient.
+            reference = torch.cat([refined[:, :active], reference[:, active:]], dim=1).detach()
+        newborn = self.positions.with_content(query, inputs[-1])
+        return DecodedQueries(tuple(inputs), tuple(hidden), tuple(references), tuple(boxes), newborn)
+
+    def _layer(
+        self,
+        index: int,
+        queries: Queries,
+        content: Float[Tensor, "batch active dim"],
+        reference: Float[Tensor, "batch active 4"],
+        image: EncodedImage,
+    ) -> Float[Tensor, "batch active dim"]:
+        """Return the content of the active queries, which are the leading ones, after layer ``index``."""
+        active = content.shape[1]
+        located = self.positions.locate(index, reference, image.valid_ratios)
+        where = self.positions(index, queries.query[:, :active].to(content.dtype), content, located)
+        allowed = None if queries.allowed is None else queries.allowed[:active, :active]
+        changed: Tensor = self.layers[index](content, where, located, image, queries.padding[:, :active], allowed)
+        return changed
+
+    def _refine(
+        self, index: int, content: Float[Tensor, "batch query dim"], reference: Float[Tensor, "batch query 4"]
+    ) -> tuple[Float[Tensor, "batch query 4"], Float[Tensor, "batch query 4"]]:
+        """Return the boxes that layer ``index`` predicts and those that the next one starts from, in float32."""
+        with torch.autocast(content.device.type, enabled=False):
+            delta = self.box_heads[index](content.float())
+            boxes = (delta + logit(reference)).sigmoid()
+            return boxes, self.positions.refine(index, boxes, delta, reference)
