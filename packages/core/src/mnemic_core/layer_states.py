@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from mnemic_core.errors import UserError
@@ -80,5 +81,5 @@ class LayerStates(MemoryState):
         )
 
 
-def _widen(values: Tensor, width: int) -> Tensor:
+def _widen(values: Shaped[Tensor, "batch slot dim"], width: int) -> Shaped[Tensor, "batch slot width"]:
     return torch.nn.functional.pad(values, (0, width - values.shape[-1]))

@@ -113,7 +113,7 @@ def memory_report(
     )
 
 
-def _one_row(view: SlotView, rows: Tensor) -> SlotView:
+def _one_row(view: SlotView, rows: Bool[Tensor, " row"]) -> SlotView:
     """Return the slots of all rows as those of one; slots of unused rows count as not written."""
     return SlotView(
         view.values.flatten(0, 1)[None],
@@ -132,7 +132,7 @@ def _diversity(view: SlotView) -> float | None:
     return float(distance[has_pair].mean().clamp(min=0)) if has_pair.any() else None
 
 
-def _read_entropy(weights: Tensor, valid: Tensor) -> float | None:
+def _read_entropy(weights: Float[Tensor, "batch query slot"], valid: Bool[Tensor, "batch slot"]) -> float | None:
     total = weights.double().sum(-1)
     share = weights.double() / total.clamp(min=torch.finfo(torch.float64).tiny)[..., None]
     entropy = torch.special.entr(share).sum(-1)  # batch query

@@ -248,7 +248,7 @@ def test_a_whole_checkpoint_gives_its_encoder() -> None:
     }
     converted = convert_membart(layer | tables, prefix="model.encoder.")
     assert {name: weight.shape[0] for name, weight in converted.items()} == {
-        "layers.11.slots.expand.weight": 1,
+        "layers.11.slots.ffn.expand.weight": 1,
         "positions": 3,
     }
 

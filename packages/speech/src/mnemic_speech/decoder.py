@@ -173,14 +173,14 @@ class TransformerDecoder(nn.Module):
         x = self._embed(tokens[..., None], state.length[:, None, None])
         keys, values = state.keys.clone(), state.values.clone()  # so that the given state stays as it is
         place = torch.arange(keys.shape[-2], device=keys.device)
-        seen = (place <= state.length[:, None]).repeat_interleave(tokens.shape[1], dim=0)[:, None]
+        allowed = (place <= state.length[:, None]).repeat_interleave(tokens.shape[1], dim=0)[:, None]
         for layer, block in enumerate(self._blocks()):
             y = block.attention_norm(x).flatten(0, 1)
             key, value = block.attention.keys_and_values(y)
             _write(keys[:, :, layer], key, state.length)
             _write(values[:, :, layer], value, state.length)
             past = keys[:, :, layer].flatten(0, 1), values[:, :, layer].flatten(0, 1)
-            x = x + block.attention(y, *past, seen).view_as(x)
+            x = x + block.attention(y, *past, allowed).view_as(x)
             x = block.cross_attend(x, *_layer(state.source, layer))
         log_probs = self._logits(x)[:, :, 0].float().log_softmax(-1)
         return log_probs, replace(state, keys=keys, values=values, length=state.length + 1)

@@ -112,15 +112,19 @@ class RingBuffer(MemoryState):
         """Return the slots for a memory report, each item flattened to a vector."""
         return SlotView(self.items.reshape(self.batch_size, self.capacity, -1), self.valid(), self.age())
 
-    def _slot_index(self) -> Tensor:
+    def _slot_index(self) -> Int[Tensor, " capacity"]:
         return torch.arange(self.capacity, device=self.cursor.device)
 
 
-def _take(items: Tensor, index: Tensor) -> Tensor:
+def _take(
+    items: Shaped[Tensor, "batch capacity *item"], index: Int[Tensor, "batch number"]
+) -> Shaped[Tensor, "batch number *item"]:
     """Return ``items[row, index[row, i]]`` for items of any shape."""
     return items.gather(1, _with_item_axes(index, items).expand(-1, -1, *items.shape[2:]))
 
 
-def _with_item_axes(flags: Tensor, items: Tensor) -> Tensor:
+def _with_item_axes(
+    flags: Shaped[Tensor, "batch number"], items: Shaped[Tensor, "batch capacity *item"]
+) -> Shaped[Tensor, "batch number *ones"]:
     """Return a tensor [batch number] with an axis of length 1 for each axis of an item."""
     return flags.view(*flags.shape, *[1] * (items.ndim - 2))

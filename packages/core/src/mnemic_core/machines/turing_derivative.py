@@ -6,6 +6,7 @@ All that is not recurrent is computed again for all steps at once; only the chai
 from typing import NamedTuple, TypeVar
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mnemic_core.machines.turing_addressing import COSINE_EPS, HeadLayout, shift_sources
@@ -49,7 +50,7 @@ def _steps(stacked: Stage) -> list[Stage]:
     return [type(stacked)(*fields) for fields in zip(*(field.unbind(0) for field in stacked), strict=True)]
 
 
-def _squash_slopes(parameters: SegmentParameters) -> Tensor:
+def _squash_slopes(parameters: SegmentParameters) -> Float[Tensor, "time batch parameter"]:
     """Return the derivative of the squashing functions; 1 at the shifts, whose softmax is not elementwise."""
     gates = parameters.gates * (1 - parameters.gates)
     gates[..., parameters.gate.shape[2] :].neg_()  # the gradient that comes is that of minus what is erased
@@ -61,10 +62,10 @@ def _chain(
     parameters: SegmentParameters,
     layout: HeadLayout,
     group: int,
-    memory: Tensor,
-    content: Tensor,
-    weights: Tensor,
-    active: Tensor | None,
+    memory: Float[Tensor, "time batch width slot"],
+    content: Float[Tensor, "time batch head slot"],
+    weights: Float[Tensor, "time batch head slot"],
+    active: Bool[Tensor, "time batch"] | None,
 ) -> _Chain:
     key, strength = (cut_time(part, layout)[group] for part in (parameters.key, parameters.strength))
     add, erase = parameters.add[:, :, group, None], parameters.erase[:, :, group, None]
@@ -101,10 +102,10 @@ def _place(
     parameters: SegmentParameters,
     layout: HeadLayout,
     group: int,
-    content: Tensor,
-    weights: Tensor,
-    shift: Tensor,
-    first: Tensor,
+    content: Float[Tensor, "time batch head slot"],
+    weights: Float[Tensor, "time batch head slot"],
+    shift: Float[Tensor, "time batch_head 1 offset"],
+    first: Float[Tensor, "batch head slot"],
 ) -> _Place:
     gate, sharpening = (cut_time(part, layout)[group] for part in (parameters.gate, parameters.sharpening))
     previous = torch.cat([first[None], weights[:-1]])
@@ -132,8 +133,13 @@ class _Back:
         self.moves = Moves(sources.flip(0).flatten(), like.shape, like)  # gradients go where the weights came from
 
     def step(
-        self, time: int, live: Tensor | None, d_memory: Tensor, d_reads: Tensor, d_weights: Tensor
-    ) -> list[Tensor]:
+        self,
+        time: int,
+        live: Bool[Tensor, "batch 1 1"] | None,
+        d_memory: Float[Tensor, "batch width slot"],
+        d_reads: Float[Tensor, "batch read_head width"],
+        d_weights: Float[Tensor, "batch head slot"],
+    ) -> list[Float[Tensor, "batch _parameter"]]:
         """Return the gradients of key, add, gate, erase, strength, sharpening, shift; change the given ones in place.
 
         ``d_memory`` and ``d_weights`` are those after the step and become those before it.
@@ -158,8 +164,13 @@ class _Back:
         return [d_key.flatten(1), d_add, d_gate, d_erase, d_strength, d_sharpening, d_shift]
 
     def _access(
-        self, here: _Chain, live: Tensor | None, d_memory: Tensor, d_reads: Tensor, d_weights: Tensor
-    ) -> Tensor:
+        self,
+        here: _Chain,
+        live: Bool[Tensor, "batch 1 1"] | None,
+        d_memory: Float[Tensor, "batch width slot"],
+        d_reads: Float[Tensor, "batch read_head width"],
+        d_weights: Float[Tensor, "batch head slot"],
+    ) -> Float[Tensor, "batch add_erase"]:
         """Go through write and read; return the gradients of what is written."""
         both = torch.cat([d_memory, d_memory * here.memory], 1)
         d_used = torch.bmm(here.add_erase, both)
@@ -172,7 +183,9 @@ class _Back:
             d_weights.mul_(live)
         return torch.bmm(both, here.turned_writing).squeeze(-1)
 
-    def _location(self, here: _Chain, place: _Place, d_weights: Tensor) -> tuple[list[Tensor], Tensor]:
+    def _location(
+        self, here: _Chain, place: _Place, d_weights: Float[Tensor, "batch head slot"]
+    ) -> tuple[list[Float[Tensor, "batch head slot"]], Float[Tensor, "batch head_offset"]]:
         """Go through the stages after content; return gradients of logits and of the shift before its softmax."""
         d_logits = torch._softmax_backward_data(d_weights, here.weights, -1, d_weights.dtype)
         torch.mul(d_logits, place.slope, out=self.moves.before)
@@ -188,15 +201,21 @@ class _Back:
 def turing_gradients(
     layout: HeadLayout,
     is_full: bool,
-    recurrent: Tensor,
-    before: Tensor,
-    weights: Tensor,
-    active: Tensor | None,
-    squashed: Tensor,
-    memories: Tensor,
+    recurrent: Float[Tensor, "parameter recurrent"],
+    before: Float[Tensor, "time batch read_head width"],
+    weights: Float[Tensor, "batch head slot"],
+    active: Bool[Tensor, "time batch"] | None,
+    squashed: Float[Tensor, "time batch parameter"],
+    memories: Float[Tensor, "version batch width slot"],
     traces: list[tuple[Tensor, Tensor, Tensor]],
     gradients: Views,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[
+    Float[Tensor, "time batch parameter"],
+    Float[Tensor, "parameter recurrent"],
+    Float[Tensor, "batch slot width"],
+    Float[Tensor, "batch read_head width"],
+    Float[Tensor, "batch head slot"],
+]:
     """Return the gradients of drive, recurrent, memory, reads and weights.
 
     Args:
@@ -225,12 +244,18 @@ def turing_gradients(
 def _go_back(
     groups: list[_Back],
     slopes: Views,
-    recurrent: Tensor,
-    before: Tensor,
-    active: Tensor | None,
+    recurrent: Float[Tensor, "parameter recurrent"],
+    before: Float[Tensor, "time batch read_head width"],
+    active: Bool[Tensor, "time batch"] | None,
     gradients: Views,
     layout: HeadLayout,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[
+    Float[Tensor, "time batch parameter"],
+    Float[Tensor, "parameter recurrent"],
+    Float[Tensor, "batch slot width"],
+    Float[Tensor, "batch read_head width"],
+    Float[Tensor, "batch head slot"],
+]:
     d_outputs, last_memory, last_weights = gradients
     d_memory = last_memory.transpose(1, 2).clone(memory_format=torch.contiguous_format)
     d_weights = [part.clone(memory_format=torch.contiguous_format) for part in layout.cut(last_weights)]

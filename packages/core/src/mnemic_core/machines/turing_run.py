@@ -8,6 +8,7 @@ first, and memory is [batch width slot], because the slots are many and the widt
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mnemic_core.machines.turing_addressing import COSINE_EPS, HeadLayout, shift_sources
@@ -76,7 +77,7 @@ class Moves:
         like: a tensor of the right type and device.
     """
 
-    def __init__(self, sources: Tensor, shape: torch.Size, like: Tensor) -> None:
+    def __init__(self, sources: Int[Tensor, " move"], shape: torch.Size, like: Float[Tensor, "..."]) -> None:
         self.sources = sources
         self.before, self.after = like.new_empty(shape), like.new_empty(shape)
         self.flat_before, self.flat_after = (each.view(-1, 1, shape[2]) for each in (self.before, self.after))
@@ -84,25 +85,25 @@ class Moves:
         self.moved = like.new_empty(len(self.rows), len(sources))
         self.flat_moved = self.moved.view(len(self.rows), -1, shape[2])
 
-    def shift(self, shift: Tensor) -> Tensor:
+    def shift(self, shift: Float[Tensor, "batch_head 1 offset"]) -> Float[Tensor, "batch head slot"]:
         """Return what is in ``before`` shifted; it stays until the next call."""
         torch.index_select(self.rows, 1, self.sources, out=self.moved)  # a third of the time of gather
         torch.bmm(shift, self.flat_moved, out=self.flat_after)
         return self.after
 
 
-def new_room(like: Tensor, shape: tuple[int, ...], keep: bool) -> Tensor:
+def new_room(like: Float[Tensor, "..."], shape: tuple[int, ...], keep: bool) -> Float[Tensor, "..."]:
     """Return room for every step, or without ``keep`` the same room for all; time comes first."""
     return like.new_empty(shape) if keep else like.new_empty(shape[1:]).expand(shape)
 
 
-def unbind_time(stacked: Tensor) -> Views:
+def unbind_time(stacked: Float[Tensor, "time ..."]) -> Views:
     """Return the views of all steps; one view serves all where they share their room, which takes less time."""
     return stacked.unbind(0) if stacked.stride(0) else (stacked[0],) * len(stacked)
 
 
-def slot_norm(memory: Tensor) -> Tensor:
-    """Return the norm of every slot of ``[... width slot]``.
+def slot_norm(memory: Float[Tensor, "*batch width slot"]) -> Float[Tensor, "*batch 1 slot"]:
+    """Return the norm of every slot.
 
     As a product with ones: a norm over an axis that is not the last is many times slower on a CPU.
     """
@@ -114,12 +115,12 @@ class TuringRun:
     """One run over a segment.
 
     Args:
-        drive: the controller's part of the head parameters, not squashed, [time batch parameter].
-        recurrent: how the vectors read in the previous step enter them, [parameter recurrent].
-        memory: the slots before the segment, [batch slot width].
-        reads: the vectors read last, [batch read_head width].
-        weights: the last weights, heads in the order of use, [batch head slot].
-        active: False at tokens to ignore, [time batch].
+        drive: the controller's part of the head parameters, not squashed.
+        recurrent: how the vectors read in the previous step enter them.
+        memory: the slots before the segment.
+        reads: the vectors read last.
+        weights: the last weights, heads in the order of use.
+        active: False at tokens to ignore.
         layout: the heads.
         is_full: all stages of addressing, or content only.
         keep: hold what the derivative needs, such as the memory before every write.
@@ -127,12 +128,12 @@ class TuringRun:
 
     def __init__(
         self,
-        drive: Tensor,
-        recurrent: Tensor,
-        memory: Tensor,
-        reads: Tensor,
-        weights: Tensor,
-        active: Tensor | None,
+        drive: Float[Tensor, "time batch parameter"],
+        recurrent: Float[Tensor, "parameter recurrent"],
+        memory: Float[Tensor, "batch slot width"],
+        reads: Float[Tensor, "batch read_head width"],
+        weights: Float[Tensor, "batch head slot"],
+        active: Bool[Tensor, "time batch"] | None,
         layout: HeadLayout,
         *,
         is_full: bool,
@@ -155,7 +156,13 @@ class TuringRun:
         self.eps, self.ones = drive.new_full((), COSINE_EPS), drive.new_ones(batch, 1, layout.width)
         self._go(recurrent, reads)
 
-    def results(self) -> tuple[Tensor, Tensor, Tensor]:
+    def results(
+        self,
+    ) -> tuple[
+        Float[Tensor, "time batch read_head width"],
+        Float[Tensor, "batch slot width"],
+        Float[Tensor, "batch head slot"],
+    ]:
         """Return reads, memory and weights."""
         memory = self.memories[-1].transpose(1, 2).contiguous()
         return self.outputs, memory, torch.cat([part.weights[-1] for part in self.parts], 1)
@@ -180,7 +187,9 @@ class TuringRun:
             parts.append(GroupTrace(key, strength, gate, sharpening, *used, *written, reads[group]))
         return parts
 
-    def _go(self, recurrent: Tensor, reads: Tensor) -> None:
+    def _go(
+        self, recurrent: Float[Tensor, "parameter recurrent"], reads: Float[Tensor, "batch read_head width"]
+    ) -> None:
         layout, squashed = self.layout, SegmentParameters.of(self.squashed, self.layout)
         # 1 + softplus(x) = log(exp(x + 1) + e), so one call makes strength, at least 0, and sharpening, at least 1.
         SegmentParameters.of(self.driven, layout).sharpening.add_(1)
@@ -202,7 +211,7 @@ class TuringRun:
                 torch.where(live, outputs[time], reads, out=outputs[time])
             reads, flat = outputs[time], flats[time]
 
-    def _act(self, group: int, here: GroupTrace, version: int, live: Tensor | None) -> None:
+    def _act(self, group: int, here: GroupTrace, version: int, live: Bool[Tensor, "batch 1 1"] | None) -> None:
         """Address, read and write with one group of heads."""
         memory, writing = self.versions[version], here.writing
         self._address(group, here, memory)
@@ -215,7 +224,7 @@ class TuringRun:
         change = torch.sub(here.add, memory * here.erase)  # addcmul is slow where one value serves a whole row
         torch.addcmul(memory, writing, change, out=self.versions[version + 1])
 
-    def _address(self, group: int, here: GroupTrace, memory: Tensor) -> None:
+    def _address(self, group: int, here: GroupTrace, memory: Float[Tensor, "batch width slot"]) -> None:
         norm = torch.linalg.vector_norm(here.key, dim=-1, keepdim=True)
         norms = torch.addcmul(self.eps, norm, torch.bmm(self.ones, memory * memory).sqrt_())  # see slot_norm
         likeness = torch.bmm(here.key * here.strength, memory).div_(norms)
@@ -227,7 +236,7 @@ class TuringRun:
             torch.softmax(moves.shift(here.flat_shift).log_().mul_(here.sharpening), -1, out=here.weights)
 
 
-def cut_time(stacked: Tensor, layout: HeadLayout) -> Views:
+def cut_time(stacked: Float[Tensor, "time batch head ..."], layout: HeadLayout) -> Views:
     """Split something of all heads and steps into the groups."""
     parts: Views = stacked.split([reads + 1 for reads in layout.groups], 2)
     return parts

@@ -227,8 +227,10 @@ class ProductKeyMemory(nn.Module):
         memory.load_state_dict(convert_official(weights))
         return memory
 
-    def _best_pairs(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sub-keys of the best ``k`` pairs, ``[head token k]`` each, from ``[head half token sub_key]``."""
+    def _best_pairs(
+        self, scores: Float[Tensor, "head 2 token sub_key"]
+    ) -> tuple[Int[Tensor, "head token k"], Int[Tensor, "head token k"]]:
+        """Return the sub-keys of the best ``k`` pairs."""
         values, indices = _top_k(scores, self.k)
         first_rank, second_rank = self.candidate_ranks
         sums = values[:, 0].index_select(-1, first_rank) + values[:, 1].index_select(-1, second_rank)
@@ -286,7 +288,7 @@ def _query_network(widths: Sequence[int], norm: QueryNorm | None, bias: bool) ->
     return nn.Sequential(*layers)
 
 
-def _initial_keys(num_heads: int, sub_keys: int, width: int) -> Tensor:
+def _initial_keys(num_heads: int, sub_keys: int, width: int) -> Float[Tensor, "head 2 sub_key width"]:
     """Return keys uniform in ``±1/sqrt(width)``, each set from a seed of its own.
 
     As in the official code no set equals another and none depends on the global seed; the numbers are others, since
@@ -297,7 +299,9 @@ def _initial_keys(num_heads: int, sub_keys: int, width: int) -> Tensor:
     return keys
 
 
-def _top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _top_k(
+    scores: Float[Tensor, "*batch candidate"], k: int
+) -> tuple[Float[Tensor, "*batch k"], Int[Tensor, "*batch k"]]:
     """Return values and indices of the ``k`` largest along the last axis, largest first, as ``torch.topk`` does.
 
     Its time grows with the number of entries, so the entries are folded into groups first: one of the largest ``k``

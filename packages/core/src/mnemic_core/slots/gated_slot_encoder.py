@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
+from mnemic_core.layers import FeedForward, MultiHeadAttention
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.slots.slot_attention_memory import SlotState
@@ -149,12 +150,12 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
         )
         return F.layer_norm(content + bias, (self.dim,), weight, shift, self.slot_norm.eps)
 
-    def _allowed(self, padding: Bool[Tensor, "batch time"]) -> Bool[Tensor, "batch 1 query key"]:
+    def _allowed(self, padding: Bool[Tensor, "batch time"]) -> Bool[Tensor, "batch query key"]:
         """Return which slot or token may attend to which: all but slots to other slots, and nothing to padding."""
         num_slots, time = self.num_slots, padding.shape[1]
         itself = torch.eye(num_slots, dtype=torch.bool, device=padding.device)
         allowed = F.pad(itself, (0, time, 0, time), value=True)
-        return allowed & F.pad(~padding, (num_slots, 0), value=True)[:, None, None]
+        return allowed & F.pad(~padding, (num_slots, 0), value=True)[:, None]
 
 
 GATED_SLOTS = Mechanism(
@@ -190,22 +191,22 @@ class _Stream(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))
+        self.attention = MultiHeadAttention(dim, num_heads)
         self.attention_norm = nn.LayerNorm(dim)
-        self.expand, self.contract = nn.Linear(dim, ffn_dim), nn.Linear(ffn_dim, dim)
-        self.output_norm = nn.LayerNorm(dim)
+        self.ffn = FeedForward(dim, ffn_dim, F.gelu)
+        self.ffn_norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
-    def project(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return queries, keys and values, each ``[batch head time dim]``."""
-        projected = (self.query(x), self.key(x), self.value(x))
-        return tuple(tensor.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for tensor in projected)
+    def project(self, x: Float[Tensor, "batch time dim"]) -> tuple[Float[Tensor, "batch head time head_dim"], ...]:
+        """Return queries, keys and values."""
+        return self.attention.queries(x), *self.attention.keys_and_values(x)
 
-    def forward(self, x: Tensor, attended: Tensor) -> Tensor:
-        x = self.attention_norm(x + self.dropout(self.output(attended)))
-        found: Tensor = self.output_norm(x + self.dropout(self.contract(F.gelu(self.expand(x)))))
-        return found
+    def forward(
+        self, x: Float[Tensor, "batch time dim"], found: Float[Tensor, "batch head time head_dim"]
+    ) -> Float[Tensor, "batch time dim"]:
+        x = self.attention_norm(x + self.dropout(self.attention.merge(found)))
+        output: Tensor = self.ffn_norm(x + self.dropout(self.ffn(x)))
+        return output
 
 
 class _Layer(nn.Module):
@@ -215,11 +216,16 @@ class _Layer(nn.Module):
         super().__init__()
         self.slots, self.tokens = (_Stream(dim, num_heads, ffn_dim, dropout) for _ in range(2))
 
-    def forward(self, slots: Tensor, tokens: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        slots: Float[Tensor, "batch slot dim"],
+        tokens: Float[Tensor, "batch time dim"],
+        allowed: Bool[Tensor, "batch query key"],
+    ) -> tuple[Float[Tensor, "batch slot dim"], Float[Tensor, "batch time dim"]]:
         pairs = zip(self.slots.project(slots), self.tokens.project(tokens), strict=True)
         query, key, value = (torch.cat(pair, dim=2) for pair in pairs)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-        of_slots, of_tokens = attended.transpose(1, 2).flatten(2).split([slots.shape[1], tokens.shape[1]], dim=1)
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed[:, None])
+        of_slots, of_tokens = found.split([slots.shape[1], tokens.shape[1]], dim=2)
         return self.slots(slots, of_slots), self.tokens(tokens, of_tokens)
 
 
@@ -233,14 +239,14 @@ _LAYER_NAMES = {
     official.format(prefix): f"{stream}.{ours}"
     for prefix, stream in (("", "tokens"), ("mem_", "slots"))
     for official, ours in (
-        ("self_attn.{}q_proj", "query"),
-        ("self_attn.{}k_proj", "key"),
-        ("self_attn.{}v_proj", "value"),
-        ("self_attn.{}out_proj", "output"),
+        ("self_attn.{}q_proj", "attention.query"),
+        ("self_attn.{}k_proj", "attention.key"),
+        ("self_attn.{}v_proj", "attention.value"),
+        ("self_attn.{}out_proj", "attention.output"),
         ("{}self_attn_layer_norm", "attention_norm"),
-        ("{}fc1", "expand"),
-        ("{}fc2", "contract"),
-        ("{}final_layer_norm", "output_norm"),
+        ("{}fc1", "ffn.expand"),
+        ("{}fc2", "ffn.contract"),
+        ("{}final_layer_norm", "ffn_norm"),
     )
 }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from mnemic_core.errors import UserError
@@ -18,7 +18,7 @@ S = TypeVar("S", bound=MemoryState)
 OFFICIAL_MODEL = "memory_cell.model."
 
 
-def _hidden_states(_model: Any, hidden: Tensor) -> Tensor:
+def _hidden_states(_model: Any, hidden: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time dim"]:
     return hidden
 
 
@@ -52,7 +52,12 @@ class ModelAdapter:
     head: Callable[[Any, Tensor], Tensor] = _hidden_states
 
 
-def _attend(model: CausalAttention, embeds: Tensor, padding: Tensor | None, _positions: Tensor) -> Tensor:
+def _attend(
+    model: CausalAttention,
+    embeds: Float[Tensor, "batch time dim"],
+    padding: Bool[Tensor, "batch time"] | None,
+    _positions: Int[Tensor, "batch time"],
+) -> Float[Tensor, "batch time dim"]:
     hidden: Tensor = embeds + model(embeds, padding)
     return hidden
 
