@@ -33,12 +33,11 @@ format: $(READY)  ## format the code and repair what the linter can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-check: $(READY)  ## format, lint, strict types, import contracts, architecture tests
+check: $(READY)  ## format, lint, strict types, import contracts
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 test: $(READY)  ## fast tests, with every docstring and code block (minutes)
 	$(BIN)/python -m pytest -q -n 2

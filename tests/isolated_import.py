@@ -1,11 +1,13 @@
-"""Import every module of one member as if only its declared dependencies were installed.
+"""Import every module of each member as if only its declared dependencies were installed.
 
-Run as ``python -I tests/isolated_import.py packages/vision``. All members share one environment, so a dependency that
-is used but not declared goes unnoticed there. Here undeclared distributions are hidden from the import system and from
-`importlib.metadata`; optional imports of other people's packages therefore take the same path as on a user's machine.
+Run as ``python -I tests/isolated_import.py packages/core packages/vision``. All members share one environment, so a
+dependency that is used but not declared goes unnoticed there. Here undeclared distributions are hidden from the import
+system and from `importlib.metadata`; optional imports of other people's packages therefore take the same path as on a
+user's machine. A member is imported in a fork of the process that imported a member below it: torch is loaded once.
 """
 
 import importlib
+import os
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +16,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from pkgutil import walk_packages
 from types import ModuleType
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -72,23 +75,53 @@ class DeclaredOnly(PathFinder):
 
 def hide_undeclared(declared: set[str]) -> None:
     """Replace the path finder and forget the undeclared modules that this script itself needed."""
-    DeclaredOnly.owners, DeclaredOnly.declared = providers(), frozenset(declared)
-    sys.meta_path[sys.meta_path.index(PathFinder)] = DeclaredOnly
+    DeclaredOnly.declared = frozenset(declared)
+    sys.meta_path = [DeclaredOnly if finder is PathFinder else finder for finder in sys.meta_path]
     for name in list(sys.modules):
         if not DeclaredOnly.owners.get(name.partition(".")[0], declared) & declared:
             del sys.modules[name]
 
 
-def main(member: Path) -> None:
+def import_member(member: Path) -> None:
     """Import all modules of the member; an undeclared import ends in ModuleNotFoundError."""
-    project = tomllib.loads((member / "pyproject.toml").read_text())["project"]
-    hide_undeclared(declared_closure(project["dependencies"]) | {canonicalize_name(project["name"])})
     sys.path.insert(0, str(member / "src"))
-    package = importlib.import_module(project["name"].replace("-", "_"))
+    package = importlib.import_module(project(member)["name"].replace("-", "_"))
     for module in walk_packages(package.__path__, package.__name__ + "."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
 
 
+def import_above(base: Path | None, declared: Mapping[Path, set[str]]) -> bool:
+    """Import the members that build on ``base`` and those above them, each in a fork; return whether any fails."""
+    failures = []
+    for member, names in declared.items():
+        below = [other for other in declared if declared[other] < names]
+        if base != max(below, key=lambda other: len(declared[other]), default=None):
+            continue
+        if process := os.fork():
+            failures.append(os.waitpid(process, 0)[1])
+            continue
+        hide_undeclared(names)
+        import_member(member)
+        sys.exit(import_above(member, declared))
+    return any(failures)
+
+
+def project(member: Path) -> dict[str, Any]:
+    """Return the member's name, dependencies and so on."""
+    return dict(tomllib.loads((member / "pyproject.toml").read_text())["project"])
+
+
+def main(members: Sequence[Path]) -> None:
+    """Import the members; the exit code is 1 if any fails, after its traceback."""
+    DeclaredOnly.owners = providers()
+    projects = {member: project(member) for member in members}
+    declared = {
+        member: declared_closure(found["dependencies"]) | {canonicalize_name(found["name"])}
+        for member, found in projects.items()
+    }
+    sys.exit(import_above(None, declared))
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main([Path(member) for member in sys.argv[1:]])
