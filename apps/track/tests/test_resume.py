@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from mnemic_kit.run_folder import fit_or_resume
 from mnemic_kit.testing import Stop, losses, run_and_kill
-from mnemic_kit.training import fit_or_resume
 from mnemic_track.commands import train
 
 TINY = """

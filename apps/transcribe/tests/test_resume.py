@@ -7,8 +7,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.testing import assert_close
 
+from mnemic_kit.run_folder import fit_or_resume
 from mnemic_kit.testing import Stop, losses, run_and_kill
-from mnemic_kit.training import fit_or_resume
 from mnemic_transcribe.commands import train
 
 

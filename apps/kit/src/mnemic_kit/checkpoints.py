@@ -9,8 +9,9 @@ that Lightning stores:
   nothing that runs between two steps, such as a validation, can change it.
 """
 
+import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 import torch
@@ -19,6 +20,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from mnemic_core.loading import read_checkpoint
 from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.interruption import Interrupted, SignalWatch
 
 
 class WholeFileIO(TorchCheckpointIO):
@@ -49,14 +51,19 @@ class WholeFileIO(TorchCheckpointIO):
 class LastCheckpoint(ModelCheckpoint):
     """The state to resume from, ``last.ckpt``, replaced every so many steps and after every epoch.
 
+    Ctrl-C and SIGTERM end training after the step that is running, with its state saved. A validation is not waited
+    for: the state before the step that it follows is saved, since Lightning resumes a later one behind the validation.
+
     Args:
         folder: where it lies.
-        every_n_train_steps: optimiser steps between two of them; a kill costs at most so many steps.
+        every_n_train_steps: optimizer steps between two of them; a kill costs at most so many steps.
     """
 
     def __init__(self, folder: str, every_n_train_steps: int = 200) -> None:
         super().__init__(folder, "last", every_n_train_steps=every_n_train_steps, enable_version_counter=False)
-        self._is_waiting = False
+        self._signals = SignalWatch()
+        self._is_waiting = self._is_ending = False
+        self._step_before = 0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Become the last callback: what the others did after a validation belongs to the state."""
@@ -64,18 +71,44 @@ class LastCheckpoint(ModelCheckpoint):
         callbacks: list[pl.Callback] = vars(trainer)["callbacks"]  # Lightning declares no type for it
         callbacks.sort(key=lambda callback: callback is self)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Watch for signals from now on; at the end of training Lightning puts its handlers and ours back."""
+        super().on_train_start(trainer, pl_module)
+        self._signals.start()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *arguments: Any, **keywords: Any) -> None:
+        """Remember the step, or end after the one before, whose values are logged by now."""
+        if self._is_ending:
+            self._stop()
+        self._step_before = trainer.global_step
+
     def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any, **keywords: Any) -> None:
-        """Write the state if it is due.
+        """Write the state if it is due or if a signal asks for the end.
 
         Not after the last batch of an epoch: Lightning 2.6 resumes from there without counting the new epoch, and a
         second kill in that epoch would begin it again. `on_train_epoch_end` writes instead. Not before a validation
         either: a run that is killed in it would resume behind it. `on_validation_end` writes instead.
         """
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if trainer.global_step == self._step_before or _is_finished(trainer):
+            return  # gradients that are being accumulated are no part of a state
+        is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        is_validated = _is_validated_within(trainer, 0)
+        self._is_waiting = is_validated and not is_last
+        should_stop = self._should_stop(trainer)
+        if should_stop and is_validated:
+            self._stop()
+        if is_last or is_validated:
             return
-        self._is_waiting = _is_validated_next(trainer)
-        if not self._is_waiting:
+        self._is_ending = should_stop
+        if should_stop or _is_validated_within(trainer, trainer.accumulate_grad_batches):
+            self._write(trainer)
+        else:
             super().on_train_batch_end(trainer, *arguments, **keywords)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *arguments: Any, **keywords: Any) -> None:
+        """End within a validation of one process; several, whose batches differ in length, go through with it."""
+        if trainer.world_size == 1 and self._signals.received is not None:
+            self._stop()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the state of an epoch that was validated on the way; validations are rare and long."""
@@ -87,6 +120,8 @@ class LastCheckpoint(ModelCheckpoint):
         """Write the state of a complete epoch; one that ``max_steps`` cut short is left to `on_train_end`."""
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self._write(trainer)
+            if not _is_finished(trainer) and self._should_stop(trainer):
+                self._stop()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the final state."""
@@ -96,6 +131,18 @@ class LastCheckpoint(ModelCheckpoint):
         if not self._should_skip_saving_checkpoint(trainer):
             trainer.save_checkpoint(Path(self.dirpath or "", "last.ckpt"))
             self._last_global_step_saved = trainer.global_step
+
+    def _should_stop(self, trainer: pl.Trainer) -> bool:
+        """Tell whether any process received a signal; all must ask at the same place."""
+        return trainer.strategy.reduce_boolean_decision(self._signals.received is not None, all=False)
+
+    def _stop(self) -> NoReturn:
+        """End training.
+
+        Raises:
+            Interrupted: always.
+        """
+        raise Interrupted(self._signals.received or signal.SIGTERM)  # without one, another process received it
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -118,7 +165,23 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
 
-def _is_validated_next(trainer: pl.Trainer) -> bool:
-    """Tell whether a validation follows the batch that has just ended; Lightning has no public word for it."""
-    loop = trainer.fit_loop
-    return loop._data_fetcher is not None and loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+def _is_validated_within(trainer: pl.Trainer, batches: int) -> bool:
+    """Tell whether a validation follows the batch that has just ended, or one of so many after it.
+
+    Lightning has no public word for it, and none at all for later batches.
+    """
+    loop, every = trainer.fit_loop.epoch_loop, trainer.val_check_batch
+    if batches == 0:
+        fetcher = trainer.fit_loop._data_fetcher
+        return fetcher is not None and loop._should_check_val_fx(fetcher)
+    if not loop._should_check_val_epoch() or not isinstance(every, int):
+        return False
+    done = 1 + (loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx)
+    return any((done + later) % every == 0 for later in range(1, batches + 1))
+
+
+def _is_finished(trainer: pl.Trainer) -> bool:
+    """Tell whether the batch that has just ended is the last one of the run."""
+    is_last_epoch = trainer.max_epochs not in (None, -1) and trainer.current_epoch + 1 >= trainer.max_epochs
+    is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and is_last_epoch
+    return is_last or trainer.global_step == trainer.max_steps

@@ -9,9 +9,10 @@ from importlib import import_module
 from pathlib import Path
 
 from mnemic_core.errors import UserError
+from mnemic_kit.interruption import Interrupted
 from mnemic_kit.parse import call
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 TRAINING = ("fit", "validate", "test", "predict")
 
 
@@ -45,7 +46,13 @@ class Program:
         given = [word for word in given if word != "--debug"]
         if not given or given[0] not in self.commands:
             sys.exit(self._guarded(lambda: self._explain(given or ["--help"]), debug))
-        sys.exit(self._guarded(lambda: self.run(given[0], given[1:]), debug))
+        try:
+            code = self._guarded(lambda: self.run(given[0], given[1:]), debug)
+        except Interrupted as end:
+            way = "continue it with --resume" if given[0] == "fit" else "the same command continues it"
+            way = "no state was saved, start again" if end.saved is None else f"{way} from {end.saved}"
+            code = self._report(f"interrupted: {way}", 128 + end.number)
+        sys.exit(code)
 
     def run(self, command: str, arguments: list[str]) -> None:
         """Run a command; its module is imported only now, since torch and Lightning take seconds."""
@@ -70,10 +77,11 @@ class Program:
             run()
         except KeyboardInterrupt:
             return self._report("interrupted", INTERRUPTED)
+        except Interrupted:
+            raise
         except SystemExit as request:
-            # Lightning turns Ctrl-C into an exit of its own.
-            if isinstance(request.__context__, KeyboardInterrupt):
-                return self._report("interrupted; continue with fit --resume", INTERRUPTED)
+            if type(request).__name__ == "SIGTERMException":  # Lightning's, in an evaluation
+                return self._report("terminated", TERMINATED)
             return request.code if isinstance(request.code, int) else USER_ERROR if request.code else 0
         except Exception as error:  # sorted here: what is no mistake of the user is raised again
             if not _is_mistake(error):

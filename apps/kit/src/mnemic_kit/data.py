@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from mnemic_core.errors import UserError
+from mnemic_kit.interruption import ignore_signals
 
 # The first is what a stage cannot do without.
 _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
@@ -161,6 +162,7 @@ class ResumableLoader(DataLoader[Any]):
             collate_fn=collate,
             drop_last=batch_size is not None,
             num_workers=num_workers,
+            worker_init_fn=ignore_signals,
             pin_memory=torch.cuda.is_available(),
         )
         if not len(self):

@@ -22,6 +22,29 @@ class Stop(Callback):
             raise RuntimeError("killed")
 
 
+class Signal(Callback):
+    """Sends a signal to this process in a training step or in the validation after it.
+
+    Args:
+        number: of the signal.
+        batches: of all epochs before it.
+        in_validation: send it in the validation after the last of them instead of in the next step.
+    """
+
+    def __init__(self, number: int, batches: int, *, in_validation: bool = False) -> None:
+        self.number, self.batches, self.in_validation = number, batches, in_validation
+
+    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
+        """Send it if it is time."""
+        if trainer.fit_loop.total_batch_idx == self.batches and not self.in_validation:
+            signal.raise_signal(self.number)
+
+    def on_validation_batch_start(self, trainer: Trainer, *_: object) -> None:
+        """Send it if it is time."""
+        if trainer.fit_loop.total_batch_idx + 1 == self.batches and self.in_validation:
+            signal.raise_signal(self.number)
+
+
 def losses(root: Path) -> dict[int, str]:
     """Return the loss of each step over all starts of a run, the latest start last."""
     found: dict[int, str] = {}

@@ -2,10 +2,11 @@
 
 import logging
 import warnings
-from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from signal import SIGINT
+from typing import Any, ClassVar, NoReturn
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -14,6 +15,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from mnemic_core.errors import UserError
 from mnemic_kit.checkpoints import BestCheckpoint, LastCheckpoint, WholeFileIO
 from mnemic_kit.configs import find_config
+from mnemic_kit.interruption import Interrupted
+from mnemic_kit.run_folder import checkpoint_path, lock_folder
 
 
 class AppCLI(LightningCLI):
@@ -47,18 +50,70 @@ class AppCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def fit(self, ckpt_path: str | None = None, **options: Any) -> None:
-        """Train; resume only where there is a checkpoint, and start only where there is none."""
-        given = self.config["fit"]
-        last = Path(self.trainer.default_root_dir, "checkpoints", "last.ckpt")
-        if given["resume"] or ckpt_path == "last":
-            if not last.is_file():
-                raise UserError(f"nothing to resume, {last} does not exist: leave out --resume to start a new run")
-            given["resume"], ckpt_path = False, str(last)  # whoever uses the saved config starts another run
-        elif ckpt_path is None and last.exists():
+        """Train in a folder that no other training holds.
+
+        Raises:
+            UserError: there is nothing to resume, an earlier run would be replaced, or another fit is training there.
+            Interrupted: a signal ended the training.
+        """
+        folder = Path(self.trainer.default_root_dir)
+        last = checkpoint_path(folder)
+        resumes = self.config["fit"]["resume"] or ckpt_path == "last"
+        if resumes and not last.is_file():
+            raise UserError(f"nothing to resume, {last} does not exist: leave out --resume to start a new run")
+        with lock_folder(folder) if self.trainer.is_global_zero else nullcontext():
+            start = str(last) if resumes else self._find_start(ckpt_path, last)
+            self.config["fit"]["resume"] = False  # whoever uses the saved config starts another run
+            try:
+                self.trainer.fit(ckpt_path=start, **options)
+            except SystemExit as request:
+                self._end(request)
+
+    def validate(self, ckpt_path: str | None = None, **options: Any) -> None:
+        """Score a checkpoint on validation data."""
+        self.trainer.validate(ckpt_path=self._find_trained(ckpt_path), **options)
+
+    def test(self, ckpt_path: str | None = None, **options: Any) -> None:
+        """Score a checkpoint on test data."""
+        self.trainer.test(ckpt_path=self._find_trained(ckpt_path), **options)
+
+    def predict(self, ckpt_path: str | None = None, **options: Any) -> None:
+        """Write what a checkpoint predicts for test data."""
+        self.trainer.predict(ckpt_path=self._find_trained(ckpt_path), **options)
+
+    def _find_start(self, given: str | None, last: Path) -> str | None:
+        """Return the checkpoint that is given, unless an earlier run would be replaced."""
+        if last.exists() and (given is None or Path(given).resolve().parent != last.resolve().parent):
             raise UserError(
                 f"{last} is of an earlier run: continue it with --resume, or give another --trainer.default_root_dir"
             )
-        self.trainer.fit(ckpt_path=ckpt_path, **options)
+        return given
+
+    def _find_trained(self, given: str | None) -> Path:
+        """Return the checkpoint to evaluate; untrained weights tell nothing."""
+        best = checkpoint_path(self.trainer.default_root_dir, "best")
+        if given is None:
+            raise UserError(f"which checkpoint? give one with --ckpt_path, such as --ckpt_path {best}")
+        path = best.with_stem(given) if given in {"best", "last"} else Path(given)
+        if not path.is_file():
+            raise FileNotFoundError(f"no checkpoint at {path}")
+        return path
+
+    def _end(self, request: SystemExit) -> NoReturn:
+        """Say what is saved when a signal has ended training; processes beside the first one have nothing to say.
+
+        Raises:
+            Interrupted: in the first process.
+            SystemExit: in all others, without an error, upon which Lightning would kill the first.
+        """
+        is_early = isinstance(request.__context__, KeyboardInterrupt)  # Lightning makes it an exit of its own
+        if not isinstance(request, Interrupted) and not is_early:
+            raise request
+        if not self.trainer.is_global_zero:
+            raise SystemExit(0)
+        last = checkpoint_path(self.trainer.default_root_dir)
+        number = request.number if isinstance(request, Interrupted) else SIGINT
+        raise Interrupted(number, last if last.is_file() else None)
 
 
 def run_training(
@@ -99,21 +154,6 @@ def run_training(
         parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False}},
     )
     return run
-
-
-def fit_or_resume(train: Callable[[str, list[str]], AppCLI], arguments: list[str], folder: Path) -> AppCLI:
-    """Train in a folder, or continue the training that an earlier call began there.
-
-    Args:
-        train: the ``main`` of an app's ``train`` module.
-        arguments: options of fit, without the folder.
-        folder: ``trainer.default_root_dir``; its ``checkpoints/last.ckpt`` is what an earlier call left.
-
-    Returns:
-        The command line object after the run, as of `run_training`.
-    """
-    resume = ["--resume"] if (folder / "checkpoints" / "last.ckpt").is_file() else []
-    return train("fit", [*arguments, f"--trainer.default_root_dir={folder}", *resume])
 
 
 def translate(arguments: list[str], configs: Path) -> list[str]:

@@ -160,7 +160,9 @@ def test_a_stage_that_runs_share_is_trained_and_guarded_but_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = []
-    monkeypatch.setattr("mnemic_kit.training.fit_or_resume", lambda main, arguments, folder: trained.append(folder))
+    monkeypatch.setattr(
+        "mnemic_kit.experiment.run.fit_or_resume", lambda main, arguments, folder: trained.append(folder)
+    )
 
     def score(run: Run, conditions: Sequence[str]) -> dict[str, dict[str, float]]:
         stage = comparison.plan(Variant("detector"), run.seed, STAGE)

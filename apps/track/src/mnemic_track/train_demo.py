@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
-from mnemic_kit.training import fit_or_resume
+from mnemic_kit.run_folder import fit_or_resume
 from mnemic_track.checkpoints import SHIPPED
 from mnemic_track.commands import train
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint

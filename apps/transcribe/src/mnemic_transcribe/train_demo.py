@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
-from mnemic_kit.training import fit_or_resume
+from mnemic_kit.run_folder import fit_or_resume
 from mnemic_speech.conformer_ntm import Recognizer
 from mnemic_transcribe.checkpoints import SHIPPED
 from mnemic_transcribe.commands import train

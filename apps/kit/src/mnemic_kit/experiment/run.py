@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from mnemic_core.errors import UserError
 from mnemic_kit.record import Record
+from mnemic_kit.run_folder import fit_or_resume
 
 Scores: TypeAlias = Mapping[str, Mapping[str, float]]  # by condition, such as a test set, and by metric
 
@@ -73,10 +74,8 @@ class Run:
             stage: options of a stage of the training, if it has several.
 
         Returns:
-            What ``main`` returns, see `mnemic_kit.training.fit_or_resume`.
+            What ``main`` returns, see `mnemic_kit.run_folder.fit_or_resume`.
         """
-        from mnemic_kit.training import fit_or_resume  # imports Lightning
-
         self.keep(self.scores())
         return fit_or_resume(main, self.arguments(*stage), self.folder)
 

@@ -1,0 +1,56 @@
+"""Ctrl-C and SIGTERM during training: taken note of, and obeyed between two steps."""
+
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+
+class Interrupted(SystemExit):
+    """The end of a training that a signal asked for, with the exit code of shells: 128 and the number of the signal.
+
+    Args:
+        number: of the signal.
+        saved: checkpoint to continue from; None where there is none.
+    """
+
+    def __init__(self, number: int, saved: Path | None = None) -> None:
+        super().__init__(128 + number)
+        self.number = number
+        self.saved = saved
+
+
+class SignalWatch:
+    """Takes note of Ctrl-C and SIGTERM instead of acting on them; a second Ctrl-C ends the process at once.
+
+    Attributes:
+        received: number of the signal; None before any.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def start(self) -> None:
+        """Begin to watch; only the main thread of a process can."""
+        self.received = None
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._note)
+            signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        sys.stderr.write("\nstopping after this step; Ctrl-C ends at once, without saving\n")
+
+
+def ignore_signals(worker: int) -> None:
+    """Let a worker process ignore Ctrl-C and SIGTERM, which a terminal or a batch system sends to all processes.
+
+    The training process, which obeys them, still needs the batches of the step that it is in.
+
+    Args:
+        worker: its number.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,61 @@
+"""The folder of a training: where its checkpoints are, who may write to it, and starting or continuing it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock, Timeout
+
+from mnemic_core.errors import UserError
+
+Fitted = TypeVar("Fitted")
+
+
+def checkpoint_path(folder: str | Path, name: str = "last") -> Path:
+    """Return where a checkpoint of a training is.
+
+    Args:
+        folder: ``trainer.default_root_dir``.
+        name: ``last``, the state to resume from, or ``best``, the one with the best validation.
+    """
+    return Path(folder, "checkpoints", f"{name}.ckpt")
+
+
+def fit_or_resume(train: Callable[[str, list[str]], Fitted], arguments: list[str], folder: Path) -> Fitted:
+    """Train in a folder, or continue the training that an earlier call began there.
+
+    Args:
+        train: the ``main`` of an app's ``train`` module.
+        arguments: options of fit, without the folder.
+        folder: ``trainer.default_root_dir``.
+
+    Returns:
+        What ``train`` returns.
+    """
+    resume = ["--resume"] if checkpoint_path(folder).is_file() else []
+    return train("fit", [*arguments, f"--trainer.default_root_dir={folder}", *resume])
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder for one training; the lock ends with the process, however that ends.
+
+    Args:
+        folder: made when absent.
+
+    Raises:
+        UserError: another training holds the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "fit.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise UserError(
+            f"another fit is training in {folder}: wait for its end, or give another --trainer.default_root_dir"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,40 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnemic_kit.run_folder import fit_or_resume, lock_folder
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from mnemic_kit.run_folder import lock_folder
+with lock_folder(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_that_another_process_trains_in_is_refused_until_that_process_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match=r"another fit is training in .*run: wait"), lock_folder(tmp_path / "run"):
+            pass
+        process.kill()
+        process.wait()
+        with lock_folder(tmp_path / "run"):
+            pass
+
+
+def test_a_training_starts_in_an_empty_folder_and_resumes_where_a_checkpoint_is(tmp_path: Path) -> None:
+    def train(program: str, arguments: list[str]) -> list[str]:
+        return [program, *arguments]
+
+    start = ["fit", "--a=1", f"--trainer.default_root_dir={tmp_path}"]
+    assert fit_or_resume(train, ["--a=1"], tmp_path) == start
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    assert fit_or_resume(train, ["--a=1"], tmp_path) == [*start, "--resume"]
