@@ -50,7 +50,7 @@ def test_checkpoints_of_different_networks_are_refused(
 
 def test_a_foreign_file_and_no_file_are_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
-    with pytest.raises(ValueError, match=r"foreign\.ckpt is no checkpoint of mnemic-transcribe"):
+    with pytest.raises(ValueError, match=r"foreign\.ckpt is not a checkpoint of mnemic-transcribe"):
         average_checkpoints([tmp_path / "foreign.ckpt"], tmp_path / "mean.ckpt")
     with pytest.raises(ValueError, match="expected checkpoints to average, got none"):
         average_checkpoints([], tmp_path / "mean.ckpt")

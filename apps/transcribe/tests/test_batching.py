@@ -42,7 +42,7 @@ def test_a_clip_longer_than_a_batch_is_a_batch_alone() -> None:
     assert duration_batches([50.0, 1.0, 2.0], 40.0) == [[1, 2], [0]]
 
 
-def test_a_batch_is_its_clips_with_zeros_behind_them() -> None:
+def test_a_batch_is_its_clips_with_zeros_after_them() -> None:
     made, places = batches(), []
     for index, batch in enumerate(made):
         assert batch.waveforms.shape == (len(batch), int(batch.lengths.max()))

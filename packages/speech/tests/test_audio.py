@@ -153,7 +153,7 @@ def test_a_part_is_that_of_the_whole(write: Callable[..., Path], kind: str) -> N
         (-1.0, None, "offset of at least 0"),
         (0.0, 0.0, "duration above 0 s, got 0.0 and 0.0"),
         (3.0, None, "ends before the offset 3.0 s"),
-        (0.5, 2.0, "ends at 1.00 s, before the end of the wished part at 2.50 s"),
+        (0.5, 2.0, "ends at 1.00 s, before the end of the requested part at 2.50 s"),
     ],
 )
 def test_a_part_outside_is_refused(
@@ -290,7 +290,7 @@ def test_a_block_has_a_length(write: Callable[..., Path]) -> None:
 
 
 def test_a_live_input_is_streamed_at_the_wished_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    # FFmpeg's signal generator in place of the sound card; everything behind it is what a microphone goes through.
+    # FFmpeg's signal generator in place of the sound card; everything after it is what a microphone goes through.
     monkeypatch.setitem(audio_sources._LIVE_INPUTS, sys.platform, ("lavfi", "440", "sine=frequency={}:duration=1"))
     blocks = list(stream_microphone(8000, "1000"))
     assert {len(block) for block in blocks} == {800}

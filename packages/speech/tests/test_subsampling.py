@@ -47,7 +47,7 @@ def test_released_lengths_halve_a_mask_twice(subsampling: ConvSubsampling) -> No
         assert released == mask.sum()
 
 
-def test_causal_frames_are_those_of_features_behind_four_zeros(subsampling: ConvSubsampling) -> None:
+def test_causal_frames_are_those_of_features_after_four_zeros(subsampling: ConvSubsampling) -> None:
     causal = ConvSubsampling(MELS, DIM, is_causal=True)
     causal.load_state_dict(subsampling.state_dict())
     features = torch.randn(2, 16, MELS)

@@ -1,4 +1,4 @@
-"""What is changed at random in training utterances, as configs say it."""
+"""Configuration of the augmentation of training utterances."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from mnemic_speech.augment import SpecAugment, add_noise, change_gain, change_sp
 
 @dataclass(frozen=True)
 class Masks:
-    """Settings of SpecAugment, which warps and masks features; the defaults are those of the paper's recipe.
+    """Settings of SpecAugment; the defaults are those of the paper's recipe.
 
     Args:
-        time_warp: greatest shift of a random frame, in frames; 0 for none.
-        num_frequency_masks: bands of frequencies.
-        frequency_width: a band has 0 to ``frequency_width - 1`` mels.
-        num_time_masks: stretches of time.
-        time_share: a stretch has fewer frames than this share of the utterance.
+        time_warp: maximum shift of a random frame, in frames; 0 for none.
+        num_frequency_masks: frequency masks per utterance.
+        frequency_width: a frequency mask has 0 to ``frequency_width - 1`` mels.
+        num_time_masks: time masks per utterance.
+        time_share: a time mask has fewer frames than this share of the utterance.
     """
 
     time_warp: int = 5
@@ -36,13 +36,13 @@ class Masks:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Speed, loudness and noise; the defaults change nothing.
+    """Random speed, gain and noise; the defaults change nothing.
 
     Args:
-        speeds: factors of which each utterance gets one, such as 0.9, 1.0, 1.1 (Ko et al., Interspeech 2015).
-        gain_db: lowest and highest change of loudness, in decibels.
-        noise_prob: share of the utterances that get white noise.
-        noise_db: lowest and highest ratio of speech to noise, in decibels.
+        speeds: speed factors, one drawn per utterance, such as 0.9, 1.0, 1.1 (Ko et al., Interspeech 2015).
+        gain_db: range of the gain, in decibels.
+        noise_prob: probability of adding white noise.
+        noise_db: range of the signal-to-noise ratio, in decibels.
     """
 
     speeds: tuple[float, ...] = (1.0,)
@@ -64,10 +64,10 @@ class Augmentation:
         """Return a changed copy.
 
         Args:
-            waveform: samples in [-1, 1]; may leave this range, as loud recordings would before they are clipped.
-            random: decides.
+            waveform: samples in [-1, 1]; the result may exceed this range.
+            random: generator.
         """
-        # Drawn in any case and in this order: another setting of one change leaves the others as they were.
+        # Always drawn in this order, so that the setting of one change does not affect the others.
         speed = self.speeds[random.integers(len(self.speeds))]
         gain, ratio = random.uniform(*self.gain_db), random.uniform(*self.noise_db)
         is_noisy, noise_seed = random.random() < self.noise_prob, int(random.integers(2**63))

@@ -1,4 +1,4 @@
-"""Averaging the weights of several states of one training run, which is steadier than any of them."""
+"""Averaging the weights of several checkpoints of one training run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +16,16 @@ from mnemic_kit.atomic_files import atomic_write
 
 
 class AveragedCheckpoint(ModelCheckpoint):
-    """The mean weights of the best validated states, ``averaged.ckpt``, written when training ends.
+    """Writes the mean weights of the best checkpoints, ``averaged.ckpt``, when training ends.
 
-    Weights of the candidates lie in the folder ``candidates`` until then and stay there for other averages.
+    The weights of the candidates are kept in the folder ``candidates``, for other averages.
 
     Args:
-        folder: where it is written.
-        keep: number of states to average; 10 in the published recipe.
-        monitor: validation figure that decides which are best; the published recipe takes ``val/acc`` (``max``), which
-            needs a decoder, and ``step`` (``max``) takes the last ones.
-        mode: ``max`` or ``min``, whichever is better.
+        folder: folder of the file.
+        keep: number of checkpoints to average; 10 in the published recipe.
+        monitor: validation metric that ranks checkpoints; the published recipe uses ``val/acc`` (``max``), which needs
+            a decoder; ``step`` (``max``) keeps the last ones.
+        mode: ``max`` or ``min``, the better direction of the metric.
     """
 
     def __init__(self, folder: str, keep: int = 10, monitor: str = "val/wer", mode: str = "min") -> None:
@@ -38,7 +38,8 @@ class AveragedCheckpoint(ModelCheckpoint):
             mode=mode,
             save_top_k=keep,
             save_weights_only=True,
-            save_on_train_epoch_end=False,  # but after validation: before `LastCheckpoint`, which has to know of it
+            # After validation, and so before `LastCheckpoint`, which stores the list of candidates.
+            save_on_train_epoch_end=False,
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
@@ -52,17 +53,17 @@ class AveragedCheckpoint(ModelCheckpoint):
 
 
 def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
-    """Write the mean of the weights of some checkpoints of one run; the rest is that of the newest.
+    """Write the mean weights of checkpoints of one run; all else is taken from the newest.
 
-    Statistics of normalization layers are averaged as well, whole numbers are those of the newest.
+    Statistics of normalization layers are averaged too; integers are taken from the newest.
 
     Args:
-        paths: checkpoints that training wrote.
+        paths: checkpoints of training.
         out: file to write.
 
     Raises:
         FileNotFoundError: if a checkpoint or the folder of ``out`` is absent.
-        UserError: if there is none, one is damaged, or they are of different networks.
+        UserError: if there is none, one is damaged, or their networks differ.
     """
     if not paths:
         raise UserError("expected checkpoints to average, got none")
@@ -70,7 +71,7 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
     steps = []
     for path in paths:
         content = _read(path)
-        if content["state_dict"].keys() != newest["state_dict"].keys() or not _like(content, newest):
+        if content["state_dict"].keys() != newest["state_dict"].keys() or not _is_same_network(content, newest):
             raise UserError(f"{path} is of another network than {paths[0]}: average checkpoints of one run")
         newest = max(newest, content, key=_step)
         steps.append(_step(content))
@@ -89,7 +90,7 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
 def _read(path: Path) -> dict[str, Any]:
     content = read_checkpoint(path)
     if not {"state_dict", KEY} <= content.keys():
-        raise UserError(f"{path} is no checkpoint of mnemic-transcribe fit")
+        raise UserError(f"{path} is not a checkpoint of mnemic-transcribe fit")
     return content
 
 
@@ -97,7 +98,7 @@ def _step(content: dict[str, Any]) -> int:
     return int(content[KEY]["provenance"]["step"])
 
 
-def _like(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Tell whether two checkpoints have weights of the same sizes and were made for the same tokens and features."""
+def _is_same_network(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two checkpoints agree in config, tokens, features and the shapes of weights."""
     same = all(one[KEY].get(key) == other[KEY].get(key) for key in ("kind", "config", "features", "tokenizer"))
     return same and all(value.shape == other["state_dict"][name].shape for name, value in one["state_dict"].items())

@@ -1,4 +1,4 @@
-"""Utterances of like length put together, so that little of a batch is padding."""
+"""Batches of utterances of similar length, to limit padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ from torch.utils.data import Dataset
 from mnemic_speech.text import Tokenizer
 from mnemic_transcribe.augmentation import Augmentation
 
-_JITTER = 0.1  # durations count so much more or less in each epoch, so that neighbors change
+_JITTER = 0.1  # relative jitter of durations per epoch, so that batches vary
 
 
 @runtime_checkable
 class Clip(Protocol):
-    """A recording with its text, read when it is needed."""
+    """A recording with its text, read lazily."""
 
     @property
     def id(self) -> str:
@@ -27,27 +27,27 @@ class Clip(Protocol):
 
     @property
     def text(self) -> str:
-        """What is said."""
+        """The text."""
 
     @property
     def seconds(self) -> float:
-        """Duration, known without reading the sound."""
+        """Duration, known without reading the audio."""
 
     def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
-        """Return the sound; clips that are made instead of recorded may draw from ``random``."""
+        """Return the waveform; generated clips may draw from ``random``."""
 
 
 @dataclass(frozen=True)
 class SpeechBatch:
-    """Utterances beside each other, zeros behind the shorter ones.
+    """A zero-padded batch of utterances.
 
     Attributes:
         waveforms: samples in [-1, 1].
         lengths: samples of each utterance.
         tokens: tokens of each text.
-        token_lengths: number of them.
+        token_lengths: number of tokens of each text.
         ids: names of the utterances.
-        texts: what is said in each.
+        texts: text of each.
     """
 
     waveforms: Float[Tensor, "batch samples"]
@@ -75,12 +75,12 @@ class SpeechBatch:
 def duration_batches(
     seconds: Sequence[float], batch_seconds: float, shuffle: tuple[int, int] | None = None
 ) -> list[list[int]]:
-    """Return the indices of each batch: clips of like length, as many as fit when padded to the longest.
+    """Return the indices of each batch: clips of similar length, as many as fit when padded to the longest.
 
     Args:
         seconds: duration of each clip.
-        batch_seconds: upper bound of the longest duration times the number of clips; a longer clip is a batch alone.
-        shuffle: seed and epoch that decide which clips of like length are together; None: strictly by length.
+        batch_seconds: upper bound of the longest duration times the number of clips; a longer clip forms its own batch.
+        shuffle: seed and epoch of the jitter of durations; None: strictly by length.
 
     Example:
         >>> duration_batches([3.0, 1.0, 2.0, 1.0], batch_seconds=4.0)
@@ -103,7 +103,7 @@ def duration_batches(
 
 
 class SpeechBatches(Dataset[SpeechBatch]):
-    """The batches of one epoch; batch i follows from seed, epoch and i alone.
+    """The batches of one epoch; batch i is determined by seed, epoch and i.
 
     Args:
         clips: the utterances.
@@ -111,7 +111,7 @@ class SpeechBatches(Dataset[SpeechBatch]):
         sample_rate: in Hz.
         batch_seconds: of `duration_batches`.
         shuffle: seed and epoch, for training; None: by length.
-        augmentation: what is changed at random; needs ``shuffle``.
+        augmentation: applied if ``shuffle`` is given.
     """
 
     def __init__(
@@ -149,8 +149,8 @@ class SpeechBatches(Dataset[SpeechBatch]):
             tuple(clip.text for clip in clips),
         )
 
-    def _waveform(self, index: int) -> Tensor:
-        """Return the sound of a clip as it is in this epoch."""
+    def _waveform(self, index: int) -> Float[Tensor, " samples"]:
+        """Return the waveform of a clip, augmented for this epoch."""
         random = np.random.default_rng((*(self.shuffle or (0, 0)), index))
         waveform = self.clips[index].read(self.sample_rate, random)
         return waveform if self.shuffle is None else self.augmentation(waveform, random)

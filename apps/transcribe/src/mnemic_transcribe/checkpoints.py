@@ -1,4 +1,4 @@
-"""Which checkpoint to run, and on which device."""
+"""Opening a checkpoint on a device."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ SHIPPED = Path(__file__).parent / "checkpoints" / "digits.safetensors"
 
 
 def open_recognizer(checkpoint: Path | None = None, *, device: Device = "auto") -> Recognizer:
-    """Return a recognizer that runs a checkpoint.
+    """Return the recognizer of a checkpoint.
 
     Args:
-        checkpoint: an exported file or a checkpoint of training; None: the shipped one, which knows digits.
-        device: where to run; ``auto`` takes a GPU where there is one.
+        checkpoint: an exported file or a checkpoint of training; None: the shipped one, for digits.
+        device: ``auto`` uses a GPU if available.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.

@@ -1,9 +1,10 @@
-"""Tests of a recognizer for a comparison: error rates in each condition, and differences paired over utterances."""
+"""Tests of a recognizer for `compare`: error rates per condition, and differences paired over utterances."""
 
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 
 from rich.console import Console
@@ -22,8 +23,8 @@ from mnemic_transcribe.evaluation import evaluate_clips, open_clips
 from mnemic_transcribe.noise import Noise
 from mnemic_transcribe.progress import audio_progress
 
-ERRORS = "errors.json"  # in the folder of a run: errors of every utterance, by condition
-EDGES = (4, 8, 21, 41)  # words of the reference; a range holds its lower border
+ERRORS = "errors.json"  # in the folder of a run: errors of each utterance by condition
+EDGES = (4, 8, 21, 41)  # bounds in words of the reference; a range includes its lower bound
 METRICS = {
     "wer": Metric("WER (%)", "lower", 100.0, 2),
     "deletions": Metric("deletions (%)", "lower", 100.0, 2),
@@ -35,7 +36,7 @@ Errors = Sequence[ErrorCounts]  # of every utterance
 
 
 def error_scores(errors: Errors) -> dict[str, float]:
-    """Return the error rates of one run in one condition, also by the number of words of the reference.
+    """Return the error rates of one run in one condition, in total and by reference length.
 
     Args:
         errors: of every utterance.
@@ -47,17 +48,17 @@ def error_scores(errors: Errors) -> dict[str, float]:
 
 
 def over_utterances(errors: Sequence[Errors], baseline: Sequence[Errors]) -> Difference:
-    """Return how much lower or higher an error rate is than that of the baseline, with a paired 95 % interval.
+    """Return the difference of an error rate to the baseline's, with a paired 95 % interval.
 
-    What is resampled is utterances, with the errors of all seeds together: seeds of the same utterance are no more
-    independent than the words of a sentence are. The interval does not say how other seeds would differ.
+    Utterances are resampled, with the errors of all seeds summed, since seeds of the same utterance are not
+    independent. The interval does not cover the variation over other seeds.
 
     Args:
-        errors: of every utterance, for each seed.
+        errors: of each utterance, for each seed.
         baseline: likewise, for the same seeds and utterances.
 
     Raises:
-        UserError: if they are not of the same utterances.
+        UserError: if the utterances differ.
     """
     compared = paired_bootstrap(_summed(errors), _summed(baseline))
     interval = compared.difference
@@ -65,10 +66,10 @@ def over_utterances(errors: Sequence[Errors], baseline: Sequence[Errors]) -> Dif
 
 
 def pair_utterances(read: Callable[[str, int], Mapping[str, Errors]]) -> Paired:
-    """Return the differences of word error rates that a comparison shows instead of those over seeds.
+    """Return a function for differences of word error rates paired over utterances, in place of those over seeds.
 
     Args:
-        read: from a variant and a seed to the errors of every utterance by condition.
+        read: maps variant and seed to the errors of each utterance by condition.
     """
 
     def paired(condition: str, metric: str, variant: str, baseline: str, seeds: Sequence[int]) -> Difference | None:
@@ -81,7 +82,7 @@ def pair_utterances(read: Callable[[str, int], Mapping[str, Errors]]) -> Paired:
 
 
 def read_errors(out: Path, variant: str, seed: int) -> dict[str, list[ErrorCounts]]:
-    """Return the errors of every utterance of one run of a comparison, by condition.
+    """Return the errors of each utterance of one run, by condition.
 
     Args:
         out: folder of the comparison.
@@ -98,24 +99,24 @@ def run_tests(
     noises: Sequence[Noise | None],
     result: Path,
 ) -> dict[str, list[ErrorCounts]]:
-    """Test one network in each way that the file of results lacks; return the errors by condition.
+    """Test a network in each condition missing in the results file; return the errors by condition.
 
     Args:
         recognizer: the network.
         sets: names and utterances of the test data.
-        decodings: ways of decoding.
-        noises: what is added to the test data, None for nothing.
-        result: file that takes what was found, and holds what an earlier call found.
+        decodings: decoding methods.
+        noises: added to the test data; None: no noise.
+        result: results file, with the conditions of earlier calls.
     """
     stored, settings = _stored(result), recognizer.settings
     for data, clips in sets:
-        for noise in noises:
-            for decoding in decodings:
-                name = condition_name(data, noise, decoding)
-                if name not in stored:
-                    transcriber = Transcriber(recognizer, replace(settings, decoding=decoding))
-                    stored[name] = _errors(transcriber, clips, noise, f"{result.parent.name}: {name}")
-                    write_json(result, {each: list(map(asdict, errors)) for each, errors in stored.items()})
+        for noise, decoding in product(noises, decodings):
+            name = condition_name(data, noise, decoding)
+            if name not in stored:
+                transcriber = Transcriber(recognizer, replace(settings, decoding=decoding))
+                stored[name] = _errors(transcriber, clips, noise, f"{result.parent.name}: {name}")
+                # After each condition, so that an interrupted test continues there.
+                write_json(result, {each: list(map(asdict, errors)) for each, errors in stored.items()})
     return stored
 
 
@@ -127,7 +128,7 @@ def open_tests(
     Args:
         validation: utterances of the validation data.
         sources: path and split by name, None for the validation data.
-        settings: of the recognizer; they say how references are normalized.
+        settings: of the recognizer; they define the normalization of references.
 
     Raises:
         UserError: if an utterance cannot be read.
@@ -149,16 +150,16 @@ def _split(test: str) -> tuple[Path, str | None]:
 
 
 def name_tests(tests: Sequence[str]) -> dict[str, str]:
-    """Return test data by their names in the tables."""
+    """Return test data by name."""
     labels = [split or path.stem for path, split in map(_split, tests)]
     if len({"validation", *labels}) <= len(labels):
         names = ", ".join(["validation", *labels])
-        raise UserError(f"test data need names of their own, got {names}: rename a file or split")
+        raise UserError(f"test data need distinct names, got {names}: rename a file or split")
     return dict(zip(labels, tests, strict=True))
 
 
 def check_source(out: Path, label: str, test: str | None) -> None:
-    """Refuse test data that have the name of others in an earlier call."""
+    """Refuse a name that an earlier call used for other test data."""
     if test is None:
         return
     path, _ = _split(test)
@@ -187,7 +188,7 @@ def condition_name(data: str, noise: Noise | None, decoding: Decoding) -> str:
 
 
 def _by_words(errors: Errors) -> dict[str, float]:
-    """Return error rates by the number of words of the reference."""
+    """Return word error rates by reference length in words."""
     groups: list[list[ErrorCounts]] = [[] for _ in range(len(EDGES) + 1)]
     for counts in errors:
         groups[bisect_right(EDGES, counts.length)].append(counts)
@@ -197,5 +198,5 @@ def _by_words(errors: Errors) -> dict[str, float]:
 
 
 def _summed(seeds: Sequence[Errors]) -> list[ErrorCounts]:
-    """Return for each utterance the errors of all seeds."""
+    """Return the errors of each utterance, summed over seeds."""
     return [sum(same, ErrorCounts()) for same in zip(*seeds, strict=True)]

@@ -1,4 +1,4 @@
-"""Training, validation and test utterances from any mixture of data sets, chosen by name."""
+"""Training, validation and test utterances from a mixture of data sets."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,24 +15,26 @@ from mnemic_transcribe.batching import Clip, SpeechBatches
 from mnemic_transcribe.sources import DataSource
 from mnemic_transcribe.vocabulary import Vocabulary
 
+# Defaults as objects, not None: jsonargparse shows their fields in the help page.
+_VOCABULARY, _NO_AUGMENTATION = Vocabulary(), Augmentation()
+
 
 class SpeechData(SplitData):
-    """Utterances with their texts, in batches of like length.
+    """Utterances with texts, in batches of similar length.
 
     Args:
-        train: sources of training utterances, put together.
+        train: sources of training utterances, concatenated.
         val: sources of validation utterances.
-        test: sources of utterances to test on or to transcribe; the validation utterances if not given.
-        vocabulary: the tokens; the model's output has one for each.
-        text_style: how texts are normalized: letters, digits and apostrophes in upper or lower case, or as they are.
-        sample_rate: of what the model hears; the command line sets it to that of the features. Recordings of any
-            other rate are resampled.
-        batch_seconds: sound in a batch of one process, padding included.
+        test: sources of utterances for test and predict; default: the validation utterances.
+        vocabulary: the tokens of the model's output.
+        text_style: normalization of texts: letters, digits and apostrophes in upper or lower case, or unchanged.
+        sample_rate: of the features, which the command line links here. Recordings of another rate are resampled.
+        batch_seconds: audio per batch and process, padding included.
         min_seconds: shorter training utterances are left out.
         max_seconds: longer training utterances are left out.
-        augmentation: what is changed at random in training.
-        num_workers: processes that load utterances.
-        seed: of order and augmentation; the command line sets it to ``seed_everything``.
+        augmentation: of training utterances.
+        num_workers: worker processes.
+        seed: of order and augmentation; linked to ``seed_everything`` on the command line.
     """
 
     contents = "utterances"
@@ -42,13 +44,13 @@ class SpeechData(SplitData):
         train: list[DataSource],
         val: list[DataSource] | None = None,
         test: list[DataSource] | None = None,
-        vocabulary: Vocabulary = Vocabulary(),  # noqa: B008  # frozen, and jsonargparse shows its defaults in the help
+        vocabulary: Vocabulary = _VOCABULARY,
         text_style: TextStyle = "upper",
         sample_rate: int = 16000,
         batch_seconds: float = 400.0,
         min_seconds: float = 0.1,
         max_seconds: float = 30.0,
-        augmentation: Augmentation = Augmentation(),  # noqa: B008  # likewise
+        augmentation: Augmentation = _NO_AUGMENTATION,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
@@ -68,22 +70,22 @@ class SpeechData(SplitData):
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokens; a SentencePiece model that does not exist yet is trained on the training texts."""
+        """The tokenizer; a missing SentencePiece model is trained on the training texts."""
         return self.vocabulary.open(clip.text for clip in self.clips("train"))
 
     @property
     def tokenizer_state(self) -> dict[str, Any]:
-        """The tokens as plain data, which the command line gives to the model."""
+        """The tokenizer as plain data, linked to the model."""
         return self.tokenizer.state()
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, likewise."""
+        """Number of tokens, linked to the model."""
         return self.tokenizer.vocab_size
 
     @property
     def description(self) -> str:
-        """The training data in a few words."""
+        """Short description of the training data."""
         return " + ".join(map(str, self.sources["train"]))
 
     def clips(self, split: str) -> list[Clip]:
@@ -108,7 +110,7 @@ class SpeechData(SplitData):
         return found
 
     def setup(self, stage: str) -> None:
-        """Open the files that a stage needs, and refuse training texts that the vocabulary cannot write."""
+        """Open the files of a stage, and refuse training texts with pieces outside the vocabulary."""
         super().setup(stage)
         if stage == "fit":
             self._check_vocabulary()
@@ -123,7 +125,7 @@ class SpeechData(SplitData):
         return DataLoader(self._batches(opened), batch_size=None, num_workers=self.num_workers)
 
     def sample(self, count: int) -> SpeechBatches:
-        """Return at most so many training utterances as they are, for statistics; the seed decides which."""
+        """Return a random sample of at most ``count`` training utterances, not augmented, for statistics."""
         clips = self.clips("train")
         chosen = np.random.default_rng(self.seed).permutation(len(clips))[:count]
         return self._batches([clips[index] for index in chosen])
@@ -134,7 +136,7 @@ class SpeechData(SplitData):
         return SpeechBatches(clips, self.tokenizer, self.sample_rate, self.batch_seconds, shuffle, augmentation)
 
     def _check_vocabulary(self) -> None:
-        """Refuse training texts that the vocabulary cannot write, before the first step."""
+        """Refuse training texts with pieces outside the vocabulary, before the first step."""
         for clip in self.clips("train"):
             try:
                 self.tokenizer.encode(clip.text, strict=True)

@@ -1,4 +1,4 @@
-"""One recording, and everything that can be seen of it."""
+"""Selection of a recording for the demo, and its result on the terminal."""
 
 from pathlib import Path
 
@@ -17,11 +17,11 @@ from mnemic_transcribe.noise import read_clip
 def find_recording(
     transcriber: Transcriber, data: Path, split: str | None, number: int
 ) -> tuple[str, str, Float[Tensor, " samples"]]:
-    """Return name, text and sound of a recording of the data.
+    """Return name, text and waveform of a recording of the data.
 
     Raises:
-        FileNotFoundError: if there are no data.
-        UserError: if there is no such recording.
+        FileNotFoundError: if there is no data.
+        UserError: if the number is out of range.
     """
     if not data.exists():
         raise FileNotFoundError(f"no data at {data}: give --data, the folder of the digit strings, or --file")
@@ -29,17 +29,17 @@ def find_recording(
     if not 0 <= number < len(clips):
         raise UserError(f"--number must be from 0 to {len(clips) - 1}, got {number}")
     clip = clips[number]
-    # A part of a name may be a folder.
+    # Names may contain folders.
     return clip.id.replace("/", "-"), clip.text, torch.as_tensor(read_clip(clips, number, transcriber.sample_rate))
 
 
-def show_recording(heard: str, said: str | None, paths: list[Path]) -> None:
-    """Print what was heard, what was said where that is known, and where the files are."""
+def show_recording(hypothesis: str, reference: str | None, paths: list[Path]) -> None:
+    """Print recognized and true text, the error rate where that is known, and the files written."""
     console = Console()
-    console.print(f"heard: {heard}", highlight=False, markup=False)
-    if said is not None:
-        counts = word_errors(said, heard)
-        console.print(f"said:  {said}", highlight=False, markup=False)
+    console.print(f"recognized: {hypothesis}", highlight=False, markup=False)
+    if reference is not None:
+        counts = word_errors(reference, hypothesis)
+        console.print(f"reference:  {reference}", highlight=False, markup=False)
         console.print(f"word error rate {100 * counts.rate:.1f} % of {counts.length} words", highlight=False)
     for path in paths:
         console.print(f"  {path}", highlight=False, markup=False, soft_wrap=True)

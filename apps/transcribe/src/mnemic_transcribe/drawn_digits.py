@@ -1,4 +1,4 @@
-"""More strings of spoken digits than a data set lists: drawn from the takes that its strings are made of."""
+"""Random strings of spoken digits, drawn from the takes of a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from mnemic_transcribe.data import DigitString, DigitTake
 
 @dataclass(frozen=True)
 class Drawn:
-    """How many strings to draw, and how long they are.
+    """Number and lengths of the strings to draw.
 
     Args:
-        num_strings: how many; 0 takes those of the data set instead.
-        min_digits: least number of digits in one.
-        max_digits: greatest number of digits in one.
-        seed: the same one gives the same strings.
+        num_strings: number of strings; 0: use those of the data set.
+        min_digits: fewest digits in a string.
+        max_digits: most digits in a string.
+        seed: of the drawing.
     """
 
     num_strings: int = 0
@@ -36,10 +36,10 @@ class Drawn:
             )
 
     def strings(self, listed: Sequence[DigitString]) -> list[DigitString]:
-        """Return strings of the takes, pauses and speakers of those that are listed.
+        """Return random strings with the takes, pauses and speakers of listed ones.
 
         Args:
-            listed: strings of one split, so that no take of another one slips in.
+            listed: strings of one split, so that no takes leak from other splits.
 
         Raises:
             FileNotFoundError: if a take is missing.
@@ -65,7 +65,7 @@ class Drawn:
 
 
 def _takes(listed: Sequence[DigitString]) -> dict[str, dict[str, list[Path]]]:
-    """Return the recordings by speaker and word."""
+    """Return the takes by speaker and word."""
     found: dict[str, dict[str, set[Path]]] = {}
     for string in listed:
         for word, take in zip(string.text.split(), string.takes, strict=True):

@@ -1,4 +1,4 @@
-"""How well a recognizer writes down utterances whose text is known."""
+"""Error rates of a recognizer on a data set."""
 
 import time
 from bisect import bisect_right
@@ -28,14 +28,14 @@ EDGES = (5.0, 10.0, 15.0, 20.0, 25.0, 35.0, 60.0, 120.0)  # seconds
 
 @dataclass
 class Evaluation:
-    """What was heard in a set of utterances.
+    """Predictions and run time on a set of utterances.
 
     Attributes:
-        predictions: the utterances that could be read, in the order of the data.
+        predictions: of the readable utterances, in the order of the data.
         seconds: duration of each.
-        compute_seconds: time that recognition took, without reading.
-        report: how the memory was used in the end, one row of it for each utterance of the last batch.
-        problems: why utterances could not be read, one line each.
+        compute_seconds: time of recognition, without reading files.
+        report: of the memory after the last batch, one row per utterance.
+        problems: reasons for unreadable utterances, one line each.
     """
 
     predictions: list[Prediction] = field(default_factory=list)
@@ -46,11 +46,11 @@ class Evaluation:
 
     @property
     def word_errors(self) -> list[ErrorCounts]:
-        """Errors in words of each utterance."""
+        """Word errors of each utterance."""
         return [word_errors(each.reference, each.hypothesis) for each in self.predictions]
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures as plain values; rates are shares of the words of the references.
+        """Return the scores as plain values; rates are relative to the reference words.
 
         Raises:
             UserError: if no utterance could be read.
@@ -75,20 +75,20 @@ class Evaluation:
         groups: dict[str, list[ErrorCounts]] = {name: [] for name in names}
         for seconds, counts in zip(self.seconds, errors, strict=True):
             groups[names[bisect_right(EDGES, seconds)]].append(counts)
-        return {name: _figures(group) for name, group in groups.items() if group}
+        return {name: _scores(group) for name, group in groups.items() if group}
 
 
 def open_clips(data: Path, split: str | None, style: TextStyle) -> tuple[list[Clip], list[str]]:
-    """Return the utterances of a data set, and what is wrong with its rows that are left out.
+    """Return the utterances of a data set, and the problems of rows left out.
 
     Args:
-        data: a manifest, the folder of a data set, or that of digit strings (with ``strings.tsv``).
-        split: a part of it.
-        style: how references are normalized.
+        data: a manifest, or the folder of a data set or of digit strings (with ``strings.tsv``).
+        split: part of the data; None: all.
+        style: normalization of references.
 
     Raises:
-        FileNotFoundError: if there is nothing.
-        UserError: if the layout is not known, there is no such split, or every row is wrong.
+        FileNotFoundError: if it does not exist.
+        UserError: if the layout or split is unknown, or every row is wrong.
     """
     if (data / "strings.tsv").is_file():
         return DataSource("digits", data, split).open(style), []
@@ -109,17 +109,17 @@ def evaluate_clips(
     batch_size: int = 16,
     advance: Callable[[float], None] = lambda seconds: None,
 ) -> Evaluation:
-    """Recognize utterances and keep what was heard beside what was said.
+    """Recognize utterances and pair predictions with references.
 
     Args:
-        transcriber: recognizer and how it decodes.
-        clips: the utterances; those that cannot be read are problems of the result.
-        segmentation: ``never`` recognizes each as a whole, ``always`` cuts it at its pauses, ``auto`` cuts those that
-            are longer than the longest segment of the settings.
-        noise: added to each.
-        seed: of noise and of what is rendered.
-        batch_size: utterances that are recognized together.
-        advance: told the seconds of audio that are done.
+        transcriber: recognizer with its settings.
+        clips: the utterances; unreadable ones are listed in the result.
+        segmentation: ``never`` recognizes complete utterances, ``always`` cuts them at pauses, ``auto`` cuts those
+            longer than ``max_seconds`` of the settings.
+        noise: added to each; None: no noise.
+        seed: of noise and rendering.
+        batch_size: utterances per batch.
+        advance: called with the seconds of audio processed.
     """
     longest = {"auto": transcriber.settings.max_seconds, "never": float("inf"), "always": 0.0}[segmentation]
     order = sorted(range(len(clips)), key=lambda index: clips[index].seconds)
@@ -131,7 +131,7 @@ def evaluate_clips(
     for group in groups:
         waveforms = dict(_readable(clips, group, transcriber.sample_rate, noise, seed, evaluation.problems))
         started = time.perf_counter()
-        transcribe_group = _as_a_whole if clips[group[0]].seconds <= longest else _in_segments
+        transcribe_group = _recognize_complete if clips[group[0]].seconds <= longest else _recognize_segments
         if waveforms:
             texts, evaluation.report = transcribe_group(transcriber, list(waveforms.values()))
             seconds = [len(waveform) / transcriber.sample_rate for waveform in waveforms.values()]
@@ -148,7 +148,7 @@ def evaluate_clips(
 def _readable(
     clips: Sequence[Clip], group: Sequence[int], sample_rate: int, noise: Noise | None, seed: int, problems: list[str]
 ) -> Iterator[tuple[int, Float[Tensor, " samples"]]]:
-    """Yield the sounds that can be read, and note the problems of the others."""
+    """Yield the readable waveforms with their indices, and collect the problems of the others."""
     for index in group:
         try:
             yield index, read_clip(clips, index, sample_rate, noise=noise, seed=seed)
@@ -156,12 +156,16 @@ def _readable(
             problems.append(f"{clips[index].id}: {error}")
 
 
-def _as_a_whole(transcriber: Transcriber, waveforms: list[Tensor]) -> tuple[list[str], MemoryReport]:
+def _recognize_complete(
+    transcriber: Transcriber, waveforms: list[Float[Tensor, " _samples"]]
+) -> tuple[list[str], MemoryReport]:
     found, state = recognize(transcriber.recognizer, waveforms, transcriber.settings)
     return [each.text for each in found], transcriber.recognizer.model.memory.report(state)
 
 
-def _in_segments(transcriber: Transcriber, waveforms: list[Tensor]) -> tuple[list[str], MemoryReport]:
+def _recognize_segments(
+    transcriber: Transcriber, waveforms: list[Float[Tensor, " _samples"]]
+) -> tuple[list[str], MemoryReport]:
     [waveform] = waveforms
     stream = transcriber.stream(transcriber.sample_rate)
     segments = [segment for block in waveform.split(transcriber.sample_rate) for segment in stream.push(block)]
@@ -169,7 +173,7 @@ def _in_segments(transcriber: Transcriber, waveforms: list[Tensor]) -> tuple[lis
     return [" ".join(segment.text for segment in segments)], stream.report()
 
 
-def _figures(errors: Sequence[ErrorCounts]) -> dict[str, Any]:
+def _scores(errors: Sequence[ErrorCounts]) -> dict[str, Any]:
     summary = summarize(errors)
     return {
         "wer": summary.rate,

@@ -1,4 +1,4 @@
-"""The scores of an evaluation on the terminal and in files."""
+"""Output of the scores of an evaluation, to the terminal and files."""
 
 import sys
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from mnemic_transcribe.evaluation import Evaluation
 
 
 def write_scores(summary: Mapping[str, Any], evaluation: Evaluation, record: Record) -> None:
-    """Write the scores, and ``transcripts.jsonl`` to their folder."""
+    """Write the scores, and ``transcripts.jsonl`` next to them."""
     with atomic_write(record.path.with_name("transcripts.jsonl")) as file:
         for each, seconds in zip(evaluation.predictions, evaluation.seconds, strict=True):
             line = {"id": each.id, "text": each.reference, "pred_text": each.hypothesis, "duration": round(seconds, 3)}
@@ -22,7 +22,7 @@ def write_scores(summary: Mapping[str, Any], evaluation: Evaluation, record: Rec
 
 
 def show_scores(summary: Mapping[str, Any], evaluation: Evaluation, *, as_json: bool) -> None:
-    """Print the figures; exit with an error when utterances could not be read."""
+    """Print the scores; exit with an error if utterances could not be read."""
     parts = [[name, *_cells(part)] for name, part in summary["wer_by_duration"].items()]
     head = ["seconds", "utterances", "WER %", "95 % interval", "deletions %"]
     table = markdown_table(head, [*parts, ["all", *_cells(summary)]])

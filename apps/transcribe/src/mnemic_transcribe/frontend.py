@@ -1,4 +1,4 @@
-"""Features of a batch as the network takes them in training."""
+"""Input features of a batch in training."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from mnemic_speech.features import Features, Normalizer
 from mnemic_transcribe.batching import SpeechBatch
 
-_MULTIPLE = 32  # frames are padded to a multiple of it: few shapes, which a CPU runs a quarter faster
+_MULTIPLE = 32  # frames are padded to a multiple: fewer shapes are a quarter faster on a CPU
 
 
 def network_input(

@@ -1,4 +1,4 @@
-"""Noise that makes an evaluation harder: white, or the babble of other utterances of the same data."""
+"""Additive noise for evaluation: white, or babble of other utterances of the data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from mnemic_speech.augment import add_noise
 from mnemic_transcribe.batching import Clip
 from mnemic_transcribe.options import NoiseKind
 
-_VOICES = 4  # of a babble: single words are no longer heard
+_VOICES = 4  # of babble: enough to mask single words
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What is added to every utterance.
+    """Noise added to every utterance.
 
     Args:
         kind: ``white``, or ``babble`` of four other utterances at a time, equally loud.
-        snr_db: energy of the utterance over that of the noise, in decibels.
+        snr_db: signal-to-noise ratio in decibels.
     """
 
     kind: NoiseKind
@@ -31,10 +31,10 @@ class Noise:
 
     @classmethod
     def parse(cls, text: str) -> "Noise":
-        """Return the noise of a text such as ``babble:5``.
+        """Parse a text such as ``babble:5``.
 
         Raises:
-            UserError: if it is no kind and ratio.
+            UserError: if it is not kind and ratio.
 
         Example:
             >>> Noise.parse("white:0")
@@ -57,13 +57,13 @@ class Noise:
 def read_clip(
     clips: Sequence[Clip], index: int, sample_rate: int, *, noise: Noise | None = None, seed: int = 0
 ) -> Float[Tensor, " samples"]:
-    """Return the sound of an utterance, with noise; it follows from seed and index alone.
+    """Return the waveform of an utterance with noise, determined by seed and index.
 
     Args:
-        clips: the utterances of the data; babble is made of the others.
-        index: which one.
+        clips: the utterances of the data; babble uses the others.
+        index: of the utterance.
         sample_rate: in Hz.
-        noise: what to add; None: nothing.
+        noise: to add; None: none.
         seed: of the noise.
 
     Raises:

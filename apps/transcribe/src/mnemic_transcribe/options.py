@@ -1,4 +1,4 @@
-"""Options that several commands share; importing them is quick, as their help pages need it."""
+"""Types of options shared by commands; a light import for help pages."""
 
 from typing import Literal
 

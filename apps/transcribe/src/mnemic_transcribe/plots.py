@@ -1,6 +1,6 @@
-"""The figure of what was heard in a recording and how the memory changed over it.
+"""Plot of the transcript of a recording and the use of the memory over time.
 
-Matplotlib (``pip install mnemic-transcribe[plots]``) is imported when it is drawn; no display is needed.
+Needs matplotlib (``pip install mnemic-transcribe[plots]``), imported when drawing; no display.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PROGRAM = "mnemic-transcribe"
-_POINTS = 4000  # of a drawn waveform
+_POINTS = 4000  # of the drawn waveform
 _MEMORY_LINES = {"diversity": "slot diversity (cosine distance)", "read_entropy": "entropy of the read weights (share)"}
 
 
@@ -28,15 +28,15 @@ def plot_recording(
     history: Sequence[Mapping[str, float | int | None]],
     path: str | Path,
 ) -> None:
-    """Draw a recording with its words, and how the memory was used over it.
+    """Draw a recording with its words, and the use of the memory over time.
 
     Args:
         waveform: the recording, at least one sample.
         sample_rate: in Hz.
-        transcript: what was heard.
-        history: mappings with ``time`` in seconds and the numbers of ``MemoryReport.as_dict()``; without any of them
-            that can be drawn, the panel of the memory is left out.
-        path: the picture to write (.png, .svg or .pdf); its folder must exist.
+        transcript: recognized words with times.
+        history: mappings with ``time`` in seconds and the values of ``MemoryReport.as_dict()``; if none can be drawn,
+            there is no memory panel.
+        path: image to write (.png, .svg or .pdf); its folder must exist.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -58,7 +58,7 @@ def plot_recording(
         panels[-1].set_xlabel("seconds")
 
 
-def _draw_words(axes: "Axes", waveform: Tensor, sample_rate: int, transcript: Transcript) -> None:
+def _draw_words(axes: "Axes", waveform: Float[Tensor, " samples"], sample_rate: int, transcript: Transcript) -> None:
     step = max(len(waveform) // _POINTS, 1)
     peaks = waveform[: len(waveform) // step * step].view(-1, step).abs().amax(1)
     times = [(index + 0.5) * step / sample_rate for index in range(len(peaks))]
@@ -71,5 +71,5 @@ def _draw_words(axes: "Axes", waveform: Tensor, sample_rate: int, transcript: Tr
             axes.text(*place, word.text, rotation=60, fontsize=7, ha="center", va="bottom")
     axes.set_ylim(-1.1 * top, 1.9 * top)
     axes.set_xlim(0, len(waveform) / sample_rate)
-    axes.set_title("What was heard (darker: surer)")
+    axes.set_title("Recognized words (darker: more confident)")
     axes.set_ylabel("amplitude")

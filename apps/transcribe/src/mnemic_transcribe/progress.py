@@ -10,14 +10,14 @@ from rich.text import Text
 
 @contextmanager
 def audio_progress(title: str, seconds: float | None, console: Console) -> Iterator[Callable[[float], None]]:
-    """Show a bar with the real-time factor; gives the function that counts seconds of audio.
+    """Show a progress bar with the real-time factor; yields a function that adds seconds of audio.
 
     Args:
-        title: what is done.
-        seconds: audio there is; None where that is not known.
-        console: where to show it.
+        title: of the bar.
+        seconds: total audio; None if unknown.
+        console: of the bar.
     """
-    title_column = TextColumn("{task.description}", markup=False)  # file names may have brackets
+    title_column = TextColumn("{task.description}", markup=False)  # file names may contain brackets
     columns = (title_column, BarColumn(), _Seconds(), _RealTimeFactor(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=seconds)

@@ -1,4 +1,4 @@
-"""Strings of digits as recordings."""
+"""Rendering of digit strings to files."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from mnemic_transcribe.data.manifest import Utterance
 
 
 def render_strings(folder: Path, split: str | None, out: Path) -> list[Utterance]:
-    """Render digit strings to a folder with the name of the manifest.
+    """Render digit strings to FLAC files in a folder named after the manifest.
 
     Args:
         folder: with ``strings.tsv`` and the recordings of the digits.
-        split: a part of the strings; None: all.
+        split: part of the strings; None: all.
         out: the manifest.
     """
     target = out.with_suffix("")

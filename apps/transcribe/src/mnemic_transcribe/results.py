@@ -17,16 +17,16 @@ def _to_json(transcript: Transcript) -> str:
 FORMATS: Mapping[Format, Callable[[Transcript], str]] = MappingProxyType(
     {"txt": Transcript.to_text, "json": _to_json, "srt": Transcript.to_srt, "vtt": Transcript.to_vtt}
 )
-"""How each format is made: lines of text, words with times and confidences, and two forms of subtitles."""
+"""Writers by format: lines of text, words with times and confidences, and two subtitle formats."""
 
 
 def write_transcript(transcript: Transcript, folder: Path, name: str, formats: Sequence[Format]) -> list[Path]:
-    """Write a transcript and return the files; each appears when it is complete.
+    """Write a transcript atomically and return the files.
 
     Args:
-        transcript: what was said.
+        transcript: to write.
         folder: must exist.
-        name: of the files, without ending.
+        name: of the files, without suffix.
         formats: which files to write.
     """
     paths = [folder / f"{name}.{kind}" for kind in formats]
@@ -37,7 +37,7 @@ def write_transcript(transcript: Transcript, folder: Path, name: str, formats: S
 
 
 def unique_names(files: Sequence[Path]) -> list[str]:
-    """Return a name for the results of each file: without its ending where that is clear, and never the same twice.
+    """Return a unique name for the results of each file, without its suffix where possible.
 
     Example:
         >>> unique_names([Path("a.wav"), Path("b.wav"), Path("b.mp3"), Path("old/b.mp3")])

@@ -1,7 +1,8 @@
-"""Files and microphones in, transcripts out."""
+"""Transcription of files and microphones for `run`."""
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from jaxtyping import Float
@@ -16,20 +17,21 @@ from mnemic_transcribe.options import Format
 from mnemic_transcribe.progress import audio_progress
 from mnemic_transcribe.results import unique_names, write_transcript
 
-_LOOK_SECONDS = 0.5  # between two looks at the segment that is still open
+_LISTENING = "listening; Ctrl-C ends"
+_UPDATE_SECONDS = 0.5  # interval of updates of the open segment
 
 
 def transcribe_files(
     transcriber: Transcriber, files: tuple[Path, ...], out: Path, formats: tuple[Format, ...], console: Console
 ) -> list[str]:
-    """Write the transcripts of files and return what went wrong, one line for each file that failed.
+    """Write the transcripts of files; return one line for each failure.
 
     Args:
-        transcriber: recognizer and how it decodes.
+        transcriber: recognizer with its settings.
         files: audio or video files.
         out: folder for the results.
-        formats: files to write for each.
-        console: where progress is shown.
+        formats: of the files to write.
+        console: for progress.
     """
     failures = []
     for path, name in zip(files, unique_names(files), strict=True):
@@ -47,23 +49,23 @@ def transcribe_files(
         console.print(f"{path.name}: {facts}", highlight=False, markup=False, soft_wrap=True)
         show_files(write_transcript(transcript, out, name, formats), console)
         if failure is not None:
-            failures.append(f"{_line(path, failure)} (what comes before has been transcribed)")
+            failures.append(f"{_line(path, failure)} (the part before it was transcribed)")
     return failures
 
 
 def transcribe_file(
     transcriber: Transcriber, path: Path, advance: Callable[[float], None]
 ) -> tuple[Transcript, Exception | None]:
-    """Return what is said in a file, and why it broke off if it did.
+    """Return the transcript of a file, and the error at which it ended, if any.
 
     Args:
-        transcriber: recognizer and how it decodes.
+        transcriber: recognizer with its settings.
         path: audio or video file.
-        advance: told the seconds of audio that are done.
+        advance: called with the seconds of audio processed.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        UserError: if nothing of it can be read.
+        UserError: if none of it can be read.
     """
     stream = transcriber.stream(transcriber.sample_rate)
     segments = []
@@ -81,27 +83,25 @@ def transcribe_file(
 
 
 def listen(transcriber: Transcriber, blocks: Iterable[Float[Tensor, " samples"]], console: Console) -> Transcript:
-    """Show what is said while it is said, until Ctrl-C; return all of it.
+    """Transcribe live audio with output until Ctrl-C; return the transcript.
 
     Args:
-        transcriber: recognizer and how it decodes.
-        blocks: the sound as it comes, at its sampling rate.
-        console: where the segments are shown, the last one as far as it was heard.
+        transcriber: recognizer with its settings.
+        blocks: audio at the transcriber's sampling rate.
+        console: shows segments, and the preliminary text of the open one.
     """
     stream = transcriber.stream(transcriber.sample_rate)
     segments = []
-    looked = 0.0
-    with console.status("listening; Ctrl-C ends") as status:
-        try:
-            for block in blocks:
-                for segment in stream.push(block):
-                    segments.append(segment)
-                    console.print(f"[{segment.start:.1f} s] {segment.text}", highlight=False, markup=False)
-                if stream.seconds - looked >= _LOOK_SECONDS:
-                    looked = stream.seconds
-                    status.update(stream.partial() or "listening; Ctrl-C ends")
-        except KeyboardInterrupt:  # that is how a microphone ends
-            pass
+    updated = 0.0
+    # Ctrl-C is the normal end of a microphone.
+    with console.status(_LISTENING) as status, suppress(KeyboardInterrupt):
+        for block in blocks:
+            for segment in stream.push(block):
+                segments.append(segment)
+                console.print(f"[{segment.start:.1f} s] {segment.text}", highlight=False, markup=False)
+            if stream.seconds - updated >= _UPDATE_SECONDS:
+                updated = stream.seconds
+                status.update(stream.partial() or _LISTENING)
     duration = stream.seconds
     return Transcript((*segments, *stream.finish()), duration)
 
@@ -112,6 +112,6 @@ def _line(path: Path, error: Exception) -> str:
 
 
 def show_files(paths: list[Path], console: Console) -> None:
-    """Print where files are."""
+    """Print the paths of files written."""
     for path in paths:
         console.print(f"  {path}", highlight=False, markup=False, soft_wrap=True)

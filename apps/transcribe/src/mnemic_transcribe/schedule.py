@@ -1,18 +1,18 @@
-"""How fast the optimizer learns in which step."""
+"""Learning-rate schedule."""
 
 import math
 
 
 def warmup_share(step: int, warmup: int, total: int | None = None) -> float:
-    """Return the learning rate of a step as a share of the highest one.
+    """Return the learning rate of a step relative to the peak.
 
-    A linear rise over ``warmup`` steps, then the inverse square root of the step (Vaswani et al. 2017, section 5.3, as
-    ESPnet's WarmupLR scales it: the highest rate is that of step ``warmup``), or half a cosine down to 0.
+    Linear warm-up over ``warmup`` steps, then the inverse square root of the step (Vaswani et al. 2017, section 5.3,
+    scaled as in ESPnet's WarmupLR: the peak is at step ``warmup``), or half a cosine down to 0.
 
     Args:
         step: number of the step, from 0.
-        warmup: steps of the rise.
-        total: step at which half a cosine ends; None: the inverse square root, which never ends.
+        warmup: warm-up steps.
+        total: step at which the cosine ends; None: inverse square root, without end.
 
     Example:
         >>> [round(warmup_share(step, warmup=4), 2) for step in (0, 1, 3, 15)]

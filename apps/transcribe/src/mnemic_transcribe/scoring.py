@@ -1,4 +1,4 @@
-"""How well transcripts of validation or test utterances agree with what was said."""
+"""Predictions and their error rates."""
 
 import json
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from mnemic_speech.metrics import character_errors, summarize, word_errors
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was recognized in one utterance.
+    """The recognized and true text of an utterance.
 
     Args:
         id: name of the utterance.
-        reference: what was said.
-        hypothesis: what was recognized.
+        reference: true text.
+        hypothesis: recognized text.
     """
 
     id: str
@@ -25,10 +25,10 @@ class Prediction:
 
 
 def error_rates(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Return the error rates of a set in words and characters, and the parts of the one in words.
+    """Return word and character error rates of a set, and the word error rates by type.
 
     Args:
-        predictions: one entry for each utterance.
+        predictions: one per utterance.
 
     Example:
         >>> error_rates([Prediction("a", "one two three four", "one too three")])["wer"]

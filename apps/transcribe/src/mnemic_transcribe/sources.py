@@ -1,4 +1,4 @@
-"""Where utterances come from: recordings in any layout, strings of spoken digits, or generated tones."""
+"""Sources of utterances: recordings in any layout, strings of spoken digits, or generated tones."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +23,8 @@ class RecordedClip:
     """An utterance of a recording.
 
     Args:
-        utterance: file and part.
-        text: what is said, normalized.
+        utterance: file and range.
+        text: normalized text.
     """
 
     utterance: Utterance
@@ -41,17 +41,17 @@ class RecordedClip:
         return self.utterance.duration
 
     def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
-        """Return the sound; ``random`` has no part in it."""
+        """Return the waveform; ``random`` is unused."""
         return self.utterance.read(sample_rate)
 
 
 @dataclass(frozen=True)
 class DigitClip:
-    """A string of spoken digits, put together when it is read.
+    """A string of spoken digits, rendered when it is read.
 
     Args:
         string: the digits.
-        text: their names, normalized.
+        text: normalized text.
     """
 
     string: DigitString
@@ -68,21 +68,21 @@ class DigitClip:
         return self.string.seconds
 
     def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
-        """Return the sound; the noise of the pauses follows from ``random``."""
+        """Return the waveform; ``random`` seeds the noise of the pauses."""
         sound: Tensor = resample(render(self.string, seed=int(random.integers(2**31))), SAMPLE_RATE, sample_rate)
         return sound
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """One part of a mixture of data.
+    """One source of a data mixture.
 
     Args:
         name: ``recordings`` are a manifest or the folder of a data set (LibriSpeech, TED-LIUM, Kaldi, ``index.tsv``),
             ``digits`` are strings of recorded digits, and ``generated`` needs no files.
         root: the manifest or folder.
-        split: a part of it: a folder in ``root`` such as ``train-clean-100``, or a value of the column split.
-        drawn: strings of digits to draw from the takes of the split, instead of those listed.
+        split: part of the data: a folder in ``root`` such as ``train-clean-100``, or a value of the column split.
+        drawn: random strings from the takes of the split, instead of those listed.
         world: size and seed of a generated data set.
     """
 
@@ -93,7 +93,7 @@ class DataSource:
     world: ToneWorld = field(default_factory=ToneWorld)
 
     def __str__(self) -> str:
-        """Return the source in a few words."""
+        """Return a short description."""
         if self.name == "generated":
             return f"generated {self.world}"
         drawn = f" {self.drawn}" if self.drawn.num_strings else ""
@@ -103,7 +103,7 @@ class DataSource:
         """Return the utterances.
 
         Args:
-            style: how texts are normalized.
+            style: normalization of texts.
 
         Raises:
             FileNotFoundError: a folder or file is missing.

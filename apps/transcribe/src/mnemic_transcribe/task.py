@@ -1,4 +1,4 @@
-"""Training and validation of a Conformer with memory as a LightningModule."""
+"""Training and evaluation of a Conformer with memory as a LightningModule."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,28 +33,30 @@ from mnemic_transcribe.scoring import Prediction, error_rates, write_predictions
 Part = Literal["encoder", "memory", "ctc", "decoder"]
 PARTS: tuple[Part, ...] = ("encoder", "memory", "ctc", "decoder")
 
-_STATISTICS = 2000  # utterances from which the mean of the features is computed
+_STATISTICS = 2000  # utterances for mean and variance of the features
+# Defaults as objects, not None: jsonargparse shows their fields in the help page.
+_FEATURES, _MASKS, _SETTINGS = FeatureConfig(), Masks(), TranscriptionSettings()
 
 
 class TranscriptionTask(Task):
-    """Learns to write down utterances, each with a fresh memory; the defaults are the published recipe.
+    """Trains a Conformer-NTM on utterances, each from the initial memory; the defaults are the published recipe.
 
     Args:
-        tokenizer: what `Tokenizer.state` returns; the command line takes it from the data.
-        config: sizes and switches of the network.
-        features: what the network hears.
-        normalizer: ``global`` mean and variance of the training set, those of each ``utterance``, or ``none``.
-        masks: SpecAugment in training; none if null.
-        settings: how the trained network is to be run: in tests and predictions, and by the users of a checkpoint.
-            Validation takes the best CTC token of each frame where there is a CTC branch.
-        lr: highest learning rate.
-        warmup_steps: optimizer steps over which it rises to that.
-        has_end: let it fall to 0 until ``trainer.max_steps``, for short runs; else with the root of the step.
-        weight_decay: of Adam, added to the gradient.
-        init_checkpoint: one of our checkpoints to start from, for another training set or another memory.
-        init_parts: what is taken from it; the encoder alone, say, where the memory is to be another one: CTC and
-            decoder have learned to read what their own memory puts out.
-        seed: of the noise in training steps; the command line sets it to ``seed_everything``.
+        tokenizer: from `Tokenizer.state`; linked to the data on the command line.
+        config: settings of the network.
+        features: settings of the input features.
+        normalizer: with mean and variance of the training set (``global``), of each ``utterance``, or ``none``.
+        masks: SpecAugment in training; null for none.
+        settings: inference settings for tests and predictions, stored in checkpoints. Validation uses greedy CTC where
+            there is a CTC branch.
+        lr: peak learning rate.
+        warmup_steps: optimizer steps of linear warm-up.
+        has_end: decay to 0 at ``trainer.max_steps``, for short runs; otherwise by the inverse square root of the step.
+        weight_decay: L2 penalty of Adam, added to the gradient.
+        init_checkpoint: checkpoint to initialize from, for another training set or memory.
+        init_parts: parts to load from it; only the encoder for another memory, since CTC and decoder are trained on the
+            output of their memory.
+        seed: of the randomness in training steps; linked to ``seed_everything`` on the command line.
     """
 
     distribution = "mnemic-transcribe"
@@ -63,10 +65,10 @@ class TranscriptionTask(Task):
         self,
         tokenizer: dict[str, Any],
         config: ConformerNtmConfig,
-        features: FeatureConfig = FeatureConfig(),  # noqa: B008  # frozen, and jsonargparse shows its defaults in the help
+        features: FeatureConfig = _FEATURES,
         normalizer: NormalizerKind = "global",
-        masks: Masks | None = Masks(),  # noqa: B008  # likewise
-        settings: TranscriptionSettings = TranscriptionSettings(),  # noqa: B008  # likewise
+        masks: Masks | None = _MASKS,
+        settings: TranscriptionSettings = _SETTINGS,
         lr: float = 2e-3,
         warmup_steps: int = 15000,
         has_end: bool = False,
@@ -87,7 +89,7 @@ class TranscriptionTask(Task):
         check_decoding(self.model, settings.decoding)
         self.features = Features(features)
         self.normalizer = Normalizer(normalizer, features.num_mels)
-        self.spec_augment = (masks or Masks(0, 0, 0, 0)).build()  # as a module it rests outside of training
+        self.spec_augment = (masks or Masks(0, 0, 0, 0)).build()  # a module, so that it is inactive in evaluation mode
         self.settings = settings
         self.lr, self.warmup_steps, self.has_end, self.weight_decay = lr, warmup_steps, has_end, weight_decay
         self.predictions = Records()
@@ -96,14 +98,14 @@ class TranscriptionTask(Task):
             self._load_parts(init_checkpoint, init_parts)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the statistics of the features that the checkpoint brings."""
+        """Keep the feature statistics of the checkpoint."""
         super().on_load_checkpoint(checkpoint)
         self._needs_statistics = False
 
     def on_fit_start(self) -> None:
-        """Measure mean and variance of the features on training utterances as they are."""
+        """Compute mean and variance of the features on training utterances."""
         if self._needs_statistics:
-            # The recipe reads the whole set, which takes hours of it; means over a million frames are as good.
+            # The recipe reads the complete set; a sample of a million frames gives the same mean in minutes.
             data: SpeechData = self.trainer.datamodule  # type: ignore[attr-defined]  # set where it is given
             sample = data.sample(_STATISTICS)
             batches = (sample[index].to(self.device) for index in range(len(sample)))
@@ -119,14 +121,14 @@ class TranscriptionTask(Task):
         return losses.total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Leave out a step whose gradient is infinite or no number, as ESPnet does: one such step would end it all."""
+        """Skip steps with non-finite gradients, as ESPnet does."""
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
         if not bool(get_total_norm(gradients).isfinite()):
             rank_zero_warn(f"the gradient of step {self.global_step} is not finite: the step is left out")
             optimizer.zero_grad()
 
     def begin_evaluation(self) -> None:
-        """Forget the utterances of an earlier evaluation."""
+        """Reset the predictions."""
         self.predictions.reset()
 
     def evaluation_step(self, batch: SpeechBatch, batch_idx: int, split: Split) -> None:
@@ -138,7 +140,7 @@ class TranscriptionTask(Task):
         is_quick = split == "val" and self.model.ctc is not None
         self._transcribe(batch, replace(self.settings, decoding="ctc") if is_quick else self.settings)
         diversity = self.model.memory.report(losses.state).diversity if (split, batch_idx) == ("val", 0) else None
-        if diversity is not None:  # 0: all slots are alike, and the memory is no more than one of them
+        if diversity is not None:  # 0: all slots are equal, so that the memory acts as a single one
             self.log("val/memory_diversity", diversity, batch_size=len(batch))
 
     def log_scores(self, split: Split) -> None:
@@ -147,37 +149,37 @@ class TranscriptionTask(Task):
         self.log_dict({f"{split}/{name}": value for name, value in rates.items()}, rank_zero_only=False)
 
     def predict_step(self, batch: SpeechBatch, batch_idx: int) -> list[str]:
-        """Return what was said in each utterance."""
+        """Return the transcript of each utterance."""
         return self._transcribe(batch, self.settings)
 
     def on_predict_epoch_end(self) -> None:
-        """Write what was said to ``predictions.jsonl``, one line an utterance."""
+        """Write the predictions to ``predictions.jsonl``, one line per utterance."""
         predictions = self._predicted()
         if self.trainer.is_global_zero:
             write_predictions(Path(self.trainer.default_root_dir, "predictions.jsonl"), predictions)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return Adam and its schedule by steps."""
+        """Return Adam and its learning-rate schedule by steps."""
         total = self.total_steps() if self.has_end else None
-        # All parameters in one kernel: faster, but Lightning's mixed precision then refuses to clip gradients.
+        # The fused kernel is faster, but with it Lightning's mixed precision refuses to clip gradients.
         fused = "mixed" not in str(self.trainer.precision)
         optimizer = Adam(self.model.parameters(), self.lr, weight_decay=self.weight_decay, fused=fused)
         schedule = LambdaLR(optimizer, lambda step: warmup_share(step, self.warmup_steps, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def header(self, provenance: dict[str, object]) -> dict[str, Any]:
-        """Return what ``Recognizer.load`` needs."""
+        """Return the header of a checkpoint for ``Recognizer.load``."""
         return self._recognizer(provenance).header()
 
     def _recognizer(self, provenance: dict[str, object]) -> Recognizer:
         return Recognizer(self.model, self.settings, provenance, self.features, self.normalizer, self.tokenizer)
 
     def _prepare(self, batch: SpeechBatch) -> tuple[Float[Tensor, "batch frame mel"], Int[Tensor, " batch"]]:
-        """Return the features of a batch as the network takes them, in training with masks."""
+        """Return normalized features of a batch and their frames, masked in training."""
         return network_input(self.features, self.normalizer, self.spec_augment, batch)
 
     def _transcribe(self, batch: SpeechBatch, settings: TranscriptionSettings) -> list[str]:
-        """Return what is said in each utterance of a batch, and keep it."""
+        """Return the transcripts of a batch, and record them as predictions."""
         waveforms = [row[:length] for row, length in zip(batch.waveforms, batch.lengths, strict=True)]
         transcripts = [found.text for found in recognize(self._recognizer({}), waveforms, settings)[0]]
         for name, *texts in zip(batch.ids, batch.texts, transcripts, strict=True):
@@ -185,11 +187,11 @@ class TranscriptionTask(Task):
         return transcripts
 
     def _predicted(self) -> list[Prediction]:
-        """Return what all processes transcribed."""
+        """Return the predictions of all processes."""
         return [Prediction(name, *texts) for name, texts in self.predictions.compute().items()]
 
     def _load_parts(self, path: Path, parts: Sequence[Part]) -> None:
-        """Take over parts of another recognizer for the same tokens, and the statistics of its features."""
+        """Load parts of another recognizer of the same tokens, and its feature statistics."""
         given = Recognizer.load(path)
         if given.tokenizer.state() != self.tokenizer.state() or given.features.config != self.features.config:
             raise UserError(f"{path} has other tokens or features than this config: use its data.vocabulary")

@@ -1,4 +1,4 @@
-"""Generated speech for tests and first steps: the tones of a telephone's keys, with the names of the keys as text."""
+"""Generated data for tests and first runs: tones of telephone keys, with the names of the keys as text."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,14 +18,14 @@ WORDS = tuple(sorted(_KEYS))
 
 @dataclass(frozen=True)
 class ToneWorld:
-    """A generated data set: the same numbers give the same sounds.
+    """A generated data set, determined by its settings.
 
     Args:
-        num_clips: how many utterances.
-        min_words: least number of keys in one.
-        max_words: greatest number of keys in one.
+        num_clips: number of utterances.
+        min_words: fewest keys in an utterance.
+        max_words: most keys in an utterance.
         noise: standard deviation of the noise; tones have amplitudes from 0.05 to 0.5.
-        seed: give training and validation different ones.
+        seed: should differ between training and validation.
     """
 
     num_clips: int = 256
@@ -48,11 +48,11 @@ class ToneWorld:
 
 @dataclass(frozen=True)
 class ToneClip:
-    """Keys that somebody pressed: each has its own duration, each clip its loudness and its rhythm.
+    """A sequence of pressed keys with random durations, pauses and amplitude.
 
     Args:
         world: the data set.
-        index: number of the clip in it.
+        index: of the clip in it.
     """
 
     world: ToneWorld
@@ -84,7 +84,7 @@ class ToneClip:
         return float(sounds.sum() + pauses.sum()) / 1000
 
     def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
-        """Return the sound; ``random`` has no part in it."""
+        """Return the waveform; ``random`` is unused."""
         keys, sounds, pauses, amplitude = self._plan
         pieces = [np.zeros(pauses[0] * sample_rate // 1000)]
         for key, sound, pause in zip(keys, sounds, pauses[1:], strict=True):

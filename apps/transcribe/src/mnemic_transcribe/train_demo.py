@@ -1,7 +1,6 @@
-"""``make train-demo-transcribe``: train the checkpoint that the demo ships, on strings of spoken digits.
+"""``make train-demo-transcribe``: train the shipped checkpoint on strings of spoken digits.
 
-One run of ``conformer_ntm_digits``, whose last states are averaged. Call it again after an interruption: it goes on
-where it was.
+One run of ``conformer_ntm_digits`` with averaged weights. Run it again after an interruption to resume.
 """
 
 from dataclasses import replace
@@ -22,7 +21,7 @@ def train_demo(
     checkpoint: Path = SHIPPED,
     options: tuple[str, ...] = (),
 ) -> dict[str, float]:
-    """Train, write the shipped checkpoint and return its figures on the short and the long strings kept for tests.
+    """Train, write the shipped checkpoint and return its scores on the short and long test strings.
 
     Args:
         out: folder of the run.

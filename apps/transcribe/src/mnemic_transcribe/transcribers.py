@@ -1,4 +1,4 @@
-"""Opening a checkpoint as the options of the commands say."""
+"""Opening a checkpoint with the options of the commands."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +16,17 @@ def open_transcriber(
     beam: int | None = None,
     device: Device = "auto",
 ) -> Transcriber:
-    """Return a transcriber that runs a checkpoint.
+    """Return a transcriber for a checkpoint.
 
     Args:
-        checkpoint: an exported file or a checkpoint of training; None: the shipped one, which knows digits.
-        decoding: how to decode; None: as the checkpoint says.
-        beam: hypotheses that a search keeps; None: as the checkpoint says.
-        device: where to run; ``auto`` takes a GPU where there is one.
+        checkpoint: an exported file or a checkpoint of training; None: the shipped one, for digits.
+        decoding: method; None: that of the checkpoint.
+        beam: hypotheses kept in a search; None: that of the checkpoint.
+        device: ``auto`` uses a GPU if available.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        UserError: the checkpoint cannot be used, or cannot decode in that way.
+        UserError: the checkpoint cannot be used, or lacks the branch for the decoding.
     """
     recognizer = open_recognizer(checkpoint, device=device)
     settings = recognizer.settings

@@ -1,4 +1,4 @@
-"""Which tokens a recognizer writes, as a config says it."""
+"""Configuration of the tokens."""
 
 from base64 import b64decode
 from collections.abc import Iterable
@@ -19,8 +19,8 @@ class Vocabulary:
         kind: single characters, the words of a closed list, or sub-word pieces of a SentencePiece unigram model.
         alphabet: the characters; those of LibriSpeech's transcripts by default.
         words: the closed list.
-        file: the SentencePiece model. It is trained on the training texts and written there if absent.
-        size: number of pieces in a model that is trained, the special ones included.
+        file: the SentencePiece model. If absent, it is trained on the training texts and written.
+        size: number of pieces of a trained model, special ones included.
     """
 
     kind: Literal["characters", "words", "sentencepiece"] = "characters"
@@ -37,7 +37,7 @@ class Vocabulary:
         """Return the tokenizer.
 
         Args:
-            texts: training texts; looked at only if a SentencePiece model is to be trained.
+            texts: training texts; only read to train a SentencePiece model.
 
         Raises:
             UserError: if the vocabulary is empty, or the file is damaged.

@@ -27,7 +27,7 @@ TEXTS = {"a": "one five nine", "b": "zero", "c": "five one nine zero five one"}
 
 @cache
 def say(text: str, sound: float = 0.16, pause: float = 0.2) -> Tensor:
-    """Return the tones of words in faint noise, half a second of it before and behind."""
+    """Return the tones of words in faint noise, half a second of it before and after."""
     keys = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "star", "zero", "pound")
     time = np.arange(round(sound * RATE)) / RATE
     pieces = [np.zeros(RATE // 2)]

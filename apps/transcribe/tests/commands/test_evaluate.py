@@ -152,7 +152,7 @@ def test_a_demo_writes_text_and_picture(
     out = manifest.parent / "out"
     demo(data=manifest, split=None, number=2, out=out, checkpoint=checkpoint)
     shown = capsys.readouterr().out
-    assert "heard: five one nine zero five one" in shown
+    assert "recognized: five one nine zero five one" in shown
     assert "word error rate 0.0 % of 6 words" in shown
     assert {path.name for path in out.iterdir()} == {"c.txt", "c.json", "c.srt", "c.png"}
     demo(speak("nine", manifest.parent / "mine.wav"), out=out, checkpoint=checkpoint)

@@ -72,7 +72,7 @@ def test_a_malformed_line_of_tedlium_is_named(tmp_path: Path) -> None:
     write(tmp_path / "stm/a.stm", "Talk 1 Talk zero 2.50 <o> hello", "Talk 1")
     problems: list[str] = []
     assert read_tedlium(tmp_path, problems) == []
-    assert "a.stm:1: 'zero' is no time" in problems[0]
+    assert "a.stm:1: 'zero' is not a time" in problems[0]
     assert "a.stm:2: expected 'file channel speaker start end <label> text'" in problems[1]
 
 
@@ -116,7 +116,7 @@ def test_lists_of_speechbrain(tmp_path: Path, make_audio: MakeAudio) -> None:
     path = write(
         tmp_path / "train.csv", "ID,duration,wav,spk_id,wrd", 'a,1.5,/audio/a.wav,7,"GOOD, DAY"', "b,,b.wav,8,BYE"
     )
-    with pytest.raises(ValueError, match=r"train\.csv:3: '' is no time"):
+    with pytest.raises(ValueError, match=r"train\.csv:3: '' is not a time"):
         read_csv(path)
     write(path, "wav,wrd,ID", "b.wav,BYE,b")
     assert read_csv(path) == [Utterance(tmp_path / "b.wav", 0.5, "BYE", id="b")]

@@ -76,9 +76,9 @@ WRONG = [
     ({"duration": 1.0, "text": "A"}, "no audio_filepath"),
     (GOOD | {"offset": -1}, "offset -1 s is not in the file: count seconds from its beginning"),
     (GOOD | {"offset": float("nan")}, "offset nan s"),
-    (GOOD | {"duration": 0}, "duration 0 s is no length"),
-    (GOOD | {"duration": "1.5"}, "duration '1.5' is no number: give seconds, without quotes"),
-    (GOOD | {"duration": True}, "duration True is no number"),
+    (GOOD | {"duration": 0}, "duration 0 s is not positive"),
+    (GOOD | {"duration": "1.5"}, "duration '1.5' is not a number: give seconds, without quotes"),
+    (GOOD | {"duration": True}, "duration True is not a number"),
     ({"audio_filepath": "none.flac", "text": "A"}, r"none\.flac is no file"),
 ]
 
@@ -99,11 +99,11 @@ def test_wrong_lines_do_not_stop_a_job_that_collects_them(tmp_path: Path) -> Non
     ]
 
 
-def test_an_offset_behind_the_end_shows_when_the_duration_is_asked_for(
+def test_an_offset_after_the_end_shows_when_the_duration_is_asked_for(
     tmp_path: Path, make_audio: Callable[..., Path]
 ) -> None:
     make_audio("a.flac", seconds=1.0)
-    with pytest.raises(ValueError, match=r":1: offset 2 s is at or behind the end of .*a\.flac at 1 s"):
+    with pytest.raises(ValueError, match=r":1: offset 2 s is at or after the end of .*a\.flac at 1 s"):
         read_manifest(manifest(tmp_path, {"audio_filepath": "a.flac", "text": "A", "offset": 2}))
 
 

@@ -1,4 +1,4 @@
-"""When each word was said: tokens laid along the frames of a CTC output."""
+"""Word times by forced alignment of tokens with CTC output."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,22 +23,22 @@ def align_words(
 ) -> list[Word]:
     """Return the words of recognized tokens with their times and confidences.
 
-    The most probable path of CTC through the tokens says in which frames each was emitted; a word lasts from the
-    first frame of its first token to the last frame of its last. CTC emits a token in few frames, often one, near
-    the end of its sound, so that words look shorter than they were.
+    The most probable CTC path through the tokens gives the frames of each; a word spans from the first frame of its
+    first token to the last frame of its last. CTC emits a token in few frames, often one, near the end of its sound,
+    so that words appear shorter than they are.
 
-    Tokens that CTC cannot emit in so few frames, which an attention decoder is free to write, share the time evenly
-    and get confidence 0.
+    Tokens from an attention decoder can be too many for the frames; they then divide the time evenly with
+    confidence 0.
 
     Args:
         log_probs: log-probabilities of CTC for one utterance.
-        tokens: what was recognized, without blanks and without the end of the sentence.
-        tokenizer: tells which tokens make a word.
+        tokens: the recognized tokens, without blanks and end symbol.
+        tokenizer: of the tokens.
         frame_seconds: duration of a frame.
-        offset: where the utterance begins in its recording, seconds.
+        offset: start of the utterance in its recording, seconds.
 
     Raises:
-        UserError: if a token is a blank or outside of the vocabulary.
+        UserError: if a token is blank or outside the vocabulary.
     """
     wrong = sorted({token for token in tokens if token == tokenizer.blank_id or not 0 <= token < log_probs.shape[1]})
     if wrong:
@@ -58,7 +58,7 @@ def align_words(
 
 
 class _Span(NamedTuple):
-    """The frames of a token, the last one excluded, and its mean probability in them."""
+    """The frames of a token, end exclusive, and its mean probability in them."""
 
     start: float
     end: float
@@ -66,11 +66,11 @@ class _Span(NamedTuple):
 
 
 def _token_spans(log_probs: Float[Tensor, "frame vocab"], tokens: Sequence[int], blank: int) -> list[_Span]:
-    # Between two equal tokens CTC needs a blank.
+    # CTC needs a blank between two equal tokens.
     needed = len(tokens) + sum(token == following for token, following in pairwise(tokens))
     if needed > len(log_probs):
         step = len(log_probs) / len(tokens)
-        return [_Span(place * step, (place + 1) * step, 0.0) for place in range(len(tokens))]
+        return [_Span(index * step, (index + 1) * step, 0.0) for index in range(len(tokens))]
     targets = torch.tensor([list(tokens)], device=log_probs.device)
     paths, scores = forced_align(log_probs[None], targets, blank=blank)
     spans = merge_tokens(paths[0], scores[0].exp(), blank)

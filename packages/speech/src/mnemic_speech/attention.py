@@ -1,4 +1,4 @@
-"""Self-attention in which a frame knows how far another one is before or behind it."""
+"""Self-attention with relative positions."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from mnemic_core.layers import join_heads, split_heads
 
 
 class KeyValue(NamedTuple):
-    """Keys and values of frames, as a stream keeps them for the frames that follow.
+    """Keys and values of frames, cached for the frames that follow in a stream.
 
     Attributes:
         keys: ``batch head frame head_dim``.
@@ -31,22 +31,22 @@ def relative_positions(
 
     Args:
         queries: number of queries.
-        keys: number of keys, at least as many.
+        keys: number of keys, at least ``queries``.
         dim: width of the encoding, an even number: first all sines, then all cosines.
-        device: where to make them.
+        device: of the result.
 
     Returns:
-        Distances ``keys - 1`` (the last query to the first key) down to ``-queries``, which no pair has:
-        :func:`~mnemic_core.buffers.relative_attention.relative_shift` asks for one more.
+        Distances ``keys - 1`` (the last query to the first key) down to ``-queries``, which no pair has but
+        :func:`~mnemic_core.buffers.relative_attention.relative_shift` needs.
     """
     return relative_sinusoids(torch.arange(keys - 1, -queries - 1, -1, device=device, dtype=torch.float32), dim)
 
 
 class RelativeSelfAttention(nn.Module):
-    """Attention of all frames to all allowed ones with relative positions to both sides.
+    """Self-attention with relative positions in both directions.
 
-    Transformer-XL (Dai et al. 2019, arXiv:1901.02860, section 3.3) without its limit to the past, as the Conformer
-    uses it (Gulati et al. 2020, arXiv:2005.08100, section 2.1); in each head, for query ``i`` and key ``j``::
+    Transformer-XL (Dai et al. 2019, arXiv:1901.02860, section 3.3) extended to future frames, as in the
+    Conformer (Gulati et al. 2020, arXiv:2005.08100, section 2.1); in each head, for query ``i`` and key ``j``::
 
         A_ij = ((q_i + u) k_j + (q_i + v) p_(i - j)) / sqrt(head_dim),    p = sinusoids W_p
 
@@ -76,20 +76,20 @@ class RelativeSelfAttention(nn.Module):
         allowed: Bool[Tensor, "#batch #query key"],
         earlier: KeyValue | None = None,
     ) -> tuple[Float[Tensor, "batch query dim"], KeyValue]:
-        """Return what each frame finds, and keys and values of all frames.
+        """Return the attention output, and keys and values of all frames.
 
         Args:
-            x: the frames that ask.
-            positions: what :func:`relative_positions` makes for so many queries and keys.
-            allowed: True where a query may see a key; a query that may see none finds something without meaning.
-            earlier: keys and values of frames before those of ``x``.
+            x: the queries.
+            positions: from :func:`relative_positions` for these numbers of queries and keys.
+            allowed: True where a query may attend to a key; the output of a query without any is meaningless.
+            earlier: keys and values of the frames before ``x``.
         """
         query, key, value = (split_heads(project(x), self.num_heads) for project in (self.query, self.key, self.value))
         if earlier is not None:
             key, value = torch.cat([earlier.keys, key], 2), torch.cat([earlier.values, value], 2)
-        content, place = (bias.to(query.dtype)[:, None] for bias in (self.content_bias, self.position_bias))
+        content, position = (bias.to(query.dtype)[:, None] for bias in (self.content_bias, self.position_bias))
         distances = split_heads(self.position(positions.to(x.dtype)), self.num_heads)  # head distance head_dim
-        scores = relative_shift((query + place) @ distances.mT)[..., : key.shape[2]] * query.shape[-1] ** -0.5
+        scores = relative_shift((query + position) @ distances.mT)[..., : key.shape[2]] * query.shape[-1] ** -0.5
         # The lowest finite number halved, not -inf: a query without any key would become NaN.
         scores = scores.masked_fill(~allowed[:, None], torch.finfo(scores.dtype).min / 2)
         dropout = self.dropout if self.training else 0.0

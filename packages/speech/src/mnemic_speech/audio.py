@@ -1,7 +1,7 @@
-"""Waveforms from files and microphones: mono, at the wished rate, whole or block by block.
+"""Waveforms from files and microphones: mono, at the requested rate, complete or in blocks.
 
-Every file goes through the same pipeline (mean of the channels, streaming resampler, limits of ±1), so that what is
-streamed is what is read at once. Silent and clipped recordings are legal.
+Files and streams share one pipeline (mean of the channels, streaming resampler, clipping at ±1), so that both give the
+same samples. Silent and clipped recordings are legal.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from mnemic_core.errors import UserError
 from mnemic_speech.audio_sources import AudioSource, Block, open_microphone, open_source
 from mnemic_speech.resample import Resampler
 
-_SLACK = 0.1  # seconds by which a part may reach beyond the end: durations in lists are rounded
+_SLACK = 0.1  # seconds a part may exceed the end of the file: durations in manifests are rounded
 _LIVE_SECONDS = 0.1
 
 
@@ -27,16 +27,16 @@ def read_audio(
     """Return a recording, or a part of it, as a mono waveform in [-1, 1].
 
     Args:
-        path: WAV, FLAC, OGG, MP3, or anything with an audio track that FFmpeg decodes, videos included. What the file
-            is, its content says; a wrong suffix does no harm.
-        sample_rate: wished samples per second; the file may have any.
+        path: WAV, FLAC, OGG, MP3, or anything with an audio track that FFmpeg decodes, videos included. The format is
+            detected from the content, not the suffix.
+        sample_rate: requested samples per second; the file may have any.
         offset: where the part begins, in seconds.
-        duration: how long it is, in seconds; None for all that follows.
+        duration: length in seconds; None: to the end.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: the file is no audio, empty, cut off or damaged; a sample is NaN or infinite (the message says
-            where); the part is negative or reaches more than 0.1 s beyond the end.
+        UserError: the file is not audio, empty, truncated or damaged; a sample is NaN or infinite (the message says
+            where); the part is negative or ends more than 0.1 s after the file.
     """
     if offset < 0 or (duration is not None and duration <= 0):
         raise UserError(
@@ -51,23 +51,23 @@ def read_audio(
         raise UserError(f"{path} {what}; give a file with audio there")
     if duration is not None and len(waveform) < (duration - _SLACK) * sample_rate:
         end = offset + len(waveform) / sample_rate
-        raise UserError(f"{path} ends at {end:.2f} s, before the end of the wished part at {offset + duration:.2f} s")
+        raise UserError(f"{path} ends at {end:.2f} s, before the requested end at {offset + duration:.2f} s")
     return waveform
 
 
 def stream_audio(path: str | Path, sample_rate: int, block_seconds: float = 1.0) -> Iterator[Float[Tensor, " samples"]]:
-    """Yield a recording of any length as mono blocks in [-1, 1]; together they are what ``read_audio`` returns.
+    """Yield a recording of any length as mono blocks in [-1, 1]; concatenated they equal ``read_audio``.
 
-    Memory is that of a few blocks.
+    Memory use is a few blocks.
 
     Args:
         path: as for ``read_audio``.
-        sample_rate: wished samples per second.
+        sample_rate: requested samples per second.
         block_seconds: length of a block; the last one may be shorter.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: as for ``read_audio``. What comes before a damage is yielded first.
+        UserError: as for ``read_audio``. Samples before the damage are yielded first.
     """
     with closing(open_source(path)) as source:
         is_empty = True
@@ -79,10 +79,10 @@ def stream_audio(path: str | Path, sample_rate: int, block_seconds: float = 1.0)
 
 
 def stream_microphone(sample_rate: int, device: str | None = None) -> Iterator[Float[Tensor, " samples"]]:
-    """Yield what a microphone hears, without end, as mono blocks of 0.1 s in [-1, 1].
+    """Yield endless microphone input as mono blocks of 0.1 s in [-1, 1].
 
     Args:
-        sample_rate: wished samples per second; the device keeps its own.
+        sample_rate: requested samples per second; the device may have another rate.
         device: its name as the system knows it (Linux: ``"plughw:1"``, macOS: the number, Windows: the name); None for
             the default one.
 
@@ -98,7 +98,7 @@ def audio_duration(path: str | Path) -> float:
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it is no audio.
+        UserError: it is not audio.
     """
     with closing(open_source(path)) as source:
         return source.num_frames() / source.sample_rate
@@ -113,7 +113,7 @@ def _block_size(seconds: float, sample_rate: int) -> int:
 def _pieces(
     source: AudioSource, sample_rate: int, label: str, first: int = 0, count: int | None = None
 ) -> Iterator[Tensor]:
-    """Yield a part of a source, mono and resampled, in pieces of any size; an error comes after what was read."""
+    """Yield a part of a source, mono and resampled, in pieces of any size; on an error the samples read come first."""
     resampler = Resampler(source.sample_rate, sample_rate)
     try:
         for samples in _mono(source.blocks(first, count), label, first, source.sample_rate):
@@ -135,7 +135,7 @@ def _mono(blocks: Iterable[Block], label: str, position: int, sample_rate: int) 
 
 
 def _blocks(pieces: Iterable[Float[Tensor, " samples"]], size: int) -> Iterator[Float[Tensor, " samples"]]:
-    """Yield the pieces anew in blocks of ``size``; an error comes after a last, shorter block."""
+    """Regroup pieces into blocks of ``size``; on an error a last, shorter block comes first."""
     held = torch.zeros(0)
     try:
         for piece in pieces:

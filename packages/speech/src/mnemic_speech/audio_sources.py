@@ -1,4 +1,4 @@
-"""What audio comes from: files that soundfile reads, everything else through FFmpeg, and live inputs."""
+"""Audio sources: files read by soundfile, all other formats through FFmpeg, and live inputs."""
 
 import re
 import sys
@@ -18,13 +18,13 @@ from mnemic_core.errors import UserError
 
 Block: TypeAlias = Float32[np.ndarray, "frame channel"]
 
-# The first bytes of formats that soundfile reads: WAV, FLAC, OGG, AIFF, AU, NIST (TED-LIUM), Wave64, CAF. MP3 goes
-# through FFmpeg: libsndfile 1.2 guesses the length of files without a Xing header and drops what exceeds the guess.
+# Magic bytes of formats that soundfile reads: WAV, FLAC, OGG, AIFF, AU, NIST (TED-LIUM), Wave64, CAF. MP3 goes
+# through FFmpeg: libsndfile 1.2 estimates the length of files without a Xing header and drops samples past it.
 _SOUNDFILE_MARKS = frozenset({b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"riff", b"caff"})
-_BLOCK_FRAMES = 4096  # a damaged file loses no more than this before the damage
-_STREAMED_SIZE = 0x7FFF0000  # programs that write WAV to a pipe put a size from here upwards, for "unknown"
+_BLOCK_FRAMES = 4096  # at most this many frames before the damage of a file are lost
+_STREAMED_SIZE = 0x7FFF0000  # writers of WAV to a pipe put a size of at least this for "unknown"
 _LONGEST_OGG_PAGE = 65307
-_MISSING_END = 1.0  # seconds by which a matroska file may be shorter than it says
+_MISSING_END = 1.0  # seconds by which a complete matroska file may fall short of its header
 
 _ALSA_SETTINGS = Path("/usr/share/alsa/alsa.conf")
 _LIVE_INPUTS = {  # by platform: FFmpeg's format, the default device, how a device is named to FFmpeg
@@ -36,7 +36,7 @@ _LIVE_INPUTS = {  # by platform: FFmpeg's format, the default device, how a devi
 
 @runtime_checkable
 class AudioSource(Protocol):
-    """Audio at its own rate and with its own channels; to be closed."""
+    """Audio at its native rate and channels; must be closed."""
 
     sample_rate: int
 
@@ -44,14 +44,14 @@ class AudioSource(Protocol):
         """Yield ``count`` frames (None for all) from frame ``first`` on, fewer where the audio ends."""
 
     def num_frames(self) -> int:
-        """Return how many frames there are, for some compressed formats up to a packet more."""
+        """Return the number of frames; for some compressed formats up to a packet too many."""
 
     def close(self) -> None:
         """Release the file or the device."""
 
 
 def open_source(path: str | Path) -> AudioSource:
-    """Open an audio file, or a video with an audio track; the content decides what it is, not the suffix.
+    """Open an audio file, or a video with an audio track; the format is detected from the content.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -72,7 +72,7 @@ def open_source(path: str | Path) -> AudioSource:
         else:
             if 0 < sound.frames < sys.maxsize:
                 return SoundFileSource(sound, path)
-            sound.close()  # written to a pipe, its length is unknown; FFmpeg reads it to the end
+            sound.close()  # written to a pipe, so of unknown length; FFmpeg reads it to the end
     try:
         container = av.open(f"file:{path}")  # so that a colon in the name is no protocol
     except (av.FFmpegError, ValueError) as error:
@@ -93,7 +93,7 @@ def open_microphone(device: str | None = None) -> AudioSource:
     """
     kind, default, form = _LIVE_INPUTS.get(sys.platform, _LIVE_INPUTS["linux"])
     name = device or default
-    if _ALSA_SETTINGS.is_file():  # FFmpeg's own copy of ALSA looks for them where it was built
+    if _ALSA_SETTINGS.is_file():  # FFmpeg's bundled ALSA searches the paths of its build machine
         environ.setdefault("ALSA_CONFIG_PATH", str(_ALSA_SETTINGS))
     try:
         container = av.open(form.format(name), format=kind)
@@ -110,7 +110,7 @@ class SoundFileSource:
 
     Args:
         file: the open file; closed with this source.
-        path: its path, for messages and for what soundfile does not tell.
+        path: its path, for messages and for what soundfile does not report.
     """
 
     def __init__(self, file: soundfile.SoundFile, path: Path) -> None:
@@ -142,7 +142,7 @@ class SoundFileSource:
             raise self._cut_off(first + read, reason)
 
     def num_frames(self) -> int:
-        """Return how many frames there are."""
+        """Return the number of frames."""
         return int(self._file.frames)
 
     def close(self) -> None:
@@ -150,10 +150,10 @@ class SoundFileSource:
         self._file.close()
 
     def _what_is_missing(self, read: int) -> str:
-        """Return why the file is shorter than it should be, nothing when it is complete."""
+        """Return why the file is shorter than announced; empty when it is complete."""
         if self._file.format == "OGG":
             return "its last page is incomplete" if _ends_within_ogg_page(self._path) else ""
-        # libsndfile silently shortens the audio to what the file holds, but notes what the header said.
+        # libsndfile silently shortens the audio to the bytes present, but logs the size in the header.
         found = re.search(r"(?:data|SSND) : (\d+) \(should be (\d+)\)", self._file.extra_info)
         if found and int(found[2]) < int(found[1]) < _STREAMED_SIZE:
             return f"it holds {found[2]} bytes of audio and announces {found[1]}"
@@ -166,12 +166,12 @@ class SoundFileSource:
 
 
 class ContainerSource:
-    """The first audio track of what FFmpeg has opened.
+    """The first audio track of a container opened by FFmpeg.
 
     Args:
         container: the open container; closed with this source.
-        label: what to call it in messages.
-        announced_packets: how many packets of audio there should be, if that is known.
+        label: its name in messages.
+        announced_packets: number of audio packets in the header; 0 if unknown.
 
     Raises:
         UserError: if it has no audio.
@@ -190,7 +190,7 @@ class ContainerSource:
     def blocks(self, first: int = 0, count: int | None = None) -> Iterator[Block]:
         """Yield ``count`` frames (None for all) from frame ``first`` on, fewer where the audio ends.
 
-        What comes before ``first`` is decoded too: in many formats a jump does not hit the frame exactly.
+        Frames before ``first`` are decoded too: in many formats seeking is not exact.
 
         Raises:
             UserError: after the last frame, when the audio is damaged or cut off before the wanted end.
@@ -207,7 +207,7 @@ class ContainerSource:
                     return
 
     def num_frames(self) -> int:
-        """Return how many frames the packets announce; they are read, and no block comes afterwards."""
+        """Return the number of frames by the packet headers; this consumes the container."""
         packets = self._container.demux(self._stream)
         seconds = sum((packet.duration or 0) * packet.time_base for packet in packets if packet.time_base)
         return round(seconds * self.sample_rate)
@@ -218,9 +218,11 @@ class ContainerSource:
 
     def _decoded(self) -> Generator[Block, None, None]:
         read, packets, end, reason = 0, 0, 0.0, ""
-        is_wav = self._container.format.name == "wav"  # one from a pipe ends within a packet
+        is_wav = self._container.format.name == "wav"  # a WAV from a pipe ends within a packet
         try:
-            for packet in self._container.demux():  # all tracks: together they tell whether the file is complete
+            for (
+                packet
+            ) in self._container.demux():  # all tracks: only together do they show whether the file is complete
                 if packet.pts is not None and packet.time_base:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if packet.stream_index != self._stream.index:
@@ -238,8 +240,8 @@ class ContainerSource:
             raise _cut_off(self._label, read / self.sample_rate, reason)
 
     def _what_is_missing(self, packets: int, end: float) -> str:
-        """Return why the file is shorter than it should be, nothing when it is complete."""
-        if packets + 1 < self._announced_packets:  # programs differ in whether the table itself counts
+        """Return why the file is shorter than announced; empty when it is complete."""
+        if packets + 1 < self._announced_packets:  # encoders differ in whether the table itself counts as a packet
             return f"it announces {self._announced_packets} packets and holds {packets}"
         announced = (self._container.duration or 0) / av.time_base
         if "matroska" in self._container.format.name and end + _MISSING_END < announced:
@@ -249,7 +251,7 @@ class ContainerSource:
     def _to_block(self, frame: object) -> Block:
         assert isinstance(frame, av.AudioFrame)
         if frame.sample_rate != self.sample_rate:
-            raise UserError(f"{self._label} changes its sampling rate on the way; convert it to one rate")
+            raise UserError(f"{self._label} changes its sampling rate midway; convert it to one rate")
         values: np.ndarray[Any, np.dtype[Any]] = frame.to_ndarray()
         if frame.format.is_packed:
             values = values.reshape(frame.samples, -1).T
@@ -278,7 +280,7 @@ def _mp3_frames(path: Path) -> int:
             file.seek(10 + sum(byte << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=False)))
         else:
             file.seek(0)
-        head = file.read(64)  # the table stands behind the header and at most 32 bytes of side information
+        head = file.read(64)  # the table follows the header and at most 32 bytes of side information
     place = max(head.find(b"Xing"), head.find(b"Info"))
     has_count = head[:1] == b"\xff" and place > 0 and len(head) >= place + 12 and head[place + 7] & 1
     return int.from_bytes(head[place + 8 : place + 12], "big") if has_count else 0

@@ -1,4 +1,4 @@
-"""Changes to audio and features that make training data of what there is."""
+"""Augmentation of audio and features."""
 
 from math import ceil
 
@@ -15,18 +15,18 @@ _CUBIC = -0.75  # torch's bicubic coefficient
 
 
 class SpecAugment(nn.Module):
-    """Warps features in time and masks bands of frequencies and stretches of time, in training mode only.
+    """SpecAugment: time warping, frequency masks and time masks, in training mode only.
 
-    Park et al., "SpecAugment" (Interspeech 2019), with the settings and the order of the paper's ESPnet recipe: it is
-    applied before normalization, and masked values become 0. Every item is treated by its own length.
+    Park et al., "SpecAugment" (Interspeech 2019), with settings and order of the paper's ESPnet recipe: it is applied
+    before normalization, and masked values become 0. Every item is masked within its own length.
 
     Args:
-        time_warp: greatest shift of a random frame, in frames; 0 for none. Items of at most twice as many frames are
-            left as they are.
-        num_frequency_masks: bands per item.
-        frequency_width: a band has 0 to ``frequency_width - 1`` mels.
-        num_time_masks: stretches per item.
-        time_share: a stretch has fewer frames than this share of the item.
+        time_warp: maximum shift of a random frame, in frames; 0 for none. Items of at most twice as many frames are
+            not warped.
+        num_frequency_masks: frequency masks per item.
+        frequency_width: a frequency mask has 0 to ``frequency_width - 1`` mels.
+        num_time_masks: time masks per item.
+        time_share: a time mask has fewer frames than this share of the item.
     """
 
     def __init__(
@@ -53,22 +53,24 @@ class SpecAugment(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch frame mel"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch frame mel"]:
-        """Return augmented features; frames beyond an item's length stay as they are."""
+        """Return augmented features; frames beyond an item's length are unchanged."""
         if not self.training:
             return features
         if self.time_warp:
             features = self._warp(features, lengths)
         num_mels = torch.full_like(lengths, features.shape[2])
-        bands = _random_bands(num_mels, num_mels.clamp(max=self.frequency_width), self.num_frequency_masks)
-        stretches = _random_bands(lengths, (lengths * self.time_share).floor().long(), self.num_time_masks)
-        masked = _cover(bands, features.shape[2])[:, None, :] | _cover(stretches, features.shape[1])[:, :, None]
+        frequency_masks = _random_bands(num_mels, num_mels.clamp(max=self.frequency_width), self.num_frequency_masks)
+        time_masks = _random_bands(lengths, (lengths * self.time_share).floor().long(), self.num_time_masks)
+        masked = (
+            _cover(frequency_masks, features.shape[2])[:, None, :] | _cover(time_masks, features.shape[1])[:, :, None]
+        )
         beyond = torch.arange(features.shape[1], device=features.device) >= lengths[:, None]
         return features.masked_fill(masked & ~beyond[..., None], 0)
 
     def _warp(
         self, features: Float[Tensor, "batch frame mel"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch frame mel"]:
-        # ESPnet warps a batch of different lengths item by item in Python; here the index of each frame says it all.
+        # Vectorized over the batch by gathering frames; ESPnet loops over items of different lengths.
         window = self.time_warp
         can_warp = lengths > 2 * window
         center = window + _random_below(lengths - 2 * window)
@@ -84,24 +86,24 @@ def warp_time(
     center: Int[Tensor, " batch"],
     target: Int[Tensor, " batch"],
 ) -> Float[Tensor, "batch frame mel"]:
-    """Move frame ``center`` to ``target``; both sides are stretched by bicubic interpolation.
+    """Move frame ``center`` to ``target``; both sides are resampled by bicubic interpolation.
 
     Args:
-        features: any; frames beyond an item's length stay as they are.
+        features: frames beyond an item's length are unchanged.
         lengths: frames of each item.
         center: the first frame of the right side, 1 to the length.
-        target: where it goes, 1 to the length; the length only together with ``center``, which changes nothing.
+        target: its new position, 1 to the length; equal to the length only if ``center`` is, which changes nothing.
     """
     center, target, ends = center[:, None], target[:, None], lengths[:, None]
     position = torch.arange(features.shape[1], device=features.device).expand(len(lengths), -1)
     is_left = position < target
-    size = torch.where(is_left, center, (ends - center).clamp(min=1))  # frames of the side before
+    size = torch.where(is_left, center, (ends - center).clamp(min=1))  # frames of the side before warping
     new_size = torch.where(is_left, target, (ends - target).clamp(min=1))
     start = torch.where(is_left, 0, center)
-    place = (position - torch.where(is_left, 0, target) + 0.5) * (size / new_size) - 0.5
-    before = place.floor()
+    source = (position - torch.where(is_left, 0, target) + 0.5) * (size / new_size) - 0.5
+    before = source.floor()
     warped = torch.zeros_like(features)
-    for tap, weight in enumerate(_cubic_weights(place - before), start=-1):
+    for tap, weight in enumerate(_cubic_weights(source - before), start=-1):
         index = start + (before.long() + tap).clamp(min=0).minimum(size - 1)
         index = index.clamp(max=features.shape[1] - 1)[..., None].expand_as(features)
         warped = warped + weight[..., None] * features.gather(1, index)
@@ -111,7 +113,7 @@ def warp_time(
 def change_speed(waveform: Float[Tensor, " samples"], factor: float) -> Float[Tensor, " changed"]:
     """Return the recording played ``factor`` times as fast, pitch included (Ko et al., Interspeech 2015).
 
-    Equal to ``torchaudio.functional.speed``, but as quick for any factor (rounded to thousandths) as for 0.9 and 1.1.
+    Equal to ``torchaudio.functional.speed``, but fast for any factor, rounded to thousandths.
 
     Raises:
         UserError: if the factor is not above 0.
@@ -130,12 +132,12 @@ def change_gain(waveform: Float[Tensor, " samples"], gain_db: float) -> Float[Te
 def add_noise(
     waveform: Float[Tensor, " samples"], noise: Float[Tensor, " noise_samples"], snr_db: float
 ) -> Float[Tensor, " samples"]:
-    """Return the recording with noise at a signal-to-noise ratio over its whole length.
+    """Return the recording with noise at a signal-to-noise ratio over its full length.
 
     Args:
-        waveform: the recording; one that is all silence gets no noise.
-        noise: any length: the beginning of a longer one is used, a shorter one is repeated.
-        snr_db: energy of the recording over that of the noise, in decibels.
+        waveform: the recording; noise on pure silence is 0.
+        noise: of any length: truncated or repeated to that of the recording.
+        snr_db: signal-to-noise ratio in decibels.
 
     Raises:
         UserError: if the noise is empty or silent where it is used.
@@ -148,16 +150,16 @@ def add_noise(
 
 
 def _random_below(limit: Int[Tensor, "*any"]) -> Int[Tensor, "*any"]:
-    """Return whole numbers from 0 to below ``limit``, 0 where that is 0 or less."""
+    """Return random integers below ``limit``, 0 where that is 0 or less."""
     return (torch.rand(limit.shape, device=limit.device) * limit.clamp(min=0)).long()
 
 
 def _random_bands(
     size: Int[Tensor, " batch"], limit: Int[Tensor, " batch"], count: int
 ) -> tuple[Int[Tensor, "batch mask"], Int[Tensor, "batch mask"]]:
-    """Return start and end of ``count`` bands per item, each narrower than ``limit`` and within ``size``."""
+    """Return start and end of ``count`` masks per item, each narrower than ``limit`` and within ``size``."""
     width = _random_below(limit[:, None].expand(-1, count))
-    # ESPnet takes the widest band of the whole batch off the range of starts; here a narrow one reaches the end too.
+    # ESPnet subtracts the widest mask of the batch from the range of starts; here narrow masks can reach the end.
     start = _random_below(size[:, None] - width + 1)
     return start, start + width
 

@@ -17,24 +17,24 @@ from mnemic_speech.token_scorer import TokenScorer, select_beams
 BLANK = 0
 END_MARGIN = 10.0  # nats, D_end of arXiv:1706.02737 (equation 12), as in ESPnet
 END_LENGTHS = 3  # M, likewise
-FIRST_ROOM = 64  # tokens for which the decoder has room at first
+INITIAL_CAPACITY = 64  # initial capacity of the decoder cache in tokens
 
 
 @dataclass(frozen=True)
 class BeamSearchConfig:
-    """How hypotheses are rated and how many are kept; the defaults are those of the paper, with a smaller beam.
+    """Scoring weights and limits of the beam search; the defaults are the paper's, with a smaller beam.
 
     Args:
-        beam: hypotheses per utterance; 1 is greedy. The paper's 60 gives nearly the word errors of 20.
-        num_best: finished hypotheses to return, at most ``beam``; the search ends once none can displace them.
+        beam: hypotheses per utterance; 1 is greedy. The paper's 60 is hardly better than 20.
+        num_best: finished hypotheses to return, at most ``beam``; the search ends once no other can displace them.
         ctc_weight: share of CTC in the score, in [0, 1]: 0 is attention alone, 1 CTC alone.
         lm_weight: weight of the language model, added to both; 0 without one.
         length_penalty: added for each token and for the end, positive for longer texts (ESPnet's ``penalty``).
         max_length_ratio: most tokens per frame; 0 for one per frame.
         min_length_ratio: fewest tokens per frame.
-        max_ctc_ratio: no hypothesis has more tokens than this many times those of the best CTC path, plus one: on
-            silence and noise an attention decoder may repeat itself without end. 0 for no limit, as in ESPnet; without
-            CTC there is none either.
+        max_ctc_ratio: limit on the tokens of a hypothesis, as a multiple of one plus those of the best CTC path:
+            on silence and noise an attention decoder may repeat itself endlessly. 0: no limit, as in ESPnet; without
+            CTC it is unused.
     """
 
     beam: int = 10
@@ -60,9 +60,9 @@ class Hypothesis:
 
     Attributes:
         tokens: without start and end symbol.
-        score: what it was chosen by: the weighted sum of the others and the length penalty.
-        attention_score: log-probability under the decoder; 0 where it was not asked.
-        ctc_score: log-probability under CTC; 0 where it was not asked.
+        score: the ranking score: weighted sum of the other scores plus the length penalty.
+        attention_score: log-probability under the decoder; 0 if not used.
+        ctc_score: log-probability under CTC; 0 if not used.
         lm_score: log-probability under the language model; 0 without one.
     """
 
@@ -86,11 +86,11 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """Return the best texts of each utterance, the best first (Watanabe et al., arXiv:1706.02737, algorithm 2).
 
-    Every step rates all tokens after all hypotheses of all utterances at once. An utterance is done, and no longer
-    takes part, once no hypothesis can overtake the ``num_best`` finished ones, or at the end that ESPnet detects: in
-    each of the last 3 lengths a text was finished, and all were 10 nats worse than the best. Unlike in ESPnet that
-    best must also lead the unfinished ones: a sure decoder rates an early end low and, a few tokens on, ten nats lower
-    still, and the rule alone would stop it in the middle of a text that it is sure of.
+    Every step scores all tokens after all hypotheses of all utterances at once. An utterance is done, and leaves the
+    batch, once no hypothesis can overtake the ``num_best`` finished ones, or by ESPnet's end detection: in each of the
+    last 3 lengths a text was finished, and all were 10 nats worse than the best. Unlike in ESPnet that best must also
+    lead the unfinished ones: a confident decoder scores early ends ever lower, so that the rule alone would stop it in
+    the middle of a text.
 
     Args:
         decoder: the attention decoder, in evaluation mode; None with ``ctc_weight`` 1.
@@ -115,8 +115,8 @@ def beam_search(
     lengths = (~padding).sum(1)
     scorers: list[_Scorer] = []
     if decoder is not None and config.ctc_weight < 1:
-        room = min(FIRST_ROOM, hidden.shape[1] + 1)
-        state: Any = decoder.init_state(hidden, padding, room, config.beam)
+        capacity = min(INITIAL_CAPACITY, hidden.shape[1] + 1)
+        state: Any = decoder.init_state(hidden, padding, capacity, config.beam)
         scorers.append(_Scorer("attention_score", 1 - config.ctc_weight, decoder.step, state))
     if ctc_log_probs is not None and config.ctc_weight > 0:
         prefixes = CtcPrefixScorer(sos_eos, BLANK)
@@ -139,18 +139,18 @@ def attention_rescore(
     *,
     sos_eos: int,
 ) -> list[list[Hypothesis]]:
-    """Return hypotheses of CTC rated by the decoder, too, the best first; one pass instead of one per token.
+    """Rescore CTC hypotheses with the decoder, best first; one pass instead of one per token.
 
     Args:
         decoder: the attention decoder, in evaluation mode.
         hidden: the encoder's frames.
         padding: True at frames to ignore.
         hypotheses: of each utterance, as a search with ``ctc_weight`` 1 and several ``num_best`` finds them.
-        ctc_weight: share of CTC in the score, in [0, 1]; what else the score has (language model, length) stays.
+        ctc_weight: share of CTC in the score, in [0, 1]; language model and length terms are unchanged.
         sos_eos: the start and end symbol.
     """
     ranked = []
-    for row, found in enumerate(hypotheses):  # one utterance at a time: all tokens times the vocabulary are in memory
+    for row, found in enumerate(hypotheses):  # one utterance at a time: tokens times vocabulary are in memory
         lengths = torch.tensor([[len(hypothesis.tokens) for hypothesis in found]], device=hidden.device)
         padded = [h.tokens + [sos_eos] * (int(lengths.max()) - len(h.tokens)) for h in found]
         tokens = torch.tensor([padded], dtype=torch.long, device=hidden.device)
@@ -200,8 +200,8 @@ def _length_limits(
     shortest = (config.min_length_ratio * lengths).long()
     longest = (config.max_length_ratio * lengths).long().clamp(min=1) if config.max_length_ratio else lengths
     if ctc_log_probs is not None and config.max_ctc_ratio:
-        heard = greedy_lengths(ctc_log_probs, lengths, BLANK) + 1
-        longest = longest.minimum((config.max_ctc_ratio * heard).long())
+        greedy = greedy_lengths(ctc_log_probs, lengths, BLANK) + 1
+        longest = longest.minimum((config.max_ctc_ratio * greedy).long())
     return shortest, longest.maximum(shortest)
 
 
@@ -216,10 +216,10 @@ class _Scorer:
 
 
 class _Search:
-    """The hypotheses of a batch of utterances, step by step.
+    """Hypotheses of a batch of utterances, extended step by step.
 
-    Tensors hold the utterances that are not done. A place of a beam whose hypothesis was finished has the score -inf,
-    until the next step gives it to a continuation of another.
+    Tensors hold the utterances that are not done. A beam entry whose hypothesis was finished has score -inf until the
+    next step replaces it.
     """
 
     def __init__(
@@ -237,7 +237,7 @@ class _Search:
         self.shortest, self.longest = shortest, longest
         self.tokens = torch.full((batch, config.beam, 1), sos_eos, device=device)
         self.scores = torch.full((batch, config.beam), -torch.inf, device=device)
-        self.scores[:, 0] = 0  # the others would be copies of the first
+        self.scores[:, 0] = 0  # the other entries would be copies of the first
         self.parts = torch.zeros(batch, config.beam, len(scorers), device=device)
         self.best_tokens = torch.full((batch, config.num_best, 1), sos_eos, device=device)
         self.best_scores = torch.full((batch, config.num_best), -torch.inf, device=device)
@@ -249,39 +249,41 @@ class _Search:
         for length in range(int(self.longest.max()) + 1):
             self._extend(length)
             self._finish()
-            self._release(length)
+            self._drop_done(length)
             if not len(self.rows):
                 return self.results
         raise UserError("a decoder or language model gave NaN as a log-probability; check its weights")
 
     def _extend(self, length: int) -> None:
-        """Rate every token after every hypothesis, which has ``length`` tokens, and keep the best continuations."""
-        rated = []
+        """Score every token after every hypothesis of ``length`` tokens, and keep the best continuations."""
+        scored = []
         for scorer in self.scorers:
             log_probs, scorer.state = scorer.step(self.tokens[..., -1], scorer.state.reserve(length + 1))
-            rated.append(log_probs)
-        terms = (scorer.weight * log_probs for scorer, log_probs in zip(self.scorers, rated, strict=True))
+            scored.append(log_probs)
+        terms = (scorer.weight * log_probs for scorer, log_probs in zip(self.scorers, scored, strict=True))
         total = sum(terms, self.scores[..., None] + self.config.length_penalty)
-        total = self._allow(total, length)
+        total = self._mask_forbidden(total, length)
         self.scores, index = total.flatten(1).topk(self.config.beam)
         parents, chosen = index // total.shape[2], index % total.shape[2]
-        gained = [select_beams(log_probs, parents).gather(2, chosen[..., None]) for log_probs in rated]
+        gained = [select_beams(log_probs, parents).gather(2, chosen[..., None]) for log_probs in scored]
         self.parts = select_beams(self.parts, parents) + torch.cat(gained, -1)
         self.tokens = torch.cat([select_beams(self.tokens, parents), chosen[..., None]], -1)
         for scorer in self.scorers:
             scorer.state = scorer.state.reorder(parents)
 
-    def _allow(self, total: Float[Tensor, "batch beam vocab"], length: int) -> Float[Tensor, "batch beam vocab"]:
-        """Return the scores with -inf for the blank, for the end of what is too short and all else of what is long."""
+    def _mask_forbidden(
+        self, total: Float[Tensor, "batch beam vocab"], length: int
+    ) -> Float[Tensor, "batch beam vocab"]:
+        """Set -inf for the blank, for the end of too short hypotheses and for all else of too long ones."""
         end = total[..., self.sos_eos].masked_fill((length < self.shortest)[:, None], -torch.inf)
-        # Unlike ESPnet, which adds the end without its score to whatever is left at the greatest length.
+        # Unlike ESPnet, which at the maximum length appends the end symbol without its score.
         total = total.masked_fill((length >= self.longest)[:, None, None], -torch.inf)
         total[..., BLANK] = -torch.inf
         total[..., self.sos_eos] = end
         return total
 
     def _finish(self) -> None:
-        """Take finished hypotheses out of the beams and keep the best of them and of those before."""
+        """Move finished hypotheses out of the beams and keep the best finished so far."""
         ended = self.tokens[..., -1] == self.sos_eos
         new = self.scores.masked_fill(~ended, -torch.inf)
         self.ended = torch.cat([self.ended[:, 1:], new.amax(1, keepdim=True)], 1)
@@ -292,9 +294,9 @@ class _Search:
         self.best_tokens = select_beams(torch.cat([longer, self.tokens], 1), order)
         self.scores = self.scores.masked_fill(ended, -torch.inf)
 
-    def _release(self, length: int) -> None:
-        """Store the results of the utterances that are done and go on without them."""
-        # No term of the score is positive but the length penalty, so this is the best that can still come.
+    def _drop_done(self, length: int) -> None:
+        """Store the results of the utterances that are done and drop them from the batch."""
+        # Only the length penalty can be positive, so this bounds the score of any continuation.
         bonus = max(self.config.length_penalty, 0.0) * (self.longest - length)
         leading, best = self.scores.amax(1), self.best_scores[:, 0]
         hopeless = (self.ended.isfinite() & (self.ended < best[:, None] - END_MARGIN)).all(1)

@@ -1,4 +1,4 @@
-"""The Conformer encoder: whole recordings at once, or chunk by chunk with a state that the caller holds."""
+"""Conformer encoder for complete recordings, or chunk by chunk with an explicit state."""
 
 from dataclasses import dataclass
 from math import inf
@@ -16,12 +16,12 @@ from mnemic_speech.attention import KeyValue, RelativeSelfAttention, relative_po
 from mnemic_speech.convolution import ConvolutionModule
 from mnemic_speech.subsampling import CONTEXT, STRIDE, ConvSubsampling
 
-NORM_EPS = 1e-12  # of every LayerNorm of ESPnet, whose weights must give the same numbers here
+NORM_EPS = 1e-12  # of every LayerNorm in ESPnet, for equal outputs with its weights
 
 
 @dataclass(frozen=True)
 class ConformerConfig:
-    """Sizes and reach of a Conformer encoder; the defaults are those of every published Conformer-NTM.
+    """Sizes and attention span of a Conformer encoder; the defaults are those of every published Conformer-NTM.
 
     Args:
         num_mels: features of a frame.
@@ -30,13 +30,13 @@ class ConformerConfig:
         ffn_dim: hidden width of the two feed-forward modules of a block.
         num_layers: blocks.
         kernel_size: frames of a block's convolution, an odd number.
-        dropout: in residual branches, of attention weights and of what enters the first block.
-        mask_conv: convolutions and batch statistics see zeros instead of padding, so that a padded recording gives
-            what it gives alone. False is the released code, in which padding flows through both and a padded
-            recording can count one frame more.
-        is_causal_conv: no convolution sees frames to come.
-        chunk_size: frames (of 4 feature frames) that see each other; needs ``is_causal_conv``. None: all see all.
-        left_chunks: chunks before its own that a frame sees; -1: all of them, which cannot be streamed.
+        dropout: of residual branches, attention weights and the input of the first block.
+        mask_conv: zero padding before convolutions and exclude it from batch statistics, so that results do not depend
+            on padding. False is the released code, in which padding enters both and a padded recording can count one
+            frame more.
+        is_causal_conv: convolutions see no future frames.
+        chunk_size: frames (of 4 feature frames) per chunk; needs ``is_causal_conv``. None: full attention.
+        left_chunks: previous chunks a frame attends to; -1: all of them, which cannot be streamed.
     """
 
     num_mels: int = 80
@@ -66,13 +66,13 @@ class ConformerConfig:
 
 @dataclass(frozen=True)
 class ConformerState(MemoryState):
-    """What a stream carries from one chunk to the next; zeros at its beginning.
+    """State of a stream between chunks; zeros at its start.
 
     Attributes:
-        features: the last feature frames, which the next chunk's first frame covers too.
-        keys: keys of the frames in the chunks that are still seen.
-        values: values of these frames.
-        conv_context: what went last into each block's convolution.
+        features: the last feature frames, covered again by the first frame of the next chunk.
+        keys: of the frames in the last ``left_chunks`` chunks.
+        values: likewise.
+        conv_context: the last inputs of each block's depthwise convolution.
         count: frames so far.
     """
 
@@ -84,7 +84,7 @@ class ConformerState(MemoryState):
 
 
 class BlockCache(NamedTuple):
-    """What one block keeps of the frames that it has seen.
+    """Cache of one block in a stream.
 
     Attributes:
         attention: keys and values.
@@ -96,7 +96,7 @@ class BlockCache(NamedTuple):
 
 
 class ConformerBlock(nn.Module):
-    """Half a feed-forward module, attention, convolution, the other half, each behind a norm and beside a residual.
+    """Half-step feed-forward module, attention, convolution and second half-step, pre-norm with residuals.
 
     Gulati et al. 2020 (arXiv:2005.08100), equation 1, with the final norm inside the block.
 
@@ -123,14 +123,14 @@ class ConformerBlock(nn.Module):
         padding: Bool[Tensor, "batch frame"] | None,
         earlier: BlockCache | None = None,
     ) -> tuple[Float[Tensor, "batch frame dim"], BlockCache]:
-        """Return the frames after the block, and what it keeps of them.
+        """Return the frames after the block, and its cache for a stream.
 
         Args:
             x: the frames.
-            positions: sinusoids of their distances to all keys.
-            allowed: True where a frame may see a key.
-            padding: True at frames that the convolution takes for zeros; None: at none.
-            earlier: what it kept of the frames before.
+            positions: sinusoids of the distances from queries to keys.
+            allowed: True where a frame may attend to a key.
+            padding: True at frames that the convolution zeroes; None: none.
+            earlier: the cache of the preceding frames.
         """
         x = x + 0.5 * self.dropout(self.first_ffn(self.first_ffn_norm(x)))
         known = None if earlier is None else earlier.attention
@@ -144,17 +144,17 @@ class ConformerBlock(nn.Module):
 
 
 class Conformer(nn.Module):
-    """Convolution-augmented transformer encoder: feature frames to hidden frames at a quarter of their rate.
+    """Convolution-augmented transformer encoder from feature frames to hidden frames at a quarter of the rate.
 
-    Gulati et al. (Interspeech 2020, arXiv:2005.08100) as ESPnet builds it. With ``chunk_size`` a frame sees its chunk,
-    ``left_chunks`` chunks before it and, through causal convolutions, nothing to come: :meth:`stream` then gives chunk
-    by chunk what :meth:`forward` gives at once.
+    Gulati et al. (Interspeech 2020, arXiv:2005.08100) as in ESPnet. With ``chunk_size`` a frame attends to its chunk
+    and ``left_chunks`` previous ones, and convolutions are causal: :meth:`stream` then gives chunk by chunk the result
+    of :meth:`forward`.
 
     State of a stream: ``4 num_mels + num_layers (2 left_chunks chunk_size + kernel_size - 1) dim`` floats and a counter
     in each row.
 
     Args:
-        config: sizes and reach.
+        config: sizes and attention span.
 
     Example:
         >>> encoder = Conformer(ConformerConfig(num_mels=20, dim=8, num_heads=2, ffn_dim=16, num_layers=1)).eval()
@@ -174,11 +174,11 @@ class Conformer(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch time mel"], lengths: Int[Tensor, " batch"] | None = None
     ) -> tuple[Float[Tensor, "batch frame dim"], Bool[Tensor, "batch frame"]]:
-        """Return hidden frames of whole recordings, and where they are padding (True).
+        """Return hidden frames of complete recordings, and their padding mask (True = padding).
 
         Args:
-            features: normalized features; those behind a recording's length may hold anything.
-            lengths: feature frames of each recording; None: all of them. Fewer than seven make no frame.
+            features: normalized features; values after a recording's length are ignored.
+            lengths: feature frames of each recording; None: all of them. Fewer than seven give no frame.
         """
         batch, time, _ = features.shape
         if lengths is None:
@@ -194,15 +194,15 @@ class Conformer(nn.Module):
     def init_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> ConformerState:
-        """Return the state at the beginning of ``batch`` streams, on the device of the parameters if None is given.
+        """Return the initial state of ``batch`` streams, by default on the device of the parameters.
 
         Raises:
-            UserError: if the encoder cannot stream: without chunks, or with a reach that grows without bound.
+            UserError: if the encoder cannot stream: without chunks, or with unbounded left context.
         """
         config, weight = self.config, self.norm.weight
         if config.chunk_size is None or config.left_chunks < 0:
             raise UserError(
-                "a stream needs chunks with a bounded reach: configure chunk_size and left_chunks >= 0, "
+                "a stream needs chunks with bounded left context: configure chunk_size and left_chunks >= 0, "
                 f"got chunk_size={config.chunk_size}, left_chunks={config.left_chunks}"
             )
         zeros = torch.zeros(batch, device=device or weight.device, dtype=dtype or weight.dtype)
@@ -228,13 +228,13 @@ class Conformer(nn.Module):
 
         Args:
             features: the next chunk of each stream, normalized.
-            state: what the chunk before left.
-            padding: True at feature frames behind the end of a stream, in its last chunk; the row must be reset before
-                it is used again. :meth:`chunk_padding` tells which hidden frames are padding then.
-            reset: True at rows that begin a new stream with this chunk.
+            state: returned for the previous chunk.
+            padding: True at feature frames after the end of a stream, in its last chunk; the row must be reset before
+                reuse. :meth:`chunk_padding` gives the padding of the hidden frames.
+            reset: True at rows that start a new stream with this chunk.
 
         Raises:
-            UserError: if the chunk has another number of frames.
+            UserError: if the chunk has a different number of frames.
         """
         if self.config.chunk_size is None or features.shape[1] != STRIDE * self.config.chunk_size:
             raise UserError(
@@ -258,7 +258,7 @@ class Conformer(nn.Module):
             )
         ]
         hidden, kept = self._run(x, allowed, padded, caches)
-        new = x.shape[1]  # as many frames leave the caches as come in
+        new = x.shape[1]  # as many frames leave the caches as enter
         return hidden, ConformerState(
             continued[:, -CONTEXT:],
             torch.stack([cache.attention.keys[:, :, new:] for cache in kept], 1),
@@ -270,17 +270,21 @@ class Conformer(nn.Module):
     def chunk_padding(
         self, features: Float[Tensor, "batch time mel"], padding: Bool[Tensor, "batch time"] | None = None
     ) -> Bool[Tensor, "batch frame"]:
-        """Return True at the hidden frames of a chunk that are not complete, for :meth:`stream` of these arguments."""
+        """Return the padding mask of the hidden frames that :meth:`stream` gives for these arguments."""
         frames = features.shape[1] // STRIDE
         if padding is None:
             return torch.zeros(len(features), frames, dtype=torch.bool, device=features.device)
         return _padding_mask(self.subsampling.lengths((~padding).sum(1)), frames)
 
     def _run(
-        self, x: Tensor, allowed: Tensor, padding: Tensor, caches: list[BlockCache] | None
-    ) -> tuple[Tensor, list[BlockCache]]:
-        """Return the subsampled frames after all blocks, and what each block keeps for a stream."""
-        # The table is made in single precision whatever the weights are: bfloat16 cannot tell 1599 from 1600.
+        self,
+        x: Float[Tensor, "batch frame dim"],
+        allowed: Bool[Tensor, "#batch #frame key"],
+        padding: Bool[Tensor, "batch frame"],
+        caches: list[BlockCache] | None,
+    ) -> tuple[Float[Tensor, "batch frame dim"], list[BlockCache]]:
+        """Return the frames after all blocks, and the caches of a stream."""
+        # Always in single precision: bfloat16 cannot tell position 1599 from 1600.
         positions = self.dropout(relative_positions(x.shape[1], allowed.shape[-1], self.config.dim, x.device))
         x = self.dropout(x * self.config.dim**0.5)
         masked = padding if self.config.mask_conv else None
@@ -292,8 +296,8 @@ class Conformer(nn.Module):
                 kept.append(cache)
         return self.norm(x), kept
 
-    def _chunk_mask(self, frames: int, device: torch.device) -> Tensor:
-        """Return True where the chunk of a frame may see that of another one, ``[frame frame]``."""
+    def _chunk_mask(self, frames: int, device: torch.device) -> Bool[Tensor, "#frame key"]:
+        """Return True where a frame may attend to another by their chunks."""
         if self.config.chunk_size is None:
             return torch.ones(1, frames, dtype=torch.bool, device=device)
         chunk = torch.arange(frames, device=device) // self.config.chunk_size
@@ -301,6 +305,6 @@ class Conformer(nn.Module):
         return (back >= 0) & (back <= self.config.left_chunks) if self.config.left_chunks >= 0 else back >= 0
 
 
-def _padding_mask(lengths: Tensor, time: int) -> Tensor:
-    """Return True at and behind the length of each row, ``[batch time]``."""
+def _padding_mask(lengths: Int[Tensor, " batch"], time: int) -> Bool[Tensor, "batch time"]:
+    """Return True at and after the length of each row."""
     return torch.arange(time, device=lengths.device) >= lengths[:, None]

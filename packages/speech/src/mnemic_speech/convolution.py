@@ -1,4 +1,4 @@
-"""The convolution of a Conformer block, which sees no padding."""
+"""The convolution module of a Conformer block, with padding masked."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,12 +9,12 @@ from mnemic_core.errors import UserError
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalization whose statistics leave padding out."""
+    """Batch normalization with padding excluded from the statistics."""
 
     def forward(
         self, x: Float[Tensor, "batch channel time"], padding: Bool[Tensor, "batch time"] | None = None
     ) -> Float[Tensor, "batch channel time"]:
-        """Return the normalized frames; ``padding`` is True at frames that do not count."""
+        """Return the normalized frames; ``padding`` is True at frames to exclude."""
         if padding is None or not self.training:
             return super().forward(x)
         exact, valid = x.float(), (~padding)[:, None].float()
@@ -27,8 +27,8 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         return normal.to(x.dtype)
 
     @torch.no_grad()
-    def _update_running_stats(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics as ``nn.BatchNorm1d`` does, the variance being the unbiased one."""
+    def _update_running_stats(self, mean: Float[Tensor, " channel"], variance: Float[Tensor, " channel"]) -> None:
+        """Update the running statistics as ``nn.BatchNorm1d`` does, with the unbiased variance."""
         assert self.momentum is not None
         for running, found in ((self.running_mean, mean), (self.running_var, variance)):
             assert running is not None
@@ -38,14 +38,14 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 
 
 class ConvolutionModule(nn.Module):
-    """Gated expansion, a convolution over time in each channel, batch normalization, swish, contraction.
+    """Gated linear unit, depthwise convolution over time, batch normalization, swish, projection.
 
     Conformer (Gulati et al. 2020, arXiv:2005.08100, section 2.2).
 
     Args:
         dim: width of frames.
         kernel_size: frames of the convolution, an odd number.
-        is_causal: a frame sees the ``kernel_size - 1`` frames before it and none behind it.
+        is_causal: a frame sees the ``kernel_size - 1`` frames before it and none after.
     """
 
     def __init__(self, dim: int, kernel_size: int = 31, *, is_causal: bool = False) -> None:
@@ -65,18 +65,18 @@ class ConvolutionModule(nn.Module):
         padding: Bool[Tensor, "batch time"] | None = None,
         earlier: Float[Tensor, "batch context dim"] | None = None,
     ) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch context dim"]]:
-        """Return the frames, and of those that went into the convolution the last ones, for a stream to continue.
+        """Return the frames, and the last inputs of the depthwise convolution, with which a stream continues.
 
         Args:
             x: the frames.
-            padding: True at frames that count as zero, as if there were nothing.
-            earlier: what this method returned for the frames before; None at the beginning, zeros.
+            padding: True at frames to treat as zeros.
+            earlier: last inputs returned for the preceding frames; None at the start: zeros.
         """
         gated = F.glu(self.expand(x), dim=-1)
         if padding is not None:
             gated = gated.masked_fill(padding[..., None], 0)
-        before, behind = (self.context, 0) if self.is_causal else (self.context // 2, self.context // 2)
-        whole = F.pad(gated, (0, 0, before, behind)) if earlier is None else torch.cat([earlier, gated], 1)
+        before, after = (self.context, 0) if self.is_causal else (self.context // 2, self.context // 2)
+        whole = F.pad(gated, (0, 0, before, after)) if earlier is None else torch.cat([earlier, gated], 1)
         mixed = self.norm(self.depthwise(whole.transpose(1, 2)), padding)
         output: Tensor = self.contract(F.silu(mixed).transpose(1, 2))
         return output, whole[:, whole.shape[1] - self.context :]

@@ -1,4 +1,4 @@
-"""Decoding with connectionist temporal classification: the best path, and scores of prefixes for beam search."""
+"""CTC decoding: best path, and prefix scores for beam search."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from mnemic_speech.token_scorer import BeamState, select_beams
 
-LOWEST = -1e5  # log-probability of what is impossible in one frame; finite, so that sums over frames can be undone
+LOWEST = -1e5  # log-probability of an impossible token in one frame; finite, so that cumulative sums can be subtracted
 
 
 @dataclass(frozen=True)
 class TokenSpan:
-    """A token of the best path and the frames that say it.
+    """A token of the best path and its frames.
 
     Attributes:
         token: the token.
@@ -33,7 +33,7 @@ class TokenSpan:
 def greedy_ctc(
     log_probs: Float[Tensor, "batch frame vocab"], lengths: Int[Tensor, " batch"], blank: int = 0
 ) -> list[list[int]]:
-    """Return the tokens of the likeliest path of each utterance: repeated ones merged, blanks removed.
+    """Return the tokens of the most probable path of each utterance: repeats merged, blanks removed.
 
     Example:
         >>> path = torch.tensor([[0, 2, 2, 0, 2, 1]])
@@ -48,9 +48,9 @@ def greedy_ctc(
 def greedy_spans(
     log_probs: Float[Tensor, "batch frame vocab"], lengths: Int[Tensor, " batch"], blank: int = 0
 ) -> list[list[TokenSpan]]:
-    """Return the tokens of :func:`greedy_ctc` with the frames in which each is the likeliest.
+    """Return the tokens of :func:`greedy_ctc` with the frames in which each is the most probable.
 
-    A network is sure of a token for a frame or two: these tell where it lies, not how long it lasts.
+    CTC outputs peak for a frame or two, so spans locate a token but do not measure its duration.
     """
     values, best = log_probs.max(-1)
     utterances = zip(best.tolist(), values.tolist(), lengths.tolist(), strict=True)
@@ -60,7 +60,7 @@ def greedy_spans(
 def greedy_lengths(
     log_probs: Float[Tensor, "batch frame vocab"], lengths: Int[Tensor, " batch"], blank: int = 0
 ) -> Int[Tensor, " batch"]:
-    """Return how many tokens :func:`greedy_ctc` finds in each utterance."""
+    """Return the number of tokens that :func:`greedy_ctc` finds in each utterance."""
     return _starts(log_probs.argmax(-1), lengths, blank).sum(1)
 
 
@@ -84,23 +84,23 @@ def _spans(path: list[int], scores: list[float], blank: int) -> list[TokenSpan]:
 
 @dataclass(frozen=True)
 class CtcPrefixState(BeamState):
-    """The forward variables of the hypotheses, and the frames of their utterance.
+    """Forward variables of the hypotheses, and the frames of their utterance.
 
-    A place is a number of frames: at place 3 the hypothesis has been said within the first three.
+    Entry ``n`` of the axis ``prefix`` is for the first ``n`` frames.
 
     Attributes:
-        non_blank: log-probability of the paths that end in the last token.
-        blank: log-probability of the paths that end in a blank.
+        non_blank: log-probability of the paths ending in the last token.
+        blank: log-probability of the paths ending in a blank.
         last: last token of each hypothesis; the start symbol where there is none.
         score: log-probability of all texts that begin with the hypothesis.
         log_probs: of the frames.
-        probs: of the frames, divided by the largest that the token has in any; 0 in padding.
-        peak: logarithm of that largest.
+        probs: of the frames, divided by the maximum of the token over frames; 0 in padding.
+        peak: logarithm of that maximum.
         lengths: frames of each utterance.
     """
 
-    non_blank: Float[Tensor, "batch beam place"]
-    blank: Float[Tensor, "batch beam place"]
+    non_blank: Float[Tensor, "batch beam prefix"]
+    blank: Float[Tensor, "batch beam prefix"]
     last: Int[Tensor, "batch beam"]
     score: Float[Tensor, "batch beam"]
     log_probs: Float[Tensor, "batch frame vocab"]
@@ -109,21 +109,21 @@ class CtcPrefixState(BeamState):
     lengths: Int[Tensor, " batch"]
 
     def reorder(self, parents: Int[Tensor, "batch beam"]) -> "CtcPrefixState":
-        """Return the state in which each place of a beam goes on from the hypothesis that ``parents`` names."""
+        """Return the state with the hypotheses of each beam replaced by those at ``parents``."""
         chosen = {name: select_beams(getattr(self, name), parents) for name in ("non_blank", "blank", "last", "score")}
         return replace(self, **chosen)
 
 
 class CtcPrefixScorer:
-    """Log-probability of the next token under CTC, whatever follows it (arXiv:1706.02737 2.2; Graves 2008, 7.5.1).
+    """CTC prefix log-probability of the next token (arXiv:1706.02737, section 2.2; Graves 2008, section 7.5.1).
 
     The forward variables of a hypothesis obey a linear recursion over frames, which two cumulative sums in the log
-    domain solve for all frames at once; one matrix product then rates the whole vocabulary, so no token has to be
-    chosen beforehand by its attention score. No loop runs over frames, tokens or hypotheses.
+    domain solve for all frames at once; one matrix product then scores the full vocabulary, so tokens need no
+    preselection by attention score. There is no loop over frames, tokens or hypotheses.
 
     Args:
         sos_eos: the start and end symbol.
-        blank: the token of no output, never offered as a next token.
+        blank: the blank token, never proposed as the next token.
     """
 
     def __init__(self, sos_eos: int, blank: int = 0) -> None:
@@ -132,10 +132,10 @@ class CtcPrefixScorer:
     def init_state(
         self, log_probs: Float[Tensor, "batch frame vocab"], lengths: Int[Tensor, " batch"], beam: int = 1
     ) -> CtcPrefixState:
-        """Return the state of hypotheses without a token.
+        """Return the state of empty hypotheses.
 
         Args:
-            log_probs: normalized, of each frame, at least one; kept, not copied.
+            log_probs: normalized, of each frame, at least one frame; stored without a copy.
             lengths: frames of each utterance.
             beam: hypotheses per utterance.
         """
@@ -156,30 +156,32 @@ class CtcPrefixScorer:
     ) -> tuple[Float[Tensor, "batch beam vocab"], CtcPrefixState]:
         """Return the log-probability of every token that may follow ``tokens``, and the state that includes them.
 
-        The start symbol adds nothing. The probabilities of the tokens and the end of a hypothesis sum to 1; one that
-        the frames cannot carry has none.
+        The start symbol leaves the hypothesis empty. Probabilities of the next tokens and the end symbol sum to 1; a
+        hypothesis too long for its frames has probability 0.
         """
         state = self._append(tokens, state)
         longer = self._prefix_scores(state)
         found = (longer - state.score[..., None]).float()
-        return found.masked_fill(longer.isneginf(), -torch.inf), state  # an impossible hypothesis, too: -inf + inf
+        return found.masked_fill(
+            longer.isneginf(), -torch.inf
+        ), state  # impossible hypotheses too, where -inf + inf is NaN
 
     def _append(self, tokens: Int[Tensor, "batch beam"], state: CtcPrefixState) -> CtcPrefixState:
         """Return the state of the hypotheses with one more token each; the start symbol changes nothing.
 
-        With x the log-probabilities of the token, X their sum up to a frame and p the paths that may go on with it:
+        With x the log-probabilities of the token, X their cumulative sum and p the paths it can extend:
         non_blank[t] = log(exp non_blank[t-1] + exp p[t-1]) + x[t], hence non_blank - X is the cumulative sum of
         p - X, one frame earlier; blank likewise.
         """
         token, blank = _columns(state, tokens), _columns(state, torch.full_like(tokens, self.blank))
-        ready = _ready(state, tokens)
+        ready = _extendable(state, tokens)
         non_blank = _solve(ready, token)
         added = replace(
             state,
             non_blank=non_blank,
             blank=_solve(non_blank[..., :-1], blank),
             last=tokens,
-            score=(_used(ready, state.lengths) + token).logsumexp(-1),
+            score=(_mask_padding(ready, state.lengths) + token).logsumexp(-1),
         )
         unchanged = tokens == self.sos_eos
         return replace(
@@ -191,25 +193,25 @@ class CtcPrefixScorer:
         )
 
     def _prefix_scores(self, state: CtcPrefixState) -> Float[Tensor, "batch beam vocab"]:
-        """Return the log-probability of all texts that begin with a hypothesis and one more token."""
+        """Return the log-probability of all texts with a hypothesis plus one token as prefix."""
         either = torch.logaddexp(state.non_blank, state.blank)
-        ready = _used(either[..., :-1], state.lengths)
+        ready = _mask_padding(either[..., :-1], state.lengths)
         highest = ready.amax(-1, keepdim=True)
         weights = (ready - highest.clamp(min=torch.finfo(ready.dtype).min)).exp().float()
-        # What is smaller than 1e-38 of the hypothesis itself would vanish in single precision. Only what is impossible
-        # may become -inf, so the smallest number stands for such a token; no search keeps it beside any other.
+        # A token below 1e-38 of its hypothesis underflows in single precision. Only impossible tokens may be -inf, so
+        # clamp to the smallest normal number; no search keeps such a token anyway.
         summed = (weights @ state.probs).clamp(min=torch.finfo(torch.float).tiny)
         scores = summed.double().log() + highest + state.peak[:, None]
-        again = _used(_ready(state, state.last), state.lengths) + _columns(state, state.last)
-        scores.scatter_(2, state.last[..., None], again.logsumexp(-1, keepdim=True))
-        place = state.lengths[:, None, None].expand(-1, either.shape[1], 1)
-        scores[..., self.sos_eos] = either.gather(2, place)[..., 0]
+        repeat = _mask_padding(_extendable(state, state.last), state.lengths) + _columns(state, state.last)
+        scores.scatter_(2, state.last[..., None], repeat.logsumexp(-1, keepdim=True))
+        end = state.lengths[:, None, None].expand(-1, either.shape[1], 1)
+        scores[..., self.sos_eos] = either.gather(2, end)[..., 0]
         scores[..., self.blank] = -torch.inf
         return scores
 
 
 def _columns(state: CtcPrefixState, tokens: Int[Tensor, "batch beam"]) -> Float[Tensor, "batch beam frame"]:
-    """Return the log-probabilities of a token per hypothesis; 0 in padding."""
+    """Return the log-probabilities of one token per hypothesis along the frames; 0 in padding."""
     log_probs = state.log_probs
     index = tokens[:, None].expand(-1, log_probs.shape[1], -1)
     chosen = log_probs.gather(2, index).transpose(1, 2).double().clamp(min=LOWEST)
@@ -217,24 +219,24 @@ def _columns(state: CtcPrefixState, tokens: Int[Tensor, "batch beam"]) -> Float[
     return chosen.masked_fill(padding, 0)
 
 
-def _ready(state: CtcPrefixState, tokens: Int[Tensor, "batch beam"]) -> Float[Tensor, "batch beam frame"]:
-    """Return the paths that may go on with a token, before each frame; after the same one only through a blank."""
+def _extendable(state: CtcPrefixState, tokens: Int[Tensor, "batch beam"]) -> Float[Tensor, "batch beam frame"]:
+    """Return the log-probability of the paths a token can extend, before each frame; a repeat needs a blank between."""
     either = torch.logaddexp(state.non_blank, state.blank)
     return torch.where((tokens == state.last)[..., None], state.blank, either)[..., :-1]
 
 
-def _used(
+def _mask_padding(
     ready: Float[Tensor, "batch beam frame"], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch beam frame"]:
-    """Return -inf before frames of padding."""
+    """Set -inf at padding."""
     frame = torch.arange(ready.shape[-1], device=ready.device)
     return ready.masked_fill(frame >= lengths[:, None, None], -torch.inf)
 
 
 def _solve(
     added: Float[Tensor, "batch beam frame"], log_probs: Float[Tensor, "batch beam frame"]
-) -> Float[Tensor, "batch beam place"]:
-    """Return y of y[t] = log(exp y[t-1] + exp added[t-1]) + log_probs[t] at all places, y[0] = -inf."""
+) -> Float[Tensor, "batch beam prefix"]:
+    """Return y of y[t] = log(exp y[t-1] + exp added[t-1]) + log_probs[t] for all t, with y[0] = -inf."""
     # Double precision: the sums over a minute of frames reach -50,000, of which single precision keeps two decimals.
     total = log_probs.cumsum(-1)
     return F.pad(total + (added - (total - log_probs)).logcumsumexp(-1), (1, 0), value=-torch.inf)

@@ -1,4 +1,4 @@
-"""Attention decoder of a recognizer: a transformer over tokens that looks at the encoder's frames."""
+"""Attention decoder of a recognizer: a transformer over tokens with cross-attention to encoder frames."""
 
 from dataclasses import dataclass, replace
 from typing import cast
@@ -18,12 +18,12 @@ NORM_EPS = 1e-12  # as ESPnet, instead of torch's 1e-5
 
 @dataclass(frozen=True)
 class DecoderSource(MemoryState):
-    """What the decoder looks at, computed once for all hypotheses of an utterance.
+    """Keys and values of the cross-attention, computed once for all hypotheses of an utterance.
 
     Attributes:
         keys: of the frames, for each block.
         values: of the frames, for each block.
-        allowed: True at frames that may be looked at.
+        allowed: True at frames to attend to.
     """
 
     keys: Float[Tensor, "batch layer head frame head_dim"]
@@ -33,13 +33,13 @@ class DecoderSource(MemoryState):
 
 @dataclass(frozen=True)
 class DecoderState(BeamState):
-    """The tokens that the hypotheses consist of, as the self-attention remembers them.
+    """Self-attention cache of the hypotheses.
 
     Attributes:
-        keys: of the tokens so far, for each block; zeros in the room that is left.
+        keys: of the tokens so far, for each block; zeros in unused capacity.
         values: likewise.
         length: tokens so far, the start symbol included; the same for all hypotheses of an utterance.
-        source: what the decoder looks at.
+        source: keys and values of the encoder frames.
     """
 
     keys: Float[Tensor, "batch beam layer head token head_dim"]
@@ -48,24 +48,24 @@ class DecoderState(BeamState):
     source: DecoderSource
 
     def reorder(self, parents: Int[Tensor, "batch beam"]) -> "DecoderState":
-        """Return the state in which each place of a beam goes on from the hypothesis that ``parents`` names."""
+        """Return the state with the hypotheses of each beam replaced by those at ``parents``."""
         return replace(self, keys=select_beams(self.keys, parents), values=select_beams(self.values, parents))
 
     def reserve(self, num_tokens: int) -> "DecoderState":
-        """Return the state with room for ``num_tokens`` tokens; twice the room where there was less.
+        """Return the state with capacity for ``num_tokens`` tokens, doubled when exceeded.
 
-        Doubling keeps the cost of growing below that of the steps, and memory near what the text needs where its
-        length is not known: an utterance of 1500 frames may have as many tokens and has 200.
+        Doubling keeps the cost of growing below that of the steps and memory near the length of the text, which is
+        unknown: an utterance of 1500 frames may have as many tokens but typically has 200.
         """
-        room = self.keys.shape[-2]
-        if num_tokens <= room:
+        capacity = self.keys.shape[-2]
+        if num_tokens <= capacity:
             return self
-        more = (0, 0, 0, max(num_tokens, 2 * room) - room)
+        more = (0, 0, 0, max(num_tokens, 2 * capacity) - capacity)
         return replace(self, keys=F.pad(self.keys, more), values=F.pad(self.values, more))
 
 
 class TransformerDecoder(nn.Module):
-    """Pre-norm transformer decoder with sinusoidal positions, as ESPnet has it (arXiv:1706.03762, arXiv:1804.00015).
+    """Pre-norm transformer decoder with sinusoidal positions, as in ESPnet (arXiv:1706.03762, arXiv:1804.00015).
 
     Args:
         vocab_size: tokens, the shared start and end symbol included.
@@ -108,8 +108,8 @@ class TransformerDecoder(nn.Module):
             tokens: inputs, beginning with the start symbol.
             hidden: the encoder's frames.
             padding: True at frames to ignore.
-            token_padding: True at tokens to ignore. Padding stands at the end, where no other token sees it, so this
-                changes only the logits of the padding itself: official values for them need it, training does not.
+            token_padding: True at tokens to ignore. Padding is at the end, where no other token attends to it, so this
+                only changes the logits of the padding itself: golden tests need it, training does not.
         """
         allowed = None
         if token_padding is not None:
@@ -126,7 +126,7 @@ class TransformerDecoder(nn.Module):
         *,
         sos_eos: int,
     ) -> Float[Tensor, "batch beam"]:
-        """Return the log-probability of whole hypotheses, their end included.
+        """Return the log-probability of complete hypotheses, end symbol included.
 
         Args:
             tokens: hypotheses of each utterance, without start and end symbol; anything beyond their lengths.
@@ -149,12 +149,12 @@ class TransformerDecoder(nn.Module):
         max_length: int,
         beam: int = 1,
     ) -> DecoderState:
-        """Return the state of hypotheses without a token, not even the start symbol.
+        """Return the state of empty hypotheses, without the start symbol.
 
         Args:
             hidden: the encoder's frames.
             padding: True at frames to ignore.
-            max_length: tokens for which there is room, the start symbol included.
+            max_length: capacity of the cache in tokens, the start symbol included.
             beam: hypotheses per utterance.
         """
         source = self._source(hidden, padding)
@@ -168,12 +168,12 @@ class TransformerDecoder(nn.Module):
     ) -> tuple[Float[Tensor, "batch beam vocab"], DecoderState]:
         """Return the log-probability of every token that may follow ``tokens``, and the state that includes them.
 
-        The state must have room for one more token; its ``reserve`` makes some.
+        The state needs capacity for one more token: see its ``reserve``.
         """
         x = self._embed(tokens[..., None], state.length[:, None, None])
-        keys, values = state.keys.clone(), state.values.clone()  # so that the given state stays as it is
-        place = torch.arange(keys.shape[-2], device=keys.device)
-        allowed = (place <= state.length[:, None]).repeat_interleave(tokens.shape[1], dim=0)[:, None]
+        keys, values = state.keys.clone(), state.values.clone()  # the given state must not change
+        position = torch.arange(keys.shape[-2], device=keys.device)
+        allowed = (position <= state.length[:, None]).repeat_interleave(tokens.shape[1], dim=0)[:, None]
         for layer, block in enumerate(self._blocks()):
             y = block.attention_norm(x).flatten(0, 1)
             key, value = block.attention.keys_and_values(y)
@@ -185,8 +185,13 @@ class TransformerDecoder(nn.Module):
         log_probs = self._logits(x)[:, :, 0].float().log_softmax(-1)
         return log_probs, replace(state, keys=keys, values=values, length=state.length + 1)
 
-    def _run(self, tokens: Tensor, source: DecoderSource, allowed: Tensor | None) -> Tensor:
-        """Return logits, batch beam token vocab; ``allowed`` None is causal."""
+    def _run(
+        self,
+        tokens: Int[Tensor, "batch beam token"],
+        source: DecoderSource,
+        allowed: Bool[Tensor, "batch query token"] | None,
+    ) -> Float[Tensor, "batch beam token vocab"]:
+        """Return logits; ``allowed`` None is causal."""
         x = self._embed(tokens, torch.arange(tokens.shape[-1], device=tokens.device))
         for layer, block in enumerate(self._blocks()):
             y = block.attention_norm(x).flatten(0, 1)
@@ -195,21 +200,23 @@ class TransformerDecoder(nn.Module):
             x = block.cross_attend(x, *_layer(source, layer))
         return self._logits(x)
 
-    def _source(self, hidden: Tensor, padding: Tensor) -> DecoderSource:
+    def _source(self, hidden: Float[Tensor, "batch frame dim"], padding: Bool[Tensor, "batch frame"]) -> DecoderSource:
         hidden = hidden.masked_fill(padding[..., None], 0)  # a weight of 0 does not hide a NaN
         pairs = [block.source_attention.keys_and_values(hidden) for block in self._blocks()]
-        # An utterance that is nothing but padding looks at zeros: a softmax over no frame at all would be NaN.
+        # An utterance of padding only attends to zeros: a softmax over no frame would be NaN.
         allowed = ~padding | padding.all(1, keepdim=True)
         return DecoderSource(
             torch.stack([key for key, _ in pairs], 1), torch.stack([value for _, value in pairs], 1), allowed
         )
 
-    def _embed(self, tokens: Tensor, position: Tensor) -> Tensor:
+    def _embed(
+        self, tokens: Int[Tensor, "batch beam token"], position: Int[Tensor, "*any"]
+    ) -> Float[Tensor, "batch beam token dim"]:
         x = self.embedding(tokens) * self.dim**0.5
         y: Tensor = self.dropout(x + sinusoidal_positions(position, self.dim).to(x.dtype))
         return y
 
-    def _logits(self, x: Tensor) -> Tensor:
+    def _logits(self, x: Float[Tensor, "batch beam token dim"]) -> Float[Tensor, "batch beam token vocab"]:
         y: Tensor = self.output(self.norm(x))
         return y
 
@@ -218,7 +225,7 @@ class TransformerDecoder(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Self-attention, attention to the source and feed-forward, each behind a norm and beside a residual path.
+    """Pre-norm residual block of self-attention, cross-attention and feed-forward network.
 
     Args:
         dim: width of tokens.
@@ -241,9 +248,9 @@ class DecoderBlock(nn.Module):
         values: Float[Tensor, "batch head frame head_dim"],
         allowed: Bool[Tensor, "batch 1 frame"],
     ) -> Float[Tensor, "batch beam token dim"]:
-        """Return the tokens after the parts that follow self-attention.
+        """Return the tokens after cross-attention and feed-forward network.
 
-        All tokens of all hypotheses of an utterance are queries of one attention, so nothing is repeated for a beam.
+        All tokens of all hypotheses of an utterance are queries of one attention, so keys are not repeated per beam.
         """
         found = self.source_attention(self.source_norm(x).flatten(1, 2), keys, values, allowed)
         x = x + self.dropout(found.view_as(x))
@@ -251,7 +258,7 @@ class DecoderBlock(nn.Module):
         return y
 
 
-def sinusoidal_positions(position: Int[Tensor, "*place"], dim: int) -> Float[Tensor, "*place dim"]:
+def sinusoidal_positions(position: Int[Tensor, "*position"], dim: int) -> Float[Tensor, "*position dim"]:
     """Return sines on even and cosines on odd channels (arXiv:1706.03762, section 3.5)."""
     frequency = 10_000.0 ** (-torch.arange(0, dim, 2, device=position.device) / dim)
     angle = position[..., None] * frequency
@@ -262,7 +269,11 @@ def _layer(source: DecoderSource, layer: int) -> tuple[Tensor, Tensor, Tensor]:
     return source.keys[:, layer], source.values[:, layer], source.allowed[:, None]
 
 
-def _write(cache: Tensor, new: Tensor, place: Tensor) -> None:
-    """Put keys or values of one token per hypothesis, (batch beam) head 1 head_dim, at a place of each utterance."""
+def _write(
+    cache: Float[Tensor, "batch beam head token head_dim"],
+    new: Float[Tensor, "hypothesis head 1 head_dim"],
+    position: Int[Tensor, " batch"],
+) -> None:
+    """Write keys or values of one token per hypothesis in place, at a position per utterance."""
     rows = torch.arange(len(cache), device=cache.device)
-    cache[rows, :, :, place] = new.to(cache.dtype)[:, :, 0].unflatten(0, cache.shape[:2])
+    cache[rows, :, :, position] = new.to(cache.dtype)[:, :, 0].unflatten(0, cache.shape[:2])

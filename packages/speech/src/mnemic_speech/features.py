@@ -1,4 +1,4 @@
-"""From waveform to filter-bank features: a whole batch at once, or a stream, with the same result."""
+"""Filter-bank features of waveforms, of a batch or a stream with equal results."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ NormalizerKind = Literal["global", "utterance", "none"]
 
 _LOG_FLOOR = 1e-10
 _KALDI_SCALE = 1 << 15  # Kaldi expects samples on the scale of 16-bit audio
-_MIN_STD = 1e-3  # a band that never changes (narrow-band audio) is not blown up
+_MIN_STD = 1e-3  # so that a constant band (narrow-band audio) is not amplified
 
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """How a waveform is seen; the defaults are those of the paper (ESPnet's front end for 16 kHz).
+    """Settings of the features; the defaults are the paper's (ESPnet's front end for 16 kHz).
 
     Attributes:
         kind: ``"log_mel"`` as ESPnet, or ``"kaldi"`` filter banks.
         sample_rate: samples per second of the waveform.
-        num_mels: filters, which is the width of the features.
+        num_mels: number of filters, the width of the features.
         n_fft: points of the Fourier transform; ``"kaldi"`` uses the power of two at or above ``window``.
-        window: samples that a frame sees.
+        window: samples in a frame.
         hop: samples between frames.
         max_frequency: upper edge of the highest filter in Hz; None for half the sampling rate.
-        whole_batch: let the last frames of an item that is shorter than its batch see what stands behind it, as
-            ESPnet does; by default every item ends for itself and has the features that it has alone.
+        whole_batch: let the last frames of a padded item include samples of the padding, as ESPnet does; by default
+            the features of an item do not depend on its batch.
     """
 
     kind: FeatureKind = "log_mel"
@@ -72,12 +72,12 @@ class FeatureConfig:
 
     @property
     def lead(self) -> int:
-        """Samples that frame 0 sees before the beginning, where the waveform is mirrored."""
+        """Samples of frame 0 before the start, where the waveform is mirrored."""
         return self.n_fft // 2 if self.kind == "log_mel" else 0
 
     @property
     def span(self) -> int:
-        """Samples from the beginning to the end of a frame."""
+        """Samples from the start to the end of a frame."""
         return self.n_fft if self.kind == "log_mel" else self.window
 
 
@@ -85,13 +85,13 @@ class Features(nn.Module):
     """Filter-bank features of waveforms.
 
     ``"log_mel"``: power spectrum with a centered Hann window and mirrored ends, Slaney-style mel filters of equal area,
-    natural logarithm of at least 1e-10. ``"kaldi"``: the filter banks of Kaldi without dither, only whole frames.
+    natural logarithm of at least 1e-10. ``"kaldi"``: Kaldi's filter banks without dither, complete frames only.
 
     Args:
         config: kind and sizes.
 
     Raises:
-        UserError: if there are more filters than the Fourier transform can tell apart.
+        UserError: if there are more filters than the Fourier transform resolves.
 
     Example:
         >>> features, lengths = Features(FeatureConfig())(torch.zeros(2, 1600), torch.tensor([1600, 800]))
@@ -112,7 +112,7 @@ class Features(nn.Module):
             self.register_buffer("window", torch.zeros(0), persistent=False)
 
     def frame_lengths(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """Return the number of frames of waveforms with these numbers of samples; none has no frame."""
+        """Return the number of frames of waveforms with these numbers of samples; 0 for no samples."""
         if self.config.kind == "log_mel":
             return torch.where(lengths > 0, lengths // self.config.hop + 1, 0)
         return ((lengths - self.config.window) // self.config.hop + 1).clamp(min=0)
@@ -123,7 +123,7 @@ class Features(nn.Module):
         """Return the features and the number of frames of each item; frames beyond it are 0.
 
         Args:
-            waveform: audio in [-1, 1]; what stands behind an item's end does not matter.
+            waveform: audio in [-1, 1]; samples after an item's end are ignored.
             lengths: samples of each item; None if all are full.
         """
         batch, samples = waveform.shape
@@ -141,7 +141,7 @@ class Features(nn.Module):
         return values.masked_fill(beyond[..., None], 0), counts
 
     def spectra(self, waveform: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch frame mel"]:
-        """Return the features of the frames that lie wholly in the waveform; there must be at least one."""
+        """Return the features of all complete frames, at least one."""
         # In half precision the power of loud sounds would overflow.
         with torch.autocast(waveform.device.type, enabled=False):
             if self.config.kind == "log_mel":
@@ -162,7 +162,7 @@ class Features(nn.Module):
         values: Tensor = kaldi.fbank(
             waveform[None] * _KALDI_SCALE,
             sample_frequency=config.sample_rate,
-            # Half a sample more, because the number of samples is cut off, not rounded.
+            # Half a sample more, because Kaldi truncates the number of samples.
             frame_length=(config.window + 0.5) * milliseconds,
             frame_shift=(config.hop + 0.5) * milliseconds,
             num_mel_bins=config.num_mels,
@@ -172,10 +172,10 @@ class Features(nn.Module):
 
 
 class FeatureStream:
-    """Features of one recording, piece by piece, equal to those of the whole.
+    """Features of a recording in pieces, equal to those of the complete recording.
 
     Args:
-        features: what computes them; its device is that of the stream.
+        features: the feature extractor; its device is that of the stream.
 
     Example:
         >>> stream = FeatureStream(Features(FeatureConfig()))
@@ -193,26 +193,26 @@ class FeatureStream:
         self._reset()
 
     def push(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frame mel"]:
-        """Return the frames that the recording up to now determines, possibly none."""
+        """Return the frames completed by these samples, possibly none."""
         self._held = torch.cat([self._held, samples.to(self._held.device)])
         self._received += len(samples)
         lead, span, hop = self._config.lead, self._config.span, self._config.hop
-        if self._received <= lead:  # the mirrored beginning is not complete
+        if self._received <= lead:  # the mirrored start is not complete
             return self._frames(0)
         return self._frames((self._received - span + lead) // hop + 1)
 
     def finish(self) -> Float[Tensor, "frame mel"]:
-        """Return the frames that see the end of the recording; a new recording can follow."""
+        """Return the frames at the end of the recording, and reset for a new one."""
         last = self._frames(int(self._features.frame_lengths(torch.tensor([self._received]))))
         self._reset()
         return last
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what the recording so far has left."""
+        """Return the state of the recording so far."""
         return {"held": self._held.clone(), "counts": torch.tensor([self._received, self._emitted])}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue where the stream that gave ``state`` was; the configuration must be the same."""
+        """Restore the state of a stream with the same configuration."""
         self._held = state["held"].to(self._held.device, copy=True)
         self._received, self._emitted = state["counts"].tolist()
 
@@ -221,7 +221,7 @@ class FeatureStream:
         self._received = self._emitted = 0
 
     def _frames(self, end: int) -> Float[Tensor, "frame mel"]:
-        """Return the frames from the next one up to ``end`` and let go of samples that no later one needs."""
+        """Return the frames up to ``end`` and drop samples that no later frame needs."""
         if end <= self._emitted:
             return self._held.new_zeros(0, self._config.num_mels)
         lead, span, hop = self._config.lead, self._config.span, self._config.hop
@@ -231,14 +231,14 @@ class FeatureStream:
         index = _mirrored(position, torch.tensor(self._received, device=device)) - first
         frames = self._features.spectra(self._held[index][None])[0]
         self._emitted = end
-        # Besides what the next frame sees, the end of the recording will be mirrored.
+        # Keep the span of the next frame, and a span to mirror at the end of the recording.
         needed = max(first, min(end * hop - lead, self._received - span))
         self._held = self._held[needed - first :].clone()
         return frames
 
 
 class Normalizer(nn.Module):
-    """Brings features to mean 0 and deviation 1, by figures of the training set or of each utterance.
+    """Normalizes features to mean 0 and deviation 1, by statistics of the training set or of each utterance.
 
     Args:
         kind: ``"global"`` (buffers ``mean`` and ``std``, see :meth:`fit`), ``"utterance"`` or ``"none"``.
@@ -261,7 +261,7 @@ class Normalizer(nn.Module):
 
     @classmethod
     def fit(cls, features: Iterable[Float[Tensor, "frame mel"]]) -> "Normalizer":
-        """Return a global normalizer with mean and deviation of the given utterances, each of any length.
+        """Return a global normalizer with mean and deviation of the given utterances.
 
         Raises:
             UserError: if there is no frame.
@@ -285,7 +285,7 @@ class Normalizer(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch frame mel"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch frame mel"]:
-        """Return normalized features; frames beyond an item's length are 0 and count for nothing."""
+        """Return normalized features; frames beyond an item's length are 0 and excluded from the statistics."""
         beyond = (torch.arange(features.shape[1], device=features.device) >= lengths[:, None])[..., None]
         features = features.masked_fill(beyond, 0)
         if self.kind == "none":
@@ -312,15 +312,15 @@ def _mel_filters(config: FeatureConfig) -> Float[Tensor, "frequency mel"]:
     if empty := int((filters.amax(0) == 0).sum()):
         raise UserError(
             f"{empty} of num_mels={config.num_mels} filters are empty: n_fft={config.n_fft} is too coarse for them "
-            f"at {config.sample_rate} Hz; use fewer filters or a greater n_fft"
+            f"at {config.sample_rate} Hz; use fewer filters or a larger n_fft"
         )
     return filters
 
 
 def _mirrored(position: Int[Tensor, " position"], length: Int[Tensor, "*batch"]) -> Int[Tensor, "*any"]:
-    """Return where in a waveform to look for a position before its beginning or behind its end.
+    """Return the index in a waveform for a position before its start or after its end, by reflection.
 
-    As reflection padding, but any number of times, so that a waveform may be shorter than half a window.
+    Unlike ``F.pad``, it reflects repeatedly, so that a waveform may be shorter than half a window.
     """
     period = (2 * length - 2).clamp(min=1)
     folded = position.remainder(period)

@@ -1,4 +1,4 @@
-"""An n-gram language model of tokens, counted from text and scored for all hypotheses of a beam at once."""
+"""N-gram language model over tokens, scored for all hypotheses of a beam at once."""
 
 import json
 import math
@@ -24,30 +24,30 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class NgramState(BeamState):
-    """The longest context of each hypothesis that the model knows, as a number; 0 is the empty one."""
+    """Index of the longest known context of each hypothesis; 0 is the empty one."""
 
     context: Int[Tensor, "batch beam"]
 
     def reorder(self, parents: Int[Tensor, "batch beam"]) -> "NgramState":
-        """Return the state in which each place of a beam goes on from the hypothesis that ``parents`` names."""
+        """Return the state with the hypotheses of each beam replaced by those at ``parents``."""
         return NgramState(select_beams(self.context, parents))
 
 
 class NgramModel:
     """Backoff n-gram model over token ids, a :class:`~mnemic_speech.token_scorer.TokenScorer` for shallow fusion.
 
-    The n-grams are numbered breadth first, each after its shorter beginnings and in the order of its tokens. So an
-    n-gram is found by bisection, the continuations of a context lie side by side, and the state of a hypothesis is one
-    number. Build one with :meth:`train` or :meth:`load`.
+    The n-grams are numbered breadth first: by length, then in the order of their tokens. So an n-gram is found by
+    bisection, the continuations of a context are contiguous, and the state of a hypothesis is one integer. Build one
+    with :meth:`train` or :meth:`load`.
 
     Args:
         order: tokens of the longest n-gram.
-        vocab_size: tokens; all get some probability, so that no text is impossible.
-        keys: of each n-gram, ``vocab_size`` times the number of its beginning plus its last token; ascending.
-        suffix: number of each n-gram without its first token, with 0 in front for the empty one.
-        log_prob: of each n-gram's last token after the others, with an unused entry in front.
-        backoff: added where a context does not know a token and the shorter context is asked, for each n-gram and,
-            in front, the empty one.
+        vocab_size: number of tokens; all have positive probability.
+        keys: of each n-gram, ``vocab_size`` times the number of its context plus its last token; ascending.
+        suffix: number of each n-gram without its first token, preceded by 0 for the empty one.
+        log_prob: of each n-gram's last token given its context, preceded by an unused entry.
+        backoff: log-weight of the shorter context where a token was not seen after a context; for the empty n-gram
+            and each other.
 
     Example:
         >>> model = NgramModel.train([[1, 2], [1, 2, 2]], order=2, vocab_size=4, sos_eos=3)
@@ -67,7 +67,7 @@ class NgramModel:
     ) -> None:
         self.order, self.vocab_size = order, vocab_size
         self.keys, self.suffix, self.log_prob, self.backoff = keys, suffix, log_prob, backoff
-        # The continuations of an n-gram have the numbers from its own entry here up to that of the next n-gram.
+        # The continuations of n-gram i are numbered from _first_child[i] up to _first_child[i + 1].
         ngrams = torch.arange(len(suffix) + 1, device=keys.device)
         self._first_child = torch.searchsorted(keys, ngrams * vocab_size) + 1
         self._unigrams = (backoff[0] - math.log(vocab_size)).repeat(vocab_size)
@@ -76,7 +76,7 @@ class NgramModel:
 
     @classmethod
     def train(cls, texts: Iterable[Sequence[int]], order: int, *, vocab_size: int, sos_eos: int) -> "NgramModel":
-        """Return the model of interpolated Kneser-Ney smoothing of some texts (Chen and Goodman 1999, section 2.7).
+        """Return a model with interpolated Kneser-Ney smoothing (Chen and Goodman 1999, section 2.7).
 
         Args:
             texts: token ids, without start and end symbol.
@@ -97,7 +97,7 @@ class NgramModel:
         return cls(order, vocab_size, *tensors)
 
     def init_state(self, batch: int, beam: int) -> NgramState:
-        """Return the state of hypotheses without a token, not even the start symbol."""
+        """Return the state of empty hypotheses, without the start symbol."""
         return NgramState(torch.zeros(batch, beam, dtype=torch.long, device=self.keys.device))
 
     def step(
@@ -112,7 +112,7 @@ class NgramModel:
         return NgramModel(self.order, self.vocab_size, *(tensor.to(device) for tensor in self._tensors().values()))
 
     def save(self, path: str | Path) -> None:
-        """Write the model as safetensors; a file of that name is replaced only once all is written."""
+        """Write the model as safetensors, atomically."""
         header = {"kind": KIND, "format_version": FORMAT_VERSION, "order": self.order, "vocab_size": self.vocab_size}
         write_tensors(path, self._tensors(), {KEY: json.dumps(header)})
 
@@ -122,7 +122,7 @@ class NgramModel:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            UserError: if it is damaged, no n-gram model or of another format.
+            UserError: if it is damaged, not an n-gram model or of another format.
         """
         tensors, metadata = read_tensors(path)
         header = read_header(metadata, path)
@@ -140,12 +140,12 @@ class NgramModel:
     def _advance(
         self, context: Int[Tensor, "batch beam"], tokens: Int[Tensor, "batch beam"]
     ) -> Int[Tensor, "batch beam"]:
-        """Return the longest known n-gram that ends in the tokens after the contexts."""
+        """Return the longest known n-gram that is a suffix of each context plus its token."""
         found = torch.zeros_like(context)
         for _ in range(self.order + 1):  # from a context of ``order`` tokens down to the empty one
             key = context * self.vocab_size + tokens
-            place = torch.searchsorted(self.keys, key).clamp(max=len(self.keys) - 1)
-            found = torch.where((found == 0) & (self.keys[place] == key), place + 1, found)
+            index = torch.searchsorted(self.keys, key).clamp(max=len(self.keys) - 1)
+            found = torch.where((found == 0) & (self.keys[index] == key), index + 1, found)
             context = self.suffix[context]
         return found
 
@@ -162,7 +162,7 @@ class NgramModel:
     def _refine(
         self, rows: Float[Tensor, "context vocab"], context: Int[Tensor, " context"]
     ) -> Float[Tensor, "context vocab"]:
-        """Return the rows of longer contexts: discounted, and replaced where these know a token; 0 changes nothing."""
+        """Return the rows of longer contexts: backed off, and overwritten at seen tokens; context 0 changes nothing."""
         known = context > 0
         rows = rows + torch.where(known, self.backoff[context], 0)[:, None]
         first = self._first_child[context]
@@ -175,7 +175,7 @@ class NgramModel:
 
 
 def _fits(tensors: Mapping[str, Shaped[Tensor, "..."]], vocab_size: int) -> bool:
-    """Return whether these are the tables of one model, so that no number in them leads outside."""
+    """Return whether the tables fit together, with all indices in range."""
     if tensors.keys() != {"keys", "suffix", "log_prob", "backoff"} or any(each.ndim != 1 for each in tensors.values()):
         return False
     keys, suffix, log_prob, backoff = (tensors[name] for name in ("keys", "suffix", "log_prob", "backoff"))

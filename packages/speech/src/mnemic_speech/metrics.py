@@ -1,4 +1,4 @@
-"""Word and character error rates, by duration and with intervals that say how sure they are."""
+"""Word and character error rates, by duration and with bootstrap confidence intervals."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from mnemic_core.errors import UserError
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """What it takes to turn a reference into a hypothesis; counts of several utterances add up.
+    """Edit operations from a reference to a hypothesis; counts of several utterances add up.
 
     Args:
-        substitutions: words, or characters, that were taken for others.
-        deletions: those that were left out.
-        insertions: those that were not said.
+        substitutions: words, or characters, replaced by others.
+        deletions: words missing in the hypothesis.
+        insertions: words not in the reference.
         length: words or characters of the reference.
     """
 
@@ -28,12 +28,12 @@ class ErrorCounts:
 
     @property
     def errors(self) -> int:
-        """All errors together."""
+        """Total number of errors."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
     def rate(self) -> float:
-        """Errors per word of the reference, above 1 where much was inserted; an empty reference counts as one word."""
+        """Errors per reference word, above 1 with many insertions; an empty reference counts as one word."""
         return self.errors / max(self.length, 1)
 
     def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
@@ -62,7 +62,7 @@ class ErrorSummary:
 
     @property
     def rate(self) -> float:
-        """Error rate of the set: all errors by all words, not the mean over utterances."""
+        """Error rate of the set: total errors per total words, not the mean over utterances."""
         return self.counts.rate
 
     @property
@@ -71,7 +71,7 @@ class ErrorSummary:
         return self.wrong_utterances / max(self.utterances, 1)
 
     def to_dict(self) -> dict[str, float]:
-        """Return rates and counts as plain values, fit for JSON."""
+        """Return rates and counts as JSON-compatible values."""
         return {
             "rate": self.rate,
             "substitutions": self.counts.substitutions,
@@ -85,12 +85,12 @@ class ErrorSummary:
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and the range in which it lies with 95 % confidence.
+    """A value with its 95 % confidence interval.
 
     Args:
         value: measured on all utterances.
-        low: lower end of the range.
-        high: upper end of the range.
+        low: lower bound.
+        high: upper bound.
     """
 
     value: float
@@ -104,8 +104,8 @@ class PairedComparison:
 
     Args:
         difference: rate of the first minus rate of the second; below 0 the first is better.
-        share_first_better: share of the resampled sets on which the first has the lower rate; sets on which both
-            are equal count half.
+        share_first_better: share of the resampled sets on which the first has the lower rate; ties
+            count half.
     """
 
     difference: Interval
@@ -116,8 +116,8 @@ def word_errors(reference: str, hypothesis: str) -> ErrorCounts:
     """Count errors in words.
 
     Args:
-        reference: what was said, normalized as the hypothesis is.
-        hypothesis: what was recognized.
+        reference: the true text, normalized like the hypothesis.
+        hypothesis: the recognized text.
 
     Example:
         >>> word_errors("one two three", "one too three four")
@@ -130,8 +130,8 @@ def character_errors(reference: str, hypothesis: str) -> ErrorCounts:
     """Count errors in characters, the single spaces between words included.
 
     Args:
-        reference: what was said, normalized as the hypothesis is.
-        hypothesis: what was recognized.
+        reference: the true text, normalized like the hypothesis.
+        hypothesis: the recognized text.
     """
     return _count(" ".join(reference.split()), " ".join(hypothesis.split()))
 
@@ -147,8 +147,8 @@ def by_duration(items: Iterable[tuple[float, ErrorCounts]], edges: Sequence[floa
 
     Args:
         items: duration in seconds and errors of every utterance.
-        edges: ascending borders in seconds; a range holds its lower border. Two more ranges hold what is shorter
-            than the first border and longer than the last.
+        edges: ascending bounds in seconds; a range includes its lower border. The first and last ranges
+            are open-ended.
 
     Returns:
         Summaries by name: ``"0-5"``, ``"5-10"``, ``"10-"`` for the borders 5 and 10.
@@ -158,7 +158,7 @@ def by_duration(items: Iterable[tuple[float, ErrorCounts]], edges: Sequence[floa
     """
     borders = [0.0, *edges, np.inf]
     if any(low >= high for low, high in pairwise(borders)):
-        raise UserError(f"expected positive ascending borders in seconds, got {list(edges)}")
+        raise UserError(f"expected positive ascending bounds in seconds, got {list(edges)}")
     groups: list[list[ErrorCounts]] = [[] for _ in range(len(borders) - 1)]
     for duration, counts in items:
         groups[int(np.searchsorted(borders[1:-1], duration, side="right"))].append(counts)
@@ -170,11 +170,11 @@ def bootstrap_interval(items: Sequence[ErrorCounts], seed: int = 0, samples: int
     """Return the error rate and its 95 % interval by resampling utterances.
 
     M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004:
-    utterances, not words, are drawn, since errors within one utterance go together.
+    utterances, not words, are drawn, since errors within an utterance are correlated.
 
     Args:
         items: errors of every utterance, at least one.
-        seed: of the drawing.
+        seed: of the resampling.
         samples: number of resampled sets.
 
     Raises:
@@ -188,15 +188,15 @@ def bootstrap_interval(items: Sequence[ErrorCounts], seed: int = 0, samples: int
 def paired_bootstrap(
     items_a: Sequence[ErrorCounts], items_b: Sequence[ErrorCounts], seed: int = 0, samples: int = 1000
 ) -> PairedComparison:
-    """Compare two systems on the same utterances by resampling these for both at once.
+    """Compare two systems on the same utterances by resampling utterances for both at once.
 
-    Bisani and Ney's paired form: what makes an utterance hard is hard for both systems and cancels, so that the
-    interval of the difference is much narrower than those of the two rates.
+    Bisani and Ney's paired form: the difficulty of an utterance is common to both systems and cancels, so the interval
+    of the difference is much narrower than those of the two rates.
 
     Args:
         items_a: errors of the first system for every utterance, at least one.
         items_b: errors of the second for the same utterances in the same order.
-        seed: of the drawing.
+        seed: of the resampling.
         samples: number of resampled sets.
 
     Raises:
@@ -214,26 +214,26 @@ def paired_bootstrap(
 
 
 def _count(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> ErrorCounts:
-    """Count the errors of a shortest alignment; of several the one with fewest substitutions, so that counts are sure.
+    """Count the errors of a minimum-cost alignment; ties are broken by the fewest substitutions, so counts are unique.
 
-    Deleting and inserting everything is the start; a row of the usual table holds what pairs save of it: two errors
-    if equal, one if not. A small penalty makes substitutions countable; deletions and insertions follow, since their
+    The baseline deletes and inserts everything; a row of the usual table holds the errors that pairs save: two if
+    equal, one if not. A small penalty makes substitutions countable; deletions and insertions follow, since their
     difference is that of the lengths.
     """
     numbers: dict[Hashable, int] = {}
-    said, heard = (
+    truth, found = (
         np.array([numbers.setdefault(item, len(numbers)) for item in sequence], dtype=np.int64)
         for sequence in (reference, hypothesis)
     )
-    error = min(len(said), len(heard)) + 1  # weighs more than all substitutions together
-    saved = np.zeros(len(heard) + 1, dtype=np.int64)
-    for item in said:
-        paired = saved[:-1] + np.where(heard == item, 2 * error, error - 1)
+    error = min(len(truth), len(found)) + 1  # cost of an error, above the penalties of all substitutions together
+    saved = np.zeros(len(found) + 1, dtype=np.int64)
+    for item in truth:
+        paired = saved[:-1] + np.where(found == item, 2 * error, error - 1)
         saved[1:] = np.maximum.accumulate(np.maximum(saved[1:], paired))
-    errors, substitutions = divmod(error * (len(said) + len(heard)) - int(saved[-1]), error)
-    surplus = len(said) - len(heard)
+    errors, substitutions = divmod(error * (len(truth) + len(found)) - int(saved[-1]), error)
+    surplus = len(truth) - len(found)
     deletions = (errors - substitutions + surplus) // 2
-    return ErrorCounts(substitutions, deletions, deletions - surplus, len(said))
+    return ErrorCounts(substitutions, deletions, deletions - surplus, len(truth))
 
 
 def _resampled_rates(
@@ -246,7 +246,7 @@ def _resampled_rates(
     lengths = np.array([item.length for item in systems[0]], dtype=np.float64)
     generator = np.random.default_rng(seed)
     rates = np.empty((len(systems), samples))
-    for sample in range(samples):  # one set at a time: all of them would be much memory for many utterances
+    for sample in range(samples):  # one set at a time: all of them would need much memory
         drawn = generator.integers(len(lengths), size=len(lengths))
         rates[:, sample] = errors[:, drawn].sum(axis=1) / max(lengths[drawn].sum(), 1)
     return rates

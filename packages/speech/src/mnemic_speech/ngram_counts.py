@@ -1,31 +1,31 @@
-"""Counting n-grams in arrays, and Kneser-Ney smoothing of the counts."""
+"""N-gram counts in arrays, and Kneser-Ney smoothing."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from mnemic_core.errors import UserError
 
 
 @dataclass(frozen=True)
 class NgramLevel:
-    """All n-grams of one length; they are numbered after all shorter ones, the empty one being 0.
+    """All n-grams of one length, numbered after all shorter ones; the empty n-gram is 0.
 
     Attributes:
         first: number of the first.
         keys: ``vocab_size`` times the number of the n-gram without its last token, plus this token; ascending.
         suffix: number of the n-gram without its first token.
-        counts: how often the last token follows the others.
-        is_start: True if it begins with the start symbol, so that nothing can stand before it.
+        counts: how often the last token follows the context.
+        is_start: True if it begins with the start symbol, so that no token can precede it.
     """
 
     first: int
     keys: Int[np.ndarray, " ngram"]
     suffix: Int[np.ndarray, " ngram"]
     counts: Int[np.ndarray, " ngram"]
-    is_start: np.ndarray
+    is_start: Bool[np.ndarray, " ngram"]
 
 
 def count_ngrams(texts: Iterable[Sequence[int]], order: int, vocab_size: int, sos_eos: int) -> list[NgramLevel]:
@@ -42,25 +42,24 @@ def count_ngrams(texts: Iterable[Sequence[int]], order: int, vocab_size: int, so
         found = f"{tokens.min()}..{tokens.max()}"
         raise UserError(f"tokens must be in 0..{vocab_size - 1}, got {found}; take the vocab_size of their tokenizer")
     lengths = np.array([len(sentence) for sentence in sentences])
-    left = np.repeat(lengths.cumsum(), lengths) - np.arange(
-        len(tokens)
-    )  # tokens from each place to the end of its text
+    # Tokens from each position to the end of its text.
+    left = np.repeat(lengths.cumsum(), lengths) - np.arange(len(tokens))
     beginning = left == np.repeat(lengths, lengths)
-    node = np.zeros(len(tokens), dtype=np.int64)  # number of the n-gram that begins at each place
+    node = np.zeros(len(tokens), dtype=np.int64)  # number of the n-gram that begins at each position
     levels: list[NgramLevel] = []
     first = 1
     for length in range(1, order + 1):
-        (places,) = (left >= length).nonzero()
+        (starts,) = (left >= length).nonzero()
         keys, where, index = np.unique(
-            node[places] * vocab_size + tokens[places + length - 1], return_index=True, return_inverse=True
+            node[starts] * vocab_size + tokens[starts + length - 1], return_index=True, return_inverse=True
         )
-        # The start symbol is what texts begin with and never what follows.
-        counts = np.bincount(index, weights=~beginning[places] if length == 1 else None, minlength=len(keys))
-        suffix = node[places[where] + 1] if length > 1 else np.zeros(len(keys), dtype=np.int64)
-        is_start = beginning[places[where]] & (length > 1)
+        # The start symbol is only ever a context, never a predicted token.
+        counts = np.bincount(index, weights=~beginning[starts] if length == 1 else None, minlength=len(keys))
+        suffix = node[starts[where] + 1] if length > 1 else np.zeros(len(keys), dtype=np.int64)
+        is_start = beginning[starts[where]] & (length > 1)
         levels.append(NgramLevel(first, keys, suffix, counts.astype(np.int64), is_start))
         node = np.zeros(len(tokens), dtype=np.int64)
-        node[places] = first + index
+        node[starts] = first + index
         first += len(keys)
     return levels
 
@@ -70,10 +69,10 @@ def kneser_ney(
 ) -> tuple[Float[np.ndarray, " node"], Float[np.ndarray, " node"]]:
     """Return the log-probability and the backoff of the empty n-gram and all others, smoothed by interpolation.
 
-    The longest n-grams count as they are, shorter ones by the number of different tokens before them, but for those at
-    the start of a text, which have none (Chen and Goodman 1999, equations 20 to 24). The discount of a length is
-    ``n1 / (n1 + 2 n2)`` with the numbers of n-grams that count once and twice. What the unigrams leave is spread
-    evenly over the vocabulary.
+    The longest n-grams use their counts, shorter ones their continuation counts (distinct preceding tokens), except at
+    the start of a text, where none precedes (Chen and Goodman 1999, equations 20 to 24). The discount of a length is
+    ``n1 / (n1 + 2 n2)`` with the numbers of n-grams that count once and twice. The probability left by the unigrams
+    is uniform over the vocabulary.
     """
     num_nodes = levels[-1].first + len(levels[-1].keys)
     prob, backoff = np.full(num_nodes, 1 / vocab_size), np.ones(num_nodes)
@@ -93,8 +92,8 @@ def kneser_ney(
     return np.log(prob).astype(np.float32), np.log(backoff).astype(np.float32)
 
 
-def _discount(counts: np.ndarray) -> float:
+def _discount(counts: Int[np.ndarray, " ngram"]) -> float:
     once, twice = int((counts == 1).sum()), int((counts == 2).sum())
-    # In a small text nothing may occur once, and unknown words would be impossible, or nothing twice, and counts of
-    # one would be forgotten.
+    # Clamped for small texts: with no n-gram seen once unseen tokens would get probability 0, and with none seen
+    # twice all singletons would be discounted to 0.
     return min(max(once / max(once + 2 * twice, 1), 0.1), 0.9)

@@ -1,4 +1,4 @@
-"""Sampling-rate conversion of a stream, equal to that of the whole recording."""
+"""Sampling-rate conversion of a stream, equal to that of the complete recording."""
 
 from collections.abc import Mapping
 from math import ceil, gcd, pi
@@ -16,16 +16,16 @@ _OUTPUTS_AT_ONCE = 1 << 15  # bounds the memory of a long push
 
 
 class Resampler:
-    """Converts a recording from one sampling rate to another, piece by piece.
+    """Converts a recording from one sampling rate to another, in pieces.
 
     Band-limited interpolation with a Hann-windowed sinc (Smith and Gossett, "A flexible sampling-rate conversion
     method", ICASSP 1984), with the filter of ``torchaudio.functional.resample``. Every output sample is a sum over the
-    few input samples around it, so pieces of any size give what the whole gives. Only the non-zero taps of each phase
-    are stored, so that odd pairs of rates (11,127 to 16,000 Hz) need no more memory than common ones.
+    few input samples around it, so the result does not depend on the pieces. Only the non-zero taps of each phase are
+    stored, so that unusual pairs of rates (11,127 to 16,000 Hz) need no more memory than common ones.
 
     Args:
-        from_rate: samples per second that come in.
-        to_rate: samples per second that go out.
+        from_rate: input samples per second.
+        to_rate: output samples per second.
 
     Raises:
         UserError: if a rate is below 1.
@@ -53,19 +53,19 @@ class Resampler:
         self._reset()
 
     def push(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, " resampled"]:
-        """Return the output samples that the recording up to now determines, possibly none."""
+        """Return the output samples determined so far, possibly none."""
         if self._step == self._phases:
             self._held = samples[:0]
             return samples
         self._held = torch.cat([self._held.to(samples), samples])
         self._received += len(samples)
-        # The last input that output ``j`` sees is ``j * step // phases + reach``.
+        # The last input of output ``j`` is ``j * step // phases + reach``.
         return self._emit(_ceil_divide(max(self._received - self._reach, 0) * self._phases, self._step))
 
     def finish(self) -> Float[Tensor, " resampled"]:
-        """Return the rest, with silence behind the end of the recording; a new recording can follow.
+        """Return the rest, padded with silence, and reset for a new recording.
 
-        All outputs together are ``ceil(samples * to_rate / from_rate)``.
+        The total number of outputs is ``ceil(samples * to_rate / from_rate)``.
         """
         if self._step == self._phases:
             return self._held[:0]
@@ -75,11 +75,11 @@ class Resampler:
         return rest
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what the recording so far has left."""
+        """Return the state of the recording so far."""
         return {"held": self._held.clone(), "counts": torch.tensor([self._first, self._received, self._emitted])}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue where the resampler that gave ``state`` was; the rates must be the same."""
+        """Restore the state of a resampler with the same rates."""
         self._held = state["held"].clone()
         self._first, self._received, self._emitted = state["counts"].tolist()
 
@@ -89,7 +89,7 @@ class Resampler:
         self._received = self._emitted = 0
 
     def _emit(self, end: int) -> Float[Tensor, " resampled"]:
-        """Return the outputs from the next one up to ``end`` and let go of inputs that no later one needs."""
+        """Return the outputs up to ``end`` and drop inputs that no later output needs."""
         pieces = [
             self._interpolate(torch.arange(start, min(start + _OUTPUTS_AT_ONCE, end), device=self._held.device))
             for start in range(self._emitted, end, _OUTPUTS_AT_ONCE)
@@ -107,7 +107,7 @@ class Resampler:
 
 
 def _filters(step: int, phases: int, edge: float, reach: int) -> Float[Tensor, "phase tap"]:
-    """Return the weights of the inputs from ``reach`` before to ``reach`` behind the one at or before each output."""
+    """Return the filter taps of each phase, for inputs ``-reach`` to ``reach`` around that at or before the output."""
     fraction = (torch.arange(phases) * step % phases).double() / phases
     distance = torch.arange(-reach, reach + 1, dtype=torch.float64) - fraction[:, None]  # in input samples
     crossing = (distance * (edge / step)).clamp(-_ZERO_CROSSINGS, _ZERO_CROSSINGS)

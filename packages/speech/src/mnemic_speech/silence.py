@@ -1,4 +1,4 @@
-"""Cutting a stream at its pauses, so that recordings of any length are recognized in segments."""
+"""Segmentation of a stream at its pauses."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -12,24 +12,24 @@ from torch import Tensor
 from mnemic_core.errors import UserError
 
 _FRAME_SECONDS = 0.02
-_RUMBLE_HZ = 120.0  # hum and the noise of machines below do not count
-_FLOOR_SECONDS = 5.0  # the noise floor is the quietest frame of this long; speech pauses more often
-_WARM_UP_SECONDS = 0.5  # before anything is decided
-_QUIETEST_DB = -75.0  # a floor below this, as between rendered words, counts as this
-_SPEECH_DB = -35.0  # loudest speech to reckon with before any is heard; a quieter recording only has its floor trusted
-_HEADROOM_DB = 12.0  # the floor is at least this far below the loudest frame: one long tone is no noise
-_FADE_DB = 0.1  # by which the loudest frame is forgotten per second
+_RUMBLE_HZ = 120.0  # hum and machine noise below are ignored
+_FLOOR_SECONDS = 5.0  # window of the noise floor (its quietest frame); speech pauses more often
+_WARM_UP_SECONDS = 0.5  # before the first decision
+_QUIETEST_DB = -75.0  # lower bound of the noise floor, for digital silence
+_SPEECH_DB = -35.0  # assumed level of the loudest speech before any was measured
+_HEADROOM_DB = 12.0  # minimum distance of the floor to the loudest frame: one long tone is not noise
+_FADE_DB = 0.1  # decay of the loudest level per second
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of speech.
+    """A segment of speech.
 
     Attributes:
-        start: seconds from the beginning of the recording.
+        start: seconds from the start of the recording.
         samples: its audio, pauses at both ends included.
-        is_cut: whether it ends in speech, because it became too long; the next segment then follows without a gap,
-            unless nothing but silence is left.
+        is_cut: whether it ends in speech because it reached the maximum length; the next segment then follows
+            without a gap, unless only silence is left.
     """
 
     start: float
@@ -38,23 +38,23 @@ class Segment:
 
 
 class SilenceSplitter:
-    """Cuts a recording into segments while it comes in.
+    """Cuts a stream into segments at its pauses.
 
-    A frame of 20 ms (heard together with the next one, above 120 Hz) is loud when its energy is more than
-    ``threshold_db`` above the noise floor, which is that of the quietest frame of the last five seconds (after Martin,
+    A frame of 20 ms (analyzed together with the next one, above 120 Hz) is loud when its energy is more than
+    ``threshold_db`` above the noise floor, the energy of the quietest frame of the last five seconds (after Martin,
     "Noise power spectral density estimation based on optimal smoothing and minimum statistics", IEEE TSAP 2001); two
-    loud frames in a row are speech. So quiet speakers and noisy rooms need no setting.
+    loud frames in a row are speech. So quiet speakers and noisy rooms need no tuning.
 
-    Segments follow one another without overlap; between them there may be silence, which is dropped. Where nobody
-    pauses for ``max_seconds``, the cut is at the quietest frame of the last third. Segments do not depend on how the
-    samples are pushed, and memory is that of ``max_seconds``.
+    Segments do not overlap; silence between them is dropped. Speech without a pause for ``max_seconds`` is cut at the
+    quietest frame of the last third. Segments do not depend on how the samples are pushed, and memory is bounded by
+    ``max_seconds``.
 
     Args:
         sample_rate: samples per second.
         min_silence: seconds of silence that end a segment.
         max_seconds: longest segment.
-        margin: seconds of silence that stay at both ends, for soft beginnings and ends of words.
-        threshold_db: how far above the noise floor speech begins.
+        margin: seconds of silence kept at both ends, for soft onsets and endings.
+        threshold_db: level of speech above the noise floor, decibels.
 
     Raises:
         UserError: if the margin is longer than the silence or the longest segment not longer than both.
@@ -67,18 +67,18 @@ class SilenceSplitter:
         [(0.88, 9760)]
     """
 
-    _held: Tensor  # the samples from position ``first`` on
+    _held: Tensor  # samples from position ``_first`` on
     _first: int
-    _recent: deque[float]  # levels of the frames that the noise floor is taken from
+    _recent: deque[float]  # levels of the frames in the window of the noise floor
     _loudest: float
-    _pending: list[float]  # levels of the frames that were heard and not judged
+    _pending: list[float]  # levels of frames measured but not classified
     _levels: list[float]  # levels of the frames of the open segment
     _num_measured: int  # frames
     _num_classified: int  # frames
-    _was_loud: bool  # the frame judged last
+    _was_loud: bool  # the last classified frame
     _start: int | None  # of the open segment, in samples
     _speech_end: int
-    _cut: int  # no later segment begins before
+    _cut: int  # no later segment starts before it
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class SilenceSplitter:
         self._reset()
 
     def push(self, samples: Float[Tensor, " samples"]) -> list[Segment]:
-        """Return the segments that ended with these samples, possibly none."""
+        """Return the segments completed by these samples, possibly none."""
         self._held = torch.cat([self._held, samples.detach().cpu()])
         segments = []
         for level in self._new_levels():
@@ -116,11 +116,11 @@ class SilenceSplitter:
         return segments
 
     def unfinished(self) -> Segment | None:
-        """Return what is there of the segment that is open, for a first look at it; None in silence."""
+        """Return the open segment so far; None in silence."""
         return None if self._start is None else self._segment(self._start, self._first + len(self._held))
 
     def finish(self) -> list[Segment]:
-        """Return the segment that the end of the recording leaves open, if any; a new recording can follow."""
+        """Return the open segment, if any, and reset for a new recording."""
         segments = self._classify_pending()
         last = self.unfinished()
         if last is not None and self._start is not None and self._speech_end > self._start:
@@ -129,7 +129,7 @@ class SilenceSplitter:
         return segments
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what the recording so far has left."""
+        """Return the state of the recording so far."""
         start = -1 if self._start is None else self._start
         return {
             "held": self._held.clone(),
@@ -144,7 +144,7 @@ class SilenceSplitter:
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue where the splitter that gave ``state`` was; the settings must be the same."""
+        """Restore the state of a splitter with the same settings."""
         self._reset()
         self._held = state["held"].clone()
         self._recent.extend(state["recent"].tolist())
@@ -167,7 +167,7 @@ class SilenceSplitter:
         self._start = None
 
     def _new_levels(self) -> list[float]:
-        """Return the energies in decibels of the frames that were not heard yet and are followed by another one."""
+        """Return the levels in decibels of the new frames that are followed by another one."""
         fresh = self._held[self._num_measured * self._frame - self._first :]
         if len(fresh) < 2 * self._frame:
             return []
@@ -192,7 +192,7 @@ class SilenceSplitter:
         return [segment for segment in judged if segment is not None]
 
     def _classify(self, level: float, *, is_loud: bool) -> Segment | None:
-        """Take the next frame; return the segment that it ends."""
+        """Classify the next frame; return the segment it completes, if any."""
         is_speech, self._was_loud = is_loud and self._was_loud, is_loud
         self._num_classified += 1
         end = self._num_classified * self._frame
@@ -213,13 +213,13 @@ class SilenceSplitter:
     def _close(self, start: int) -> Segment | None:
         """End the open segment in a pause."""
         self._start = None
-        if self._speech_end <= start:  # the longest segment was cut in this pause
+        if self._speech_end <= start:  # the segment was already cut within this pause
             return None
         self._cut = self._speech_end + self._margin
         return self._segment(start, self._cut)
 
     def _cut_at_quietest(self, start: int, end: int) -> Segment:
-        """End the open segment in the middle of the quietest frame of its last third; the next begins there."""
+        """End the open segment in the middle of the quietest frame of its last third; the next starts there."""
         count = min(self._max_samples // (3 * self._frame) + 1, len(self._levels))
         candidates = self._levels[-count:]
         quietest = len(candidates) - min(range(count), key=candidates.__getitem__)  # frames before the end
@@ -232,7 +232,7 @@ class SilenceSplitter:
         return Segment(start / self._rate, self._held[start - self._first : end - self._first].clone())
 
     def _drop_samples(self) -> None:
-        """Let go of samples that no later segment can have."""
+        """Drop samples that no later segment needs."""
         needed = self._start
         if needed is None:
             needed = max(self._cut, (self._num_classified - 1) * self._frame - self._margin, self._first)

@@ -19,17 +19,17 @@ Count = TypeVar("Count", int, Tensor)
 
 
 def subsampled_length(frames: Count, *, is_causal: bool) -> Count:
-    """Return how many frames of the encoder lie completely in so many feature frames.
+    """Return the number of encoder frames that a number of feature frames gives; incomplete ones do not count.
 
     Args:
-        frames: feature frames, a number or a tensor of them.
-        is_causal: whether :data:`CONTEXT` frames of zeros stand before them.
+        frames: number of feature frames, an int or a tensor.
+        is_causal: whether :data:`CONTEXT` zero frames are padded on the left.
 
     Example:
         >>> subsampled_length(1000, is_causal=False), subsampled_length(1000, is_causal=True)
         (249, 250)
     """
-    # A stride-2 convolution of width 3 makes (n - 1) // 2 frames of n; too few give none, not less than none.
+    # A stride-2 convolution of width 3 makes (n - 1) // 2 frames of n; clamped, since too few frames would give -1.
     if is_causal:
         return (frames + 1) // STRIDE
     return (frames + (frames < 3) * 3 - 3) // STRIDE
@@ -39,12 +39,12 @@ class ConvSubsampling(nn.Module):
     """Convolutions of width 3 and stride 2 over time and frequency, twice, and a projection: frames at a quarter rate.
 
     Frame ``i`` covers the features ``4 i`` to ``4 i + 6``; with ``is_causal`` those of ``4 i - 4`` to ``4 i + 2``, so
-    that every four feature frames complete one frame. That form is ours: the released code has none that streams.
+    that every four feature frames complete one frame. The causal form is ours; the released code cannot stream.
 
     Args:
         num_mels: features of a frame, at least 7.
         dim: channels of the convolutions and width of the output.
-        is_causal: put :data:`CONTEXT` frames of zeros before the first.
+        is_causal: pad :data:`CONTEXT` zero frames on the left.
 
     Example:
         >>> import torch
@@ -62,13 +62,13 @@ class ConvSubsampling(nn.Module):
         self.output = nn.Linear(dim * self.bands, dim)
 
     def forward(self, features: Float[Tensor, "batch time mel"]) -> Float[Tensor, "batch frame dim"]:
-        """Return the frames of whole recordings; features too short for one frame are filled up with zeros."""
+        """Return the frames of complete recordings; features too short for one frame are zero-padded."""
         before = CONTEXT if self.is_causal else 0
         missing = max(0, FIELD - before - features.shape[1])
         return self.subsample(F.pad(features, (0, 0, before, missing)))
 
     def subsample(self, features: Float[Tensor, "batch time mel"]) -> Float[Tensor, "batch frame dim"]:
-        """Return the frames of features that stand as they are, nothing put before them: a chunk behind its context."""
+        """Return the frames of unpadded features, such as a chunk preceded by its context."""
         if self.bands == 1:  # oneDNN's strided bf16 convolutions on AMX return garbage for one column: make two
             features = F.pad(features, (0, STRIDE))
         channels: Tensor = self.conv(features[:, None])
@@ -76,11 +76,11 @@ class ConvSubsampling(nn.Module):
         return frames
 
     def lengths(self, features: Int[Tensor, " batch"], *, as_released: bool = False) -> Int[Tensor, " batch"]:
-        """Return the valid frames of recordings with so many valid feature frames.
+        """Return the number of valid encoder frames of each row.
 
         Args:
             features: valid feature frames of each row.
-            as_released: count as the released code does, which halves a mask twice and rounds up: a padded row can
+            as_released: count as the released code does, which subsamples the mask twice, rounding up: a padded row can
                 count one frame that covers padding.
         """
         if as_released:

@@ -1,7 +1,7 @@
-"""Text as recognizers write it: normalized, and cut into numbered characters, words or sub-word pieces.
+"""Text normalization and tokenizers of characters, words or sub-word pieces.
 
-All vocabularies are laid out as ESPnet's: 0 is the blank of CTC, 1 stands for whatever is unknown, the last number is
-both start and end of a sentence, and what a text is made of lies between them.
+Vocabularies have ESPnet's layout: 0 is the CTC blank, 1 the unknown token, the last one both start and end of a
+sentence, and the pieces lie between.
 """
 
 import re
@@ -24,13 +24,13 @@ UNKNOWN_TEXT = "<unk>"
 
 _BLANK, _UNKNOWN = 0, 1
 _NUM_SPECIAL = 3
-_SPACE_MARK = "\u2581"  # what SentencePiece writes for a space
+_SPACE_MARK = "\u2581"  # SentencePiece's mark for a space
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u00b4`", "'"))
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Turns text into the tokens of a recognizer and back.
+    """Converts text to tokens and back.
 
     Attributes:
         vocab_size: number of tokens, the special ones included.
@@ -48,24 +48,24 @@ class Tokenizer(Protocol):
     def sos_eos_id(self) -> int: ...  # noqa: D102  # see Attributes
 
     def encode(self, text: str, *, strict: bool = False) -> list[int]:
-        """Return the tokens of a text; ``strict`` refuses what the vocabulary lacks."""
+        """Return the tokens of a text; ``strict`` raises on unknown pieces."""
         ...
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, with single spaces; blanks and ends of sentences give nothing."""
+        """Return the text of tokens, with single spaces; blanks and ends of sentences are dropped."""
         ...
 
     def word_spans(self, tokens: Sequence[int]) -> list[tuple[int, int]]:
-        """Return which tokens make each word of ``decode(tokens)``, as (first, behind the last)."""
+        """Return the token range of each word of ``decode(tokens)``, end exclusive."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON, from which :func:`tokenizer_from_state` makes an equal tokenizer."""
+        """Return JSON-compatible values from which :func:`tokenizer_from_state` rebuilds the tokenizer."""
         ...
 
 
 class _VocabularyTokenizer(ABC):
-    """What all tokenizers share; they differ in how a text is cut and in what a piece adds to the text."""
+    """Shared part of the tokenizers; subclasses split texts into pieces and give the surface form of a piece."""
 
     def __init__(self, pieces: Iterable[str]) -> None:
         self._pieces = tuple(pieces)
@@ -94,11 +94,11 @@ class _VocabularyTokenizer(ABC):
         """Return the tokens of a text.
 
         Args:
-            text: as the vocabulary spells it; :func:`normalize_text` brings other text into that form.
-            strict: refuse what the vocabulary lacks instead of writing the token for the unknown.
+            text: in the normalized form of the vocabulary, see :func:`normalize_text`.
+            strict: raise on pieces outside the vocabulary instead of returning the unknown token.
 
         Raises:
-            UserError: in strict mode, naming what the vocabulary lacks.
+            UserError: in strict mode, naming the unknown pieces.
         """
         pieces = self._split(text)
         if strict and (unknown := sorted(set(pieces) - self._ids.keys())):
@@ -110,7 +110,7 @@ class _VocabularyTokenizer(ABC):
         """Return the text of tokens, with single spaces between the words.
 
         Args:
-            tokens: blanks and ends of sentences give nothing, the unknown gives ``<unk>``.
+            tokens: blanks and ends of sentences are dropped, the unknown token gives ``<unk>``.
 
         Raises:
             UserError: if a token is not in the vocabulary.
@@ -118,14 +118,14 @@ class _VocabularyTokenizer(ABC):
         return " ".join("".join(map(self._text, tokens)).split())
 
     def word_spans(self, tokens: Sequence[int]) -> list[tuple[int, int]]:
-        """Return which tokens make each word of ``decode(tokens)``, as (first, behind the last)."""
+        """Return the token range of each word of ``decode(tokens)``, end exclusive."""
         spans: list[tuple[int, int]] = []
         is_inside = False
-        for place, text in enumerate(map(self._text, tokens)):
+        for index, text in enumerate(map(self._text, tokens)):
             is_inside = is_inside and not text.startswith(" ")
             if text.strip():
-                first = spans.pop()[0] if is_inside else place
-                spans.append((first, place + 1))
+                first = spans.pop()[0] if is_inside else index
+                spans.append((first, index + 1))
                 is_inside = True
         return spans
 
@@ -147,7 +147,7 @@ class CharTokenizer(_VocabularyTokenizer):
     """Every character is a token.
 
     Args:
-        alphabet: the characters, in the order of their tokens; with a space where words are to be told apart.
+        alphabet: the characters, in the order of their tokens; with a space to separate words.
 
     Example:
         >>> tokenizer = CharTokenizer(" abc")
@@ -164,7 +164,7 @@ class CharTokenizer(_VocabularyTokenizer):
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "CharTokenizer":
-        """Return a tokenizer of all characters that occur in the texts, in the order of their code points."""
+        """Return a tokenizer of all characters in the texts, in code point order."""
         return cls(sorted({character for text in texts for character in text}))
 
     def state(self) -> dict[str, Any]:
@@ -179,7 +179,7 @@ class CharTokenizer(_VocabularyTokenizer):
 
 
 class WordTokenizer(_VocabularyTokenizer):
-    """Every word of a small closed vocabulary is a token, such as the ten digits.
+    """Every word of a small closed vocabulary, such as the ten digits, is a token.
 
     Args:
         words: the words, in the order of their tokens.
@@ -196,7 +196,7 @@ class WordTokenizer(_VocabularyTokenizer):
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "WordTokenizer":
-        """Return a tokenizer of all words that occur in the texts, in alphabetical order."""
+        """Return a tokenizer of all words in the texts, in alphabetical order."""
         return cls(sorted({word for text in texts for word in text.split()}))
 
     def state(self) -> dict[str, Any]:
@@ -211,16 +211,16 @@ class WordTokenizer(_VocabularyTokenizer):
 
 
 class SentencePieceTokenizer(_VocabularyTokenizer):
-    """Sub-word pieces of a SentencePiece model, with the numbers that ESPnet's recipes give them.
+    """Sub-word pieces of a SentencePiece model, with the ids of ESPnet's recipes.
 
-    The model's own three special pieces (unknown, start, end) make room for ours, so a model of 5000 pieces is a
-    vocabulary of 5000 tokens, in the order of the token list that ESPnet's ``asr.sh`` makes of it.
+    The model's three special pieces (unknown, start, end) are replaced by ours, so a model of 5000 pieces is a
+    vocabulary of 5000 tokens, in the order of the token list written by ESPnet's ``asr.sh``.
 
     Args:
         model: content of a ``.model`` file.
 
     Raises:
-        UserError: if it is no SentencePiece model, or one with other special pieces.
+        UserError: if it is not a SentencePiece model, or has other special pieces.
 
     Example:
         >>> tokenizer = SentencePieceTokenizer.train(["THE CAT", "THE HAT", "A HAT"], vocab_size=11)
@@ -247,7 +247,7 @@ class SentencePieceTokenizer(_VocabularyTokenizer):
     def train(
         cls, texts: Iterable[str], vocab_size: int = 5000, kind: Literal["unigram", "bpe"] = "unigram"
     ) -> "SentencePieceTokenizer":
-        """Train a model on texts, keeping every character that occurs in them.
+        """Train a model on texts, covering all their characters.
 
         Args:
             texts: one sentence each.
@@ -255,7 +255,7 @@ class SentencePieceTokenizer(_VocabularyTokenizer):
             kind: unigram model (the paper's) or byte pair encoding.
 
         Raises:
-            UserError: if there is no text, or if it does not allow a vocabulary of that size.
+            UserError: if there is no text, or too little for a vocabulary of that size.
         """
         model = BytesIO()
         try:
@@ -265,7 +265,7 @@ class SentencePieceTokenizer(_VocabularyTokenizer):
                 vocab_size=vocab_size,
                 model_type=kind,
                 character_coverage=1.0,
-                num_threads=1,  # sums of counts depend on the number of threads
+                num_threads=1,  # floating-point sums depend on the number of threads
                 minloglevel=2,
             )
         except RuntimeError as error:
@@ -318,14 +318,14 @@ def _decoded(text: str, source: str | Path) -> bytes:
 
 
 def normalize_text(text: str, style: TextStyle = "upper") -> str:
-    r"""Bring a text into the form of recognizers' transcripts.
+    r"""Normalize a text as in speech recognition transcripts.
 
-    Upper and lower case follow LibriSpeech: letters, digits and apostrophes inside of words; everything else parts
-    words. Accents stay, and numbers are not spelled out.
+    As in LibriSpeech, letters, digits and apostrophes within words are kept; all else separates words. Accents are
+    kept, and numbers are not spelled out.
 
     Args:
         text: any text.
-        style: case of the letters; ``"keep"`` changes nothing but white space, for transcripts that are in form.
+        style: case of the letters; ``"keep"`` only normalizes white space, for transcripts already in form.
 
     Example:
         >>> normalize_text("  Well-known: \u201cthe Reader\u2019s\u201d 3rd\tcase ... ")
@@ -341,6 +341,6 @@ def normalize_text(text: str, style: TextStyle = "upper") -> str:
 
 def _spoken(character: str) -> str:
     category = unicodedata.category(character)
-    if category == "Cf":  # soft hyphens and joiners lie inside of words
+    if category == "Cf":  # soft hyphens and joiners occur within words
         return ""
     return character if category[0] in "LMN" or character == "'" else " "

@@ -1,4 +1,4 @@
-"""What beam search asks of everything that rates the next token: attention decoder, CTC, language model."""
+"""Interface of beam search to next-token scorers: attention decoder, CTC, language model."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -15,30 +15,30 @@ State = TypeVar("State", bound="BeamState")
 
 @dataclass(frozen=True)
 class BeamState(MemoryState):
-    """What a scorer knows of the hypotheses of every utterance.
+    """State of a scorer for the hypotheses of every utterance.
 
-    The batch axis counts utterances, so that ``index_select`` drops those that are done. Tensors of hypotheses have
-    the beam as their second axis; what the hypotheses of an utterance share is held once, without it.
+    The batch axis is utterances, so that ``index_select`` drops finished ones. Tensors of hypotheses have the beam as
+    second axis; tensors shared by the hypotheses of an utterance lack it.
     """
 
     @abstractmethod
     def reorder(self: State, parents: Int[Tensor, "batch beam"]) -> State:
-        """Return the state in which each place of a beam goes on from the hypothesis that ``parents`` names."""
+        """Return the state with the hypotheses of each beam replaced by those at ``parents``."""
 
     def reserve(self: State, num_tokens: int) -> State:
-        """Return the state with room for hypotheses of ``num_tokens`` tokens; most states need none."""
+        """Return the state with capacity for ``num_tokens`` tokens; most states need none."""
         return self
 
 
 @runtime_checkable
 class TokenScorer(Protocol):
-    """A language model as beam search uses it, counted or neural."""
+    """A language model for shallow fusion in beam search."""
 
     def init_state(self, batch: int, beam: int) -> Any:
-        """Return the :class:`BeamState` of hypotheses without a token."""
+        """Return the :class:`BeamState` of empty hypotheses."""
 
     def step(self, tokens: Int[Tensor, "batch beam"], state: Any) -> tuple[Float[Tensor, "batch beam vocab"], Any]:
-        """Return the log-probability of every next token once ``tokens`` are read, and the state after them.
+        """Return the log-probability of every token after ``tokens``, and the state that includes them.
 
         The first tokens are the start symbol.
         """
@@ -47,5 +47,5 @@ class TokenScorer(Protocol):
 def select_beams(
     tensor: Shaped[Tensor, "batch beam *rest"], parents: Int[Tensor, "batch chosen"]
 ) -> Shaped[Tensor, "batch chosen *rest"]:
-    """Return the hypotheses of each utterance that ``parents`` names."""
+    """Return the hypotheses of each utterance at the indices ``parents``."""
     return tensor[torch.arange(len(parents), device=parents.device)[:, None], parents]

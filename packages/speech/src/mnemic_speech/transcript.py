@@ -1,4 +1,4 @@
-"""What was said in a recording and when: words, segments, and files of text, JSON and subtitles."""
+"""Transcripts of recordings: words and segments with times, exported as text, JSON and subtitles."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ _PAUSE_SECONDS = 1.0  # a pause this long ends a subtitle
 
 @dataclass(frozen=True)
 class Word:
-    """A word and where it is in the recording.
+    """A word and its time in the recording.
 
     Args:
         text: the word.
@@ -43,7 +43,7 @@ class TranscriptSegment:
     Args:
         start: seconds from the beginning of the recording.
         end: seconds, not before ``start``.
-        text: what was said in it; may be empty.
+        text: its words; may be empty.
         words: its words with their times; empty where no times are known.
 
     Raises:
@@ -61,7 +61,7 @@ class TranscriptSegment:
 
 @dataclass(frozen=True)
 class Transcript:
-    """Everything said in a recording.
+    """The transcript of a recording.
 
     Args:
         segments: in the order of time.
@@ -75,7 +75,7 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """All that was said, on one line."""
+        """The full text on one line."""
         return " ".join(segment.text for segment in self.segments if segment.text)
 
     def to_text(self) -> str:
@@ -83,7 +83,7 @@ class Transcript:
         return "".join(f"{segment.text}\n" for segment in self.segments if segment.text)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return text, segments and words with their times as plain values, fit for JSON."""
+        """Return text, segments and words with their times as JSON-compatible values."""
         return {"text": self.text} | asdict(self, dict_factory=_plain)
 
     def to_srt(self) -> str:
@@ -110,7 +110,7 @@ class _Cue:
 
 
 def _cues(transcript: Transcript) -> list[_Cue]:
-    """Return subtitles that fit the screen, stay long enough to be read, and never overlap."""
+    """Return subtitles that fit the screen, are shown long enough to read, and never overlap."""
     groups = [group for segment in transcript.segments for group in _groups(_timed_words(segment))]
     starts = [_milliseconds(group[0].start) for group in groups]
     ends = [max(word.end for word in group) for group in groups]
@@ -125,7 +125,7 @@ def _cues(transcript: Transcript) -> list[_Cue]:
 
 
 def _timed_words(segment: TranscriptSegment) -> Sequence[Word]:
-    """Return the words of a segment; where no times are known they share its time evenly."""
+    """Return the words of a segment; without known times they divide it evenly."""
     if segment.words:
         return segment.words
     words = segment.text.split()
@@ -135,10 +135,10 @@ def _timed_words(segment: TranscriptSegment) -> Sequence[Word]:
 
 
 def _groups(words: Sequence[Word]) -> Iterator[list[Word]]:
-    """Cut the words of a segment into those of one subtitle each."""
+    """Group the words of a segment into subtitles."""
     group: list[Word] = []
     for word in words:
-        if group and not _belongs(word, group):
+        if group and not _fits(word, group):
             yield group
             group = []
         group.append(word)
@@ -146,13 +146,13 @@ def _groups(words: Sequence[Word]) -> Iterator[list[Word]]:
         yield group
 
 
-def _belongs(word: Word, group: list[Word]) -> bool:
+def _fits(word: Word, group: list[Word]) -> bool:
     is_soon = word.start - group[-1].end < _PAUSE_SECONDS and word.end - group[0].start <= _MAX_SECONDS
     return is_soon and len(_lines([*group, word])) <= _NUM_LINES
 
 
 def _lines(words: Sequence[Word]) -> list[str]:
-    # A word longer than a line stays whole: breaking it would need the rules of its language.
+    # Long words are not broken: hyphenation depends on the language.
     return wrap(" ".join(word.text for word in words), _LINE_LENGTH, break_long_words=False, break_on_hyphens=False)
 
 
@@ -177,7 +177,7 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _plain_value(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, 3)  # finer than any frame
+        return round(value, 3)  # below the duration of a frame
     return list(value) if isinstance(value, tuple) else value
 
 

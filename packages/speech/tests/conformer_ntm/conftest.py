@@ -62,7 +62,7 @@ def build() -> Callable[..., ConformerNtm]:
 
 @pytest.fixture
 def utterances() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Features, their lengths, tokens and their lengths of two utterances, nothing legal behind their ends."""
+    """Features, their lengths, tokens and their lengths of two utterances, nothing legal after their ends."""
     torch.manual_seed(1)
     features = torch.randn(2, 47, 9)
     features[1, 30:] = torch.nan

@@ -120,7 +120,7 @@ def test_sizes_are_those_of_the_released_memory() -> None:
 
 
 def test_memories_that_cannot_stand_there_are_refused(memory_of: Build) -> None:
-    with pytest.raises(ValueError, match=r"can stand behind an encoder \(.*exponential, .*\), got 'memory_tokens'"):
+    with pytest.raises(ValueError, match=r"can follow an encoder \(.*exponential, .*\), got 'memory_tokens'"):
         ConformerNtmConfig(vocab_size=5, memory=MemoryConfig("memory_tokens"))
     with pytest.raises(ValueError, match="memory 'turing_paper' has no option size"):
         EncoderMemory(DIM, MemoryConfig("turing_paper", {"size": 3}))

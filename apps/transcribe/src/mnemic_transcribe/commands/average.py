@@ -7,10 +7,10 @@ from mnemic_kit.made_files import check_outputs
 
 
 def average(checkpoints: tuple[Path, ...], out: Path) -> None:
-    """Write the mean of the weights of several checkpoints of one run; every command here runs it.
+    """Write the mean weights of several checkpoints of one run, usable by every command.
 
     Args:
-        checkpoints: files that fit wrote, such as those in checkpoints/candidates.
+        checkpoints: checkpoints of fit, such as those in checkpoints/candidates.
         out: file to write, .ckpt.
     """
     from mnemic_transcribe.averaging import average_checkpoints

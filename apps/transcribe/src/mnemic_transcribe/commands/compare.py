@@ -22,23 +22,23 @@ def compare(
     device: Device = "auto",
     json: bool = False,
 ) -> None:
-    """Train each memory with each seed, all else equal, test each in several ways, and write tables and a figure.
+    """Train each memory with each seed, all else equal, test in several conditions, and write tables and a plot.
 
     Utterances are recognized without segmentation, with the weights of the last step. Finished runs are kept, a
     killed one is resumed, and another call with other memories, seeds, tests, noises or decodings adds to the tables.
 
     Args:
-        config: config of the runs.
+        config: training config.
         memories: memories to compare; the baseline is none, or the first.
-        seeds: seeds of each.
+        seeds: seeds for each memory.
         out: folder for the runs, compare.json, compare.md and compare.png.
-        decodings: ways of decoding.
-        tests: further data to test on besides the config's validation data: a manifest or folder, and behind a colon
-            its split, such as ../shared/data/speech_digits:dev_long.
-        noises: test again with these, such as white:0 or babble:5 (kind and ratio in decibels).
-        options: further options of fit, such as --trainer.max_steps=100; those for one memory alone begin with its
-            name, such as slot_attention:--model.config.memory.options.num_slots=16.
-        device: where to test; auto takes a GPU where there is one. Training has --trainer.accelerator in options.
+        decodings: decoding methods to test.
+        tests: test data in addition to the config's validation data: a manifest or folder, and after a colon its
+            split, such as ../shared/data/speech_digits:dev_long.
+        noises: noises to test with as well, such as white:0 or babble:5 (kind and ratio in decibels).
+        options: options of fit, such as --trainer.max_steps=100; prefixed with the name of a memory they apply only
+            to it, such as slot_attention:--model.config.memory.options.num_slots=16.
+        device: for tests; auto uses a GPU if available. For training use --trainer.accelerator in options.
         json: print one JSON object as the last line.
     """
     from mnemic_speech.conformer_ntm.checkpoint import Recognizer
@@ -84,7 +84,7 @@ def compare(
 
 
 def memory_arguments(config: Path, memory: str) -> tuple[str, ...]:
-    """Return the options of fit for one memory; memory options in the config are for its own kind of memory."""
+    """Return the options of fit for one memory; options in the config apply to its kind of memory."""
     import yaml
 
     from mnemic_kit.memory_option import memory_argument

@@ -1,4 +1,4 @@
-"""``mnemic-transcribe demo``: one recording, everything that can be seen of it."""
+"""``mnemic-transcribe demo``: transcribe and plot one recording."""
 
 from pathlib import Path
 
@@ -17,17 +17,17 @@ def demo(
     decoding: Decoding | None = None,
     device: Device = "auto",
 ) -> None:
-    """Transcribe a string of spoken digits, or a file, and draw its words and what the memory did.
+    """Transcribe a string of spoken digits, or a file, and plot words and memory use.
 
     Args:
-        file: any audio or video file, instead of a recording of the data.
+        file: audio or video file to use instead of the data.
         data: folder of digit strings, or any data that evaluate takes.
-        split: a part of the data.
-        number: which recording of it, counted from 0.
-        out: folder for text, JSON, subtitles and the picture.
-        checkpoint: weights to run; the shipped ones by default.
-        decoding: ctc, attention, joint or rescoring; by default as the checkpoint says.
-        device: where to run; auto takes a GPU where there is one.
+        split: part of the data.
+        number: index of the recording, from 0.
+        out: folder for text, JSON, subtitles and the plot.
+        checkpoint: weights; default: the shipped ones.
+        decoding: ctc, attention, joint or rescoring; default: that of the checkpoint.
+        device: auto uses a GPU if available.
     """
     from mnemic_speech.audio import read_audio
     from mnemic_transcribe.demonstration import find_recording, show_recording

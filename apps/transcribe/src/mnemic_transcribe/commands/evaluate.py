@@ -1,4 +1,4 @@
-"""``mnemic-transcribe evaluate``: score a recognizer on utterances with text."""
+"""``mnemic-transcribe evaluate``: score a recognizer on transcribed utterances."""
 
 from pathlib import Path
 
@@ -24,26 +24,26 @@ def evaluate(
     json: bool = False,
     device: Device = "auto",
 ) -> None:
-    """Recognize utterances and print word and character error rates, by duration and with 95 % intervals.
+    """Print word and character error rates on utterances, by duration and with 95 % intervals.
 
-    Utterances that cannot be read are listed, the rest goes on, and the exit code is 2.
+    Unreadable utterances are listed and skipped; the exit code is then 2.
 
     Args:
         data: a jsonl manifest, or a folder: with index.tsv (columns path and text, optionally split), of LibriSpeech,
             TED-LIUM or Kaldi, or of digit strings (strings.tsv), which are rendered.
-        split: a part of the data: a value of the column split, or a folder such as test-clean.
-        checkpoint: weights to evaluate; the shipped ones by default.
-        decoding: ctc, attention, joint or rescoring; by default as the checkpoint says.
-        beam: hypotheses that a search keeps.
-        segmentation: never recognizes each utterance as a whole, always cuts it at its pauses, auto cuts those that
-            are longer than the checkpoint's longest segment.
+        split: part of the data: a value of the column split, or a folder such as test-clean.
+        checkpoint: weights; default: the shipped ones.
+        decoding: ctc, attention, joint or rescoring; default: that of the checkpoint.
+        beam: hypotheses kept in a search; default: that of the checkpoint.
+        segmentation: never recognizes complete utterances, always cuts them at pauses, auto cuts those longer than the
+            checkpoint's longest segment.
         noise: add white noise, or the babble of four other utterances.
-        snr_db: energy of an utterance over that of the noise, in decibels.
+        snr_db: signal-to-noise ratio in decibels.
         seed: of noise and rendering.
-        batch_size: utterances that are recognized together.
+        batch_size: utterances per batch.
         out: folder for scores.json and transcripts.jsonl.
         json: print one JSON object as the last line.
-        device: where to run; auto takes a GPU where there is one.
+        device: auto uses a GPU if available.
     """
     from rich.console import Console
 

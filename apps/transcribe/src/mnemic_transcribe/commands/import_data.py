@@ -1,4 +1,4 @@
-"""``mnemic-transcribe import-data``: data sets of other layouts as a manifest."""
+"""``mnemic-transcribe import-data``: convert data sets to a manifest."""
 
 import sys
 from pathlib import Path
@@ -9,10 +9,11 @@ from mnemic_kit.made_files import check_outputs
 
 
 def import_data(source: Path, out: Path, /, split: str | None = None) -> None:
-    """Turn a data set of another layout into a manifest, the list that fit, evaluate and run read.
+    """Convert a data set to a manifest for fit and evaluate.
 
-    A manifest has one JSON object a line: {"audio_filepath": "a.flac", "duration": 2.5, "text": "HELLO"}, with offset,
-    id and speaker where known. Audio stays where it is; only digit strings are rendered, to FLAC files beside it.
+    A manifest has one JSON object per line: {"audio_filepath": "a.flac", "duration": 2.5, "text": "HELLO"}, with
+    offset, id and speaker where known. Audio files are not copied; digit strings are rendered to FLAC files next to
+    the manifest.
 
     Args:
         source: SpeechBrain list (.csv), or a folder of LibriSpeech, TED-LIUM (with stm and sph), Kaldi (with wav.scp

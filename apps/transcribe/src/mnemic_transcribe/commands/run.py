@@ -24,20 +24,20 @@ def run(
 ) -> None:
     """Transcribe recordings of any length and format, such as: run talk.mp3 interview.mp4 --out transcripts.
 
-    A file that cannot be read is reported and the rest goes on; what was heard before a damage is kept. In the end
-    such files are listed and the exit code is 2.
+    Unreadable files are skipped and listed at the end, with exit code 2; of damaged files the part before the damage is
+    transcribed.
 
     Args:
         files: audio or video files.
-        out: folder for the results; made when absent.
-        checkpoint: weights to run; the shipped ones, which know English digits, by default.
-        formats: files to write for each recording: txt (a line a segment), json (words with times and confidences),
+        out: folder for the results; created if absent.
+        checkpoint: weights; default: the shipped ones, for English digits.
+        formats: files to write for each recording: txt (one line per segment), json (words with times and confidences),
             srt and vtt (subtitles).
-        decoding: ctc is fast; joint and attention search with the decoder; rescoring is between them. By default as
-            the checkpoint says.
-        beam: hypotheses that a search keeps; more is slower and slightly better.
-        microphone: listen to the default microphone instead of files; Ctrl-C ends and writes the results.
-        device: where to run; auto takes a GPU where there is one.
+        decoding: ctc is fast; joint and attention search with the decoder; rescoring is in between. Default: that of
+            the checkpoint.
+        beam: hypotheses kept in a search; more is slower and slightly better.
+        microphone: transcribe the default microphone instead of files; Ctrl-C ends and writes the results.
+        device: auto uses a GPU if available.
     """
     from rich.console import Console
 

@@ -20,13 +20,13 @@ TRAINER_DEFAULTS = {
 
 
 class TranscribeCLI(AppCLI):
-    """Adds the averaged weights, and the tokens and sounds that data and model share."""
+    """Adds the averaged checkpoint, and links settings shared by data and model."""
 
     monitor = "val/wer"
     mode = "min"
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Take the tokens from the data, and what is heard from the features."""
+        """Link tokens from the data to the model, and features from the model to the data."""
         super().add_arguments_to_parser(parser)
         parser.add_lightning_class_args(AveragedCheckpoint, "averaged_checkpoint")
         parser.link_arguments(
@@ -40,5 +40,5 @@ class TranscribeCLI(AppCLI):
 
 
 def main(program: str, arguments: list[str]) -> AppCLI:
-    """Train, validate, test or predict, as the last word of ``program`` says; return what it leaves."""
+    """Train, validate, test or predict, by the last word of ``program``; return the finished CLI."""
     return run_training(TranscribeCLI, TranscriptionTask, SpeechData, program, arguments, CONFIGS, TRAINER_DEFAULTS)

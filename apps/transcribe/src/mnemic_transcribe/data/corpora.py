@@ -1,7 +1,7 @@
-"""Layouts of public data sets, read as they lie on the disk.
+"""Readers for the layouts of public data sets.
 
-Every reader takes ``problems``: with a list, wrong rows are left out and described there, so that one of them does not
-stop a job; without, the first one is an error that names file and line.
+Every reader takes ``problems``: with a list, wrong rows are skipped and described there, so that they do not stop a
+job; without, the first one is an error with file and line.
 """
 
 import csv
@@ -19,7 +19,7 @@ _NO_WORDS = re.compile(r"<[^>]*>|\{[^}]*\}|\[[^]]*\]|\(\d+\)")
 
 
 def read_corpus(source: str | Path, split: str | None = None, problems: list[str] | None = None) -> list[Utterance]:
-    """Return the utterances of a data set in any layout known here; what it is, its files tell.
+    """Return the utterances of a data set; the layout is detected from its files.
 
     Args:
         source: a manifest (.jsonl or .json), a SpeechBrain list (.csv), or a folder: with ``index.tsv``, of Kaldi
@@ -28,8 +28,8 @@ def read_corpus(source: str | Path, split: str | None = None, problems: list[str
         problems: see above.
 
     Raises:
-        FileNotFoundError: if there is nothing at ``source``, or no such folder in it.
-        UserError: if the layout is not known, a row is wrong, or there is no such split.
+        FileNotFoundError: if ``source`` or the folder of the split does not exist.
+        UserError: if the layout or split is unknown, or a row is wrong.
     """
     source = Path(source)
     if (source / "index.tsv").is_file():
@@ -42,15 +42,15 @@ def read_corpus(source: str | Path, split: str | None = None, problems: list[str
 
 
 def read_librispeech(folder: str | Path, problems: list[str] | None = None) -> list[Utterance]:
-    """Return the utterances of LibriSpeech, or of any part of its tree, in the order of their ids.
+    """Return the utterances of LibriSpeech, or of any subtree, sorted by id.
 
     Args:
-        folder: holds ``SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt`` and FLAC files beside it, at any depth.
+        folder: holds ``SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt`` and FLAC files next to it, at any depth.
         problems: see above.
 
     Raises:
         FileNotFoundError: if there are no transcripts.
-        UserError: if a line has no recording beside it.
+        UserError: if a line has no recording.
     """
     utterances = []
     for path in _found(folder, "**/*.trans.txt", "the tree of LibriSpeech"):
@@ -63,9 +63,9 @@ def read_librispeech(folder: str | Path, problems: list[str] | None = None) -> l
 
 
 def read_tedlium(folder: str | Path, problems: list[str] | None = None) -> list[Utterance]:
-    """Return the utterances of a part of TED-LIUM, without those that are not to be scored.
+    """Return the utterances of a part of TED-LIUM, without those excluded from scoring.
 
-    Marks such as ``<unk>``, ``{breath}`` and ``(2)`` are taken out of the texts, and ``it 's`` is joined.
+    Marks such as ``<unk>``, ``{breath}`` and ``(2)`` are removed from the texts, and ``it 's`` is joined.
 
     Args:
         folder: holds the folders ``stm`` and ``sph``, as ``legacy/test`` does.
@@ -90,7 +90,7 @@ def read_kaldi(folder: str | Path, problems: list[str] | None = None) -> list[Ut
 
     Args:
         folder: holds ``wav.scp`` and ``text``; ``utt2spk`` and ``segments`` are used where present. As in Kaldi,
-            relative paths in ``wav.scp`` count from the present folder; commands (lines that end in ``|``) are not run.
+            relative paths in ``wav.scp`` are relative to the working directory; commands (ending in ``|``) are not run.
         problems: see above.
 
     Raises:
@@ -124,7 +124,7 @@ def read_csv(path: str | Path, problems: list[str] | None = None) -> list[Uttera
     """Return the utterances of a SpeechBrain list with the columns ID, duration, wav, spk_id and wrd.
 
     Args:
-        path: file of comma-separated values; relative paths in it count from the file.
+        path: file of comma-separated values; relative paths are relative to the file.
         problems: see above.
 
     Raises:
@@ -155,8 +155,8 @@ def read_index_tsv(folder: str | Path, split: str | None = None, problems: list[
 
     Args:
         folder: its ``index.tsv`` has a first line with the names of its columns, in any order: path (from the
-            folder) and text, optionally split, speaker and id. Quotes are part of a text. Durations come from the
-            files, since such columns are rounded.
+            folder) and text, optionally split, speaker and id. Quotes are part of a text. Durations are read from
+            the files, since such columns are rounded.
         split: only the rows with this value in the column split.
         problems: see above.
 
@@ -227,13 +227,13 @@ def _stm_utterance(line: str, folder: Path) -> Utterance:
 
 
 def _table(path: Path) -> dict[str, str]:
-    """Return the lines of a file of Kaldi by their first word."""
+    """Return the lines of a Kaldi file by their first word."""
     rows = (line.partition(" ") for _, line in numbered_lines(path))
     return {name: rest.strip() for name, _, rest in rows}
 
 
 def _segment(name: str, segments: dict[str, str]) -> tuple[str, float, float | None]:
-    """Return recording, start and end of an utterance; without segments it is a whole recording."""
+    """Return recording, start and end of an utterance; without segments, the complete recording."""
     if not segments:
         return name, 0.0, None
     if name not in segments:
@@ -279,4 +279,4 @@ def _seconds(text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise UserError(f"{text!r} is no time: give seconds, such as 2.5") from error
+        raise UserError(f"{text!r} is not a time: give seconds, such as 2.5") from error

@@ -1,4 +1,4 @@
-"""Strings of spoken digits, put together from recorded takes of single ones."""
+"""Strings of spoken digits, concatenated from recorded takes."""
 
 import csv
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ _COLUMNS = ("id", "split", "speaker", "seconds", "lead_ms", "parts", "text")
 
 @dataclass(frozen=True)
 class DigitTake:
-    """One recorded digit of a string and the silence behind it.
+    """A recorded digit and the pause after it.
 
     Args:
         path: recording of the digit.
-        pause_ms: silence behind it, milliseconds.
+        pause_ms: pause after it, milliseconds.
     """
 
     path: Path
@@ -33,14 +33,14 @@ class DigitTake:
 
 @dataclass(frozen=True)
 class DigitString:
-    """How a string of digits of one speaker is put together.
+    """A string of digits of one speaker.
 
     Args:
         id: name of the string.
         split: ``train``, ``dev`` or ``dev_long``.
-        speaker: who says it.
+        speaker: name of the speaker.
         text: the digits as words.
-        seconds: duration of the whole.
+        seconds: total duration.
         lead_ms: silence before the first digit, milliseconds.
         takes: the digits in order.
     """
@@ -82,10 +82,10 @@ def read_digit_strings(folder: str | Path, split: str | None = None) -> list[Dig
 
 
 def render(string: DigitString, *, noise: float = 0.002, seed: int = 0) -> Float[Tensor, " samples"]:
-    """Return the sound of a string at 8 kHz.
+    """Return the waveform of a string at 8 kHz.
 
     Args:
-        string: what to put together.
+        string: to render.
         noise: standard deviation of the white noise that fills the silences; 0 for zeros.
         seed: of the noise.
 

@@ -1,4 +1,4 @@
-"""Manifests: one JSON object for each utterance and line, with the field names of NeMo."""
+"""Manifests: one JSON object per line and utterance, with NeMo's field names."""
 
 import json
 import math
@@ -20,18 +20,18 @@ _EXAMPLE = '{"audio_filepath": "a.flac", "duration": 2.5, "text": "HELLO"}'
 
 @dataclass(frozen=True)
 class Utterance:
-    """A recording, or a part of one, with what is said in it.
+    """A recording, or a part of one, with its text.
 
     Args:
         audio_filepath: any file with audio.
         duration: seconds.
-        text: as the data set writes it; empty where nothing is said.
-        offset: seconds from the beginning of the file to that of the utterance.
+        text: as in the data set; empty without speech.
+        offset: start of the utterance in the file, seconds.
         id: name of the utterance.
         speaker: name of the speaker; empty where not known.
 
     Raises:
-        UserError: if the part begins before the file or has no length.
+        UserError: if the offset is negative or the duration not positive.
     """
 
     audio_filepath: Path
@@ -45,10 +45,10 @@ class Utterance:
         if not 0 <= self.offset < math.inf:
             raise UserError(f"offset {self.offset:g} s is not in the file: count seconds from its beginning, 0 or more")
         if not 0 < self.duration < math.inf:
-            raise UserError(f"duration {self.duration:g} s is no length: give the seconds of the utterance, above 0")
+            raise UserError(f"duration {self.duration:g} s is not positive: give the seconds of the utterance")
 
     def read(self, sample_rate: int) -> Float[Tensor, " samples"]:
-        """Return the sound.
+        """Return the waveform.
 
         Args:
             sample_rate: in Hz; a file of another rate is resampled.
@@ -63,29 +63,29 @@ class Utterance:
 def utterance_of(
     path: Path, text: str, duration: float | None = None, *, offset: float = 0.0, name: str, speaker: str = ""
 ) -> Utterance:
-    """Return an utterance; where no duration is given it lasts to the end of the file, which is asked for it.
+    """Return an utterance; without a duration it lasts to the end of the file.
 
     Raises:
-        FileNotFoundError: if there is no such file to ask.
+        FileNotFoundError: if the file is needed and missing.
         UserError: if the file ends before the utterance begins.
     """
     if duration is None:
         duration = audio_duration(path) - offset
         if duration <= 0:
-            raise UserError(f"offset {offset:g} s is at or behind the end of {path} at {duration + offset:g} s")
+            raise UserError(f"offset {offset:g} s is at or after the end of {path} at {duration + offset:g} s")
     return Utterance(path, duration, text, offset, name, speaker)
 
 
 def read_manifest(path: str | Path, problems: list[str] | None = None) -> list[Utterance]:
     """Return the utterances of a manifest.
 
-    A line is an object with ``audio_filepath`` (relative paths count from the manifest) and ``text``; further fields
-    are ``duration`` (without it the file is asked), ``offset``, ``id`` and ``speaker``. Other fields are ignored. That
-    a part lies within its file shows when it is read.
+    A line is an object with ``audio_filepath`` (relative to the manifest) and ``text``; further fields are
+    ``duration`` (default: read from the file), ``offset``, ``id`` and ``speaker``. Other fields are ignored. The range
+    is only checked when audio is read.
 
     Args:
         path: file of JSON lines.
-        problems: wrong lines are left out and described here; None: the first one is an error.
+        problems: wrong lines are skipped and described here; None: the first one is an error.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -100,9 +100,9 @@ def read_manifest(path: str | Path, problems: list[str] | None = None) -> list[U
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest that appears when it is complete.
+    """Write a manifest atomically.
 
-    Paths of files beside or below the manifest become relative, so that the folder can be moved as a whole.
+    Paths of files in its folder become relative, so that the folder can be moved.
 
     Args:
         path: file to write; its folder must exist.
@@ -127,17 +127,17 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give an existing one")
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, line.strip()
+        lines = path.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): convert it") from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield number, line.strip()
 
 
 @contextmanager
 def row_problems(path: Path, number: int, problems: list[str] | None) -> Iterator[None]:
-    """Name file and line in the error of a row; with a list of problems, note it there and go on."""
+    """Prefix the error of a row with file and line; with a list of problems, append it there instead of raising."""
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
@@ -168,20 +168,20 @@ def _parse(line: str, folder: Path, suffix: str) -> Utterance:
 def _string(fields: dict[str, Any], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str):
-        hint = ' ("" where nothing is said)' if name == "text" else ""
+        hint = ' ("" without speech)' if name == "text" else ""
         raise UserError(f"no {name}: give it as a string{hint}, as in {_EXAMPLE}")
     return value
 
 
 def _name(fields: dict[str, Any], name: str, default: str) -> str:
     value = fields.get(name)
-    return default if value is None else str(value)  # numbers are names, too
+    return default if value is None else str(value)  # numbers are allowed as names
 
 
 def _number(fields: dict[str, Any], name: str) -> float | None:
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float | None):
-        raise UserError(f"{name} {value!r} is no number: give seconds, without quotes")
+        raise UserError(f"{name} {value!r} is not a number: give seconds, without quotes")
     return None if value is None else float(value)
 
 

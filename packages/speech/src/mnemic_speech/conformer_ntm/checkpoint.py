@@ -1,4 +1,4 @@
-"""One file with everything that recognition needs: weights, features, their normalization, vocabulary and settings."""
+"""Checkpoint of a recognizer: weights, features, their normalization, vocabulary and settings."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,12 +18,12 @@ from mnemic_speech.text import Tokenizer, tokenizer_from_state
 
 @dataclass(frozen=True)
 class Recognizer(Checkpoint[ConformerNtm, TranscriptionSettings], kind="conformer_ntm"):
-    """A trained Conformer-NTM with everything between a waveform and its text.
+    """A trained Conformer-NTM with features, normalizer and tokenizer, from waveform to text.
 
     Attributes:
-        features: filter banks of a waveform.
-        normalizer: brings them to the scale of training.
-        tokenizer: the text of tokens.
+        features: filter-bank features of waveforms.
+        normalizer: of the features.
+        tokenizer: between tokens and text.
 
     Raises:
         UserError: if network and tokenizer differ in the number of tokens.

@@ -1,4 +1,4 @@
-"""Every size and switch of a Conformer-NTM in one place."""
+"""Settings of a Conformer-NTM."""
 
 from dataclasses import dataclass, field
 from math import inf
@@ -13,15 +13,15 @@ class ConformerNtmConfig:
     """Settings of the network; the defaults are the paper's model with the memory that the paper describes.
 
     Args:
-        vocab_size: tokens, with 0 the blank of CTC and the last one both start and end of a sentence.
+        vocab_size: number of tokens; 0 is the CTC blank, the last one both start and end of a sentence.
         encoder: the Conformer.
         decoder_layers: blocks of the transformer decoder, which has the encoder's width, heads and dropout.
         decoder_ffn_dim: hidden width of the decoder's feed-forward blocks.
         memory: between encoder and decoder; ``turing_paper``, ``turing_release`` and ``turing_improved`` are the
             Turing machines of the paper, of its code and of this project.
-        memory_segment: frames (of 40 ms) that a memory sees at once; a machine steps through every frame.
+        memory_segment: frames (of 40 ms) per segment of the memory; ignored by machines, which step through frames.
         ctc_weight: share of the CTC loss, in [0, 1]; 0 builds no CTC branch and 1 no decoder.
-        label_smoothing: probability that the decoder's targets give to the other tokens.
+        label_smoothing: probability mass of the other tokens in the decoder's targets.
     """
 
     vocab_size: int
@@ -34,7 +34,7 @@ class ConformerNtmConfig:
     label_smoothing: float = 0.1
 
     def __post_init__(self) -> None:
-        self.memory.require("can stand behind an encoder", fits_encoder)
+        self.memory.require("can follow an encoder", fits_encoder)
         if self.vocab_size < 3:
             raise UserError(f"vocab_size must be at least 3 (blank, one token, end of sentence), got {self.vocab_size}")
         if not 0 <= self.ctc_weight <= 1 or not 0 <= self.label_smoothing < 1:
@@ -47,12 +47,12 @@ class ConformerNtmConfig:
         if chunk is not None and self.takes_segments and chunk % self.memory_segment:
             raise UserError(
                 f"chunk_size must be a multiple of memory_segment, or a stream would cut segments elsewhere than a "
-                f"whole recording; got chunk_size={chunk}, memory_segment={self.memory_segment}"
+                f"complete recording; got chunk_size={chunk}, memory_segment={self.memory_segment}"
             )
 
     @property
     def takes_segments(self) -> bool:
-        """Whether the memory sees several frames at once, so that it matters where they are cut."""
+        """Whether the memory processes segments of frames, so that their boundaries matter."""
         return self.memory.name != "none" and self.memory.mechanism.place != "machine"
 
     @property
@@ -62,5 +62,5 @@ class ConformerNtmConfig:
 
 
 def fits_encoder(mechanism: Listing) -> bool:
-    """Return whether a memory can stand behind an encoder: a machine, or one of a transformer's block."""
+    """Return whether a memory can follow an encoder: a machine, or a memory of a transformer block."""
     return mechanism.is_recurrent and mechanism.place in {"attention", "beside", "machine"}

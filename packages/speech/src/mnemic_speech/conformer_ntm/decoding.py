@@ -1,7 +1,6 @@
-"""The ways of decoding, by name; importing them is quick."""
+"""Names of the decoding methods; a light import for help pages."""
 
 from typing import Literal
 
 Decoding = Literal["ctc", "attention", "joint", "rescoring"]
-"""Best CTC token of each frame; beam search with the decoder alone, with both; or CTC's best texts as the decoder
-rates them."""
+"""Greedy CTC; beam search with the decoder alone, or with decoder and CTC; or CTC n-best rescored by the decoder."""

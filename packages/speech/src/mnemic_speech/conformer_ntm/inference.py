@@ -1,4 +1,4 @@
-"""Transcribing recordings of any length: files, arrays, and streams as they come in."""
+"""Transcription of files, arrays and streams of any length."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,22 +19,21 @@ from mnemic_speech.silence import SilenceSplitter
 from mnemic_speech.subsampling import STRIDE
 from mnemic_speech.transcript import Transcript
 
-_REPORT_STEP = 5  # frames between two reports on a memory that takes every frame by itself
+_REPORT_STEP = 5  # frames between two reports of a machine, which processes single frames
 
 
 class Transcriber:
-    """Writes down what is said in recordings of any length and sampling rate.
+    """Transcribes recordings of any length and sampling rate.
 
-    A recording is cut at its pauses and recognized segment by segment, the memory going on from one to the next where
-    the settings say so. A file is heard in the same way as a stream, so that both give the same text, in the memory
-    that one segment needs.
+    A recording is cut at its pauses and recognized segment by segment; the settings decide whether the memory is
+    carried over. Files are processed as streams, so that both give the same text, in bounded memory.
 
     Args:
-        recognizer: trained network with what belongs to it; its device is where everything is computed.
-        settings: how to run it; None: as the checkpoint says.
+        recognizer: trained network with features, normalization and vocabulary; computes on its device.
+        settings: how to run it; None: the settings of the checkpoint.
 
     Raises:
-        UserError: if the network cannot decode in that way.
+        UserError: if the network lacks the branch for the decoding.
 
     Example:
         >>> from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig
@@ -56,15 +55,15 @@ class Transcriber:
         recognizer.model.eval()
 
     def transcribe(self, source: str | Path | Samples, sample_rate: int | None = None) -> Transcript:
-        """Return what is said in a recording.
+        """Return the transcript of a recording.
 
         Args:
-            source: a file of any format that ``read_audio`` knows, or a mono waveform in [-1, 1] (or of whole numbers).
-            sample_rate: of a waveform, in Hz; a file knows its own.
+            source: a file of any format that ``read_audio`` knows, or a mono waveform, float in [-1, 1] or integer.
+            sample_rate: of a waveform, in Hz; None for a file.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            UserError: if it is no audio, damaged, or holds samples that are no numbers.
+            UserError: if it is not audio, damaged, or its samples contain NaN or infinity.
         """
         blocks, rate = self._blocks(source, sample_rate)
         stream = self.stream(rate)
@@ -75,38 +74,38 @@ class Transcriber:
     def transcribe_batch(
         self, waveforms: Sequence[Samples], sample_rate: int | None = None, batch_size: int = 16
     ) -> list[Transcript]:
-        """Return what is said in utterances, each recognized as a whole, however long, with a fresh memory.
+        """Return the transcripts of utterances, each recognized without segmentation from the initial memory.
 
         Args:
-            waveforms: mono, in [-1, 1] or of whole numbers.
+            waveforms: mono, float in [-1, 1] or integer.
             sample_rate: of all of them, in Hz; None: that of the recognizer.
-            batch_size: utterances that are computed together; those of like length are.
+            batch_size: utterances per batch, grouped by length.
 
         Raises:
-            UserError: if samples are no numbers.
+            UserError: if samples contain NaN or infinity.
         """
         own = self.sample_rate
-        heard = [_resampled(as_waveform(each), sample_rate or own, own) for each in waveforms]
-        order = sorted(range(len(heard)), key=lambda index: len(heard[index]))
+        resampled = [_resampled(as_waveform(each), sample_rate or own, own) for each in waveforms]
+        order = sorted(range(len(resampled)), key=lambda index: len(resampled[index]))
         found: dict[int, Recognition] = {}
         for first in range(0, len(order), batch_size):
             chosen = order[first : first + batch_size]
-            results, _ = recognize(self.recognizer, [heard[index] for index in chosen], self.settings)
+            results, _ = recognize(self.recognizer, [resampled[index] for index in chosen], self.settings)
             found |= dict(zip(chosen, results, strict=True))
-        return [_to_transcript(found[index], len(each) / own) for index, each in enumerate(heard)]
+        return [_to_transcript(found[index], len(each) / own) for index, each in enumerate(resampled)]
 
     @torch.no_grad()
     def reports(self, waveform: Float[Tensor, " samples"]) -> list[tuple[float, MemoryReport]]:
-        """Return how the memory is used along a recording, close enough to draw lines.
+        """Return reports of the memory along a recording, dense enough for a plot.
 
-        Encoder frames go into the memory in short pieces, which leave the state that they leave together. The overlaps
-        of segments that were cut in speech, which only recognition hears twice, are left out.
+        Encoder frames are fed to the memory in short pieces, which gives the same states. The overlaps of segments cut
+        in speech, which recognition processes twice, are left out.
 
         Args:
             waveform: at the sampling rate of the recognizer.
 
         Returns:
-            Seconds from the beginning, and the report at that time.
+            Seconds from the start, and the report at that time.
         """
         model, settings = self.recognizer.model, self.settings
         splitter = SilenceSplitter(
@@ -124,36 +123,38 @@ class Transcriber:
         return found
 
     def stream(self, sample_rate: int) -> TranscriptStream:
-        """Return a stream at the beginning of a recording.
+        """Return a stream at the start of a recording.
 
         Args:
-            sample_rate: of what it will be given, in Hz.
+            sample_rate: of the samples pushed, in Hz.
         """
         return TranscriptStream(self.recognizer, self.settings, sample_rate)
 
     @property
     def sample_rate(self) -> int:
-        """Samples per second that the recognizer hears."""
+        """Sampling rate of the recognizer's features, in Hz."""
         return self.recognizer.features.config.sample_rate
 
     def _encode(
         self, samples: Float[Tensor, " samples"]
     ) -> tuple[Float[Tensor, "1 frame dim"], Bool[Tensor, "1 frame"]]:
-        """Return the frames of the encoder for a segment, before the memory, and their padding."""
+        """Return the encoder frames of a segment, before the memory, and their padding."""
         recognizer = self.recognizer
         values, lengths = recognizer.features(samples[None].to(next(recognizer.model.parameters()).device))
         hidden, padding = recognizer.model.encoder(recognizer.normalizer(values, lengths), lengths)
         return hidden, padding
 
     def _memory_steps(self, frames: int) -> list[tuple[int, int]]:
-        """Return the bounds of the pieces in which the memory takes frames when it is reported on."""
+        """Return the bounds of the pieces of frames between two reports."""
         config = self.recognizer.model.config
-        # Where a memory sees several frames at once, it matters where they are cut.
+        # A memory of segments must get them whole for equal states.
         step = config.memory_segment if config.takes_segments else _REPORT_STEP
         return [(first, min(first + step, frames)) for first in range(0, frames, step)]
 
-    def _blocks(self, source: str | Path | Samples, sample_rate: int | None) -> tuple[Iterator[Tensor], int]:
-        """Return the recording as blocks of a second, and their sampling rate."""
+    def _blocks(
+        self, source: str | Path | Samples, sample_rate: int | None
+    ) -> tuple[Iterator[Float[Tensor, " samples"]], int]:
+        """Return the recording in blocks of a second, and their sampling rate."""
         if isinstance(source, str | Path):
             if sample_rate is not None:
                 raise UserError(f"sample_rate is for waveforms; {source} knows its own, leave it out")
@@ -163,7 +164,7 @@ class Transcriber:
         return iter(as_waveform(source).split(sample_rate)), sample_rate
 
 
-def _resampled(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
+def _resampled(waveform: Float[Tensor, " samples"], from_rate: int, to_rate: int) -> Float[Tensor, " resampled"]:
     resampler = Resampler(from_rate, to_rate)
     return torch.cat([resampler.push(waveform), resampler.finish()])
 

@@ -1,4 +1,4 @@
-"""The memory between encoder and decoder, in one form for all that can stand there."""
+"""The memory between encoder and decoder."""
 
 from typing import Any
 
@@ -10,18 +10,18 @@ from mnemic_core import MemoryConfig, MemoryReport, MemoryState, ResidualMemory,
 
 
 class EncoderMemory(nn.Module):
-    """Encoder frames in, frames with memory out, and the state that goes from one recording or piece to the next.
+    """Adapter of any memory to the encoder frames of recordings or their pieces.
 
     A machine replaces the frames by its output for both branches, as Conformer-NTM does (Carvalho and Abad,
     Interspeech 2023, arXiv:2309.13029); ``turing_improved`` adds what it reads to the frames instead. Another memory
     sees ``segment`` frames at a time; what it recalls is projected and added with a learned scale that starts at 0,
-    so that training begins as without memory. Everything here is computed in the precision of the
-    parameters, under autocast too: what a memory accumulates over minutes does not fit into half precision.
+    so that training starts without an effect of the memory. All is computed in the precision of the parameters, under
+    autocast too: half precision is too coarse for states accumulated over minutes.
 
     Args:
         dim: width of frames.
-        memory: a machine, or a memory that stands beside attention or instead of it.
-        segment: frames that a memory sees at once, counted from the first frame of each call; a machine steps.
+        memory: a machine, or a memory of a transformer block.
+        segment: frames per segment of a memory, counted from the first frame of each call; ignored by machines.
 
     Example:
         >>> memory = EncoderMemory(8, MemoryConfig("slot_attention", {"num_slots": 4, "num_heads": 2}), segment=5)
@@ -59,9 +59,9 @@ class EncoderMemory(nn.Module):
 
         Args:
             hidden: frames of the encoder.
-            state: what earlier frames of the same recordings left.
-            padding: True at frames to ignore; the state does not see them.
-            reset: True at rows that begin a new recording.
+            state: after earlier frames of the same recordings.
+            padding: True at frames to ignore; they do not enter the state.
+            reset: True at rows that start a new recording.
         """
         first = next(self.parameters(), None)
         with torch.autocast(hidden.device.type, enabled=False):
@@ -70,5 +70,5 @@ class EncoderMemory(nn.Module):
         return output.to(hidden.dtype), state
 
     def report(self, state: MemoryState) -> MemoryReport:
-        """Return how the memory is used; a diversity of 0 means that all slots are alike."""
+        """Return the report of the memory; a diversity of 0 means that all slots are equal."""
         return self.mechanism.report(state)

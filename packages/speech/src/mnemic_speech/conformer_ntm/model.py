@@ -1,4 +1,4 @@
-"""Conformer-NTM: encoder, memory, and two ways of writing down what was said."""
+"""Conformer-NTM: encoder, memory, CTC and attention decoders."""
 
 from dataclasses import dataclass
 
@@ -18,13 +18,13 @@ from mnemic_speech.losses import add_sos_eos, ctc_loss, label_smoothing_loss, to
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a decoder works with.
+    """Encoder output after the memory, and the new state.
 
     Attributes:
-        hidden: frames after the memory, one for four feature frames.
+        hidden: frames after the memory, one per four feature frames.
         padding: True at frames to ignore.
-        state: what goes into the next call: the memory's state after `ConformerNtm.encode`, that of the whole stream
-            after `ConformerNtm.stream`.
+        state: input of the next call: state of the memory from `ConformerNtm.encode`, of encoder and memory from
+            `ConformerNtm.stream`.
     """
 
     hidden: Float[Tensor, "batch frame dim"]
@@ -39,14 +39,14 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses of a batch, in nats per utterance; a branch that was not built has loss and accuracy 0.
+    """Losses of a batch, in nats per utterance; 0 for a branch that was not built.
 
     Attributes:
-        total: what to minimize, ``ctc_weight * ctc + (1 - ctc_weight) * attention``.
+        total: ``ctc_weight * ctc + (1 - ctc_weight) * attention``.
         ctc: negative log-likelihood of all alignments.
         attention: divergence of the decoder's predictions from the smoothed targets.
-        accuracy: share of tokens that the decoder predicts from the true ones before, 0 to 1.
-        state: the memory after the batch, for the utterances that follow.
+        accuracy: share of tokens predicted by the decoder with teacher forcing, 0 to 1.
+        state: the memory after the batch, for the following utterances.
     """
 
     total: Float[Tensor, ""]
@@ -57,11 +57,11 @@ class Losses:
 
 
 class ConformerNtm(PretrainedModel):
-    """Speech recognizer with a memory between encoder and decoder: features to hidden frames to tokens.
+    """Speech recognizer with a memory between encoder and decoder.
 
     Carvalho and Abad, "Memory-augmented conformer for improved end-to-end long-form ASR" (Interspeech 2023,
-    arXiv:2309.13029). Both branches, CTC and attention, read the frames that come out of the memory. The paper begins
-    every utterance with a fresh memory; a state that is passed in lets it go on, over pieces of one recording.
+    arXiv:2309.13029). Both branches, CTC and attention, read the output of the memory. The paper resets the memory for
+    every utterance; passing a state carries it over the segments of a recording.
 
     Attributes:
         encoder: :class:`~mnemic_speech.conformer.Conformer`.
@@ -70,7 +70,7 @@ class ConformerNtm(PretrainedModel):
         decoder: :class:`~mnemic_speech.decoder.TransformerDecoder`; None with ``ctc_weight=1``.
 
     Args:
-        config: sizes and switches.
+        config: settings of the network.
 
     Example:
         >>> from mnemic_speech.conformer import ConformerConfig
@@ -90,7 +90,7 @@ class ConformerNtm(PretrainedModel):
         sizes = config.encoder
         self.encoder = Conformer(sizes)
         self.memory = EncoderMemory(sizes.dim, config.memory, config.memory_segment)
-        # A branch without a loss would never be trained, and data parallelism refuses parameters without a gradient.
+        # A branch without a loss would stay untrained, and DDP refuses parameters without a gradient.
         self.ctc = nn.Linear(sizes.dim, config.vocab_size) if config.ctc_weight > 0 else None
         self.decoder: TransformerDecoder | None = None
         if config.ctc_weight < 1:
@@ -113,12 +113,12 @@ class ConformerNtm(PretrainedModel):
         lengths: Int[Tensor, " batch"] | None = None,
         state: MemoryState | None = None,
     ) -> Encoded:
-        """Return the frames of utterances that are there as a whole.
+        """Return the frames of complete utterances.
 
         Args:
             features: normalized features.
             lengths: feature frames of each utterance; None: all of them.
-            state: what earlier utterances of the same recordings left in the memory; None: a fresh memory.
+            state: memory after earlier utterances of the same recordings; None: initial memory.
         """
         hidden, padding = self.encoder(features, lengths)
         state = self.init_state(len(features)) if state is None else state
@@ -126,7 +126,7 @@ class ConformerNtm(PretrainedModel):
         return Encoded(hidden, padding, state)
 
     def init_stream(self, batch: int) -> LayerStates:
-        """Return encoder and memory at the beginning of ``batch`` streams, as one state that can be saved.
+        """Return the initial state of encoder and memory for ``batch`` streams.
 
         Raises:
             UserError: if the encoder cannot stream.
@@ -145,21 +145,21 @@ class ConformerNtm(PretrainedModel):
 
         Args:
             features: normalized features of the chunk.
-            state: what :meth:`init_stream` made or the chunk before left.
-            padding: True at feature frames behind the end of a stream, in its last chunk.
-            reset: True at rows that begin a new stream with this chunk.
+            state: from :meth:`init_stream` or the previous chunk.
+            padding: True at feature frames after the end of a stream, in its last chunk.
+            reset: True at rows that start a new stream with this chunk.
 
         Raises:
             TypeError: if the state is not that of a stream.
-            UserError: if the chunk has another number of frames.
+            UserError: if the chunk has a different number of frames.
         """
         of_encoder, of_memory = state.layers if len(state) == 2 else (state, state)
         if not isinstance(of_encoder, ConformerState):
             raise TypeError("expected the state of a stream (encoder and memory); begin with init_stream(batch)")
         hidden, of_encoder = self.encoder.stream(features, of_encoder, padding=padding, reset=reset)
-        beyond = self.encoder.chunk_padding(features, padding)
-        hidden, of_memory = self.memory(hidden, of_memory, padding=beyond, reset=reset)
-        return Encoded(hidden, beyond, LayerStates((of_encoder, of_memory)))
+        padding = self.encoder.chunk_padding(features, padding)
+        hidden, of_memory = self.memory(hidden, of_memory, padding=padding, reset=reset)
+        return Encoded(hidden, padding, LayerStates((of_encoder, of_memory)))
 
     def ctc_log_probs(self, hidden: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch frame vocab"]:
         """Return the log-probability of every token at every frame, in single precision.
@@ -185,20 +185,20 @@ class ConformerNtm(PretrainedModel):
         Args:
             features: normalized features.
             lengths: feature frames of each utterance.
-            tokens: the text, without start and end; anything beyond its length.
+            tokens: the text, without start and end symbol; values beyond its length are ignored.
             token_lengths: tokens of each utterance.
-            state: what earlier utterances of the same recordings left in the memory; None: a fresh memory.
+            state: memory after earlier utterances of the same recordings; None: initial memory.
         """
         return self.score(self.encode(features, lengths, state), tokens, token_lengths)
 
     def score(
         self, encoded: Encoded, tokens: Int[Tensor, "batch token"], token_lengths: Int[Tensor, " batch"]
     ) -> Losses:
-        """Return the losses of utterances that are encoded already, as by an encoder that is not trained.
+        """Return the losses of encoded utterances, such as those of a frozen encoder.
 
         Args:
-            encoded: what `encode` returned, or frames of it with another memory.
-            tokens: the text, without start and end; anything beyond its length.
+            encoded: from `encode`, or its frames with another memory.
+            tokens: the text, without start and end symbol; values beyond its length are ignored.
             token_lengths: tokens of each utterance.
         """
         ctc = attention = accuracy = torch.zeros((), device=encoded.hidden.device)
@@ -214,9 +214,9 @@ class ConformerNtm(PretrainedModel):
         return Losses(total + _zero_of(encoded.state), ctc, attention, accuracy, encoded.state)
 
 
-def _zero_of(state: MemoryState) -> Tensor | float:
-    """Return a zero that depends on all of a state.
+def _zero_of(state: MemoryState) -> Float[Tensor, ""] | float:
+    """Return 0 with a gradient path to all tensors of a state.
 
-    What writes the last segment is read by nobody, and data parallelism wants a gradient for every parameter.
+    The last write has no other gradient, but DDP needs one for every parameter.
     """
     return sum((0.0 * tensor.sum() for tensor in state.tensors().values() if tensor.requires_grad), start=0.0)

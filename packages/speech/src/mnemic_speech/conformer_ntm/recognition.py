@@ -1,4 +1,4 @@
-"""From waveforms to words: features, encoder, memory, decoding and the times of words, for a batch of segments."""
+"""Recognition of a batch of segments: features, encoder, memory, decoding and word times."""
 
 import math
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ from mnemic_speech.subsampling import CONTEXT, FIELD, STRIDE
 from mnemic_speech.text import Tokenizer
 from mnemic_speech.transcript import Word
 
-_MULTIPLE = 32  # of feature frames: with few different shapes a CPU is faster
+_MULTIPLE = 32  # feature frames are padded to a multiple: few shapes are faster on a CPU
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """What was heard in a waveform.
+    """Recognition result of a waveform.
 
     Args:
         text: the words with single spaces.
-        tokens: what the decoder wrote, without start and end.
-        words: with times in seconds from the beginning of the waveform.
-        score: log-probability, or the weighted sum of those that the decoding maximizes.
+        tokens: decoded tokens, without start and end symbol.
+        words: with times in seconds from the start of the waveform.
+        score: log-probability, or the weighted sum that the search maximizes.
     """
 
     text: str
@@ -50,21 +50,21 @@ def recognize(
     settings: TranscriptionSettings,
     state: MemoryState | None = None,
 ) -> tuple[list[Recognition], MemoryState]:
-    """Return what is said in each waveform, and the memory after it.
+    """Return the result of each waveform, and the memory after it.
 
-    A waveform that is too short for one frame of the encoder, about 0.1 s, has no words.
+    A waveform too short for one frame of the encoder, about 0.1 s, has no words.
 
     Args:
-        recognizer: in evaluation mode; its device is where everything is computed.
+        recognizer: in evaluation mode; computes on its device.
         waveforms: at the sampling rate of its features; at least one.
         settings: how to decode.
-        state: what earlier segments of the same recordings left in the memory; None: a fresh memory for each.
+        state: memory after earlier segments of the same recordings; None: initial memory.
     """
     device = next(recognizer.model.parameters()).device
     samples = torch.tensor([len(waveform) for waveform in waveforms], device=device)
     features, lengths = recognizer.features(pad_sequence(list(waveforms), batch_first=True).to(device), samples)
     features = recognizer.normalizer(features, lengths)
-    if recognizer.model.config.encoder.mask_conv:  # otherwise the network would hear the padding
+    if recognizer.model.config.encoder.mask_conv:  # otherwise padding would change the result
         features = F.pad(features, (0, 0, 0, -features.shape[1] % _MULTIPLE))
     encoded = recognizer.model.encode(features, lengths, state)
     log_probs = None if recognizer.model.ctc is None else recognizer.model.ctc_log_probs(encoded.hidden)
@@ -82,7 +82,10 @@ def recognize(
 
 
 def _decode(
-    recognizer: Recognizer, encoded: Encoded, log_probs: Tensor | None, settings: TranscriptionSettings
+    recognizer: Recognizer,
+    encoded: Encoded,
+    log_probs: Float[Tensor, "batch frame vocab"] | None,
+    settings: TranscriptionSettings,
 ) -> list[tuple[list[int], float]]:
     """Return tokens and score of each row."""
     check_decoding(recognizer.model, settings.decoding)
@@ -106,7 +109,7 @@ def _decode(
 
 @dataclass(frozen=True)
 class _Timing:
-    """Where the frames of an encoder are in a waveform."""
+    """Times of encoder frames in a waveform."""
 
     frame_seconds: float
     shift: float
@@ -116,21 +119,21 @@ class _Timing:
     def of(cls, recognizer: Recognizer) -> "_Timing":
         config: FeatureConfig = recognizer.features.config
         is_causal = recognizer.model.encoder.subsampling.is_causal
-        # Alignment counts frame i from i to i + 1; what the frame covers has its middle elsewhere than at i + 1/2.
+        # Alignment puts frame i at i to i + 1; shift it to the middle of the samples that the frame covers.
         middle = FIELD // 2 - (CONTEXT if is_causal else 0) - STRIDE / 2
         shift = middle * config.frame_seconds + (config.span / 2 - config.lead) / config.sample_rate
         return cls(STRIDE * config.frame_seconds, shift, config.sample_rate)
 
     def placed(self, word: Word, samples: int) -> Word:
-        """Return a word whose frames were counted, with its times in a waveform of that many samples."""
+        """Return a word with its frame times converted to times in a waveform of ``samples``."""
         start, end = (min(max(time + self.shift, 0.0), samples / self.sample_rate) for time in (word.start, word.end))
         return replace(word, start=start, end=end)
 
 
 def _even_words(tokenizer: Tokenizer, tokens: list[int], seconds: float, score: float) -> list[Word]:
-    """Return words that share the time evenly: without CTC nothing tells when they were said."""
+    """Return words evenly spaced in time: without CTC their times are unknown."""
     step = seconds / max(len(tokens), 1)
-    confidence = math.exp(min(score / (len(tokens) + 1), 0.0))  # of a token, the end being one
+    confidence = math.exp(min(score / (len(tokens) + 1), 0.0))  # mean per token, end symbol included
     return [
         Word(tokenizer.decode(tokens[first:last]), first * step, last * step, confidence)
         for first, last in tokenizer.word_spans(tokens)

@@ -1,4 +1,4 @@
-"""How a trained recognizer is run."""
+"""Inference settings of a trained recognizer."""
 
 from dataclasses import dataclass, field
 from math import inf
@@ -13,22 +13,22 @@ from mnemic_speech.text import TextStyle
 
 @dataclass(frozen=True)
 class TranscriptionSettings:
-    """How a trained recognizer is to be run; a checkpoint brings its own.
+    """Inference settings of a trained recognizer, stored in its checkpoint.
 
     Args:
-        decoding: ``joint`` search of decoder and CTC as in the paper, the decoder alone (``attention``), the best
-            ``ctc`` token of each frame (fastest), or ``rescoring`` the best texts of CTC with the decoder.
-        search: beam and weights of the search; its ``ctc_weight`` is for ``joint`` and ``rescoring``.
+        decoding: ``joint`` search of decoder and CTC as in the paper, the decoder alone (``attention``), greedy ``ctc``
+            (fastest), or ``rescoring`` of the n-best texts of CTC with the decoder.
+        search: beam and weights of the search; its ``ctc_weight`` applies to ``joint`` and ``rescoring``.
         min_silence: seconds of silence that end a segment.
-        max_seconds: longest segment; a longer stretch of speech without a pause is cut.
-        margin: seconds of silence that stay at both ends of a segment.
-        overlap: seconds before such a cut that the next segment hears again, so that no word is lost or doubled.
-        carry_memory: let the memory go on from segment to segment of a recording. Off, each segment begins with a
-            fresh one, as in the paper's training.
-        text_style: how the texts of the training were normalized, and so how references are to be for scoring.
+        max_seconds: longest segment; longer speech without a pause is cut.
+        margin: seconds of silence kept at both ends of a segment.
+        overlap: seconds before such a cut that are repeated in the next segment, so that no word is lost or doubled.
+        carry_memory: carry the memory over the segments of a recording. Off, each segment begins with the initial
+            memory, as in the paper's training.
+        text_style: normalization of the training texts, applied to references for scoring.
 
     Raises:
-        UserError: if the decoding is not known or the overlap leaves no room for what is new.
+        UserError: if the decoding is unknown or the overlap too long.
     """
 
     decoding: Decoding = "joint"
@@ -51,15 +51,15 @@ class TranscriptionSettings:
 
     @classmethod
     def of(cls, model: ConformerNtm) -> "TranscriptionSettings":
-        """Return the default settings with a decoding that the network has the branches for."""
+        """Return the default settings with a decoding that the network supports."""
         return cls("ctc" if model.decoder is None else "attention" if model.ctc is None else "joint")
 
 
 def check_decoding(model: ConformerNtm, decoding: Decoding) -> None:
-    """Refuse a decoding for which a network has not the branch.
+    """Raise if a network lacks the branch for a decoding.
 
     Raises:
-        UserError: naming the branch and what the network can do.
+        UserError: naming the branch and an available decoding.
     """
     missing = [name for name in ("ctc", "decoder") if getattr(model, name) is None]
     wanted = {"ctc": {"ctc"}, "attention": {"decoder"}}.get(decoding, {"ctc", "decoder"})

@@ -1,4 +1,4 @@
-"""Transcribing a recording while it comes in."""
+"""Streaming transcription."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,13 +26,13 @@ Samples = Shaped[Tensor, " _samples"] | Shaped[np.ndarray, " _samples"]
 
 @dataclass(frozen=True)
 class _Tail:
-    """The end of a segment that was cut in speech, which the next segment hears again.
+    """Overlap of a segment cut in speech with the next one.
 
     Attributes:
         samples: its audio.
-        start: where it begins, in seconds of the recording.
-        border: where the words of the next segment begin, in seconds.
-        words: what was heard behind the border, in case no next segment follows.
+        start: seconds from the start of the recording.
+        border: from here on the words of the next segment are used, seconds.
+        words: words after the border, used if no segment follows.
     """
 
     samples: Float[Tensor, " samples"]
@@ -42,14 +42,14 @@ class _Tail:
 
 
 class TranscriptStream(Session):
-    """Writes down a recording while it comes in; memory and the cost of a call do not grow with it.
+    """Transcribes a recording incrementally, with bounded memory and cost per call.
 
-    Segments are final once they are returned, and together they do not depend on how the samples were pushed.
+    Returned segments are final and do not depend on how the samples were pushed.
 
     Args:
-        recognizer: trained network with what belongs to it.
+        recognizer: trained network with features, normalization and vocabulary.
         settings: how to run it.
-        sample_rate: of what will be pushed, in Hz.
+        sample_rate: of the samples pushed, in Hz.
     """
 
     session_kind = "transcription session"
@@ -66,7 +66,7 @@ class TranscriptStream(Session):
             margin=settings.margin,
         )
         self._memory = recognizer.model.init_state(1)
-        self._is_fresh = True  # no segment of the recording was heard, so that there is nothing to carry on
+        self._is_fresh = True  # no segment yet, so there is no memory to carry over
         self._received = 0
         self._tail: _Tail | None = None
         self._partial: str | None = None
@@ -78,17 +78,17 @@ class TranscriptStream(Session):
 
     @property
     def memory(self) -> MemoryState:
-        """The memory of the network after the last segment, that of a finished recording included."""
+        """State of the memory after the last segment; kept when a recording ends."""
         return self._memory
 
     def push(self, samples: Samples) -> list[TranscriptSegment]:
-        """Return the segments that these samples complete, possibly none.
+        """Return the segments completed by these samples, possibly none.
 
         Args:
-            samples: what comes next, mono, in [-1, 1] or of whole numbers; any number of them.
+            samples: the next samples, mono, float in [-1, 1] or integer; any number of them.
 
         Raises:
-            UserError: if samples are no numbers; the stream stays as it was.
+            UserError: if samples contain NaN or infinity; the stream is unchanged.
         """
         waveform = as_waveform(samples, self._received, self._sample_rate)
         self._received += len(waveform)
@@ -96,23 +96,23 @@ class TranscriptStream(Session):
         return segments + (self._flush_tail() if self._splitter.unfinished() is None else [])
 
     def partial(self) -> str:
-        """Return what the segment that is still open holds so far; the best CTC tokens, which may yet change.
+        """Return the preliminary text of the open segment, by greedy CTC where available.
 
-        It costs as much as a segment of that length, and nothing where nothing was pushed since the last call.
+        The cost is that of a segment of this length; the result is cached until the next push.
         """
         if self._partial is None:
             self._partial = self._transcribe_unfinished()
         return self._partial
 
     def finish(self) -> list[TranscriptSegment]:
-        """Return the segments that the end of the recording completes; a new recording can follow."""
+        """Return the remaining segments, and reset for a new recording."""
         rest = self._splitter.push(self._resampler.finish())
         segments = self._transcribe_segments(rest + self._splitter.finish()) + self._flush_tail()
         self._is_fresh, self._received = True, 0
         return segments
 
     def report(self) -> MemoryReport:
-        """Return how the memory of the network was used after the last segment."""
+        """Return the report of the memory after the last segment."""
         return self._recognizer.model.memory.report(self._memory)
 
     def session_model(self) -> ConformerNtm:
@@ -120,13 +120,13 @@ class TranscriptStream(Session):
         return self._recognizer.model
 
     def session_settings(self) -> dict[str, Any]:
-        """Return how recordings are cut and decoded, their sampling rate, and what the network hears and writes."""
+        """Return the settings of segmentation, decoding, sampling rate, features and vocabulary."""
         recognizer = self._recognizer
         own = {"sample_rate": self._sample_rate, "transcription": asdict(self._settings)}
         return own | {"features": asdict(recognizer.features.config), "tokenizer": recognizer.tokenizer.state()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the recording so far has left, as tensors and plain values; its size is bounded."""
+        """Return the state of the recording so far as tensors and plain values, of bounded size."""
         return {
             "sample_rate": self._sample_rate,
             "received": self._received,
@@ -138,10 +138,10 @@ class TranscriptStream(Session):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where the stream that gave ``state`` was; recognizer and settings must be the same.
+        """Restore the state of a stream with the same recognizer and settings.
 
         Raises:
-            UserError: if it is the state of a stream of another sampling rate, or of another memory.
+            UserError: if the state is of another sampling rate or memory.
         """
         if state["sample_rate"] != self._sample_rate:
             raise UserError(
@@ -155,7 +155,7 @@ class TranscriptStream(Session):
         self._tail = tail and _Tail(**{**tail, "words": tuple(Word(**word) for word in tail["words"])})
 
     def _transcribe_segments(self, segments: Sequence[Segment]) -> list[TranscriptSegment]:
-        """Return what is said in segments that are complete."""
+        """Return the transcripts of complete segments."""
         self._partial = None
         found: list[TranscriptSegment] = []
         for segment in segments:
@@ -171,14 +171,14 @@ class TranscriptStream(Session):
         return found
 
     def _recognize(self, segment: Segment, settings: TranscriptionSettings) -> tuple[tuple[Word, ...], MemoryState]:
-        """Return the words of a segment that no earlier one has, in the time of the recording, and the memory."""
+        """Return the new words of a segment, with times in the recording, and the memory."""
         start, samples = segment.start, segment.samples
         if self._tail is not None:
             start, samples = self._tail.start, torch.cat([self._tail.samples, samples])
-        # The memory sees the overlap twice: what it was before the overlap is not known any more.
+        # The memory sees the overlap twice, since its state before the overlap is not kept.
         state = self._memory if settings.carry_memory and not self._is_fresh else None
-        [heard], state = recognize(self._recognizer, [samples], settings, state)
-        words = tuple(replace(word, start=start + word.start, end=start + word.end) for word in heard.words)
+        [found], state = recognize(self._recognizer, [samples], settings, state)
+        words = tuple(replace(word, start=start + word.start, end=start + word.end) for word in found.words)
         return (words if self._tail is None else split_words(words, self._tail.border)[1]), state
 
     def _transcribe_unfinished(self) -> str:
@@ -192,11 +192,13 @@ class TranscriptStream(Session):
     def _cut_tail(self, segment: Segment, words: Sequence[Word]) -> _Tail:
         end, overlap = self._end(segment), self._settings.overlap
         border = find_border(words, end - overlap, end)
-        samples = segment.samples[-round(overlap * self._own_rate) :].clone()  # a view would keep the whole segment
+        samples = segment.samples[
+            -round(overlap * self._own_rate) :
+        ].clone()  # a view would keep the full segment in memory
         return _Tail(samples, end - len(samples) / self._own_rate, border, split_words(words, border)[1])
 
     def _flush_tail(self) -> list[TranscriptSegment]:
-        """Return the words of the tail, which no segment follows."""
+        """Return the words of a tail without a following segment."""
         tail, self._tail = self._tail, None
         if tail is None:
             return []
@@ -210,12 +212,12 @@ class TranscriptStream(Session):
 
 
 def as_waveform(samples: Samples, position: int = 0, sample_rate: int | None = None) -> Float[Tensor, " samples"]:
-    """Return samples as single precision numbers in [-1, 1].
+    """Return samples in single precision, scaled to [-1, 1].
 
     Args:
-        samples: floating point, or signed whole numbers of which the greatest is 1.
-        position: samples of the recording before these, for the message.
-        sample_rate: likewise; None: the message counts samples.
+        samples: floating point, or signed integers, scaled by their range.
+        position: number of preceding samples, for the error message.
+        sample_rate: in Hz, for the error message in seconds; None: in samples.
 
     Raises:
         UserError: if they are not mono, of another type, NaN or infinite.
@@ -236,8 +238,8 @@ def as_waveform(samples: Samples, position: int = 0, sample_rate: int | None = N
 
 
 def segment_of(start: float, end: float, words: tuple[Word, ...]) -> list[TranscriptSegment]:
-    """Return the segment of words, or none where nothing was said."""
-    # Rounding may put the end of the last word behind that of the segment.
+    """Return the segment of some words; none without words."""
+    # By rounding the last word may end after the segment.
     return [TranscriptSegment(start, max(end, words[-1].end), _text(words), words)] if words else []
 
 

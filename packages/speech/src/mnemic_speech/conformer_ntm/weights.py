@@ -1,17 +1,18 @@
-"""Official weights: checkpoints of the released Conformer-NTM and of ESPnet's Conformer, under our names."""
+"""Conversion of official checkpoints: released Conformer-NTM and ESPnet Conformer."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from mnemic_core.loading import load_exactly, read_state_dict
 from mnemic_core.machines.turing_memory import convert_official_turing
 from mnemic_speech.conformer_ntm.model import ConformerNtm
 
-# Official name -> ours; every pattern that fits is used, in order.
+# Official name -> ours; all matching patterns are applied in order.
 RENAMES = (
     (r"^ctc\.ctc_lo\.", "ctc."),
     (r"^encoder\.after_norm\.", "encoder.norm."),
@@ -54,11 +55,11 @@ RENAMES = (
     (r"(blocks\.\d+)\.norm_final\.", r"\1.final_norm."),
 )
 FRONT = ("frontend.", "normalize.")
-"""What stands before the network in an official checkpoint: mel matrix, mean and deviation of the training set."""
+"""Front end of an official checkpoint: mel matrix, mean and deviation of the training set."""
 
 
-def convert_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return official weights of the network under our names; those of :data:`FRONT` are left out."""
+def convert_official(weights: Mapping[str, Shaped[Tensor, "..."]]) -> dict[str, Tensor]:
+    """Return official weights of the network under our names; without those of :data:`FRONT`."""
     machine = {name.removeprefix("ntm."): value for name, value in weights.items() if name.startswith("ntm.")}
     converted = (
         {f"memory.mechanism.{name}": value for name, value in convert_official_turing(machine).items()}
@@ -74,18 +75,18 @@ def convert_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return converted
 
 
-def load_official(model: ConformerNtm, source: str | Path | Mapping[str, Tensor]) -> dict[str, Tensor]:
+def load_official(model: ConformerNtm, source: str | Path | Mapping[str, Shaped[Tensor, "..."]]) -> dict[str, Tensor]:
     """Load an ESPnet checkpoint, the released Conformer-NTM or a Conformer without memory, into a network of its size.
 
     The results are the released ones with the memory ``turing_release`` and ``ConformerConfig(mask_conv=False)``.
 
     Args:
         model: the network; ``none`` is the memory of a checkpoint that has no ``ntm``.
-        source: a file that ``torch.load`` reads with weights only, or its weights by their official names.
+        source: a file for ``torch.load(weights_only=True)``, or its weights by their official names.
 
     Returns:
-        What stands before the network, under its official names: ``frontend.logmel.melmat``, ``normalize.mean`` and
-        ``normalize.std``, as far as the checkpoint has them.
+        The front end, under its official names: ``frontend.logmel.melmat``, ``normalize.mean`` and
+        ``normalize.std``, where present.
 
     Raises:
         FileNotFoundError: if there is no such file.

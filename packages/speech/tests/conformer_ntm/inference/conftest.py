@@ -24,7 +24,7 @@ MEMORIES: dict[str, dict[str, Any]] = {"none": {}, "turing_improved": {"slots": 
 
 @pytest.fixture(scope="session")
 def say() -> Callable[..., Tensor]:
-    """Return a speaker of tones: words, the pause behind each and one before all, at a sampling rate."""
+    """Return a speaker of tones: words, the pause after each and one before all, at a sampling rate."""
 
     def speak(
         words: str,

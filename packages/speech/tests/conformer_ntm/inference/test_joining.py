@@ -52,7 +52,7 @@ def test_the_border_is_in_the_middle_of_the_widest_gap(words: list[tuple[float, 
 
 def test_a_word_belongs_to_the_side_of_its_middle() -> None:
     words = [Word(str(number), float(number), number + 1.0) for number in range(4)]
-    before, behind = split_words(words, 1.5)
+    before, after = split_words(words, 1.5)
     assert [word.text for word in before] == ["0"]
-    assert [word.text for word in behind] == ["1", "2", "3"]
-    assert all(a.end <= b.start for a, b in pairwise(before + behind))
+    assert [word.text for word in after] == ["1", "2", "3"]
+    assert all(a.end <= b.start for a, b in pairwise(before + after))

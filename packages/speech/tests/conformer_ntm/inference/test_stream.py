@@ -64,7 +64,7 @@ def test_no_word_is_lost_or_doubled_where_speech_without_pause_is_cut(build: Bui
     assert all(a.end == b.start for a, b in pairwise(segments))  # they tile what was said
 
 
-def test_words_behind_a_cut_are_said_though_only_silence_follows(build: Build, say: Say) -> None:
+def test_words_after_a_cut_are_said_though_only_silence_follows(build: Build, say: Say) -> None:
     text = "one two two three four"  # ends 0.2 s before the longest segment does
     waveform = torch.cat([say(text, 0.12), torch.zeros(8000)])
     stream = TranscriptStream(build(), FAST, 8000)
