@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mnemic_core import MemoryConfig
 from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig
 from mnemic_transcribe.commands import train
 
@@ -20,7 +21,10 @@ def network(given: dict[str, object], vocab_size: int) -> ConformerNtm:
     config = given["model"]["config"]
     encoder = ConformerConfig(**config["encoder"])
     with torch.device("meta"):
-        return ConformerNtm(ConformerNtmConfig(**{**config, "encoder": encoder, "vocab_size": vocab_size}))
+        memory = MemoryConfig(**config["memory"])
+        return ConformerNtm(
+            ConformerNtmConfig(**config | {"encoder": encoder, "memory": memory, "vocab_size": vocab_size})
+        )
 
 
 def test_every_setting_has_a_config() -> None:

@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from mnemic_kit import training
+from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.configs import find_config
 from mnemic_kit.experiment import Cell, Comparison, Variant, summarize
 from mnemic_kit.experiment.report import markdown
+from mnemic_kit.made_files import protecting
 from mnemic_speech.metrics import ErrorCounts
 from mnemic_transcribe import cli
 from mnemic_transcribe.commands import train
@@ -42,7 +44,8 @@ def test_each_memory_is_trained_with_each_seed_once_and_tested_in_every_way(
     (out / "none-0" / "errors.json").unlink()  # as if killed between the training and its tests
     record = out / "none-0" / "run.json"
     content = json.loads(record.read_text())
-    record.write_text(json.dumps(content | {"scores": {}}))
+    with protecting([]), atomic_write(record) as file:  # by the program, not by hand
+        json.dump(content | {"scores": {}}, file)
     monkeypatch.setattr(training, "loggers", lambda root: [])
     with pytest.raises(SystemExit, match="0"):
         cli.main(command)
@@ -60,7 +63,7 @@ def test_each_memory_is_trained_with_each_seed_once_and_tested_in_every_way(
 def test_test_sets_of_one_name_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         cli.main(["compare", "--out", str(tmp_path), "--tests", "a/x.jsonl", "b/x.jsonl"])
-    assert "test data need names of their own, got validation, x, x" in capsys.readouterr().err
+    assert "test data need distinct names, got validation, x, x" in capsys.readouterr().err
 
 
 def cells(seeds: dict[int, list[ErrorCounts]]) -> dict[str, Cell]:

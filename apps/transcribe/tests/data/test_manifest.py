@@ -72,7 +72,7 @@ def test_a_part_beyond_its_file_shows_when_it_is_read(make_audio: Callable[..., 
 WRONG = [
     ("{'audio_filepath': 'a.flac'}", "not JSON"),
     ("[1, 2]", r"expected an object such as .*, got \[1, 2\]"),
-    (GOOD | {"text": None}, r'no text: give it as a string \("" where nothing is said\)'),
+    (GOOD | {"text": None}, r'no text: give it as a string \("" without speech\)'),
     ({"duration": 1.0, "text": "A"}, "no audio_filepath"),
     (GOOD | {"offset": -1}, "offset -1 s is not in the file: count seconds from its beginning"),
     (GOOD | {"offset": float("nan")}, "offset nan s"),

@@ -59,7 +59,7 @@ class ConformerConfig:
             raise UserError("mask_conv=False is the released code, which has no causal form: set is_causal_conv=False")
         if self.chunk_size is not None and not self.is_causal_conv:
             raise UserError(
-                "chunk_size needs is_causal_conv=True, since a convolution would look into the next chunk; got "
+                "chunk_size needs is_causal_conv=True, since other convolutions see the next chunk; got "
                 f"chunk_size={self.chunk_size}, is_causal_conv={self.is_causal_conv}"
             )
 

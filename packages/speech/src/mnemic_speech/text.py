@@ -30,22 +30,19 @@ _APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u00b4`", "'"))
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Converts text to tokens and back.
-
-    Attributes:
-        vocab_size: number of tokens, the special ones included.
-        blank_id: the blank of CTC.
-        sos_eos_id: start and end of a sentence.
-    """
+    """Converts text to tokens and back."""
 
     @property
-    def vocab_size(self) -> int: ...  # noqa: D102  # see Attributes
+    def vocab_size(self) -> int:
+        """Number of tokens, the special ones included."""
 
     @property
-    def blank_id(self) -> int: ...  # noqa: D102  # see Attributes
+    def blank_id(self) -> int:
+        """The blank of CTC."""
 
     @property
-    def sos_eos_id(self) -> int: ...  # noqa: D102  # see Attributes
+    def sos_eos_id(self) -> int:
+        """Start and end of a sentence, the last token."""
 
     def encode(self, text: str, *, strict: bool = False) -> list[int]:
         """Return the tokens of a text; ``strict`` raises on unknown pieces."""
@@ -289,11 +286,11 @@ def tokenizer_from_state(state: Mapping[str, Any], source: str | Path = "the tok
     """Return the tokenizer whose :meth:`Tokenizer.state` this is.
 
     Args:
-        state: plain values.
-        source: what a message calls where they are from.
+        state: plain values from :meth:`Tokenizer.state`.
+        source: of the values, for messages.
 
     Raises:
-        UserError: if it is of a kind that is not known here, or damaged.
+        UserError: if the kind is unknown or the content damaged.
 
     Example:
         >>> tokenizer_from_state(CharTokenizer("ab").state()).encode("b")

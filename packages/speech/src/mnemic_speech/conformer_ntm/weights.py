@@ -98,10 +98,10 @@ def load_official(model: ConformerNtm, source: str | Path | Mapping[str, Shaped[
     return {key: value for key, value in weights.items() if key.startswith(FRONT)}
 
 
-def _reshaped(name: str, value: Tensor) -> Tensor:
+def _reshaped(name: str, value: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
     if value.ndim == 3 and re.search(r"convolution\.(expand|contract)\.weight$", name):
         return value.squeeze(-1)  # convolutions of width 1 are linear layers here
     if value.ndim == 2 and name.endswith("attention.position.weight"):
-        # Officially sines and cosines take turns; here all sines come first.
+        # Official sinusoids interleave sines and cosines; here all sines come first.
         return torch.cat([value[:, 0::2], value[:, 1::2]], 1)
     return value
