@@ -192,24 +192,24 @@ def relative_attention(device: str) -> Measurement:
     x, memory = torch.randn(1, time_, 512, device=device), torch.randn(1, capacity, 512, device=device)
     count, biases = torch.tensor([capacity], device=device), 0.1 * torch.randn(2, 8, 64, device=device)
     keys = torch.arange(capacity + time_, device=device)
-    mask = torch.where(keys[capacity:, None] >= keys, 0.0, -torch.inf)
+    bias = torch.where(keys[capacity:, None] >= keys, 0.0, -torch.inf)
     position = relative_sinusoids(keys.flip(0).float(), 512)
     no_position = RelativeAttention(512, num_heads=8).to(device).requires_grad_(False)
     no_position.load_state_dict(layer.state_dict() | {"position.weight": torch.zeros_like(layer.position.weight)})
     without = no_position(x, memory, count, torch.zeros_like(biases))
-    assert_close(without, plain.attend(layer, x, memory, mask, None), atol=1e-5, rtol=1e-4)
+    assert_close(without, plain.attend(layer, x, memory, bias, None), atol=1e-5, rtol=1e-4)
     what = "XL attention: 128 tokens, memory 1600, 8 x 64, batch 1"
     fewer, all_four = "SDPA and four projections (q, k, v, output)", "SDPA and all five projections (positions too)"
     return Measurement(
         {
             "ours": lambda: layer(x, memory, count, biases),
-            fewer: lambda: plain.attend(layer, x, memory, mask, None),
-            all_four: lambda: plain.attend(layer, x, memory, mask, position),
+            fewer: lambda: plain.attend(layer, x, memory, bias, None),
+            all_four: lambda: plain.attend(layer, x, memory, bias, position),
         },
         [Comparison(what, all_four, 1.3, is_limit=True), Comparison(what, fewer, 1.3, is_limit=True)],
         {
             "largest_difference_without_positions": float(
-                (without - plain.attend(layer, x, memory, mask, None)).abs().max()
+                (without - plain.attend(layer, x, memory, bias, None)).abs().max()
             )
         },
     )

@@ -91,14 +91,14 @@ def _address(
     return (sharpened if is_full else content), rest
 
 
-def attend(layer: RelativeAttention, x: Tensor, memory: Tensor, mask: Tensor, position: Tensor | None) -> Tensor:
+def attend(layer: RelativeAttention, x: Tensor, memory: Tensor, bias: Tensor, position: Tensor | None) -> Tensor:
     """Attend to memory and segment with the layer's projections and one fused kernel, without relative positions.
 
     Args:
         layer: whose weights to use.
         x: the segment.
         memory: the tokens before it.
-        mask: what a query sees, added to its scores.
+        bias: added to the scores, ``[query key]``: -inf where a query may not see a key.
         position: encodings of all distances, to be projected too though nothing uses them; None does not.
     """
 
@@ -109,6 +109,6 @@ def attend(layer: RelativeAttention, x: Tensor, memory: Tensor, mask: Tensor, po
     if position is not None:
         layer.position(position)
     key, value = layer.key_value(torch.cat([memory, x], 1)).chunk(2, -1)
-    attended = F.scaled_dot_product_attention(split(layer.query(x)), split(key), split(value), attn_mask=mask)
+    attended = F.scaled_dot_product_attention(split(layer.query(x)), split(key), split(value), attn_mask=bias)
     output: Tensor = layer.output(attended.transpose(1, 2).flatten(2))
     return output
