@@ -9,8 +9,10 @@ from importlib import import_module
 from pathlib import Path
 
 from mnemic_core.errors import UserError
+from mnemic_kit.help_pages import show_page
 from mnemic_kit.interruption import Interrupted
 from mnemic_kit.parse import call
+from mnemic_kit.quick_start import rare_collection
 
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 TRAINING = ("fit", "validate", "test", "predict")
@@ -57,10 +59,18 @@ class Program:
     def run(self, command: str, arguments: list[str]) -> None:
         """Run a command; its module is imported only now, since torch and Lightning take seconds."""
         program = f"{self.name} {command}"
-        if command in TRAINING:
-            import_module(f"{self.package}.train").main(program, arguments)
+        if command not in TRAINING:
+            with rare_collection():
+                call(self.function(command), program, arguments)
+        elif arguments in (["--help"], ["-h"]):
+            show_page(program, lambda: self._train(program, arguments))
         else:
-            call(self.function(command), program, arguments)
+            self._train(program, arguments)
+
+    def _train(self, program: str, arguments: list[str]) -> None:
+        with rare_collection():
+            module = import_module(f"{self.package}.train")
+        module.main(program, arguments)
 
     def function(self, command: str) -> Callable[..., object]:
         """Return the function of a command that does not train."""

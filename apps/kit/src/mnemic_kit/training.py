@@ -16,6 +16,7 @@ from mnemic_core.errors import UserError
 from mnemic_kit.checkpoints import BestCheckpoint, LastCheckpoint, WholeFileIO
 from mnemic_kit.configs import find_config
 from mnemic_kit.interruption import Interrupted
+from mnemic_kit.quick_start import usual_collection
 from mnemic_kit.run_folder import checkpoint_path, lock_folder
 
 
@@ -140,6 +141,7 @@ def run_training(
         The command line object after the run, with ``trainer``, ``model`` and ``datamodule``.
     """
     silence()
+    usual_collection()
     command = program.split()[-1]
     only = {command: cli.subcommands()[command]}  # a parser takes long to make, and three would not be used
     run: AppCLI = type(cli.__name__, (cli,), {"subcommands": staticmethod(lambda: only)})(

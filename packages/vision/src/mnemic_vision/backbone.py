@@ -4,19 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import timm
 import torch
 from jaxtyping import Float
-from timm.models import FeatureInfo
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
-from torchvision.models import resnet50
-from torchvision.models._utils import IntermediateLayerGetter
-from torchvision.ops import FrozenBatchNorm2d
 
 from mnemic_core.errors import UserError
+from mnemic_core.late_compiler import late_compiler
 from mnemic_core.loading import read_state_dict
 from mnemic_vision.images import IMAGENET_MEAN, IMAGENET_STD
+
+with late_compiler():
+    import timm
+    from timm.models import FeatureInfo
+    from torchvision.models import resnet50
+    from torchvision.models._utils import IntermediateLayerGetter
+    from torchvision.ops import FrozenBatchNorm2d
 
 FROZEN_STRIDE = 4
 

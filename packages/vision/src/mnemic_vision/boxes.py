@@ -3,7 +3,11 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.ops import box_convert, box_iou
+
+from mnemic_core.late_compiler import late_compiler
+
+with late_compiler():
+    from torchvision.ops import box_convert, box_iou
 
 
 def cxcywh_to_xyxy(boxes: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 4"]:
