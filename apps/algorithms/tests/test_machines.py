@@ -5,13 +5,12 @@ import torch
 from torch.testing import assert_close
 
 from mnemic_algorithms.machines import (
-    TRANSFORMER,
     AlgorithmModel,
     MachineConfig,
     SegmentedModel,
     build_machine,
-    machine_names,
 )
+from mnemic_algorithms.options import TRANSFORMER, machine_names
 from mnemic_core import MemoryConfig, find_mechanism, list_mechanisms
 from mnemic_core.tasks import CHOMSKY_TASKS, ReverseString, create_task, task_loss
 

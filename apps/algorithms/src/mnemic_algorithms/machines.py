@@ -7,25 +7,24 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from mnemic_algorithms.options import TRANSFORMER, machine_names
 from mnemic_core import (
     LayerStates,
-    Listing,
     MemoryConfig,
     MemoryState,
     Sizes,
     TransformerConfig,
     build_transformer,
-    memory_names,
 )
 from mnemic_core.errors import UserError
+from mnemic_core.listing import lists_memories
 from mnemic_core.machines.recurrent import RecurrentMachine
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.tasks import AlgorithmicTask, TaskModel
 from mnemic_core.training import run_in_segments
 
-TRANSFORMER = "transformer"
 
-
+@lists_memories(lambda entry: entry.fits_strings)
 @dataclass(frozen=True)
 class MachineConfig:
     """Which machine, and how large.
@@ -33,7 +32,7 @@ class MachineConfig:
     Args:
         memory: a token machine, such as ``stack_rnn`` (``turing`` gets an LSTM as its controller), or a causal segment
             memory in a transformer that sees one segment at a time; ``none`` is that transformer without memory. Its
-            options replace those that follow from the sizes.
+            options replace those that follow from the sizes. One of {memories}.
         hidden_dim: width of the hidden state, or of the tokens of a transformer.
         stored: vectors that a segment memory or a Turing machine keeps.
         segment_length: tokens that a transformer sees at a time; None: the whole string.
@@ -49,7 +48,9 @@ class MachineConfig:
     num_heads: int = 4
 
     def __post_init__(self) -> None:
-        self.memory.require("works through strings token by token or segment by segment", fits_strings)
+        self.memory.require(
+            "works through strings token by token or segment by segment", lambda entry: entry.fits_strings
+        )
         for name in ("hidden_dim", "stored", "segment_length", "num_layers", "num_heads"):
             size = getattr(self, name)
             if size is not None and size < 1:
@@ -59,16 +60,6 @@ class MachineConfig:
     def machine(self) -> str:
         """What tables call it: its memory, or ``transformer`` where a transformer without sees the whole string."""
         return TRANSFORMER if self.segment_length is None and self.memory.name == "none" else self.memory.name
-
-
-def fits_strings(mechanism: Listing) -> bool:
-    """Return whether a memory can work through strings: one that shows no token what comes after it."""
-    return mechanism.is_recurrent and mechanism.is_causal
-
-
-def machine_names() -> tuple[str, ...]:
-    """Return the names of all machines: the memories that fit, and the transformer that sees whole strings."""
-    return (*memory_names(fits_strings), TRANSFORMER)
 
 
 def machine_arguments(machine: str) -> list[str]:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import mnemic_core
+
+T = TypeVar("T")
 
 Place = Literal["attention", "beside", "model", "stack", "machine", "layer", "store", "selector"]
 
@@ -60,6 +62,36 @@ class Listing:
         each token its successors.
         """
         return self.is_segment_memory and (self.is_causal or self.place == "model")
+
+    @property
+    def fits_encoder(self) -> bool:
+        """Whether it can follow an encoder: a machine, or a memory of a transformer block."""
+        return self.place in {"attention", "beside", "machine"}
+
+    @property
+    def fits_strings(self) -> bool:
+        """Whether it can work through a string, to answer at its end, without seeing what comes after a token."""
+        return self.is_recurrent and self.is_causal
+
+
+def lists_memories(fits: Callable[[Listing], bool]) -> Callable[[T], T]:
+    """Write the names of the memories that fit for ``{memories}`` in a docstring, from which help texts are made.
+
+    Args:
+        fits: which mechanisms.
+
+    Example:
+        >>> @lists_memories(lambda entry: entry.place == "model")
+        ... def wrap(): "One of {memories}."
+        >>> wrap.__doc__
+        'One of hierarchical, memory_tokens.'
+    """
+
+    def write(documented: T) -> T:
+        documented.__doc__ = (documented.__doc__ or "").replace("{memories}", ", ".join(memory_names(fits)))
+        return documented
+
+    return write
 
 
 def memory_names(fits: Callable[[Listing], bool] = lambda entry: entry.is_recurrent) -> tuple[str, ...]:

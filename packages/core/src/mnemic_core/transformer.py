@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mnemic_core.errors import UserError
 from mnemic_core.layer_states import LayerStates
 from mnemic_core.layers import CausalAttention, FeedForward
+from mnemic_core.listing import lists_memories
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.memory_config import MemoryConfig
 from mnemic_core.residual import ResidualMemory
@@ -18,6 +19,7 @@ from mnemic_core.slots.model_adapter import HostModel, ModelAdapter
 from mnemic_core.state import MemoryState
 
 
+@lists_memories(lambda entry: entry.fits_causal_model)
 @dataclass(frozen=True)
 class TransformerConfig:
     """Sizes of a causal transformer and the memory in it.
@@ -27,7 +29,7 @@ class TransformerConfig:
         num_layers: blocks.
         num_heads: heads of the self-attention.
         ffn_dim: hidden width of the feed-forward blocks.
-        memory: a memory that a causal model can use segment by segment.
+        memory: one that a causal model can use segment by segment: {memories}.
         memory_layers: blocks that have the memory, counted from 0; None: all of them. Not for a memory that wraps
             the whole model.
         dropout: in residual branches.

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+from mnemic_algorithms.options import machine_names
 from mnemic_kit.configs import find_config
 from mnemic_kit.experiment import Comparison, Metric, Run, Scores, Share, Variant
+from mnemic_kit.parse import OneOf
 
 SOLVED = 0.9  # the study calls a task solved from this score on, the mean accuracy beyond the training lengths
 METRICS = {
@@ -16,7 +19,7 @@ METRICS = {
 
 def compare(
     task: str = "reverse_string",
-    machines: Sequence[str] = ("stack_rnn", "rnn"),
+    machines: Sequence[Annotated[str, OneOf(machine_names)]] = ("stack_rnn", "rnn"),
     seeds: Sequence[int] = (0, 1, 2),
     config: str = "proof",
     lengths: Sequence[int] = (),

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from mnemic_core.errors import UserError
-from mnemic_core.listing import memory_names
+from mnemic_core.listing import lists_memories, memory_names
 from mnemic_kit.configs import find_config
 from mnemic_kit.experiment import Comparison, Metric, Run, Scores, Variant
 from mnemic_kit.output import dumps
@@ -25,6 +25,7 @@ LOOKS_AHEAD = "What it recalls depends on later tokens of the segment: too good 
 _KEYS = {"memory", "options", "memory_layers", "product_keys"}
 
 
+@lists_memories(lambda entry: entry.fits_causal_model)
 def compare(
     config: str = "shakespeare_bytes",
     memories: Sequence[str] = (),
@@ -41,8 +42,8 @@ def compare(
 
     Args:
         config: config of the runs; its own memory does not matter.
-        memories: memories to compare, by their names in the file of variants or in the catalogue; all of the file by
-            default. The baseline is none, or the first.
+        memories: memories to compare, those of the file of variants by default, or of {memories}.
+            The baseline is none, or the first.
         seeds: seeds of each.
         out: folder for the runs, compare.json, compare.md and compare.png.
         variants: file that says how large each memory is; the packaged one is for networks of width 128.

@@ -3,16 +3,21 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
+from mnemic_core.listing import memory_names
 from mnemic_kit.configs import find_config
 from mnemic_kit.devices import Device, find_device
 from mnemic_kit.experiment import Comparison, Run, Scores, Variant
+from mnemic_kit.parse import OneOf
 from mnemic_speech.conformer_ntm.decoding import Decoding
+
+MemoryName = Annotated[str, OneOf(lambda: memory_names(lambda entry: entry.fits_encoder))]
 
 
 def compare(
     config: str = "conformer_ntm_digits",
-    memories: tuple[str, ...] = ("none", "turing_release", "turing_paper", "turing_improved", "slot_attention"),
+    memories: tuple[MemoryName, ...] = ("none", "turing_release", "turing_paper", "turing_improved", "slot_attention"),
     seeds: tuple[int, ...] = (0, 1, 2),
     out: Path = Path("runs/compare"),
     decodings: tuple[Decoding, ...] = ("attention", "joint", "ctc"),

@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 from math import inf
 
-from mnemic_core import Listing, MemoryConfig
+from mnemic_core import MemoryConfig
 from mnemic_core.errors import UserError, check_range
+from mnemic_core.listing import lists_memories
 from mnemic_speech.conformer import ConformerConfig as ConformerConfig  # for those who build the network
 
 
+@lists_memories(lambda entry: entry.fits_encoder)
 @dataclass(frozen=True)
 class ConformerNtmConfig:
     """Settings of the network; the defaults are the paper's model with the memory that the paper describes.
@@ -17,8 +19,8 @@ class ConformerNtmConfig:
         encoder: the Conformer.
         decoder_layers: blocks of the transformer decoder, which has the encoder's width, heads and dropout.
         decoder_ffn_dim: hidden width of the decoder's feed-forward blocks.
-        memory: between encoder and decoder; ``turing_paper``, ``turing_release`` and ``turing_improved`` are the
-            Turing machines of the paper, of its code and of this project.
+        memory: between encoder and decoder: {memories}; ``turing_paper``, ``turing_release`` and ``turing_improved``
+            are the Turing machines of the paper, of its code and of this project.
         memory_segment: frames (of 40 ms) per segment of the memory; ignored by machines, which step through frames.
         ctc_weight: share of the CTC loss, in [0, 1]; 0 builds no CTC branch and 1 no decoder.
         label_smoothing: probability mass of the other tokens in the decoder's targets.
@@ -34,7 +36,7 @@ class ConformerNtmConfig:
     label_smoothing: float = 0.1
 
     def __post_init__(self) -> None:
-        self.memory.require("can follow an encoder", fits_encoder)
+        self.memory.require("can follow an encoder", lambda entry: entry.fits_encoder)
         if self.vocab_size < 3:
             raise UserError(f"vocab_size must be at least 3 (blank, one token, end of sentence), got {self.vocab_size}")
         if not 0 <= self.ctc_weight <= 1 or not 0 <= self.label_smoothing < 1:
@@ -59,8 +61,3 @@ class ConformerNtmConfig:
     def sos_eos_id(self) -> int:
         """Token that begins and ends a sentence."""
         return self.vocab_size - 1
-
-
-def fits_encoder(mechanism: Listing) -> bool:
-    """Return whether a memory can follow an encoder: a machine, or a memory of a transformer block."""
-    return mechanism.is_recurrent and mechanism.place in {"attention", "beside", "machine"}

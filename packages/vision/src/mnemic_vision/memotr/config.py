@@ -6,8 +6,10 @@ from typing import Literal
 
 from mnemic_core import MemoryConfig
 from mnemic_core.errors import UserError, check_range
+from mnemic_core.listing import lists_memories
 
 
+@lists_memories(lambda entry: entry.is_read_write)
 @dataclass(frozen=True)
 class MemotrConfig:
     """Settings of the network; the defaults are the paper's DanceTrack model.
@@ -33,7 +35,7 @@ class MemotrConfig:
         backbone_levels: how many of the backbone's deepest feature maps are used.
         pretrained_backbone: the backbone gets trained weights, so its batch norm and fine stages stay as they are;
             False for a timm backbone that is to be trained from nothing.
-        memory: long-term memory of a track, one that is read and written (``exponential`` is the paper's).
+        memory: long-term memory of a track (``exponential`` is the paper's): {memories}.
         update_threshold: a track's memory and reference change only where its score is above this.
         two_stage: detect queries start from the encoder's best distinct tokens instead of learned anchors.
             Not in MeMOTR; trains a detector from scratch in far fewer steps.

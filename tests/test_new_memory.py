@@ -1,0 +1,78 @@
+"""A new memory is one file with its entry: every configuration and every help text offers it without another edit."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ECHO = '''
+from mnemic_core.mechanism import Mechanism
+from mnemic_core.slots.no_memory import NoMemory
+
+
+class EchoMemory(NoMemory):
+    """Recalls the query."""
+
+    def __init__(self, dim: int, *, volume: int = 2) -> None:
+        super().__init__(dim)
+        self.volume = volume
+
+
+ECHO = Mechanism(
+    name="echo",
+    cls=EchoMemory,
+    place="beside",
+    is_read_write=True,
+    paper="none",
+    arxiv=None,
+    objective=("ablation",),
+    representation="none",
+    integration=("none",),
+    read="the query",
+    write="nothing",
+    forget="everything",
+    capacity="0",
+    cost="0",
+    bytes_per_row="8",
+    detach=("stored",),
+    presets={"echo_loud": {"volume": 9}},
+)
+'''
+
+SCRIPT = """
+import contextlib, io, sys
+import mnemic_core
+mnemic_core.__path__.append(sys.argv[1])
+
+def shown(main, *words):
+    page = io.StringIO()
+    with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
+        main([*words, "--help"])
+    return page.getvalue()
+
+from mnemic_algorithms import cli as algorithms
+from mnemic_lm import cli as lm
+from mnemic_track import cli as track
+from mnemic_transcribe import cli as transcribe
+pages = [(track, "run"), (track, "evaluate"), (track, "compare"), (transcribe, "compare"), (algorithms, "compare"),
+         (lm, "compare")]
+for program, command in pages:
+    assert "echo_loud" in shown(program.main, command), (program, command)
+assert "torch" not in sys.modules
+assert "echo_loud" in shown(lm.main, "fit")
+
+from mnemic_core import MemoryConfig, TransformerConfig, build_transformer
+from mnemic_algorithms.machines import MachineConfig, build_machine
+from mnemic_speech.conformer_ntm import ConformerNtmConfig
+from mnemic_vision.memotr import MemotrConfig
+echo = MemoryConfig("echo_loud")
+for config in (TransformerConfig(memory=echo), MachineConfig(echo), ConformerNtmConfig(5, memory=echo),
+               MemotrConfig(memory=echo)):
+    assert config.memory.build(4).volume == 9
+    assert "echo_loud" in type(config).__doc__
+build_transformer(TransformerConfig(8, 1, 2, 8, memory=echo))
+"""
+
+
+def test_a_file_with_an_entry_is_offered_by_every_configuration_and_help_text(tmp_path: Path) -> None:
+    (tmp_path / "echo_memory.py").write_text(ECHO)
+    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], check=True)
