@@ -15,7 +15,7 @@ def test_by_default_nothing_changes() -> None:
     assert torch.equal(changed(), WAVE)
 
 
-def test_the_same_random_numbers_change_alike() -> None:
+def test_equal_random_numbers_give_equal_changes() -> None:
     options = {"speeds": (0.9, 1.1), "gain_db": (-6.0, 6.0), "noise_prob": 0.5}
     assert torch.equal(changed(3, **options), changed(3, **options))
     assert not torch.equal(changed(3, **options)[:7000], changed(4, **options)[:7000])

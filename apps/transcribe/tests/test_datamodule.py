@@ -58,7 +58,7 @@ def test_worker_processes_change_nothing() -> None:
     assert same(loader(augmentation=LOUD), loader(augmentation=LOUD, num_workers=1))
 
 
-def test_an_epoch_that_is_taken_up_again_goes_on_where_it_stopped() -> None:
+def test_a_resumed_epoch_continues_where_it_stopped() -> None:
     whole, first, second = loader(), loader(), loader()
     begun = iter(first)
     used = [next(begun), next(begun)]

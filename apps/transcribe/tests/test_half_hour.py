@@ -101,7 +101,7 @@ def test_words_do_not_overlap(heard: tuple[list[Word], list[int]]) -> None:
     assert all(word.end <= following.start + 1e-6 for word, following in pairwise(heard[0]))
 
 
-def test_the_end_is_heard_as_well_as_the_beginning(recording: Recording, heard: tuple[list[Word], list[int]]) -> None:
+def test_errors_do_not_increase_towards_the_end(recording: Recording, heard: tuple[list[Word], list[int]]) -> None:
     third = recording.spoken[-1].end / 3
     bounds = (0.0, third, 2 * third, 3 * third)
     rates = [

@@ -78,7 +78,7 @@ def test_one_branch_alone_trains_and_is_scored(tmp_path: Path, weight: float, de
     assert ("val/acc" in found) == (weight < 1)
 
 
-def test_a_step_whose_gradient_is_no_number_is_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_a_step_with_a_nan_gradient_is_skipped_with_a_warning(tmp_path: Path) -> None:
     class Spoilt(Callback):
         """Puts NaN into a gradient of the second step."""
 
@@ -134,7 +134,7 @@ def test_the_mean_of_the_features_is_that_of_the_training_set_as_it_is(tmp_path:
     assert_close(made.normalizer.std, frames.std(0), atol=1e-2, rtol=1e-2)
 
 
-def test_validation_tells_whether_the_slots_of_the_memory_differ(tmp_path: Path) -> None:
+def test_validation_logs_the_diversity_of_slots(tmp_path: Path) -> None:
     found = {
         name: trainer(tmp_path).validate(task(name), data(), verbose=False)[0].get("val/memory_diversity")
         for name in ("none", "turing_release", "turing_improved")

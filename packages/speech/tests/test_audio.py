@@ -93,7 +93,7 @@ def blocks_and_error(path: Path, rate: int = RATE) -> tuple[Tensor, str]:
 
 
 @pytest.mark.parametrize("kind", TOLERANCES)
-def test_a_format_is_read_and_streamed_alike(write: Callable[..., Path], kind: str) -> None:
+def test_reading_and_streaming_a_format_are_equal(write: Callable[..., Path], kind: str) -> None:
     path = write(tone(), kind=kind, channels=2)
     waveform = read_audio(path, RATE)
     assert waveform.dtype == torch.float32
@@ -116,7 +116,7 @@ def test_the_sound_of_videos_is_read(tmp_path: Path, container: str, codec: str,
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 44100, 96000])
-def test_any_rate_becomes_the_wished_one(write: Callable[..., Path], rate: int) -> None:
+def test_any_rate_is_resampled_to_the_requested_one(write: Callable[..., Path], rate: int) -> None:
     path = write(tone(0.5, rate), rate, "float")
     assert_close(read_audio(path, RATE), resample(tone(0.5, rate).double(), rate, RATE).float(), rtol=0, atol=1e-6)
     assert_close(torch.cat(list(stream_audio(path, RATE, 0.07))), read_audio(path, RATE), rtol=0, atol=1e-6)
@@ -133,7 +133,7 @@ def test_the_content_decides_not_the_name(write: Callable[..., Path], name: str,
     assert len(read_audio(write(tone(), kind=kind, name=name), RATE)) == RATE
 
 
-def test_blocks_have_the_wished_length(write: Callable[..., Path]) -> None:
+def test_blocks_have_the_requested_length(write: Callable[..., Path]) -> None:
     path = write(tone(1.0, 44100), 44100)
     assert [len(block) for block in stream_audio(path, 8000, 0.3)] == [2400, 2400, 2400, 800]
 
@@ -153,7 +153,7 @@ def test_a_part_is_that_of_the_whole(write: Callable[..., Path], kind: str) -> N
         (-1.0, None, "offset of at least 0"),
         (0.0, 0.0, "duration above 0 s, got 0.0 and 0.0"),
         (3.0, None, "ends before the offset 3.0 s"),
-        (0.5, 2.0, "ends at 1.00 s, before the end of the requested part at 2.50 s"),
+        (0.5, 2.0, "ends at 1.00 s, before the requested end at 2.50 s"),
     ],
 )
 def test_a_part_outside_is_refused(
@@ -172,7 +172,7 @@ def test_silence_and_clipping_are_legal(write: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("place", [0, 8000, 12345])
-def test_what_is_no_number_is_named_with_its_time(write: Callable[..., Path], value: float, place: int) -> None:
+def test_the_error_for_nan_or_infinity_names_its_time(write: Callable[..., Path], value: float, place: int) -> None:
     samples = torch.stack([tone(), tone()], dim=1)
     samples[place, 1] = value
     read, error = blocks_and_error(write(samples, kind="float"))
@@ -289,7 +289,7 @@ def test_a_block_has_a_length(write: Callable[..., Path]) -> None:
         next(iter(stream_audio(write(tone()), RATE, 0.0)))
 
 
-def test_a_live_input_is_streamed_at_the_wished_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_live_input_is_streamed_at_the_requested_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     # FFmpeg's signal generator in place of the sound card; everything after it is what a microphone goes through.
     monkeypatch.setitem(audio_sources._LIVE_INPUTS, sys.platform, ("lavfi", "440", "sine=frequency={}:duration=1"))
     blocks = list(stream_microphone(8000, "1000"))

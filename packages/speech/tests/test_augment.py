@@ -101,7 +101,7 @@ def test_gain_is_in_decibels() -> None:
 
 
 @pytest.mark.parametrize("samples", [300, 1000, 5000])
-def test_noise_has_the_wished_ratio(samples: int) -> None:
+def test_noise_has_the_requested_ratio(samples: int) -> None:
     waveform, noise = torch.randn(1000), torch.randn(samples)
     added = add_noise(waveform, noise, 5.0) - waveform
     assert_close(10 * (waveform.square().sum() / added.square().sum()).log10(), torch.tensor(5.0))

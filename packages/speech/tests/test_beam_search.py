@@ -237,7 +237,7 @@ def test_rescoring_the_texts_of_ctc_gives_the_joint_score(
         assert_same(found, expected)
 
 
-def test_room_for_tokens_grows_with_the_text(decoder: TransformerDecoder) -> None:
+def test_the_capacity_for_tokens_grows_with_the_text(decoder: TransformerDecoder) -> None:
     hidden, padding = torch.zeros(1, 66, DIM), torch.zeros(1, 66, dtype=torch.bool)
     config = BeamSearchConfig(beam=1, ctc_weight=0.0)
     found = beam_search(talkative(decoder), hidden, padding, None, config, sos_eos=SOS_EOS)

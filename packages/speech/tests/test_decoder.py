@@ -84,7 +84,7 @@ def test_reordered_beams_go_on_as_their_parents(decoder: TransformerDecoder, hid
             assert_close(log_probs[row, beam], alone)
 
 
-def test_more_room_and_fewer_utterances_change_nothing(
+def test_capacity_and_batch_size_do_not_change_scores(
     decoder: TransformerDecoder, hidden: Tensor, padding: Tensor, tokens: Tensor
 ) -> None:
     _, state = decoder.step(tokens[:, :1], decoder.init_state(hidden, padding, max_length=1))

@@ -102,7 +102,7 @@ def test_beams_are_scored_as_if_alone() -> None:
     assert_close(swapped[0, 0], rows_along(model, [*texts[0][1], texts[0][0][0]])[-1])
 
 
-def test_a_saved_model_scores_alike(tmp_path: Path) -> None:
+def test_a_saved_model_gives_equal_scores(tmp_path: Path) -> None:
     model = train(3)
     model.save(tmp_path / "lm.safetensors")
     assert [file.name for file in tmp_path.iterdir()] == ["lm.safetensors"]

@@ -64,7 +64,7 @@ def test_rates_of_a_set_equal_those_of_jiwer() -> None:
     assert summary.sentence_error_rate == 1
 
 
-def test_nothing_said_and_something_heard_is_all_insertions() -> None:
+def test_words_without_reference_are_all_insertions() -> None:
     assert word_errors("", "a b") == ErrorCounts(insertions=2)
     assert word_errors("", "a b").rate == 2
     assert word_errors(" ", "") == ErrorCounts()
@@ -97,7 +97,7 @@ def test_ranges_of_duration_hold_their_lower_border_and_add_up() -> None:
 
 @pytest.mark.parametrize("edges", [[5.0, 5.0], [0.0, 3.0], [10.0, 5.0]])
 def test_borders_must_ascend_from_above_zero(edges: list[float]) -> None:
-    with pytest.raises(ValueError, match="positive ascending borders"):
+    with pytest.raises(ValueError, match="positive ascending bounds"):
         by_duration([], edges)
 
 

@@ -87,7 +87,7 @@ def test_sentence_pieces_have_the_numbers_of_espnet() -> None:
     assert tokenizer.encode(TEXTS[3]) == [listed.index(piece) for piece in processor.encode_as_pieces(TEXTS[3])]
 
 
-def test_sentence_pieces_are_trained_alike_twice() -> None:
+def test_training_sentence_pieces_is_deterministic() -> None:
     first, second = (SentencePieceTokenizer.train(TEXTS, vocab_size=22).state() for _ in range(2))
     assert first == second
 

@@ -72,7 +72,7 @@ class Augmentation:
         gain, ratio = random.uniform(*self.gain_db), random.uniform(*self.noise_db)
         is_noisy, noise_seed = random.random() < self.noise_prob, int(random.integers(2**63))
         waveform = waveform if speed == 1.0 else change_speed(waveform, speed)
-        if is_noisy:
+        if is_noisy:  # before the gain, so that noise is scaled too and the ratio kept
             noise = torch.randn(len(waveform), generator=torch.Generator().manual_seed(noise_seed))
             waveform = add_noise(waveform, noise, ratio)
         return change_gain(waveform, gain)

@@ -67,7 +67,7 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
     """
     if not paths:
         raise UserError("expected checkpoints to average, got none")
-    newest, sums = _read(paths[0]), dict[str, Tensor]()
+    newest, sums = _read(paths[0]), dict[str, Tensor]()  # one file in memory at a time besides the newest
     steps = []
     for path in paths:
         content = _read(path)
@@ -81,6 +81,7 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
     weights = newest["state_dict"]
     mean = {name: (total / len(paths)).to(weights[name].dtype) for name, total in sums.items()}
     facts = newest[KEY]
+    # The steps averaged, for the record of how the weights were made.
     made = {**facts["provenance"], "averaged_steps": sorted(steps)}
     content = {**newest, "state_dict": {**weights, **mean}, KEY: {**facts, "provenance": made}}
     with atomic_write(out, "wb") as file:

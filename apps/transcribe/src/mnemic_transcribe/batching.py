@@ -63,13 +63,8 @@ class SpeechBatch:
 
     def to(self, device: torch.device) -> "SpeechBatch":
         """Return the batch on a device."""
-        return replace(
-            self,
-            waveforms=self.waveforms.to(device, non_blocking=True),
-            lengths=self.lengths.to(device, non_blocking=True),
-            tokens=self.tokens.to(device, non_blocking=True),
-            token_lengths=self.token_lengths.to(device, non_blocking=True),
-        )
+        names = ("waveforms", "lengths", "tokens", "token_lengths")
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
 
 
 def duration_batches(
@@ -93,6 +88,7 @@ def duration_batches(
     batches: list[list[int]] = []
     longest = 0.0
     for index in np.argsort(keys, kind="stable").tolist():
+        # With jitter the clips are not in the order of their true durations.
         longest = max(longest, durations[index])
         if batches and longest * (len(batches[-1]) + 1) <= batch_seconds:
             batches[-1].append(index)
@@ -138,6 +134,7 @@ class SpeechBatches(Dataset[SpeechBatch]):
         """Return one batch."""
         indices = self.batches[index]
         clips = [self.clips[each] for each in indices]
+        # Not strict: validation texts may have characters that the training texts lack.
         tokens = [torch.tensor(self.tokenizer.encode(clip.text, strict=False), dtype=torch.long) for clip in clips]
         waveforms = [self._waveform(each) for each in indices]
         return SpeechBatch(
@@ -151,6 +148,7 @@ class SpeechBatches(Dataset[SpeechBatch]):
 
     def _waveform(self, index: int) -> Float[Tensor, " samples"]:
         """Return the waveform of a clip, augmented for this epoch."""
+        # From seed, epoch and index alone, so that workers and resumed runs draw the same.
         random = np.random.default_rng((*(self.shuffle or (0, 0)), index))
         waveform = self.clips[index].read(self.sample_rate, random)
         return waveform if self.shuffle is None else self.augmentation(waveform, random)

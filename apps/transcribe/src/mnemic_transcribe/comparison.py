@@ -25,7 +25,7 @@ from mnemic_transcribe.progress import audio_progress
 
 ERRORS = "errors.json"  # in the folder of a run: errors of each utterance by condition
 EDGES = (4, 8, 21, 41)  # bounds in words of the reference; a range includes its lower bound
-METRICS = {
+METRICS = {  # label, better direction, factor to percent, decimals
     "wer": Metric("WER (%)", "lower", 100.0, 2),
     "deletions": Metric("deletions (%)", "lower", 100.0, 2),
     "substitutions": Metric("substitutions (%)", "lower", 100.0, 2),
@@ -36,15 +36,9 @@ Errors = Sequence[ErrorCounts]  # of every utterance
 
 
 def error_scores(errors: Errors) -> dict[str, float]:
-    """Return the error rates of one run in one condition, in total and by reference length.
-
-    Args:
-        errors: of every utterance.
-    """
+    """Return the error rates of one run in one condition, in total and by reference length."""
     total = summarize(errors)
-    length = max(total.counts.length, 1)
-    parts = {name: getattr(total.counts, name) / length for name in ("deletions", "substitutions", "insertions")}
-    return {"wer": total.rate, **parts, **_by_words(errors)}
+    return {"wer": total.rate, **total.counts.shares(), **_by_words(errors)}
 
 
 def over_utterances(errors: Sequence[Errors], baseline: Sequence[Errors]) -> Difference:
@@ -82,13 +76,7 @@ def pair_utterances(read: Callable[[str, int], Mapping[str, Errors]]) -> Paired:
 
 
 def read_errors(out: Path, variant: str, seed: int) -> dict[str, list[ErrorCounts]]:
-    """Return the errors of each utterance of one run, by condition.
-
-    Args:
-        out: folder of the comparison.
-        variant: name of the memory.
-        seed: of the run.
-    """
+    """Return the errors of each utterance of one run, by condition."""
     return _stored(out / f"{variant}-{seed}" / ERRORS)
 
 

@@ -104,6 +104,7 @@ class SpeechData(SplitData):
         found = [clip for source in sources for clip in source.open(self.text_style)]
         if split == "train":
             shortest, longest = self.seconds_range
+            # Long clips exceed memory, very short ones have no encoder frame; validation keeps all.
             found = [clip for clip in found if shortest <= clip.seconds <= longest]
         if sources and not found:
             raise UserError(f"no utterance of usable length in data.{split}: {', '.join(map(str, sources))}")

@@ -44,7 +44,7 @@ class Drawn:
         Raises:
             FileNotFoundError: if a take is missing.
         """
-        takes = _takes(listed)
+        takes = _takes(listed)  # sorted, as the drawing must not depend on the order of the list
         pauses = sorted({take.pause_ms for string in listed for take in string.takes})
         leads = sorted({string.lead_ms for string in listed})
         speakers = sorted(takes)
@@ -58,6 +58,7 @@ class Drawn:
             paths = [takes[speaker][word][random.integers(len(takes[speaker][word]))] for word in spoken]
             parts = [DigitTake(path, pauses[random.integers(len(pauses))]) for path in paths]
             lead = leads[random.integers(len(leads))]
+            # Pauses and lead are in milliseconds.
             seconds = (lead + sum(part.pause_ms for part in parts)) / 1000 + sum(map(_duration, paths))
             name = f"{listed[0].split}_drawn_{self.seed}_{number:05d}"
             drawn.append(DigitString(name, listed[0].split, speaker, " ".join(spoken), seconds, lead, tuple(parts)))
@@ -73,6 +74,6 @@ def _takes(listed: Sequence[DigitString]) -> dict[str, dict[str, list[Path]]]:
     return {speaker: {word: sorted(paths) for word, paths in words.items()} for speaker, words in sorted(found.items())}
 
 
-@cache
+@cache  # takes recur in many strings
 def _duration(path: Path) -> float:
     return audio_duration(path)

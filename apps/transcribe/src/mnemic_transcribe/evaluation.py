@@ -23,7 +23,7 @@ from mnemic_transcribe.options import Segmentation
 from mnemic_transcribe.scoring import Prediction, error_rates
 from mnemic_transcribe.sources import DataSource, RecordedClip
 
-EDGES = (5.0, 10.0, 15.0, 20.0, 25.0, 35.0, 60.0, 120.0)  # seconds
+EDGES = (5.0, 10.0, 15.0, 20.0, 25.0, 35.0, 60.0, 120.0)  # bounds of duration ranges in seconds
 
 
 @dataclass
@@ -122,6 +122,7 @@ def evaluate_clips(
         advance: called with the seconds of audio processed.
     """
     longest = {"auto": transcriber.settings.max_seconds, "never": float("inf"), "always": 0.0}[segmentation]
+    # By length, to limit padding; what is cut at pauses runs one by one, as a stream.
     order = sorted(range(len(clips)), key=lambda index: clips[index].seconds)
     whole = [index for index in order if clips[index].seconds <= longest]
     groups = [whole[first : first + batch_size] for first in range(0, len(whole), batch_size)]
@@ -130,7 +131,7 @@ def evaluate_clips(
     found: dict[int, tuple[str, float]] = {}
     for group in groups:
         waveforms = dict(_readable(clips, group, transcriber.sample_rate, noise, seed, evaluation.problems))
-        started = time.perf_counter()
+        started = time.perf_counter()  # after reading: the real-time factor is of recognition alone
         transcribe_group = _recognize_complete if clips[group[0]].seconds <= longest else _recognize_segments
         if waveforms:
             texts, evaluation.report = transcribe_group(transcriber, list(waveforms.values()))
@@ -138,7 +139,7 @@ def evaluate_clips(
             found |= dict(zip(waveforms, zip(texts, seconds, strict=True), strict=True))
         evaluation.compute_seconds += time.perf_counter() - started
         advance(sum(clips[index].seconds for index in group))
-    for index in sorted(found):
+    for index in sorted(found):  # back in the order of the data
         text, duration = found[index]
         evaluation.predictions.append(Prediction(clips[index].id, clips[index].text, text))
         evaluation.seconds.append(duration)
@@ -178,7 +179,7 @@ def _scores(errors: Sequence[ErrorCounts]) -> dict[str, Any]:
     return {
         "wer": summary.rate,
         "wer_interval": _interval(errors),
-        "deletions": summary.counts.deletions / max(summary.counts.length, 1),
+        "deletions": summary.counts.shares()["deletions"],
         "num_utterances": summary.utterances,
     }
 

@@ -34,7 +34,7 @@ def show_scores(summary: Mapping[str, Any], evaluation: Evaluation, *, as_json: 
     sys.stderr.write("".join(f"left out: {problem}\n" for problem in evaluation.problems))
     if as_json:
         show_json(summary)
-    if evaluation.problems:
+    if evaluation.problems:  # after all output: scores of the readable part are still wanted
         sys.exit(USER_ERROR)
 
 

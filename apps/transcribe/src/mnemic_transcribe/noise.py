@@ -84,9 +84,11 @@ def _babble(clips: Sequence[Clip], index: int, sample_rate: int, length: int, ra
     if not others:
         raise UserError("babble is made of other utterances, and there is only one; use white noise")
     voices = []
+    # With replacement only if the data set is too small for distinct voices.
     for other in random.choice(others, size=_VOICES, replace=len(others) < _VOICES).tolist():
         voice = clips[other].read(sample_rate, random)
         start = int(random.integers(len(voice)))
+        # Random start and equal energy, so that no voice dominates.
         looped = voice.roll(-start).repeat(-(-length // len(voice)))[:length]
         voices.append(looped / looped.square().mean().sqrt().clamp(min=1e-6))
     return torch.stack(voices).sum(0)

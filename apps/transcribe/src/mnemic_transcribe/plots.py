@@ -60,10 +60,11 @@ def plot_recording(
 
 def _draw_words(axes: "Axes", waveform: Float[Tensor, " samples"], sample_rate: int, transcript: Transcript) -> None:
     step = max(len(waveform) // _POINTS, 1)
+    # Peaks of short spans, since a subsampled waveform would hide short sounds.
     peaks = waveform[: len(waveform) // step * step].view(-1, step).abs().amax(1)
     times = [(index + 0.5) * step / sample_rate for index in range(len(peaks))]
     axes.fill_between(times, (-peaks).tolist(), peaks.tolist(), color="#B0B0B0", linewidth=0)
-    top = float(peaks.max()) or 1.0
+    top = float(peaks.max()) or 1.0  # a silent recording still needs an axis
     for segment in transcript.segments:
         for word in segment.words:
             axes.axvspan(word.start, word.end, color=COLOURS[0], alpha=0.1 + 0.3 * word.confidence, linewidth=0)

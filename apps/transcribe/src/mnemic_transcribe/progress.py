@@ -10,13 +10,7 @@ from rich.text import Text
 
 @contextmanager
 def audio_progress(title: str, seconds: float | None, console: Console) -> Iterator[Callable[[float], None]]:
-    """Show a progress bar with the real-time factor; yields a function that adds seconds of audio.
-
-    Args:
-        title: of the bar.
-        seconds: total audio; None if unknown.
-        console: of the bar.
-    """
+    """Show a progress bar with the real-time factor; yields a function that adds seconds of audio."""
     title_column = TextColumn("{task.description}", markup=False)  # file names may contain brackets
     columns = (title_column, BarColumn(), _Seconds(), _RealTimeFactor(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
@@ -31,5 +25,5 @@ class _Seconds(ProgressColumn):
 
 class _RealTimeFactor(ProgressColumn):
     def render(self, task: Task) -> Text:
-        elapsed = task.finished_time or task.elapsed
+        elapsed = task.finished_time or task.elapsed  # frozen once finished
         return Text(f"real-time factor {elapsed / task.completed:.3f}" if elapsed and task.completed else "")

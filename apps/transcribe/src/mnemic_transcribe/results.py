@@ -21,14 +21,7 @@ FORMATS: Mapping[Format, Callable[[Transcript], str]] = MappingProxyType(
 
 
 def write_transcript(transcript: Transcript, folder: Path, name: str, formats: Sequence[Format]) -> list[Path]:
-    """Write a transcript atomically and return the files.
-
-    Args:
-        transcript: to write.
-        folder: must exist.
-        name: of the files, without suffix.
-        formats: which files to write.
-    """
+    """Write a transcript atomically and return the files."""
     paths = [folder / f"{name}.{kind}" for kind in formats]
     for path, kind in zip(paths, formats, strict=True):
         with atomic_write(path) as file:

@@ -24,15 +24,7 @@ _UPDATE_SECONDS = 0.5  # interval of updates of the open segment
 def transcribe_files(
     transcriber: Transcriber, files: tuple[Path, ...], out: Path, formats: tuple[Format, ...], console: Console
 ) -> list[str]:
-    """Write the transcripts of files; return one line for each failure.
-
-    Args:
-        transcriber: recognizer with its settings.
-        files: audio or video files.
-        out: folder for the results.
-        formats: of the files to write.
-        console: for progress.
-    """
+    """Write the transcripts of files; return one line for each failure."""
     failures = []
     for path, name in zip(files, unique_names(files), strict=True):
         try:
@@ -44,6 +36,7 @@ def transcribe_files(
             failures.append(_line(path, error))
             continue
         words = len(transcript.text.split())
+        # Never a division by 0: a file without samples raises above.
         factor = (time.perf_counter() - started) / transcript.duration
         facts = f"{transcript.duration:.1f} s, {words} words, real-time factor {factor:.3f}"
         console.print(f"{path.name}: {facts}", highlight=False, markup=False, soft_wrap=True)
@@ -75,21 +68,15 @@ def transcribe_file(
             segments += stream.push(block)
             advance(len(block) / transcriber.sample_rate)
     except (UserError, OSError) as error:
-        if stream.seconds == 0:
+        if stream.seconds == 0:  # nothing to keep
             raise
         failure = error
-    duration = stream.seconds
+    duration = stream.seconds  # finish() resets it
     return Transcript((*segments, *stream.finish()), duration), failure
 
 
 def listen(transcriber: Transcriber, blocks: Iterable[Float[Tensor, " samples"]], console: Console) -> Transcript:
-    """Transcribe live audio with output until Ctrl-C; return the transcript.
-
-    Args:
-        transcriber: recognizer with its settings.
-        blocks: audio at the transcriber's sampling rate.
-        console: shows segments, and the preliminary text of the open one.
-    """
+    """Transcribe live audio with output until Ctrl-C; return the transcript."""
     stream = transcriber.stream(transcriber.sample_rate)
     segments = []
     updated = 0.0

@@ -20,7 +20,7 @@ def warmup_share(step: int, warmup: int, total: int | None = None) -> float:
         >>> [round(warmup_share(step, warmup=4, total=14), 2) for step in (0, 3, 8, 13)]
         [0.25, 1.0, 0.5, 0.0]
     """
-    number = step + 1
+    number = step + 1  # counted from 1, so that the first step already learns
     if number <= warmup:
         return number / warmup
     if total is None:

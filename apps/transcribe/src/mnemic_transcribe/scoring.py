@@ -36,14 +36,7 @@ def error_rates(predictions: Sequence[Prediction]) -> dict[str, float]:
     """
     words = summarize(word_errors(each.reference, each.hypothesis) for each in predictions)
     characters = summarize(character_errors(each.reference, each.hypothesis) for each in predictions)
-    length = max(words.counts.length, 1)
-    return {
-        "wer": words.rate,
-        "cer": characters.rate,
-        "substitutions": words.counts.substitutions / length,
-        "deletions": words.counts.deletions / length,
-        "insertions": words.counts.insertions / length,
-    }
+    return {"wer": words.rate, "cer": characters.rate, **words.counts.shares()}
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:

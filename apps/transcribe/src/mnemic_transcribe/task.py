@@ -137,6 +137,7 @@ class TranscriptionTask(Task):
         self.log(f"{split}/loss", losses.total, batch_size=len(batch), sync_dist=True)
         if self.model.decoder is not None:
             self.log(f"{split}/acc", losses.accuracy, batch_size=len(batch), sync_dist=True)
+        # Beam search in every validation would slow training down.
         is_quick = split == "val" and self.model.ctc is not None
         self._transcribe(batch, replace(self.settings, decoding="ctc") if is_quick else self.settings)
         diversity = self.model.memory.report(losses.state).diversity if (split, batch_idx) == ("val", 0) else None
@@ -196,6 +197,7 @@ class TranscriptionTask(Task):
         if given.tokenizer.state() != self.tokenizer.state() or given.features.config != self.features.config:
             raise UserError(f"{path} has other tokens or features than this config: use its data.vocabulary")
         for part in parts:
+            # An empty module for a branch that was not built.
             own, others = (getattr(model, part) or nn.Module() for model in (self.model, given.model))
             load_exactly(own, others.state_dict(), f"the {part} of {path}")
         self.normalizer.load_state_dict(given.normalizer.state_dict())

@@ -65,6 +65,7 @@ class ToneClip:
         count = int(random.integers(self.world.min_words, self.world.max_words + 1))
         keys = random.integers(len(_KEYS), size=count).tolist()
         sounds, pauses = random.integers(70, 200, size=count), random.integers(40, 250, size=count + 1)
+        # Log-uniform, as loudness is perceived.
         return keys, sounds, pauses, float(np.exp(random.uniform(np.log(0.05), np.log(0.5))))
 
     @property
@@ -93,5 +94,6 @@ class ToneClip:
             pieces.append(amplitude / 2 * np.sin(2 * np.pi * np.outer(time, pair)).sum(1))
             pieces.append(np.zeros(pause * sample_rate // 1000))
         clean = np.concatenate(pieces)
+        # Seeded by the clip, so that every read gives the same noise.
         noise = np.random.default_rng((self.world.seed, self.index, 1)).standard_normal(len(clean))
         return torch.from_numpy(clean + self.world.noise * noise).float()

@@ -43,6 +43,7 @@ def train_demo(
     recognizer = Recognizer.load(averaged)
     made = {**recognizer.provenance, "command": "make train-demo-transcribe", "metrics": figures}
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    # Half precision halves the file in the repository.
     replace(recognizer, provenance=made).save(checkpoint, half=True)
     return figures
 

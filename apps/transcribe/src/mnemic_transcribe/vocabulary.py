@@ -55,6 +55,7 @@ class Vocabulary:
             raise UserError(f"{self.file}: {error}") from error
 
     def _train(self, texts: Iterable[str], file: Path) -> None:
+        # Trained in memory and written atomically: an interrupted run must not leave a partial model.
         model = b64decode(SentencePieceTokenizer.train(texts, self.size).state()["model"])
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(file, "wb") as target:

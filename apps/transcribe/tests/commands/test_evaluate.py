@@ -66,7 +66,7 @@ def test_errors_are_those_of_the_wrong_references(
         evaluate(manifest, None, checkpoint, out=manifest.parent / "out")
 
 
-def test_rows_that_cannot_be_read_are_listed_and_the_rest_goes_on(
+def test_unreadable_rows_are_listed_and_skipped(
     checkpoint: Path, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = manifest.read_text().splitlines()

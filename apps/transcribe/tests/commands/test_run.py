@@ -39,7 +39,7 @@ def test_a_run_writes_text_words_and_subtitles_of_each_file(checkpoint: Path, sp
     assert (out / "b.vtt").read_text().startswith("WEBVTT\n\n00:00:00.5")
 
 
-def test_only_the_wished_formats_are_written(checkpoint: Path, speak: Speak, tmp_path: Path) -> None:
+def test_only_the_requested_formats_are_written(checkpoint: Path, speak: Speak, tmp_path: Path) -> None:
     path = speak("zero", tmp_path / "a.wav")
     command = ["run", "--out", str(tmp_path / "out"), "--formats", "txt", "srt", "--checkpoint", str(checkpoint)]
     with pytest.raises(SystemExit, match="0"):
@@ -47,7 +47,7 @@ def test_only_the_wished_formats_are_written(checkpoint: Path, speak: Speak, tmp
     assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {"a.txt", "a.srt"}
 
 
-def test_files_that_fail_are_listed_at_the_end_and_the_rest_goes_on(
+def test_files_that_fail_are_skipped_and_listed_at_the_end(
     checkpoint: Path, speak: Speak, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, cut = speak("zero", tmp_path / "good.wav"), speak(TEXT, tmp_path / "cut.flac")
@@ -86,7 +86,7 @@ def test_earlier_results_stay_when_a_file_fails(checkpoint: Path, speak: Speak, 
     assert (tmp_path / "out" / "a.txt").read_text() == "zero\n"
 
 
-def test_a_microphone_is_heard_until_it_is_interrupted(recognizer: Recognizer, speak: Speak, tmp_path: Path) -> None:
+def test_a_microphone_is_transcribed_until_interrupted(recognizer: Recognizer, speak: Speak, tmp_path: Path) -> None:
     sound, _ = soundfile.read(speak("one five nine", tmp_path / "a.wav"), dtype="float32")
 
     def microphone() -> Iterator[Tensor]:

@@ -99,7 +99,7 @@ def test_kaldi_paths_count_from_the_present_folder(
     assert read_kaldi(tmp_path / "data") == [Utterance(Path("u1.wav"), 2.0, "good day", id="u1")]
 
 
-def test_what_kaldi_cannot_tell_is_named(tmp_path: Path) -> None:
+def test_errors_name_the_defects_of_a_kaldi_folder(tmp_path: Path) -> None:
     write(tmp_path / "wav.scp", "r1 sph2pipe -f wav a.sph |")
     write(tmp_path / "text", "u1 a", "u2 b", "u3 c", "u4 d", "u5 e")
     write(tmp_path / "segments", "u1 r1 0 1", "u2 r2 0 1", "u4 r1 0", "u5 r1 1 x")
@@ -164,7 +164,7 @@ def test_rows_of_index_tables_that_cannot_be_read_are_named(tmp_path: Path, make
         read_index_tsv(tmp_path, "dev")
 
 
-def test_the_layout_is_told_by_the_files(librispeech: Path, tmp_path: Path) -> None:
+def test_the_layout_is_detected_from_the_files(librispeech: Path, tmp_path: Path) -> None:
     utterances = read_librispeech(librispeech / "test")
     assert read_corpus(librispeech, "test") == utterances
     write_manifest(tmp_path / "list.jsonl", utterances)

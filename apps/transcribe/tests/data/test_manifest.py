@@ -84,7 +84,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("line", "message"), WRONG)
-def test_a_wrong_line_is_named(tmp_path: Path, line: dict[str, Any] | str, message: str) -> None:
+def test_the_error_names_a_wrong_line(tmp_path: Path, line: dict[str, Any] | str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"list\.jsonl:2: .*{message}"):
         read_manifest(manifest(tmp_path, GOOD, line))
 

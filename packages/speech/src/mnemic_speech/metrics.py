@@ -36,6 +36,11 @@ class ErrorCounts:
         """Errors per reference word, above 1 with many insertions; an empty reference counts as one word."""
         return self.errors / max(self.length, 1)
 
+    def shares(self) -> dict[str, float]:
+        """Return substitutions, deletions and insertions per reference word."""
+        names = ("substitutions", "deletions", "insertions")
+        return {name: getattr(self, name) / max(self.length, 1) for name in names}
+
     def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
         """Return the counts of both."""
         return ErrorCounts(
@@ -147,14 +152,14 @@ def by_duration(items: Iterable[tuple[float, ErrorCounts]], edges: Sequence[floa
 
     Args:
         items: duration in seconds and errors of every utterance.
-        edges: ascending bounds in seconds; a range includes its lower border. The first and last ranges
+        edges: ascending bounds in seconds; a range includes its lower bound. The first and last ranges
             are open-ended.
 
     Returns:
         Summaries by name: ``"0-5"``, ``"5-10"``, ``"10-"`` for the borders 5 and 10.
 
     Raises:
-        UserError: if borders are not ascending or not positive.
+        UserError: if bounds are not ascending or not positive.
     """
     borders = [0.0, *edges, np.inf]
     if any(low >= high for low, high in pairwise(borders)):

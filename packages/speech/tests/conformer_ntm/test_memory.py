@@ -55,7 +55,7 @@ def test_a_padded_row_gives_what_it_gives_alone(memory_of: Build, memory_name: s
     states_close(after.index_select(torch.tensor([1])), after_alone)
 
 
-def test_a_row_that_is_reset_begins_afresh(memory_of: Build, memory_name: str) -> None:
+def test_a_reset_row_starts_from_the_initial_state(memory_of: Build, memory_name: str) -> None:
     memory, hidden = memory_of(memory_name), torch.randn(2, 8, DIM)
     _, used = memory(hidden, memory.init_state(2))
     output, after = memory(hidden, used, reset=torch.tensor([False, True]))
@@ -65,7 +65,7 @@ def test_a_row_that_is_reset_begins_afresh(memory_of: Build, memory_name: str) -
     assert_close(output[0], memory(hidden, used)[0][0])
 
 
-def test_what_came_before_changes_what_is_heard_now(memory_of: Build, memories: Options) -> None:
+def test_earlier_frames_change_the_output(memory_of: Build, memories: Options) -> None:
     for name in [name for name in memories if name != "none"]:
         memory, hidden = memory_of(name), torch.randn(1, 6, DIM)
         _, state = memory(torch.randn(1, 6, DIM), memory.init_state(1))

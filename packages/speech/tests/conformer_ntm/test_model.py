@@ -127,7 +127,7 @@ def test_a_stream_gives_what_the_whole_gives_and_resumes_from_a_file(
     assert_close(torch.cat([first, rest], 1)[~encoded.padding], hidden[~encoded.padding])
 
 
-def test_a_stream_that_is_reset_begins_afresh(build: Build) -> None:
+def test_a_reset_stream_starts_from_the_initial_state(build: Build) -> None:
     model, features = build("turing_paper", CHUNKS).eval(), torch.randn(2, 12, 9)
     used = model.stream(features, model.init_stream(2)).state
     assert isinstance(used, LayerStates)

@@ -107,7 +107,7 @@ def test_the_released_layout_fits_the_paper_s_model(memory: str) -> None:
     assert shapes_of(converted) == shapes_of(model.state_dict())
 
 
-def test_a_checkpoint_file_is_loaded_and_what_stands_before_the_network_returned(build: Build, tmp_path: Path) -> None:
+def test_loading_a_checkpoint_file_returns_its_front_end(build: Build, tmp_path: Path) -> None:
     model = build("turing_release")
     official = weights_of(official_layout(model.config, columns=4))
     torch.save(official, tmp_path / "valid.acc.ave_10best.pth")
@@ -119,7 +119,7 @@ def test_a_checkpoint_file_is_loaded_and_what_stands_before_the_network_returned
     assert torch.equal(model.ctc.bias, official["ctc.ctc_lo.bias"])
 
 
-def test_what_is_missing_left_over_or_of_another_shape_is_named(build: Build) -> None:
+def test_the_error_names_missing_unexpected_or_misshaped_weights(build: Build) -> None:
     model = build("turing_release")
     official = weights_of(official_layout(model.config, columns=4))
     for changed, message in (

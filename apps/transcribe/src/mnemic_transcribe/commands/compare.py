@@ -73,6 +73,7 @@ def compare(
         errors = run_tests(recognizer, sets, decodings, added, run.folder / ERRORS)
         return {name: error_scores(errors[name]) for name in conditions}
 
+    # Before hours of training.
     for label, source in sources.items():
         check_source(out, label, source)
     Comparison(

@@ -37,7 +37,7 @@ def demo(
 
     transcriber = open_transcriber(checkpoint, decoding=decoding, device=device)
     if file is not None:
-        name, said, waveform = file.stem, None, read_audio(file, transcriber.sample_rate)
+        name, said, waveform = file.stem, None, read_audio(file, transcriber.sample_rate)  # no reference
     else:
         name, said, waveform = find_recording(transcriber, data, split, number)
     out.mkdir(parents=True, exist_ok=True)

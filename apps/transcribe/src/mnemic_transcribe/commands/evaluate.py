@@ -62,10 +62,11 @@ def evaluate(
     transcriber = open_transcriber(checkpoint, decoding=decoding, beam=beam, device=device)
     clips, problems = open_clips(data, split, transcriber.settings.text_style)
     added = None if noise is None else Noise(noise, snr_db)
+    given = {"split": split, "noise": None if added is None else str(added), "segmentation": segmentation}
     record = None
     if out is not None:
-        options = {"split": split, "decoding": decoding, "beam": beam, "segmentation": segmentation, "seed": seed}
-        options |= {"noise": None if added is None else str(added), "batch_size": batch_size, "device": device}
+        # All that can change a score, so that other options do not silently return old scores.
+        options = given | {"decoding": decoding, "beam": beam, "seed": seed, "batch_size": batch_size, "device": device}
         files = {"data": data, "checkpoint": checkpoint or SHIPPED}
         record = open_record(out / "scores.json", "mnemic-transcribe", options, files)
     with audio_progress(str(data), sum(clip.seconds for clip in clips), Console(stderr=True)) as advance:
@@ -78,17 +79,15 @@ def evaluate(
             batch_size=batch_size,
             advance=advance,
         )
-    evaluation.problems[:0] = problems
-    summary = evaluation.summary() | {
+    evaluation.problems[:0] = problems  # rows of the manifest first, then unreadable files
+    facts = {
         "data": str(data),
-        "split": split,
-        "noise": None if added is None else str(added),
-        "segmentation": segmentation,
         "decoding": transcriber.settings.decoding,
         "checkpoint": str(checkpoint or SHIPPED.name),
         "memory": transcriber.recognizer.model.config.memory.name,
         "num_unreadable": len(evaluation.problems),
     }
+    summary = evaluation.summary() | given | facts
     if record is not None:
         write_scores(summary, evaluation, record)
     show_scores(summary, evaluation, as_json=json)

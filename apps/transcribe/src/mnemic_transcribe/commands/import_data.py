@@ -28,6 +28,7 @@ def import_data(source: Path, out: Path, /, split: str | None = None) -> None:
 
     if out.suffix != ".jsonl":
         raise UserError(f"a manifest is a .jsonl file, got {out}")
+    # Before reading, which can take minutes for a large data set.
     if not out.parent.is_dir():
         raise FileNotFoundError(f"cannot write {out}: the folder {out.parent} does not exist; create it first")
     check_outputs(out)

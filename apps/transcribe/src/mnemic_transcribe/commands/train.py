@@ -32,6 +32,7 @@ class TranscribeCLI(AppCLI):
         parser.link_arguments(
             "trainer.default_root_dir", "averaged_checkpoint.folder", lambda root: f"{root}/checkpoints"
         )
+        # On instantiation, since the vocabulary is only known from the data.
         parser.link_arguments("data.tokenizer_state", "model.tokenizer", apply_on="instantiate")
         parser.link_arguments("data.vocab_size", "model.config.vocab_size", apply_on="instantiate")
         parser.link_arguments("data.text_style", "model.settings.text_style")

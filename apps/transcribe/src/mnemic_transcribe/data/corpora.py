@@ -12,9 +12,12 @@ from pathlib import Path
 from mnemic_core.errors import UserError
 from mnemic_transcribe.data.manifest import Utterance, numbered_lines, read_manifest, row_problems, utterance_of
 
+# A line of NIST's segment time marks: file, channel, speaker, start, end, optional label, text.
 _STM = re.compile(r"(?P<file>\S+) \S+ (?P<speaker>\S+) (?P<start>\S+) (?P<end>\S+)(?: <[^>]*>)?(?P<text>.*)")
 _NOT_SCORED = "ignore_time_segment_in_scoring"
+# TED-LIUM separates contractions by a space: "it 's".
 _SUFFIXES = re.compile(r" '(?=(?:s|d|t|m|ll|re|ve)\b)", re.IGNORECASE)
+# Markup in TED-LIUM: <unk>, {breath}, [music], pronunciation variants (2).
 _NO_WORDS = re.compile(r"<[^>]*>|\{[^}]*\}|\[[^]]*\]|\(\d+\)")
 
 
@@ -136,7 +139,7 @@ def read_csv(path: str | Path, problems: list[str] | None = None) -> list[Uttera
     for number, row in _rows(path, ("ID", "wav", "wrd"), ","):
         with row_problems(path, number, problems):
             audio = _value(row, "wav")
-            if "$" in audio or "{" in audio:
+            if "$" in audio or "{" in audio:  # SpeechBrain recipes write $data_root
                 raise UserError(f"wav {audio!r} has a variable of a recipe: replace it by the folder of the audio")
             utterances.append(
                 utterance_of(
@@ -168,7 +171,7 @@ def read_index_tsv(folder: str | Path, split: str | None = None, problems: list[
     utterances = []
     splits: set[str] = set()
     for number, row in _rows(path, ("path", "text") if split is None else ("path", "text", "split"), "\t"):
-        splits.add(row.get("split") or "")
+        splits.add(row.get("split") or "")  # for the error message
         if split is not None and row.get("split") != split:
             continue
         with row_problems(path, number, problems):
@@ -257,7 +260,7 @@ def _rows(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tupl
     """Yield the rows of a table with their line numbers."""
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give an existing one")
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
         reader = csv.DictReader(
             file, delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
         )

@@ -180,12 +180,14 @@ def _name(fields: dict[str, Any], name: str, default: str) -> str:
 
 def _number(fields: dict[str, Any], name: str) -> float | None:
     value = fields.get(name)
+    # bool is a subclass of int.
     if isinstance(value, bool) or not isinstance(value, int | float | None):
         raise UserError(f"{name} {value!r} is not a number: give seconds, without quotes")
     return None if value is None else float(value)
 
 
 def _fields(utterance: Utterance, folder: Path) -> dict[str, Any]:
+    # Files outside of the folder of the manifest keep absolute paths.
     path = utterance.audio_filepath.resolve()
     optional = {"offset": utterance.offset, "id": utterance.id, "speaker": utterance.speaker}
     return {

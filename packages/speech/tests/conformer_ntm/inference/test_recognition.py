@@ -23,7 +23,7 @@ SMALL = TranscriptionSettings(search=BeamSearchConfig(beam=3, ctc_weight=0.6))
 
 
 @pytest.mark.parametrize("decoding", ["ctc", "joint", "rescoring"])
-def test_what_is_said_is_heard(build: Build, say: Say, decoding: Decoding) -> None:
+def test_tones_are_recognized(build: Build, say: Say, decoding: Decoding) -> None:
     [result], _ = recognize(build(), [say(TEXT)], replace(SMALL, decoding=decoding))
     assert result.text == TEXT
     assert " ".join(word.text for word in result.words) == TEXT
@@ -39,7 +39,7 @@ def test_words_have_the_times_of_their_sounds(build: Build, say: Say) -> None:
 
 
 @pytest.mark.parametrize("decoding", DECODINGS)
-def test_waveforms_of_a_batch_are_heard_as_each_alone(build: Build, say: Say, decoding: Decoding) -> None:
+def test_results_do_not_depend_on_the_batch(build: Build, say: Say, decoding: Decoding) -> None:
     recognizer, settings = build("turing_improved"), replace(SMALL, decoding=decoding)
     waveforms = [say(TEXT), say("four"), torch.zeros(0), say("two three")[:5000], torch.zeros(300)]
     together, state = recognize(recognizer, waveforms, settings)
@@ -73,7 +73,7 @@ def test_without_ctc_words_share_the_time(build: Build, say: Say) -> None:
     assert 0 < result.words[0].confidence <= 1
 
 
-def test_the_memory_goes_on_where_it_is_given(build: Build, say: Say) -> None:
+def test_a_given_memory_state_is_continued(build: Build, say: Say) -> None:
     recognizer = build("turing_improved")
     _, first = recognize(recognizer, [say("one")], CTC)
     _, fresh = recognize(recognizer, [say("two")], CTC)

@@ -40,7 +40,7 @@ def text_of(segments: list[TranscriptSegment]) -> str:
 
 @pytest.mark.parametrize("settings", [CARRIED, FAST], ids=["pauses", "cuts"])
 @pytest.mark.parametrize("rate", [8000, 11025])
-def test_a_recording_in_pieces_is_heard_as_at_once(
+def test_the_transcript_does_not_depend_on_the_pieces(
     build: Build, say: Say, settings: TranscriptionSettings, rate: int
 ) -> None:
     recognizer, waveform = build("turing_improved"), say(TEXT, PAUSES, rate=rate)
@@ -75,7 +75,7 @@ def test_words_after_a_cut_are_said_though_only_silence_follows(build: Build, sa
 
 @pytest.mark.parametrize("settings", [CARRIED, FAST], ids=["pauses", "cuts"])
 @pytest.mark.parametrize("seconds", [0.5, 2.9, 4.4, 7.0])
-def test_a_stream_saved_in_the_middle_goes_on_with_the_same_text(
+def test_a_saved_stream_continues_with_the_same_text(
     build: Build, say: Say, settings: TranscriptionSettings, seconds: float, tmp_path: Path
 ) -> None:
     recognizer, waveform = build("turing_improved"), say(TEXT, PAUSES, rate=11025)
@@ -108,7 +108,7 @@ def test_the_memory_goes_from_segment_to_segment_where_it_is_carried(build: Buil
     assert carried.report().capacity == 3
 
 
-def test_what_is_kept_of_a_long_recording_is_bounded(build: Build, say: Say) -> None:
+def test_the_state_of_a_long_recording_is_bounded(build: Build, say: Say) -> None:
     stream, speech = TranscriptStream(build("turing_improved"), FAST, 16000), say(TEXT, 0.12, 0.0, rate=16000)
     sizes = []
     for _ in range(5):
@@ -120,7 +120,7 @@ def test_what_is_kept_of_a_long_recording_is_bounded(build: Build, say: Say) -> 
 
 
 @pytest.mark.slow
-def test_half_an_hour_is_heard_without_gaps_repeats_or_growth(build: Build, say: Say) -> None:
+def test_half_an_hour_is_transcribed_without_gaps_repeats_or_growth(build: Build, say: Say) -> None:
     stream, random = TranscriptStream(build(), TranscriptionSettings("ctc"), 8000), Random(0)
     said, segments, sizes = [], [], []
     for _ in range(60):
@@ -164,12 +164,12 @@ def test_the_partial_text_changes_nothing(build: Build, say: Say) -> None:
     assert segments + stream.finish() == hear(TranscriptStream(build("turing_improved"), FAST, 8000), waveform, [])
 
 
-def test_a_finished_stream_begins_anew(build: Build, say: Say) -> None:
+def test_a_finished_stream_can_be_reused(build: Build, say: Say) -> None:
     stream, waveform = TranscriptStream(build("turing_improved"), CARRIED, 8000), say(TEXT, PAUSES)
     assert hear(stream, waveform, []) == hear(stream, waveform, [])
 
 
-def test_samples_that_are_no_numbers_are_refused_and_the_stream_stays(build: Build, say: Say) -> None:
+def test_nan_samples_are_refused_and_the_stream_is_unchanged(build: Build, say: Say) -> None:
     stream = TranscriptStream(build(), FAST, 8000)
     stream.push(say("one two", 0.12))
     broken = torch.zeros(8000)
@@ -202,12 +202,12 @@ def test_the_state_of_another_stream_is_refused(build: Build, tmp_path: Path) ->
         (torch.tensor([0.0, torch.inf]), "NaN or infinite at sample 1"),
     ],
 )
-def test_what_is_no_waveform_is_refused(samples: Tensor, message: str) -> None:
+def test_input_that_is_not_a_waveform_is_refused(samples: Tensor, message: str) -> None:
     with unchecked_annotations(), pytest.raises(ValueError, match=message):
         as_waveform(samples)
 
 
-def test_whole_numbers_are_scaled_to_one() -> None:
+def test_integers_are_scaled_to_one() -> None:
     assert as_waveform(torch.tensor([-32768, 16384], dtype=torch.int16)).tolist() == [-1.0, 0.5]
 
 

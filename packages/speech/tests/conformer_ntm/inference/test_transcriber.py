@@ -22,7 +22,7 @@ def transcriber(build: Build) -> Transcriber:
     return Transcriber(build(), FAST)
 
 
-def test_a_file_is_heard_as_its_samples(transcriber: Transcriber, say: Say, tmp_path: Path) -> None:
+def test_a_file_and_its_samples_give_the_same_transcript(transcriber: Transcriber, say: Say, tmp_path: Path) -> None:
     waveform = say(TEXT, 0.12)
     soundfile.write(tmp_path / "said.wav", waveform.numpy(), 8000, subtype="FLOAT")
     transcript = transcriber.transcribe(tmp_path / "said.wav")
@@ -38,7 +38,7 @@ def test_any_sampling_rate_gives_the_text(transcriber: Transcriber, say: Say, ra
     assert transcript.duration == pytest.approx(0.6 + 20 * 0.36, abs=1e-3)
 
 
-def test_utterances_are_heard_as_a_whole_in_their_order(transcriber: Transcriber, say: Say) -> None:
+def test_utterances_of_a_batch_are_not_segmented_and_keep_their_order(transcriber: Transcriber, say: Say) -> None:
     texts = ["four", TEXT, "two one", "three"]
     transcripts = transcriber.transcribe_batch([say(text, 0.12) for text in texts], 8000, batch_size=2)
     assert [transcript.text for transcript in transcripts] == texts
@@ -52,7 +52,7 @@ def test_a_silent_recording_has_no_segments(transcriber: Transcriber) -> None:
     assert transcriber.transcribe_batch([torch.zeros(0)])[0].segments == ()
 
 
-def test_a_clipped_recording_is_heard(transcriber: Transcriber, say: Say) -> None:
+def test_a_clipped_recording_is_transcribed(transcriber: Transcriber, say: Say) -> None:
     assert transcriber.transcribe((10 * say(TEXT, 0.12)).clamp(-1, 1), 8000).duration > 7
 
 
