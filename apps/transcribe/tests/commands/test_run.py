@@ -63,7 +63,7 @@ def test_files_that_fail_are_skipped_and_listed_at_the_end(
     lines = capsys.readouterr().err.splitlines()
     assert [next(name for name in [*names, "cut.flac"] if name in line) for line in lines] == [*names, "cut.flac"]
     assert all(line.startswith("failed: ") for line in lines)
-    assert "(what comes before has been transcribed)" in lines[-1]
+    assert "(the part before it was transcribed)" in lines[-1]
     assert {path.stem for path in (tmp_path / "out").glob("[!.]*")} == {"good", "cut"}
     heard = (tmp_path / "out" / "cut.txt").read_text().split()
     assert heard == TEXT.split()[: len(heard)]
