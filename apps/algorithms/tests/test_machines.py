@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from mnemic_algorithms.machines import (
+    AlgorithmConfig,
     AlgorithmModel,
     MachineConfig,
     SegmentedModel,
@@ -12,7 +13,7 @@ from mnemic_algorithms.machines import (
 )
 from mnemic_algorithms.options import TRANSFORMER, machine_names
 from mnemic_core import MemoryConfig, find_mechanism, list_mechanisms
-from mnemic_core.tasks import CHOMSKY_TASKS, ReverseString, create_task, task_loss
+from mnemic_core.tasks import CHOMSKY_TASKS, task_loss
 
 SMALL = {"hidden_dim": 8, "stored": 4, "segment_length": 3, "num_layers": 2, "num_heads": 2}
 
@@ -26,7 +27,7 @@ def small(machine: str, options: dict[str, object] | None = None) -> MachineConf
 @pytest.mark.parametrize("machine", machine_names())
 def test_machine_learns_from_one_step_and_gives_every_parameter_a_gradient(machine: str) -> None:
     torch.manual_seed(0)
-    model = AlgorithmModel(small(machine), ReverseString())
+    model = AlgorithmModel(AlgorithmConfig(small(machine), "reverse_string"))
     batch = model.task.sample(5, 7)
     loss = task_loss(model(batch.inputs), batch)
     loss.backward()
@@ -36,7 +37,7 @@ def test_machine_learns_from_one_step_and_gives_every_parameter_a_gradient(machi
 
 @pytest.mark.parametrize("task", CHOMSKY_TASKS)
 def test_every_task_is_answered_at_any_length(task: str) -> None:
-    model = AlgorithmModel(small("stack_rnn"), create_task(task))
+    model = AlgorithmModel(AlgorithmConfig(small("stack_rnn"), task))
     for length in (1, 6):
         batch = model.task.sample(2, length)
         assert model(batch.inputs).shape == (*batch.targets.shape, model.task.output_size)

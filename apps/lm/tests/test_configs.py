@@ -20,5 +20,5 @@ def test_packaged_configs_are_valid(path: Path) -> None:
         seed_everything_default=0,
         auto_configure_optimizers=False,
     )
-    assert built.model.model.config.memory.name == "transformer_xl"
-    assert all(path.name.endswith(".txt.gz") for paths in built.datamodule.paths.values() for path in paths)
+    assert built.model.model.config.transformer.memory.name == "transformer_xl"
+    assert all(path.name.endswith(".txt.gz") for paths in built.datamodule.sources.values() for path in paths)

@@ -1,11 +1,12 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch.testing import assert_close
 
 from mnemic_core import MemoryConfig, TransformerConfig, memory_names
-from mnemic_lm.model import LanguageModel, ProductKeyConfig, restore_state, total_nats
+from mnemic_lm.model import LanguageModel, LanguageModelConfig, ProductKeyConfig, total_nats
 from mnemic_lm.sizes import count_parameters, match_size
 
 SIZES = {"dim": 16, "num_layers": 2, "num_heads": 2, "ffn_dim": 64}
@@ -28,15 +29,19 @@ def config(memory: str, **sizes: object) -> TransformerConfig:
     return TransformerConfig(**{**SIZES, **sizes}, memory=MemoryConfig(memory, OPTIONS.get(memory, {})))
 
 
+def build(transformer: TransformerConfig, keys: ProductKeyConfig | None = None) -> LanguageModel:
+    return LanguageModel(LanguageModelConfig(transformer, 257, keys))
+
+
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_every_memory_of_the_catalogue_learns_and_its_state_can_be_kept(memory: str) -> None:
-    model = LanguageModel(config(memory), 257)
+    model = build(config(memory))
     ids = torch.randint(256, (2, 12))
     _, state = model(ids[:, :6], model.init_state(2), reset=torch.ones(2, dtype=torch.bool))
     logits, after = model(ids[:, 6:], state)
     total_nats(logits, ids[:, 6:], torch.zeros(2, 6, dtype=torch.bool)).backward()
     assert model.embedding.weight.grad.abs().sum() > 0
-    again, _ = model(ids[:, 6:], restore_state(model, state.to_dict(), 2))
+    again, _ = model(ids[:, 6:], model.init_state(2).refill(state.to_dict()))
     assert_close(again, logits, rtol=0, atol=0)
     assert after.batch_size == 2
 
@@ -44,11 +49,11 @@ def test_every_memory_of_the_catalogue_learns_and_its_state_can_be_kept(memory: 
 @pytest.mark.parametrize("memory", ["summary_bank", "gated_slots"])
 def test_an_encoder_is_refused_since_it_sees_what_it_predicts(memory: str) -> None:
     with pytest.raises(ValueError, match=f"a causal model can use segment by segment .*, got '{memory}'"):
-        LanguageModel(config(memory), 257)
+        build(config(memory))
 
 
 def test_a_product_key_memory_adds_what_it_recalls() -> None:
-    model = LanguageModel(config("none"), 257, ProductKeyConfig(sub_keys=4, num_heads=1, k=2, key_dim=4))
+    model = build(config("none"), ProductKeyConfig(sub_keys=4, num_heads=1, k=2, key_dim=4))
     ids = torch.randint(256, (1, 5))
     logits, _ = model(ids, model.init_state(1))
     with torch.no_grad():
@@ -64,16 +69,16 @@ def test_padding_counts_for_nothing_in_the_loss() -> None:
 
 
 def test_a_fresh_model_knows_nothing() -> None:
-    model, ids = LanguageModel(config("none", dim=64), 257), torch.randint(256, (4, 64))
+    model, ids = build(config("none", dim=64)), torch.randint(256, (4, 64))
     logits, _ = model(ids, model.init_state(4))
     nats = total_nats(logits, ids.roll(-1, 1), torch.zeros_like(ids, dtype=torch.bool)) / ids.numel()
     assert nats.detach() == pytest.approx(math.log(257), abs=0.2)
 
 
 def test_a_state_of_another_size_is_refused() -> None:
-    model = LanguageModel(config("window"), 257)
-    with pytest.raises(ValueError, match=r"expected \(3.*same number of streams"):
-        restore_state(model, model.init_state(2).to_dict(), 3)
+    model = build(config("window"))
+    with pytest.raises(ValueError, match=r"expected of shape \(3.*as many streams"):
+        model.init_state(3).refill(model.init_state(2).to_dict())
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
@@ -114,3 +119,11 @@ def test_the_size_of_a_memory_is_its_option_or_its_default() -> None:
     assert config("window").memory.size == 8
     assert config("hierarchical").memory.size == 4
     assert config("memory_tokens").memory.size is None
+
+
+def test_a_model_saved_to_a_folder_comes_back_with_all_its_sizes(tmp_path: Path) -> None:
+    model = build(config("transformer_xl"), ProductKeyConfig(sub_keys=4, num_heads=1, k=2, key_dim=4)).eval()
+    model.save_pretrained(tmp_path)
+    loaded, ids = LanguageModel.from_pretrained(tmp_path), torch.randint(256, (1, 5))
+    assert loaded.config == model.config
+    assert torch.equal(loaded(ids, loaded.init_state(1))[0], model(ids, model.init_state(1))[0])

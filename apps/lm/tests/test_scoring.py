@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mnemic_core import MemoryConfig, TransformerConfig
-from mnemic_lm.model import LanguageModel
+from mnemic_lm.model import LanguageModel, LanguageModelConfig
 from mnemic_lm.scoring import Tally, score
 from mnemic_lm.text import Corpus
 
@@ -20,7 +20,7 @@ def corpus() -> Corpus:
 @pytest.fixture
 def model() -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel(TransformerConfig(**SIZES, memory=MemoryConfig("window")), 257).eval()
+    return LanguageModel(LanguageModelConfig(TransformerConfig(**SIZES, memory=MemoryConfig("window")), 257)).eval()
 
 
 def naive_bits(model: LanguageModel, corpus: Corpus, segment_length: int, *, carry: bool) -> float:
@@ -59,7 +59,7 @@ def test_a_memory_of_another_stream_changes_the_score_and_none_cannot_be_exchang
     model: LanguageModel, corpus: Corpus
 ) -> None:
     assert score(model, corpus, 8, is_shuffled=True) != pytest.approx(score(model, corpus, 8))
-    plain = LanguageModel(TransformerConfig(**SIZES), 257).eval()
+    plain = LanguageModel(LanguageModelConfig(TransformerConfig(**SIZES), 257)).eval()
     assert score(plain, corpus, 8, is_shuffled=True) == pytest.approx(score(plain, corpus, 8))
 
 

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from mnemic_core import MemoryConfig, MemoryState, TransformerConfig
 from mnemic_kit.run_folder import fit_or_resume
 from mnemic_kit.testing import Stop, losses, run_and_kill
-from mnemic_lm.checkpoints import load_checkpoint
+from mnemic_lm.checkpoints import LanguageCheckpoint
 from mnemic_lm.commands import train
 from mnemic_lm.datamodule import TextData
 from mnemic_lm.model import LanguageModel, ProductKeyConfig
@@ -113,7 +113,9 @@ def test_training_carries_the_memory_from_step_to_step_without_gradients(
         return unroll(model, batch, state)
 
     monkeypatch.setattr("mnemic_lm.task.unroll", watched)
-    trainer(tmp_path).fit(LanguageTask(TransformerConfig(16, 1, 2, 16, "window", {"capacity": 99})), data(text))
+    trainer(tmp_path).fit(
+        LanguageTask(TransformerConfig(16, 1, 2, 16, MemoryConfig("window", {"capacity": 99}))), data(text)
+    )
     name = "layers.0:mnemic_core.buffers.ring_buffer.RingBuffer:count"
     assert [int(state.tensors()[name].max()) for state, _ in seen] == [0, 24, 48]
     assert not any(tensor.requires_grad for state, _ in seen for tensor in state.tensors().values())
@@ -121,7 +123,11 @@ def test_training_carries_the_memory_from_step_to_step_without_gradients(
 
 
 def test_validation_and_test_give_the_bits_of_the_text(tmp_path: Path, text: Path) -> None:
-    task, run, texts = LanguageTask(TransformerConfig(16, 1, 2, 16, "window")), trainer(tmp_path), data(text)
+    task, run, texts = (
+        LanguageTask(TransformerConfig(16, 1, 2, 16, MemoryConfig("window"))),
+        trainer(tmp_path),
+        data(text),
+    )
     found = run.validate(task, texts, verbose=False)[0] | run.test(task, texts, verbose=False)[0]
     expected = score(task.model, read_corpus([text], ByteCodec()), 8, batch_size=2)
     assert found["val/bits_per_byte"] == found["test/bits_per_byte"] == pytest.approx(expected)
@@ -134,11 +140,11 @@ def test_a_checkpoint_is_the_model_with_all_that_belongs_to_it(tmp_path: Path, t
     task, run = LanguageTask(transformer, keys, match_size=True, seed=4), trainer(tmp_path)
     run.fit(task, data(text))
     run.save_checkpoint(tmp_path / "some.ckpt")
-    loaded = load_checkpoint(tmp_path / "some.ckpt", "cpu")
-    assert (loaded.model.config, loaded.model.product_keys) == (task.model.config, keys)
-    assert loaded.model.config.ffn_dim < 64
+    loaded = LanguageCheckpoint.load(tmp_path / "some.ckpt")
+    assert (loaded.model.config, loaded.model.config.product_keys) == (task.model.config, keys)
+    assert loaded.model.config.transformer.ffn_dim < 64
     assert_close(loaded.model.state_dict(), task.model.state_dict(), atol=0.0, rtol=0.0)
-    assert (loaded.segment_length, loaded.codec.num_tokens) == (8, 256)
+    assert (loaded.settings.segment_length, loaded.codec.num_tokens) == (8, 256)
     made = loaded.provenance
     assert (made["seed"], made["step"], made["package"], made["data"]) == (4, 3, "mnemic-lm", text.name)
 

@@ -1,37 +1,27 @@
-"""Trained machines read from Lightning checkpoints."""
+"""One file with everything that a trained machine needs: weights, sizes, its task and the lengths of training."""
 
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from math import inf
 
-from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
-from mnemic_core import MemoryConfig
-from mnemic_core.checkpoint import KEY
-from mnemic_core.errors import UserError
-from mnemic_core.loading import read_checkpoint
-from mnemic_core.tasks import create_task
-
-KIND, FORMAT_VERSION = "algorithms", 1
+from mnemic_algorithms.machines import AlgorithmModel
+from mnemic_core.checkpoint import Checkpoint
+from mnemic_core.errors import check_range
 
 
-def load_model(path: str | Path) -> tuple[AlgorithmModel, dict[str, Any]]:
-    """Return a trained machine, ready to be evaluated, and what made it.
+@dataclass(frozen=True)
+class AlgorithmSettings:
+    """What a machine was trained on.
 
     Args:
-        path: a checkpoint that ``fit`` wrote.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        UserError: if it is truncated, of another program or of another version.
+        max_length: of the strings in training; None where it is not known.
     """
-    checkpoint = read_checkpoint(path)
-    facts = checkpoint.get(KEY, {})
-    if (facts.get("kind"), facts.get("format_version")) != (KIND, FORMAT_VERSION):
-        raise UserError(f"{path} is no checkpoint of mnemic-algorithms in format {FORMAT_VERSION}; make one with fit")
-    config = MachineConfig(**{**facts["config"], "memory": MemoryConfig(**facts["config"]["memory"])})
-    model = AlgorithmModel(config, create_task(facts["task"]))
-    weights = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"{path} does not fit the machine it names: {error}") from error
-    return model.eval(), facts["provenance"]
+
+    max_length: int | None = None
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, inf, "max_length")
+
+
+@dataclass(frozen=True)
+class AlgorithmCheckpoint(Checkpoint[AlgorithmModel, AlgorithmSettings], kind="algorithms"):
+    """A machine trained on a task."""

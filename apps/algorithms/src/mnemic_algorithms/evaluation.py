@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mnemic_algorithms.checkpoints import load_model
+from mnemic_algorithms.checkpoints import AlgorithmCheckpoint
 from mnemic_core.markdown import markdown_table
 from mnemic_core.tasks import task_accuracy
 from mnemic_kit.devices import Device, find_device
@@ -23,23 +23,23 @@ def evaluate_checkpoint(
         FileNotFoundError: if there is no such checkpoint.
         UserError: if it cannot be used, or a length or the number of strings is below 1.
     """
-    model, provenance = load_model(checkpoint)
     place = find_device(device)
-    max_length = (provenance["data"] or {}).get("max_length")
+    loaded = AlgorithmCheckpoint.load(checkpoint).to(place)
+    model, max_length = loaded.model, loaded.settings.max_length
     chosen = sorted(set(lengths)) or [multiple * (max_length or 20) for multiple in MULTIPLES]
-    curve = task_accuracy(model.to(place), model.task, chosen, batch=strings, seed=seed, device=place)
+    curve = task_accuracy(model, model.task, chosen, batch=strings, seed=seed, device=place)
     beyond = [value for length, value in curve.items() if length > (max_length or 0)] or list(curve.values())
     return {
         "checkpoint": str(checkpoint),
         "task": model.task.name,
-        "machine": model.config.machine,
+        "machine": model.config.machine.name,
         "max_length": max_length,
         "strings": strings,
         "seed": seed,
         "chance": 1 / model.task.output_size,
         "accuracy": {str(length): value for length, value in curve.items()},
         "score": sum(beyond) / len(beyond),
-        "provenance": provenance,
+        "provenance": dict(loaded.provenance),
     }
 
 

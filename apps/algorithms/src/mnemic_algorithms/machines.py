@@ -20,7 +20,8 @@ from mnemic_core.errors import UserError
 from mnemic_core.listing import lists_memories
 from mnemic_core.machines.recurrent import RecurrentMachine
 from mnemic_core.memory import SegmentMemory
-from mnemic_core.tasks import AlgorithmicTask, TaskModel
+from mnemic_core.pretrained import PretrainedModel
+from mnemic_core.tasks import TaskModel, create_task
 from mnemic_core.training import run_in_segments
 
 
@@ -57,7 +58,7 @@ class MachineConfig:
                 raise UserError(f"{name} must be at least 1, got {size}")
 
     @property
-    def machine(self) -> str:
+    def name(self) -> str:
         """What tables call it: its memory, or ``transformer`` where a transformer without sees the whole string."""
         return TRANSFORMER if self.segment_length is None and self.memory.name == "none" else self.memory.name
 
@@ -95,16 +96,31 @@ def build_machine(config: MachineConfig, dim: int) -> SegmentMemory[Any]:
     return ControlledMemory(dim, memory)
 
 
-class AlgorithmModel(TaskModel):
-    """A machine of a configuration between one-hot tokens and the logits of the answer.
+@dataclass(frozen=True)
+class AlgorithmConfig:
+    """A machine for a task.
 
     Args:
-        config: the machine.
-        task: the task to solve.
+        machine: which machine, and how large.
+        task: name of the task.
     """
 
-    def __init__(self, config: MachineConfig, task: AlgorithmicTask) -> None:
-        super().__init__(build_machine(config, task.input_size + 1), task)
+    machine: MachineConfig
+    task: str
+
+
+class AlgorithmModel(TaskModel, PretrainedModel):
+    """A machine between one-hot tokens and the logits of the answer.
+
+    Args:
+        config: machine and task.
+    """
+
+    config_class = AlgorithmConfig
+
+    def __init__(self, config: AlgorithmConfig) -> None:
+        task = create_task(config.task)
+        super().__init__(build_machine(config.machine, task.input_size + 1), task)
         self.config = config
 
 

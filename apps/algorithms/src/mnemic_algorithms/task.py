@@ -1,17 +1,14 @@
 """Training and validation of a machine on a task as a LightningModule."""
 
-from dataclasses import asdict
-from typing import Any
-
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LinearLR
 
-from mnemic_algorithms.checkpoints import FORMAT_VERSION, KIND
-from mnemic_algorithms.machines import AlgorithmModel, MachineConfig
+from mnemic_algorithms.checkpoints import AlgorithmCheckpoint, AlgorithmSettings
+from mnemic_algorithms.machines import AlgorithmConfig, AlgorithmModel, MachineConfig
 from mnemic_core.errors import UserError
-from mnemic_core.tasks import TaskBatch, create_task, task_loss
+from mnemic_core.tasks import TaskBatch, task_loss
 from mnemic_kit.task import Split, Task
 
 
@@ -40,7 +37,7 @@ class AlgorithmTask(Task):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
-        self.model = AlgorithmModel(config, create_task(task))
+        self.model = AlgorithmModel(AlgorithmConfig(config, task))
         if lr <= 0 or not 0 < final_share <= 1:
             raise UserError(f"lr must be above 0 and final_share above 0 and at most 1, got {lr} and {final_share}")
         self.lr, self.final_share = lr, final_share
@@ -64,12 +61,7 @@ class AlgorithmTask(Task):
         schedule = LinearLR(optimizer, 1.0, self.final_share, total_iters=self.total_steps())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def header(self, provenance: dict[str, object]) -> dict[str, Any]:
-        """Return what `mnemic_algorithms.checkpoints.load_model` needs."""
-        return {
-            "kind": KIND,
-            "format_version": FORMAT_VERSION,
-            "task": self.model.task.name,
-            "config": asdict(self.model.config),
-            "provenance": provenance,
-        }
+    def make_checkpoint(self, provenance: dict[str, object]) -> AlgorithmCheckpoint:
+        """Return the machine with the lengths that it is trained on."""
+        max_length = getattr(getattr(self.trainer, "datamodule", None), "max_length", None)
+        return AlgorithmCheckpoint(self.model, AlgorithmSettings(max_length), provenance)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import lightning.pytorch as pl
 from torch import Tensor
 
-from mnemic_core.checkpoint import KEY
+from mnemic_core.checkpoint import KEY, Checkpoint, split_checkpoint
 from mnemic_core.errors import UserError
 from mnemic_core.loading import describe_misfit
 from mnemic_kit.provenance import training_provenance
@@ -34,11 +34,11 @@ class Task(pl.LightningModule):
         super().__init__()
         self.seed = seed
 
-    def header(self, provenance: dict[str, object]) -> dict[str, Any]:
-        """Return what it takes to build and run the network of a checkpoint, as plain data.
+    def make_checkpoint(self, provenance: dict[str, object]) -> Checkpoint[Any, Any]:
+        """Return the network in its present state with what it takes to run it.
 
         Args:
-            provenance: what made the checkpoint.
+            provenance: what made it.
         """
         raise NotImplementedError
 
@@ -112,7 +112,8 @@ class Task(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what it takes to build and run the network, and what made it."""
-        checkpoint[KEY] = self.header(training_provenance(self, self.distribution, self.seed))
+        made = training_provenance(self, self.distribution, self.seed)
+        checkpoint[KEY] = self.make_checkpoint(made).header()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another program or of a network with other sizes.
@@ -121,9 +122,7 @@ class Task(pl.LightningModule):
             UserError: it is of another kind or does not fit.
         """
         path = Path(str(self.trainer.ckpt_path))
-        found, own = checkpoint.get(KEY, {}).get("kind"), self.header({})["kind"]
-        if found != own:
-            raise UserError(f"{path} is not a checkpoint of {self.distribution} (kind {found!r}): give one of its fit")
-        misfit = describe_misfit(self, checkpoint["state_dict"])
-        if misfit:
+        header, weights = split_checkpoint(checkpoint, path)
+        self.make_checkpoint({}).check_header(header, path)
+        if misfit := describe_misfit(self, weights):
             raise UserError(f"{path} does not fit the network of this config: {misfit}")

@@ -1,61 +1,58 @@
-"""Reading a checkpoint of training as a language model that runs."""
+"""One file with everything that a language model needs: weights, sizes, tokens and the segment of training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
-from mnemic_core import MemoryConfig, TransformerConfig
-from mnemic_core.checkpoint import KEY
-from mnemic_core.errors import UserError
-from mnemic_core.loading import read_checkpoint
-from mnemic_kit.devices import Device, find_device
-from mnemic_lm.model import LanguageModel, ProductKeyConfig
+from mnemic_core.checkpoint import Checkpoint
+from mnemic_core.deserialize import deserialize
+from mnemic_core.errors import UserError, check_range
+from mnemic_lm.model import LanguageModel
 from mnemic_lm.tokens import Codec, restore_codec
-
-KIND, FORMAT_VERSION = "language_model", 1
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A language model with what belongs to it.
+class LanguageSettings:
+    """How a trained language model is to be run.
+
+    Args:
+        segment_length: tokens of a segment in training.
+    """
+
+    segment_length: int
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, inf, "segment_length")
+
+
+@dataclass(frozen=True)
+class LanguageCheckpoint(Checkpoint[LanguageModel, LanguageSettings], kind="language_model"):
+    """A trained language model with what turns text into its tokens.
 
     Attributes:
-        model: in evaluation mode.
         codec: text to tokens and back.
-        segment_length: tokens of a segment in training.
-        provenance: what made it.
-    """
-
-    model: LanguageModel
-    codec: Codec
-    segment_length: int
-    provenance: dict[str, Any]
-
-
-def load_checkpoint(path: Path, device: Device = "auto") -> Checkpoint:
-    """Read a checkpoint of ``mnemic-lm fit``.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        UserError: if it is damaged, of another program or of another version.
+        UserError: if model and codec differ in the number of tokens.
     """
-    content = read_checkpoint(path)
-    found = content.get(KEY, {})
-    if (found.get("kind"), found.get("format_version")) != (KIND, FORMAT_VERSION):
-        raise UserError(
-            f"{path} is no checkpoint of mnemic-lm in format {FORMAT_VERSION}: train one with mnemic-lm fit"
-        )
-    product_keys = found["product_keys"]
-    model = LanguageModel(
-        TransformerConfig(**{**found["transformer"], "memory": MemoryConfig(**found["transformer"]["memory"])}),
-        found["vocab_size"],
-        None if product_keys is None else ProductKeyConfig(**product_keys),
-    )
-    prefix = "model."
-    weights = {name.removeprefix(prefix): value for name, value in content["state_dict"].items()}
-    model.load_state_dict(weights)
-    codec = restore_codec(found["tokenizer"])
-    return Checkpoint(model.eval().to(find_device(device)), codec, found["segment_length"], found["provenance"])
+
+    codec: Codec
+
+    def __post_init__(self) -> None:
+        tokens, outputs = self.codec.num_tokens + 1, self.model.config.vocab_size
+        if tokens != outputs:
+            raise UserError(f"the parts do not fit together: {tokens} tokens in the codec, {outputs} in the network")
+
+    def describe_parts(self) -> dict[str, Any]:
+        """Return the content of the tokenizer file; None for bytes."""
+        return {"tokenizer": self.codec.source}
+
+    @classmethod
+    def restore_parts(cls, header: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
+        """Return the codec."""
+        return {"codec": restore_codec(deserialize(str | None, header.get("tokenizer"), source, "tokenizer"))}
 
 
 def with_memory_size(model: LanguageModel, size: int) -> LanguageModel:
@@ -64,7 +61,8 @@ def with_memory_size(model: LanguageModel, size: int) -> LanguageModel:
     Raises:
         UserError: if the weights depend on the size, or the memory refuses it.
     """
-    config = replace(model.config, memory=model.config.memory.resized(size))
-    changed = LanguageModel(config, model.vocab_size, model.product_keys)
+    transformer = model.config.transformer
+    resized = replace(transformer, memory=transformer.memory.resized(size))
+    changed = LanguageModel(replace(model.config, transformer=resized))
     changed.load_state_dict(model.state_dict())
     return changed.eval().to(model.embedding.weight.device)

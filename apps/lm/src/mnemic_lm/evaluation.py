@@ -6,7 +6,7 @@ from typing import Any
 from mnemic_core.markdown import markdown_table
 from mnemic_kit.output import show, show_json
 from mnemic_kit.record import Record
-from mnemic_lm.checkpoints import Checkpoint
+from mnemic_lm.checkpoints import LanguageCheckpoint
 from mnemic_lm.model import LanguageModel
 from mnemic_lm.plots import plot_curves
 from mnemic_lm.scoring import score
@@ -24,17 +24,17 @@ def memory_worth(
     return found
 
 
-def facts(loaded: Checkpoint, corpus: Corpus) -> dict[str, Any]:
+def facts(loaded: LanguageCheckpoint, corpus: Corpus) -> dict[str, Any]:
     """Return what else is known of a model and a text."""
     model = loaded.model
-    memory = model.config.memory
+    memory = model.config.transformer.memory
     return {
         "memory": memory.name,
         "memory_size": memory.size,
         "looks_ahead": not memory.mechanism.is_causal,
         "state_bytes": model.init_state(1).nbytes,
         "parameters": model.num_parameters,
-        "segment_length": loaded.segment_length,
+        "segment_length": loaded.settings.segment_length,
         "bytes": corpus.num_bytes,
         "tokens": corpus.num_tokens,
     }

@@ -1,24 +1,20 @@
 """Continuing a text token by token, with a session that can be saved and taken up again."""
 
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from mnemic_core import MemoryState
+from mnemic_core import MemoryReport, MemoryState
 from mnemic_core.errors import UserError
-from mnemic_kit.atomic_files import atomic_write
+from mnemic_core.session import Session
 from mnemic_kit.seeding import seed_step
-from mnemic_lm.model import LanguageModel, restore_state
-
-FORMAT_VERSION = "1"
+from mnemic_lm.model import LanguageModel
+from mnemic_lm.tokens import ByteCodec, Codec
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Sampling:
         return int(logits.softmax(-1).cpu().multinomial(1))
 
 
-class Session:
+class TextSession(Session):
     """A text that is written on, and what the memory holds of it.
 
     The model sees the text in the segments that it was trained with: the memory takes up a segment when it is full,
@@ -62,13 +58,34 @@ class Session:
     Args:
         model: in evaluation mode.
         segment_length: tokens of a segment in training.
+        codec: text to tokens and back; None: bytes.
     """
 
-    def __init__(self, model: LanguageModel, segment_length: int) -> None:
-        self.model, self.segment_length = model, segment_length
+    session_kind = "text session"
+
+    def __init__(self, model: LanguageModel, segment_length: int, codec: Codec | None = None) -> None:
+        self.model, self.segment_length, self.codec = model, segment_length, codec or ByteCodec()
         self._state: MemoryState = model.init_state(1)
-        self._pending = [model.vocab_size - 1]  # inputs of the segment that is being written
+        self._pending = [model.config.vocab_size - 1]  # inputs of the segment that is being written
+        self._decoder = self.codec.decoder()
         self.place = 0  # tokens so far
+
+    def prompt(self, text: str) -> str:
+        """Append a text that is given; return what was held back before it and can no longer be completed."""
+        if not text:
+            return ""
+        self.feed(self.codec.encode(text.encode()).tolist())
+        rest, self._decoder = self._decoder(None), self.codec.decoder()
+        return rest
+
+    def text(self, num_tokens: int, sampling: Sampling) -> Iterator[str]:
+        """Append tokens that the model draws, and yield the text that becomes certain by each."""
+        for token in self.write(num_tokens, sampling):
+            yield self._decoder(token)
+
+    def finish(self) -> str:
+        """Return what is held back at the end of a text that is not continued."""
+        return self._decoder(None)
 
     def feed(self, tokens: Sequence[int]) -> None:
         """Append tokens that are given."""
@@ -90,50 +107,38 @@ class Session:
         """Return the logits of the next token, without the one that begins a document."""
         return self._run()[0][0, -1, :-1]
 
-    def save(self, path: Path) -> None:
-        """Write the session as safetensors; a file of that name is replaced only once all is written."""
-        tensors = {f"state.{name}": tensor.cpu() for name, tensor in self._state.to_dict().items()}
-        tensors["pending"] = torch.tensor(self._pending)
-        facts = {"format_version": FORMAT_VERSION, "weights": fingerprint(self.model)}
-        with atomic_write(path, "wb") as file:
-            file.write(save(tensors, facts | {"place": json.dumps([self.place, self.segment_length])}))
+    def report(self) -> MemoryReport:
+        """Return how the memory is used after the last complete segment."""
+        report: MemoryReport = self.model.transformer.report(self._state)
+        return report
 
-    @classmethod
-    def load(cls, path: Path, model: LanguageModel, segment_length: int) -> "Session":
-        """Read a session that :meth:`save` wrote.
+    def session_model(self) -> LanguageModel:
+        """Return the network."""
+        return self.model
 
-        Raises:
-            UserError: if the file is damaged, of another version or of other weights.
-        """
-        try:
-            with safe_open(path, framework="pt") as file:
-                facts: dict[str, str] = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-        except SafetensorError as error:
-            raise UserError(f"{path} is no complete session ({error}); begin a new one") from error
-        if facts.get("format_version") != FORMAT_VERSION or "pending" not in tensors:
-            raise UserError(f"{path} is no session of mnemic-lm in format {FORMAT_VERSION}; begin a new one")
-        place, length = json.loads(facts["place"])
-        if facts["weights"] != fingerprint(model) or length != segment_length:
-            raise UserError(f"{path} is a session of another checkpoint: its memory means nothing to this one")
-        session = cls(model, segment_length)
-        session._pending, session.place = tensors.pop("pending").tolist(), place
-        session._state = restore_state(
-            model, {name.removeprefix("state."): tensor for name, tensor in tensors.items()}, batch=1
-        )
-        return session
+    def session_settings(self) -> dict[str, Any]:
+        """Return the length of a segment and what tells the tokenizer from others."""
+        source = self.codec.source
+        digest = None if source is None else hashlib.sha256(source.encode()).hexdigest()
+        return {"segment_length": self.segment_length, "tokenizer": digest}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the memory, the segment that is being written and what is held back of the text."""
+        return {
+            "memory": self._state.to_dict(),
+            "pending": self._pending,
+            "held_back": self._decoder.state(),
+            "place": self.place,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state of the same network and settings."""
+        self._state = self.model.init_state(1).refill(state["memory"])
+        self._pending, self.place = list(state["pending"]), state["place"]
+        self._decoder = self.codec.decoder(state["held_back"])
 
     @torch.inference_mode()
-    def _run(self) -> tuple[Tensor, MemoryState]:
+    def _run(self) -> tuple[Float[Tensor, "1 time token"], MemoryState]:
         ids: Int[Tensor, "batch time"] = torch.tensor([self._pending], device=self.model.embedding.weight.device)
         logits, state = self.model(ids, self._state)
         return logits, state
-
-
-def fingerprint(model: LanguageModel) -> str:
-    """Return what tells weights from others."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -1,7 +1,7 @@
 """A language model: embedding, a transformer with any memory, and the embedding again as the head."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import torch
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core import MemoryState, TransformerConfig, build_transformer
-from mnemic_core.errors import UserError
+from mnemic_core.errors import check_range
 from mnemic_core.parametric.product_key_memory import ProductKeyMemory
+from mnemic_core.pretrained import PretrainedModel
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,32 @@ class ProductKeyConfig:
     query_norm: Literal["batch", "layer"] | None = "layer"
 
 
-class LanguageModel(nn.Module):
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """Every size of a language model.
+
+    Args:
+        transformer: sizes and memory.
+        vocab_size: number of tokens, with the one that begins a document.
+        product_keys: sizes of a product-key memory; None for none.
+    """
+
+    transformer: TransformerConfig
+    vocab_size: int
+    product_keys: ProductKeyConfig | None = None
+
+    def __post_init__(self) -> None:
+        check_range(self, 2, inf, "vocab_size")
+
+
+class LanguageModel(PretrainedModel):
     """Predicts the next token of every stream, segment by segment, with what its memory holds of the past.
 
     The memory stands where its place in the catalogue is. A product-key memory, which has no state, is a residual
     branch before the head, since every transformer has that place whatever its memory.
 
     Args:
-        transformer: sizes and memory.
-        vocab_size: number of tokens, with the one that begins a document.
-        product_keys: sizes of a product-key memory; None for none.
+        config: all sizes.
 
     Attributes:
         dim: width of embeddings and hidden states.
@@ -51,24 +68,24 @@ class LanguageModel(nn.Module):
     Example:
         >>> from mnemic_core import MemoryConfig
         >>> config = TransformerConfig(dim=8, num_layers=1, num_heads=2, ffn_dim=8, memory=MemoryConfig("window"))
-        >>> model = LanguageModel(config, 257)
+        >>> model = LanguageModel(LanguageModelConfig(config, vocab_size=257))
         >>> logits, state = model(torch.zeros(1, 5, dtype=torch.long), model.init_state(batch=1))
         >>> logits.shape
         torch.Size([1, 5, 257])
     """
 
-    def __init__(
-        self, transformer: TransformerConfig, vocab_size: int, product_keys: ProductKeyConfig | None = None
-    ) -> None:
+    config_class = LanguageModelConfig
+
+    def __init__(self, config: LanguageModelConfig) -> None:
         super().__init__()
-        self.config, self.vocab_size, self.product_keys = transformer, vocab_size, product_keys
-        self.dim = transformer.dim
-        self.embedding = nn.Embedding(vocab_size, self.dim)
+        self.config = config
+        self.dim, keys = config.transformer.dim, config.product_keys
+        self.embedding = nn.Embedding(config.vocab_size, self.dim)
         # Small, since it is also the head: a token would else predict itself, which its hidden state resembles.
         nn.init.normal_(self.embedding.weight, std=0.02)
-        self.transformer = build_transformer(transformer)
+        self.transformer = build_transformer(config.transformer)
         self.detach = self.transformer.detach
-        self.product_key_memory = None if product_keys is None else ProductKeyMemory(self.dim, **vars(product_keys))
+        self.product_key_memory = None if keys is None else ProductKeyMemory(self.dim, **vars(keys))
 
     def init_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -126,22 +143,3 @@ def total_nats(
     ignored = targets.masked_fill(padding, -100)
     # In half precision a sum over thousands of tokens would lose the last ones.
     return F.cross_entropy(logits.flatten(0, -2).float(), ignored.flatten(), ignore_index=-100, reduction="sum")
-
-
-def restore_state(model: LanguageModel, tensors: Mapping[str, Tensor], batch: int) -> MemoryState:
-    """Return the state that ``to_dict`` of a state of this model described, where the weights are.
-
-    Raises:
-        UserError: if it is of another memory, of another size or of another number of rows.
-    """
-    fresh = model.init_state(batch)
-    expected = {name: tuple(tensor.shape) for name, tensor in fresh.tensors().items()}
-    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if given != expected:
-        name = next(name for name in sorted(expected.keys() | given.keys()) if expected.get(name) != given.get(name))
-        raise UserError(
-            f"the saved memory has {name} of shape {given.get(name)}, expected {expected.get(name)}; "
-            "go on with the same memory and the same number of streams"
-        )
-    state: MemoryState = type(fresh).from_dict(tensors)
-    return state.to(fresh.device)

@@ -6,7 +6,7 @@ import torch
 
 from mnemic_core import MemoryConfig, TransformerConfig
 from mnemic_core.errors import UserError
-from mnemic_lm.model import LanguageModel, ProductKeyConfig
+from mnemic_lm.model import LanguageModel, LanguageModelConfig, ProductKeyConfig
 
 TOLERANCE = 0.01
 
@@ -61,4 +61,4 @@ def count_parameters(
 ) -> int:
     """Return the number of parameters of a language model; random numbers are left as they were."""
     with torch.random.fork_rng(devices=[]):
-        return LanguageModel(transformer, vocab_size, product_keys).num_parameters
+        return LanguageModel(LanguageModelConfig(transformer, vocab_size, product_keys)).num_parameters

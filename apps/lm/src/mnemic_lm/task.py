@@ -1,6 +1,5 @@
 """Training and validation of a language model as a LightningModule that carries its memory from step to step."""
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,21 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core import MemoryState, TransformerConfig
-from mnemic_core.checkpoint import KEY
+from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError
 from mnemic_kit.task import Split, Task
-from mnemic_lm.checkpoints import FORMAT_VERSION, KIND
+from mnemic_lm.checkpoints import LanguageCheckpoint, LanguageSettings
 from mnemic_lm.datamodule import TextData
-from mnemic_lm.model import LanguageModel, ProductKeyConfig, restore_state
+from mnemic_lm.model import LanguageModel, LanguageModelConfig, ProductKeyConfig
 from mnemic_lm.optimisation import parameter_groups, warmup_cosine
 from mnemic_lm.scoring import Tally
 from mnemic_lm.sizes import match_size as matched
 from mnemic_lm.streams import SegmentBatch
 from mnemic_lm.tokens import open_codec
 from mnemic_lm.unrolling import replay, unroll
+
+STREAMS = "mnemic_streams"
+"""Where a checkpoint of training has the memory of the streams, which only a resumed run needs."""
 
 
 class LanguageTask(Task):
@@ -62,8 +64,8 @@ class LanguageTask(Task):
         super().__init__(seed)
         self.codec = open_codec(tokenizer)
         vocab_size = self.codec.num_tokens + 1
-        config = matched(transformer, vocab_size, product_keys) if match_size else transformer
-        self.model = LanguageModel(config, vocab_size, product_keys)
+        sizes = matched(transformer, vocab_size, product_keys) if match_size else transformer
+        self.model = LanguageModel(LanguageModelConfig(sizes, vocab_size, product_keys))
         self.lr, self.final_lr, self.warmup_steps = lr, final_lr, warmup_steps
         self.weight_decay, self.memory_lr_scale = weight_decay, memory_lr_scale
         self.replay = replay
@@ -125,36 +127,27 @@ class LanguageTask(Task):
         share = partial(warmup_cosine, warmup=self.warmup_steps, total=self.total_steps(), final=self.final_lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, share), "interval": "step"}}
 
-    def header(self, provenance: dict[str, object]) -> dict[str, Any]:
-        """Return what ``checkpoints.load_checkpoint`` needs."""
-        product_keys = self.model.product_keys
-        return {
-            "kind": KIND,
-            "format_version": FORMAT_VERSION,
-            "transformer": asdict(self.model.config),
-            "product_keys": None if product_keys is None else asdict(product_keys),
-            "tokenizer": self.codec.source,
-            "vocab_size": self.model.vocab_size,
-            "segment_length": self._data.segment_length,
-            "provenance": provenance,
-        }
+    def make_checkpoint(self, provenance: dict[str, object]) -> LanguageCheckpoint:
+        """Return the network with its codec and the length of its segments."""
+        return LanguageCheckpoint(self.model, LanguageSettings(self._data.segment_length), provenance, self.codec)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the memory of the streams."""
         super().on_save_checkpoint(checkpoint)
         if self._carried is not None:
-            checkpoint[KEY]["streams"] = self._carried.to_dict()
+            checkpoint[STREAMS] = self._carried.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the memory of the streams."""
         super().on_load_checkpoint(checkpoint)
-        self._saved = checkpoint[KEY].get("streams")
+        path = str(self.trainer.ckpt_path)
+        self._saved = deserialize(dict[str, Tensor] | None, checkpoint.get(STREAMS), path, STREAMS)
 
     def _before(self, batch: SegmentBatch) -> MemoryState:
         """Return what the step before left, or the run that this one goes on from."""
         rows = batch.inputs.shape[1]
         if self._saved is not None:
-            self._carried, self._saved = restore_state(self.model, self._saved, rows), None
+            self._carried, self._saved = self.model.init_state(rows).refill(self._saved), None
         return self.model.init_state(rows).detach() if self._carried is None else self._carried
 
     @property

@@ -1,7 +1,7 @@
 """Text as tokens: its bytes, or what a tokenizer file makes of it."""
 
 import codecs
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +13,18 @@ from torch import Tensor
 
 from mnemic_core.errors import UserError
 
-Decoder = Callable[[int | None], str]
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Turns tokens into text as soon as no later token can change it."""
+
+    def __call__(self, token: int | None) -> str:
+        """Return the text that has become certain by the next token; None ends the text."""
+        ...
+
+    def state(self) -> list[int]:
+        """Return what is held back, from which ``Codec.decoder`` makes a decoder that continues the text."""
+        ...
 
 
 @runtime_checkable
@@ -35,8 +46,8 @@ class Codec(Protocol):
         """Return the tokens of a text."""
         ...
 
-    def decoder(self) -> Decoder:
-        """Return a function from the next token to the text that has become certain by it; None ends the text."""
+    def decoder(self, state: Sequence[int] = ()) -> Decoder:
+        """Return a decoder at the beginning of a text, or where another one was that had this state."""
         ...
 
 
@@ -59,10 +70,9 @@ class ByteCodec:
         """Return the bytes."""
         return torch.tensor(bytearray(content), dtype=torch.uint8)
 
-    def decoder(self) -> Decoder:
-        """Return a function that keeps the bytes of a character back until it is whole."""
-        utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        return lambda token: utf8.decode(b"" if token is None else bytes([token]), final=token is None)
+    def decoder(self, state: Sequence[int] = ()) -> Decoder:
+        """Return a decoder that holds the bytes of a character back until it is complete."""
+        return _ByteDecoder(bytes(state))
 
 
 class FileCodec:
@@ -101,22 +111,47 @@ class FileCodec:
         """
         return torch.tensor(self._tokenizer.encode(content.decode(), add_special_tokens=False).ids, dtype=torch.int32)
 
-    def decoder(self) -> Decoder:
-        """Return a function that keeps tokens back until their text can be told from what follows."""
-        tokens: list[int] = []
-        shown = 0
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens."""
+        text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=False)
+        return text
 
-        def decode(token: int | None) -> str:
-            nonlocal shown
-            if token is not None:
-                tokens.append(token)
-            text: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
-            if token is not None and text.endswith("\N{REPLACEMENT CHARACTER}"):
-                return ""  # the first bytes of a character
-            new, shown = text[shown:], len(text)
-            return new
+    def decoder(self, state: Sequence[int] = ()) -> Decoder:
+        """Return a decoder that holds tokens back until they end with a character."""
+        return _FileDecoder(self, state)
 
-        return decode
+
+class _ByteDecoder:
+    def __init__(self, held: bytes) -> None:
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._utf8.setstate((held, 0))
+
+    def __call__(self, token: int | None) -> str:
+        return self._utf8.decode(b"" if token is None else bytes([token]), final=token is None)
+
+    def state(self) -> list[int]:
+        return list(self._utf8.getstate()[0])
+
+
+class _FileDecoder:
+    """Decodes the latest tokens after those before them, on which spaces and joined characters may depend."""
+
+    def __init__(self, codec: FileCodec, state: Sequence[int]) -> None:
+        self._codec = codec
+        self._shown, *self._tokens = state or (0,)  # how many tokens have been shown, and these and the later ones
+
+    def __call__(self, token: int | None) -> str:
+        if token is not None:
+            self._tokens.append(token)
+        text, shown = self._codec.decode(self._tokens), self._codec.decode(self._tokens[: self._shown])
+        if token is not None and text.endswith("\N{REPLACEMENT CHARACTER}"):
+            return ""  # the first bytes of a character
+        self._tokens = self._tokens[self._shown :]
+        self._shown = len(self._tokens)
+        return text[len(shown) :]
+
+    def state(self) -> list[int]:
+        return [self._shown, *self._tokens]
 
 
 def open_codec(tokenizer: Path | None) -> Codec:

@@ -159,12 +159,11 @@ class TrackingTask(Task):
 
     def tracker(self) -> Tracker:
         """Return a tracker that runs the network as the settings say."""
-        settings, use_bf16 = self.settings, str(self.trainer.precision).startswith("bf16")
-        return Tracker(self.model, settings.thresholds, settings.short_side, settings.long_side, use_bf16)
+        return self.make_checkpoint({}).tracker(use_bf16=str(self.trainer.precision).startswith("bf16"))
 
-    def header(self, provenance: dict[str, object]) -> dict[str, Any]:
-        """Return what `TrackerCheckpoint.load` needs."""
-        return TrackerCheckpoint(self.model, self.settings, provenance).header()
+    def make_checkpoint(self, provenance: dict[str, object]) -> TrackerCheckpoint:
+        """Return the network with the settings of its tracker."""
+        return TrackerCheckpoint(self.model, self.settings, provenance)
 
     def _log_picture(self, sequence: Sequence, frames: list[list[Track]]) -> None:
         """Show the middle frame of a sequence with its tracks in TensorBoard."""

@@ -168,11 +168,8 @@ class TranscriptionTask(Task):
         schedule = LambdaLR(optimizer, lambda step: warmup_share(step, self.warmup_steps, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def header(self, provenance: dict[str, object]) -> dict[str, Any]:
-        """Return the header of a checkpoint for ``Recognizer.load``."""
-        return self._recognizer(provenance).header()
-
-    def _recognizer(self, provenance: dict[str, object]) -> Recognizer:
+    def make_checkpoint(self, provenance: dict[str, object]) -> Recognizer:
+        """Return the network with everything between a waveform and its text."""
         return Recognizer(self.model, self.settings, provenance, self.features, self.normalizer, self.tokenizer)
 
     def _prepare(self, batch: SpeechBatch) -> tuple[Float[Tensor, "batch frame mel"], Int[Tensor, " batch"]]:
@@ -182,7 +179,7 @@ class TranscriptionTask(Task):
     def _transcribe(self, batch: SpeechBatch, settings: TranscriptionSettings) -> list[str]:
         """Return the transcripts of a batch, and record them as predictions."""
         waveforms = [row[:length] for row, length in zip(batch.waveforms, batch.lengths, strict=True)]
-        transcripts = [found.text for found in recognize(self._recognizer({}), waveforms, settings)[0]]
+        transcripts = [found.text for found in recognize(self.make_checkpoint({}), waveforms, settings)[0]]
         for name, *texts in zip(batch.ids, batch.texts, transcripts, strict=True):
             self.predictions.update(name, texts)
         return transcripts

@@ -77,18 +77,27 @@ class Checkpoint(Generic[Model, Settings]):
             UserError: if it is damaged, of another kind or version, or its parts do not fit together.
         """
         header, weights = read_model(path)
-        if header.get("kind") != cls.kind:
-            raise UserError(
-                f"{path} is a checkpoint of kind {header.get('kind')!r}, expected {cls.kind!r}: give one that fit or "
-                f"{cls.__name__}.save wrote"
-            )
-        check_version(header.get("format_version"), FORMAT_VERSION, path, cls.__module__)
+        cls.check_header(header, path)
         checkpoint = cls.from_header(header, path)
         modules = nn.ModuleDict(checkpoint.modules())
         if Path(path).suffix != ".safetensors":  # training has modules of its own, such as losses
             weights = {name: value for name, value in weights.items() if name.partition(".")[0] in modules}
         load_exactly(modules.eval(), weights, path)
         return checkpoint
+
+    @classmethod
+    def check_header(cls, header: Mapping[str, Any], source: str | Path) -> None:
+        """Refuse a header of another kind or format.
+
+        Raises:
+            UserError: naming what it is of.
+        """
+        if header.get("kind") != cls.kind:
+            raise UserError(
+                f"{source} is a checkpoint of kind {header.get('kind')!r}, expected {cls.kind!r}: give one that fit "
+                f"or {cls.__name__}.save wrote"
+            )
+        check_version(header.get("format_version"), FORMAT_VERSION, source, cls.__module__)
 
     def header(self) -> dict[str, Any]:
         """Return everything but the weights, as plain values of JSON."""
@@ -152,9 +161,19 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Shaped[Tenso
     if Path(path).suffix == ".safetensors":
         weights, metadata = read_tensors(path)
         return read_header(metadata, path), weights
-    content = read_checkpoint(path)
-    header = deserialize(dict[str, Any], content.get(KEY, {}), path, f"the header {KEY!r}")
-    return header, deserialize(dict[str, Tensor], content.get("state_dict", {}), path, "state_dict")
+    return split_checkpoint(read_checkpoint(path), path)
+
+
+def split_checkpoint(
+    content: Mapping[str, Any], source: str | Path
+) -> tuple[dict[str, Any], dict[str, Shaped[Tensor, "..."]]]:
+    """Return header and weights in the content of a Lightning checkpoint; what is absent is empty.
+
+    Raises:
+        UserError: if they are damaged.
+    """
+    header = deserialize(dict[str, Any], content.get(KEY, {}), source, KEY)
+    return header, deserialize(dict[str, Tensor], content.get("state_dict", {}), source, "state_dict")
 
 
 def read_header(metadata: Mapping[str, str], source: str | Path) -> dict[str, Any]:

@@ -120,19 +120,19 @@ def variant_arguments(variant: Mapping[str, Any]) -> tuple[str, ...]:
 
 def score(run: Run, conditions: Sequence[str]) -> Scores:
     """Train one network and score its last state on the validation text."""
-    from mnemic_lm.checkpoints import load_checkpoint
+    from mnemic_lm.checkpoints import LanguageCheckpoint
     from mnemic_lm.commands import train
     from mnemic_lm.evaluation import memory_worth
     from mnemic_lm.text import read_corpus
 
     fitted = run.fit(train.main)
-    data, device = fitted.datamodule, fitted.trainer.strategy.root_device.type
-    loaded = load_checkpoint(run.folder / "checkpoints" / "last.ckpt", "cuda" if device == "cuda" else "cpu")
+    data, device = fitted.datamodule, fitted.trainer.strategy.root_device
+    loaded = LanguageCheckpoint.load(run.folder / "checkpoints" / "last.ckpt").to(device)
     if not data.sources["val"]:
         raise UserError("to compare takes a validation text: give the config data.val")
     corpus = read_corpus(data.sources["val"], loaded.codec)
     found = memory_worth(loaded.model, corpus, data.segment_length, data.batch_size, shuffled=True)
     found["parameters"] = float(loaded.model.num_parameters)
-    found["ffn_dim"] = float(loaded.model.config.ffn_dim)
+    found["ffn_dim"] = float(loaded.model.config.transformer.ffn_dim)
     found["state_bytes"] = float(loaded.model.init_state(1).nbytes)
     return dict.fromkeys(conditions, found)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from mnemic_kit.devices import Device
+from mnemic_kit.devices import Device, find_device
 from mnemic_kit.made_files import check_outputs
 
 
@@ -35,12 +35,13 @@ def evaluate(
         json: print one JSON object as the last line.
     """
     from mnemic_kit.record import open_record
-    from mnemic_lm.checkpoints import load_checkpoint, with_memory_size
+    from mnemic_lm.checkpoints import LanguageCheckpoint, with_memory_size
     from mnemic_lm.evaluation import facts, memory_worth, show_scores, write_scores
     from mnemic_lm.scoring import score
     from mnemic_lm.text import read_corpus
 
-    loaded = load_checkpoint(checkpoint, device)
+    loaded = LanguageCheckpoint.load(checkpoint).to(find_device(device))
+    segment_length = loaded.settings.segment_length
     corpus = read_corpus([data], loaded.codec)
     smaller = {size: with_memory_size(loaded.model, size) for size in memory_sizes}  # mistakes show before the work
     record = None
@@ -51,8 +52,8 @@ def evaluate(
         files = {"checkpoint": checkpoint, "data": data}
         record = open_record(out / "scores.json", "mnemic-lm", options, files)
     started = time.perf_counter()
-    summary = memory_worth(loaded.model, corpus, loaded.segment_length, batch_size, shuffled=shuffled)
-    scored = partial(score, corpus=corpus, segment_length=loaded.segment_length, batch_size=batch_size)
+    summary = memory_worth(loaded.model, corpus, segment_length, batch_size, shuffled=shuffled)
+    scored = partial(score, corpus=corpus, segment_length=segment_length, batch_size=batch_size)
     summary["contexts"] = {size: scored(loaded.model, context=size) for size in contexts}
     summary["memory_sizes"] = {size: scored(model) for size, model in smaller.items()}
     summary |= facts(loaded, corpus) | {"checkpoint": str(checkpoint), "data": str(data)}

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from mnemic_core.errors import UserError
-from mnemic_kit.devices import Device
+from mnemic_kit.devices import Device, find_device
 from mnemic_kit.made_files import note_output
 
 
@@ -30,25 +30,24 @@ def generate(
         seed: of the draws; a text written in two sessions equals one written at once.
         device: where to run; auto takes a GPU where there is one.
     """
-    from mnemic_lm.checkpoints import load_checkpoint
-    from mnemic_lm.generation import Sampling, Session
+    from mnemic_lm.checkpoints import LanguageCheckpoint
+    from mnemic_lm.generation import Sampling, TextSession
 
     sampling = Sampling(temperature, top_k, seed)
     if tokens < 0:
         raise UserError(f"--tokens must be at least 0, got {tokens}")
     if session is not None and not session.parent.is_dir():
         raise FileNotFoundError(f"cannot write {session}: the folder {session.parent} does not exist; create it first")
-    loaded = load_checkpoint(checkpoint, device)
+    loaded = LanguageCheckpoint.load(checkpoint).to(find_device(device))
+    text = TextSession(loaded.model, loaded.settings.segment_length, loaded.codec)
     if session is not None and session.exists():
-        text = Session.load(session, loaded.model, loaded.segment_length)
+        text.load(session)
         note_output(session)  # read as a session of these weights, it may be replaced by its continuation
-    else:
-        text = Session(loaded.model, loaded.segment_length)
-    text.feed(loaded.codec.encode(prompt.encode()).tolist())
-    decode = loaded.codec.decoder()
-    for token in text.write(tokens, sampling):
-        _show(decode(token))
-    _show(decode(None) + "\n")
+    _show(text.prompt(prompt))
+    for piece in text.text(tokens, sampling):
+        _show(piece)
+    # What a session holds back, such as half a character, its continuation completes.
+    _show("\n" if session is not None else text.finish() + "\n")
     if session is not None:
         text.save(session)
 
