@@ -1,12 +1,18 @@
+import re
+from importlib.resources import files
+from pathlib import Path
+
 import pytest
 import torch
 
+from mnemic_core import MemoryConfig
 from mnemic_kit.configs import find_config
 from mnemic_track.commands import train
 from mnemic_track.options import CONFIGS
 from mnemic_vision.memotr import MemotrConfig, build_memotr
 
-CONFIGS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+MODEL_CARD = Path(str(files("mnemic_vision.memotr"))) / "README.md"
 PAPER = {"memotr_dancetrack", "memotr_sportsmot", "memotr_mot17", "memotr_bdd100k"}
 
 
@@ -18,15 +24,16 @@ def parse(name: str, monkeypatch: pytest.MonkeyPatch) -> train.TrackCLI:
 
 
 def test_all_settings_of_the_paper_have_a_config() -> None:
-    assert set(CONFIGS) == PAPER | {"memotr_generated", "memotr_pets"}
+    assert set(NAMES) == PAPER | {"memotr_generated", "memotr_pets"}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_config_builds_its_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = parse(name, monkeypatch).config["fit"]
     config = given["model"]["config"]
     with torch.device("meta"):
-        model = build_memotr(MemotrConfig(**config.as_dict()))
+        sizes = config.as_dict()
+        model = build_memotr(MemotrConfig(**sizes | {"memory": MemoryConfig(**sizes["memory"])}))
     assert len(model.class_heads) == config["decoder_layers"]
     assert config["num_classes"] == len(given["data"]["classes"])
     assert list(given["model"]["settings"]["classes"]) == list(given["data"]["classes"])
@@ -48,6 +55,16 @@ def test_schedules_are_the_official_ones(
     assert given["trainer"]["max_epochs"] == epochs
     assert list(given["model"]["lr_drops"]) == [drop]
     assert dict(given["data"]["clip_lengths"]) == lengths
+
+
+@pytest.mark.parametrize("name", ["memotr_dancetrack", "memotr_sportsmot", "memotr_mot17", "memotr_bdd100k"])
+def test_the_model_card_has_the_epochs_and_clips_of_the_config(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = parse(name, monkeypatch).config["fit"]
+    lengths = dict(given["data"]["clip_lengths"]).values()
+    (row,) = [line for line in MODEL_CARD.read_text().splitlines() if line.startswith(f"| `{name}` |")]
+    found = re.search(r"(\d+) epochs, clips of (\d+) to (\d+)", row)
+    assert found is not None
+    assert [int(number) for number in found.groups()] == [given["trainer"]["max_epochs"], min(lengths), max(lengths)]
 
 
 def test_a_name_that_is_no_config_lists_those_there_are() -> None:

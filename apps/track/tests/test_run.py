@@ -15,6 +15,12 @@ from mnemic_vision.memotr.data import GeneratedSequences
 from mnemic_vision.video import VideoWriter, open_frames
 
 
+def test_the_shipped_tracker_loads() -> None:
+    tracker, settings, _ = open_tracker(device="cpu")
+    assert tracker.model.config.detect_alone
+    assert settings.classes == ("person",)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     GeneratedSequences(seed=5, num_sequences=1, num_frames=4, size=(64, 96)).write_mot_layout(tmp_path / "walk")

@@ -43,8 +43,8 @@ class DeformableAttention(nn.Module):
 
     Each query and head predicts `num_points` offsets per level around its reference and a softmax weight for each
     of them; the values there are interpolated bilinearly and summed (Deformable DETR, arXiv 2010.04159, equation 3).
-    Parameters have the names of the official implementation. Locations are computed in float32 whatever the
-    precision of the values, because half precision moves a sample by up to a third of a cell.
+    Locations are computed in float32 whatever the precision of the values, because half precision moves a sample by
+    up to a third of a cell.
 
     Args:
         dim: Channels of queries and values.
@@ -116,7 +116,12 @@ class DeformableAttention(nn.Module):
         output: Tensor = self.output_proj(sampled)
         return output
 
-    def _locations(self, offsets: Tensor, reference: Tensor, shapes: Shapes) -> Tensor:
+    def _locations(
+        self,
+        offsets: Float[Tensor, "batch query offset"],
+        reference: Float[Tensor, "batch query level coordinate"],
+        shapes: Shapes,
+    ) -> Float[Tensor, "batch query head level point 2"]:
         """Adds offsets to the references: in cells to points, in half boxes per point to boxes.
 
         Level, point and coordinate are one axis here, as broadcasting over axes of length 2 and 4 is slow on a CPU.
@@ -172,7 +177,12 @@ def deformable_sample(
     return _sample_by_level(value, shapes, locations, weights)
 
 
-def _sample_by_level(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+def _sample_by_level(
+    value: Float[Tensor, "batch key head head_dim"],
+    shapes: Shapes,
+    locations: Float[Tensor, "batch query head level point 2"],
+    weights: Float[Tensor, "batch query head level point"],
+) -> Float[Tensor, "batch query dim"]:
     """The portable form: one `grid_sample` a level, added up at once, so that no level's samples outlive it."""
     batch, _, head, head_dim = value.shape
     maps = value.flatten(2).transpose(1, 2).split([height * width for height, width in shapes], dim=2)

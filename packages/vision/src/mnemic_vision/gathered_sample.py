@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 _BORDER = 2  # cells of zeros around a map: a sample clamped to them has all its corners outside the map
 
 
+# Operators have plain annotations, as torch reads their schema there; axes are in the docstrings.
 @torch.library.custom_op("mnemic_vision::gathered_sample", mutates_args=())
 def gathered_sample(value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
     """The form for CPUs: one weighted `embedding_bag` gathers the four corners of all samples of a query and head.
@@ -101,16 +103,21 @@ class _PaddedMaps:
     The two columns of zeros before each line of a map also close the line before it.
 
     Args:
-        value: Maps [batch key head head_dim].
+        value: Maps.
         level_sizes: Height and width of each level in turn.
-        locations: [batch query head sample 2], for the precision and the number of samples.
+        locations: For the precision and the number of samples.
 
     Attributes:
         rows: Padded maps [batch head row head_dim].
         sizes: (width, height) of the level of each sample [2 sample].
     """
 
-    def __init__(self, value: Tensor, level_sizes: Sequence[int], locations: Tensor) -> None:
+    def __init__(
+        self,
+        value: Float[Tensor, "batch key head head_dim"],
+        level_sizes: Sequence[int],
+        locations: Float[Tensor, "batch query head sample 2"],
+    ) -> None:
         self.shapes = shapes = list(zip(level_sizes[::2], level_sizes[1::2], strict=True))
         num_points = locations.shape[3] // len(shapes)
         pitches = torch.tensor([width + _BORDER for _, width in shapes])
@@ -128,12 +135,13 @@ class _PaddedMaps:
         for interior, level in zip(self._interiors(self.rows), value.transpose(1, 2).split(cells, dim=2), strict=True):
             interior.copy_(level.unflatten(2, interior.shape[2:4]))
 
-    def corners(self, locations: Tensor) -> tuple[Tensor, Tensor]:
-        """Finds the four cells around each location [query head sample 2].
+    def corners(
+        self, locations: Float[Tensor, "query head sample 2"]
+    ) -> tuple[Int[Tensor, "query head 4 sample"], Float[Tensor, "2 query head sample"]]:
+        """Finds the four cells around each location.
 
         Returns:
-            Rows of the corners, counted over all heads [query head corner sample], and the position between them
-            as fractions [2 query head sample].
+            Rows of the corners, counted over all heads, and the position between them as fractions.
         """
         sizes = self.sizes[:, None, None]
         position = locations.movedim(-1, 0).clone(memory_format=torch.contiguous_format)
@@ -149,12 +157,14 @@ class _PaddedMaps:
         first_rows = torch.arange(rows.shape[1], dtype=torch.int32) * self.rows.shape[2]
         return rows.unsqueeze(2) + (first_rows[:, None, None] + self._corners), fractions
 
-    def crop(self, corners: Sequence[Tensor], output: Tensor) -> None:
+    def crop(
+        self, corners: Sequence[Float[Tensor, "head_row head_dim"]], output: Float[Tensor, "key head head_dim"]
+    ) -> None:
         """Adds what was collected for each corner at the row of the first one, without the border.
 
         Args:
-            corners: Rows [head*row head_dim] for the upper left, upper right, lower left and lower right corner.
-            output: Receives the sum as maps [key head head_dim].
+            corners: Rows for the upper left, upper right, lower left and lower right corner.
+            output: Receives the sum as maps.
         """
         output = output.transpose(0, 1)
         heads = [corner.unflatten(0, (len(output), -1)) for corner in corners]
@@ -163,8 +173,10 @@ class _PaddedMaps:
         for level, parts in zip(output.split(cells, dim=1), zip(*shifted, strict=True), strict=True):
             level.copy_(functools.reduce(Tensor.add, parts).flatten(1, 2))
 
-    def _interiors(self, rows: Tensor, up: int = 0, left: int = 0) -> Iterator[Tensor]:
-        """Views the cells of each level [... height width head_dim] in padded rows [... row head_dim]."""
+    def _interiors(
+        self, rows: Float[Tensor, "*batch row head_dim"], up: int = 0, left: int = 0
+    ) -> Iterator[Float[Tensor, "*batch height width head_dim"]]:
+        """Views the cells of each level in padded rows."""
         start = 0
         for height, width in self.shapes:
             padded = (height + 2 * _BORDER, width + _BORDER)
@@ -173,7 +185,9 @@ class _PaddedMaps:
             start += padded[0] * padded[1]
 
 
-def _corner_weights(weights: Tensor, fractions: Tensor, dim: int = 0) -> Tensor:
+def _corner_weights(
+    weights: Float[Tensor, "query head sample"], fractions: Float[Tensor, "2 query head sample"], dim: int = 0
+) -> Float[Tensor, "_ _ _ _"]:
     """Shares the weight of each sample among its four corners, which become axis `dim`."""
     x, y = fractions
     shape = list(weights.shape)
@@ -188,11 +202,13 @@ def _corner_weights(weights: Tensor, fractions: Tensor, dim: int = 0) -> Tensor:
     return shares
 
 
-def _interpolation_gradients(corners: Sequence[Tensor], fractions: Tensor) -> tuple[Tensor, Tensor]:
+def _interpolation_gradients(
+    corners: Sequence[Float[Tensor, "query head sample"]], fractions: Float[Tensor, "2 query head sample"]
+) -> tuple[Float[Tensor, "2 query head sample"], Float[Tensor, "query head sample"]]:
     """Interpolates the values at the corners.
 
     Returns:
-        The derivatives in x and y [2 ...], in cells, and the interpolated value [...].
+        The derivatives in x and y, in cells, and the interpolated value.
     """
     upper_left, upper_right, lower_left, lower_right = corners
     x, y = fractions
@@ -203,8 +219,12 @@ def _interpolation_gradients(corners: Sequence[Tensor], fractions: Tensor) -> tu
     return derivatives, torch.lerp(upper, lower, y)
 
 
-def _row_products(rows: Tensor, table: Tensor, gradient: Tensor) -> Tensor:
-    """Scalar products of rows [query head corner sample] of the table with the gradient [query*head head_dim]."""
+def _row_products(
+    rows: Int[Tensor, "query head 4 sample"],
+    table: Float[Tensor, "row head_dim"],
+    gradient: Float[Tensor, "query_head head_dim"],
+) -> Float[Tensor, "query head 4 sample"]:
+    """Scalar products of the given rows of the table with the gradient of their query and head."""
     _acknowledge_sparse_beta()
     starts = torch.arange(0, rows.numel() + 1, rows[0, 0].numel(), dtype=torch.int32)
     zeros = gradient.new_zeros(rows.numel())
@@ -221,13 +241,18 @@ def _acknowledge_sparse_beta() -> None:
         torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.tensor([]).long(), torch.tensor([]), size=(1, 1))
 
 
-def _collect(gradient: Tensor, rows: Tensor, shares: Tensor, num_rows: int) -> list[Tensor]:
+def _collect(
+    gradient: Float[Tensor, "query_head head_dim"],
+    rows: Int[Tensor, "query head *sample"],
+    shares: Float[Tensor, "set query head *sample"],
+    num_rows: int,
+) -> list[Float[Tensor, "num_rows head_dim"]]:
     """Adds to each row the gradients of the queries that read it, once for every set of shares.
 
     Args:
-        gradient: Gradients [query*head head_dim].
-        rows: Rows that were read [query head ...].
-        shares: Sets of factors [set query head ...].
+        gradient: Gradients of what each query and head read.
+        rows: Rows that were read.
+        shares: Sets of factors.
         num_rows: Length of the results.
     """
     keys, order = rows.flatten().sort()  # by radix: linear time

@@ -27,6 +27,7 @@ def inference_size(size: tuple[int, int], short: int = 800, long: int = 1536) ->
         long: greatest length of the longer side in pixels.
     """
     scale = short / min(size)
+    # Cut off and not rounded, as in the official code.
     if max(size) * scale > long:
         scale = long / max(size)
     return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
@@ -42,7 +43,7 @@ def resize_bilinear(
     """
     if tuple(image.shape[1:]) == size:
         return image
-    pixels = image.to(torch.int32)
+    pixels = image.to(torch.int32)  # products of 8 and 11 bits, twice, need 30
     top, bottom, upper, lower = _neighbours(image.shape[1], size[0], image.device)
     left, right, nearer, farther = _neighbours(image.shape[2], size[1], image.device)
     rows = (pixels[:, :, left] * nearer + pixels[:, :, right] * farther) >> 4
@@ -56,6 +57,7 @@ def _neighbours(length: int, new_length: int, device: torch.device) -> tuple[Ten
     position = (centres * (length / new_length) - 0.5).to(torch.float32).clamp(0, length - 1)
     first = position.floor().long()
     fraction = position - first
+    # At the last pixel both neighbors are the same, so that its weight does not matter.
     second = (first + 1).clamp(max=length - 1)
     weights = [(part * _COEFFICIENT_ONE).round().to(torch.int32) for part in (1 - fraction, fraction)]
     return first, second, weights[0], weights[1]

@@ -15,7 +15,7 @@ def focal_cost(logits: Float[Tensor, "query label"], labels: Int[Tensor, " objec
     probability = logits.sigmoid()
     positive = 0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log()
     negative = 0.75 * probability**2 * -(1 - probability + 1e-8).log()
-    return (positive - negative)[:, labels]
+    return (positive - negative)[:, labels]  # query object
 
 
 def matching_cost(
@@ -35,6 +35,7 @@ def matching_cost(
         weights: of the focal, the L1 and the GIoU cost; the defaults are the paper's.
     """
     focal, distance, overlap = weights
+    # Costs are computed for all pairs, unlike losses, which know their object.
     cost = focal * focal_cost(logits, labels) + distance * torch.cdist(boxes, objects, p=1)
     iou: Tensor = generalized_box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(objects))
     return cost - overlap * iou
@@ -53,8 +54,10 @@ def hungarian(
         allowed: objects that take part.
     """
     matched = np.full(cost.shape[:2], -1)
+    # scipy refuses NaN and infinity; a diverging network must still get an assignment, and with it a gradient.
     host, columns = cost.nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6).cpu().numpy(), allowed.cpu().numpy()
     for row, (matrix, mask) in enumerate(zip(host, columns, strict=True)):
+        # Only the columns that take part: a high cost for the others could still be chosen.
         (objects,) = mask.nonzero()
         queries, order = linear_sum_assignment(matrix[:, objects])
         matched[row, queries] = objects[order]

@@ -125,20 +125,25 @@ def _open_container(container: InputContainer, label: str, name: str) -> FrameSo
 
 
 def _decode(container: InputContainer, label: str) -> Generator[Frame, None, None]:
+    """Yield all frames, and close the container whenever the caller stops."""
+    with container:
+        yield from _decode_packets(container, label)
+
+
+def _decode_packets(container: InputContainer, label: str) -> Generator[Frame, None, None]:
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = 2
     count, cut_off, reason = 0, False, "the last packet is incomplete"
-    with container:
-        try:
-            for packet in container.demux(stream):
-                if packet.size:  # the last packet is empty and only flushes the decoder
-                    cut_off = packet.is_corrupt
-                for frame in packet.decode():
-                    yield _upright(frame)
-                    count += 1
-        except av.FFmpegError as error:
-            cut_off, reason = True, str(error.strerror)
+    try:
+        for packet in container.demux(stream):
+            if packet.size:  # the last packet is empty and only flushes the decoder
+                cut_off = packet.is_corrupt
+            for frame in packet.decode():
+                yield _upright(frame)
+                count += 1
+    except av.FFmpegError as error:
+        cut_off, reason = True, str(error.strerror)
     if cut_off:
         raise UserError(f"{label} is damaged or cut off after {count} frames ({reason}); give a complete copy")
     if count == 0:

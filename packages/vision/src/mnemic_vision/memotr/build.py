@@ -28,6 +28,7 @@ def build_memotr(config: MemotrConfig) -> Memotr:
         UserError: if the backbone is unknown or does not fit the number of levels.
     """
     backbone = build_backbone(config.backbone, config.backbone_levels, config.pretrained_backbone)
+    # Detection alone changes attention and births, hence the class; denoising is added to either.
     network = AloneMemotr if config.detect_alone else Memotr
     model = network(
         config,
@@ -89,6 +90,7 @@ def _initialise(model: Memotr) -> None:
         if parameter.dim() > 1:
             nn.init.xavier_uniform_(parameter)
     nn.init.normal_(model.encoder.level_embed)
+    # After xavier, which must not reach their offsets: these start as a star around the reference.
     for module in model.modules():
         if isinstance(module, DeformableAttention):
             module.reset_parameters()

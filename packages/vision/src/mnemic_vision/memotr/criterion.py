@@ -114,9 +114,11 @@ class AugmentedSelection:
         keep = keep & (torch.rand_like(seen.iou) >= self.drop_rate)
         born = born & (torch.rand_like(detections.iou) >= self.drop_rate)
         chosen = torch.cat([keep, born], dim=1)
+        # Only what survived the dropping may bring a false positive along.
         chosen = chosen & (torch.rand(chosen.shape, device=chosen.device) < self.insert_rate)
         unmatched = detections.ids < 0
         overlap = pairwise_iou(torch.cat([seen.boxes, detections.boxes], dim=1), detections.boxes)
+        # batch track-or-detection detection
         best = F.one_hot(overlap.masked_fill(~unmatched[:, None], -1).argmax(dim=2), overlap.shape[2]).bool()
         inserted = (best & chosen[..., None]).any(dim=1)
         few = unmatched.sum(dim=1) <= chosen.sum(dim=1)  # no more than wanted: all of them
@@ -203,12 +205,14 @@ class ClipCriterion(Criterion):
     @torch.no_grad()
     def assign(self, output: FrameOutput, tracks: TrackState, objects: Objects) -> Assignment:
         """Return which object each query is responsible for."""
-        same = (tracks.ids[:, :, None] == objects.ids[:, None]) & objects.valid[:, None]
+        # Identities are unique in a data set, and ground truth padding has -1 like negatives: both must be real.
+        same = (tracks.ids[:, :, None] == objects.ids[:, None]) & objects.valid[:, None]  # batch track object
         same = same & (tracks.valid & (tracks.ids >= 0))[:, :, None]
         track = torch.where(same.any(dim=2), same.long().argmax(dim=2), -1)
         untracked = objects.valid & ~same.any(dim=1)
         costs = [self._costs(layer, output.num_detect, objects) for layer in output.layers]
         wanted = [self._wanted(index, objects, untracked) for index in range(len(costs))]
+        # All layers in one call: one copy to the host instead of one a layer.
         matched = hungarian(torch.cat(costs), torch.cat(wanted)).split(len(objects.boxes))
         passive = torch.full_like(track, -1)
         layers = [
@@ -233,6 +237,7 @@ class ClipCriterion(Criterion):
         A track whose object is absent keeps its overlap and so its identity until the object returns.
         """
         overlap = matched_iou(seen.boxes, assignment.track, objects)
+        # 0 would end the identity of an object that is only hidden: an absent one is not judged.
         seen = replace(seen, matched=assignment.track, iou=torch.where(assignment.track >= 0, overlap, seen.iou))
         matched = assignment.detect
         ids = torch.where(matched >= 0, objects.ids.gather(1, matched.clamp(min=0)), NEGATIVE_ID)
@@ -246,7 +251,7 @@ class ClipCriterion(Criterion):
 
         Tracks with IoU below 0.5 lose their identity and are negatives for one frame.
         """
-        detections = _matched_first(detections)
+        detections = _matched_first(detections)  # slots are in order of birth, and parity needs the official order
         keep, born = self.select(seen, detections)
         carried, newborn = seen.compact(keep).append(replace(detections, valid=born))
         ids = torch.where(carried.iou < MIN_IOU, NEGATIVE_ID, carried.ids)

@@ -144,6 +144,7 @@ class Decoder(nn.Module):
     ) -> tuple[Float[Tensor, "batch query 4"], Float[Tensor, "batch query 4"]]:
         """Return the boxes that layer ``index`` predicts and those that the next one starts from, in float32."""
         with torch.autocast(content.device.type, enabled=False):
+            # Half precision would move a box of a large image by pixels.
             delta = self.box_heads[index](content.float())
             boxes = (delta + logit(reference)).sigmoid()
             return boxes, self.positions.refine(index, boxes, delta, reference)

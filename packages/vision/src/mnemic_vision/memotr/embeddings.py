@@ -18,9 +18,10 @@ def logit(probability: Float[Tensor, "*shape"], eps: float = 1e-5) -> Float[Tens
 
 def _sine(positions: Float[Tensor, "*shape"], size: int, temperature: float) -> Float[Tensor, "*shape size"]:
     """Embed angles: feature i has frequency ``temperature ** -(2 * (i // 2) / size)``, even ones sin, odd ones cos."""
+    # Pairs of features share a frequency: one is the sine, the other the cosine.
     exponent = 2 * (torch.arange(size, device=positions.device) // 2) / size
     angles = positions[..., None] / temperature**exponent
-    return torch.stack([angles[..., 0::2].sin(), angles[..., 1::2].cos()], dim=-1).flatten(-2)
+    return torch.stack([angles[..., 0::2].sin(), angles[..., 1::2].cos()], dim=-1).flatten(-2)  # interleaved
 
 
 def sine_image(padding: Bool[Tensor, "batch height width"], dim: int) -> Float[Tensor, "batch dim height width"]:
@@ -34,9 +35,10 @@ def sine_image(padding: Bool[Tensor, "batch height width"], dim: int) -> Float[T
     features = []
     for axis in (1, 2):
         index = valid.cumsum(axis)
+        # Relative to the last valid cell, so that padding changes nothing.
         last = index.select(axis, -1).unsqueeze(axis)
         features.append(_sine((index - 0.5) / (last + 1e-6) * 2 * math.pi, dim // 2, IMAGE_TEMPERATURE))
-    return torch.cat(features, dim=-1).permute(0, 3, 1, 2)
+    return torch.cat(features, dim=-1).permute(0, 3, 1, 2)  # batch channel height width
 
 
 def sine_boxes(boxes_cxcywh: Float[Tensor, "*shape 4"], dim: int) -> Float[Tensor, "*shape {2*dim}"]:

@@ -31,6 +31,7 @@ class EncodedImage:
 
 def valid_ratios(padding: Bool[Tensor, "batch height width"]) -> Float[Tensor, "batch 2"]:
     """Return which share of the width and of the height is image."""
+    # The first row and column suffice: padding is right of and below the image.
     height, width = padding.shape[1:]
     return torch.stack([(~padding[:, 0]).sum(1) / width, (~padding[:, :, 0]).sum(1) / height], dim=-1)
 
@@ -41,6 +42,7 @@ def cell_centres(ratios: Float[Tensor, "batch level 2"], shapes: Shapes) -> Floa
     for level, (height, width) in enumerate(shapes):
         y = (torch.arange(height, device=ratios.device) + 0.5) / height
         x = (torch.arange(width, device=ratios.device) + 0.5) / width
+        # Row by row, as the tokens are flattened, but with x before y, as boxes have it.
         grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(1, -1, 2)
         centres.append(grid / ratios[:, None, level])
     return torch.cat(centres, dim=1)
@@ -107,7 +109,8 @@ class Encoder(nn.Module):
     ) -> EncodedImage:
         """Encode projected feature maps with their padding and position embeddings."""
         shapes = [(level.shape[2], level.shape[3]) for level in levels]
-        tokens = torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2).contiguous()
+        tokens = torch.cat([level.flatten(2) for level in levels], dim=2)  # batch dim token
+        tokens = tokens.transpose(1, 2).contiguous()  # batch token dim
         padding = torch.cat([level.flatten(1) for level in paddings], dim=1)
         located = [where.flatten(2).transpose(1, 2) + self.level_embed[i] for i, where in enumerate(positions)]
         where = torch.cat(located, dim=1).to(tokens.dtype)

@@ -91,9 +91,10 @@ def begin_tracks(
     model: Memotr, kept: TrackState, detections: TrackSlots, born: Bool[Tensor, "batch query"]
 ) -> TrackState:
     """Return the tracks with the born detections, which get the next identities, and the memories of all updated."""
-    number = born.long().cumsum(dim=1)
+    number = born.long().cumsum(dim=1)  # batch query: 1 for the first newborn of a stream
     ids = kept.next_id[:, None] + number - 1
     carried, newborn = kept.append(replace(detections, valid=born, ids=ids))
+    # Counted for all born, also those that found no free slot: an identity is never given twice.
     carried = replace(carried, next_id=kept.next_id + number[:, -1])
     updated: TrackState = model.track_memory(model.track_memory.start(carried, newborn))
     return updated

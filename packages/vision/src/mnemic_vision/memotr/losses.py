@@ -51,6 +51,7 @@ class Objects:
 
 def pad_targets(targets: list[Target]) -> Objects:
     """Return the ground truth of a batch as tensors of one size; at least one column, so that indexing works."""
+    # One column at least: gather needs an index that exists, even where nothing is matched.
     size = max(1, *(len(target.ids) for target in targets))
 
     def padded(name: str, value: float) -> Tensor:
@@ -84,10 +85,11 @@ def set_losses(
             otherwise the sum, as in Deformable-DETR.
     """
     found = matched >= 0
-    index = matched.clamp(min=0)
+    index = matched.clamp(min=0)  # background reads object 0 and is zeroed by `found`
     labels = objects.labels.gather(1, index)
     target = F.one_hot(labels, logits.shape[-1]).to(logits.dtype) * found[..., None]
     focal = sigmoid_focal_loss(logits, target, alpha=0.25, gamma=2)
+    # batch query, from batch query label
     focal = focal.mean(-1) if average_classes else focal.sum(-1)
     label = (focal * ~ignored).sum()
     truth = objects.boxes.gather(1, index[..., None].expand(-1, -1, 4))
@@ -100,6 +102,7 @@ def matched_iou(
     """Return the overlap of each query with its object, 0 without one."""
     truth = objects.boxes.gather(1, matched.clamp(min=0)[..., None].expand(-1, -1, 4))
     first, second = cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth)
+    # Elementwise: the pairwise matrix would be built for its diagonal alone.
     size = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
     shared = size.clamp(min=0).prod(dim=-1)
     union = boxes[..., 2:].prod(dim=-1) + truth[..., 2:].prod(dim=-1) - shared
@@ -110,5 +113,6 @@ def box_losses(
     boxes: Float[Tensor, "pair 4"], truth: Float[Tensor, "pair 4"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Return L1 and GIoU losses of pairs; zero with a gradient path where there are none."""
+    # No eps, as in the official code: torchvision's default changes the loss of small boxes.
     overlap = generalized_box_iou_loss(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth), reduction="sum", eps=0.0)
     return (boxes - truth).abs().sum(), overlap

@@ -110,11 +110,13 @@ class Memotr(PretrainedModel):
         padding: Bool[Tensor, "batch height width"],
     ) -> EncodedImage:
         """Project feature maps to one width and run the encoder over all levels."""
+        # Fewer maps than projections: zip stops, and the rest are made by strides below.
         levels = [project(feature) for project, feature in zip(self.projections, features, strict=False)]
         source = features[-1]  # of the first further level; the others read the one before them
         for project in self.projections[len(features) :]:
             source = project(source)
             levels.append(source)
+        # Nearest neighbor, as the official code does: a cell is padding if the pixel that it starts at is.
         paddings = [
             F.interpolate(padding[:, None].float(), size=level.shape[-2:])[:, 0].to(torch.bool) for level in levels
         ]
@@ -136,6 +138,7 @@ class Memotr(PretrainedModel):
     def decode(self, detect: DetectQueries, queries: Queries, image: EncodedImage) -> FrameOutput:
         """Return boxes and scores of the queries in an encoded image."""
         decoded = self.decoder(queries, image)
+        # Scores are compared with thresholds and boxes are refined as logits: both in float32.
         with torch.autocast(image.tokens.device.type, enabled=False):
             logits = [head(hidden.float()) for head, hidden in zip(self.class_heads, decoded.hidden, strict=True)]
         return FrameOutput(

@@ -74,6 +74,7 @@ def observe(tracks: Tracks, output: FrameOutput) -> tuple[Tracks, TrackSlots]:
         boxes=output.boxes[:, count:],
         logits=output.logits[:, count:],
     )
+    # The state stays in float32 whatever the network runs in: a slow average would lose its updates.
     hidden = output.hidden[:, :count].float()
     batch, _, dim = hidden.shape
     slots = empty_slots(batch, count, output.newborn.shape[2], dim, output.logits.shape[2], hidden.device)

@@ -110,6 +110,7 @@ class BoxPositions(nn.Module):
         located: Float[Tensor, "batch query level 4"],
     ) -> Float[Tensor, "batch query dim"]:
         """Return the position of each query in layer ``index``, whose input ``content`` is."""
+        # The finest level stands for all: the official code embeds the box in its padded coordinates.
         positions: Tensor = self.head(sine_boxes(located[:, :, 0], self.dim).to(content.dtype))
         return positions if index == 0 else positions * self.scale(content)
 
@@ -164,5 +165,6 @@ class LearnedPositions(nn.Module):
         """Return the boxes that the next layer starts from; the first layer's are refined from the centre alone."""
         if index > 0:
             return boxes
+        # Only the center of the reference is known so far.
         point = torch.cat([logit(reference[..., :2]), torch.zeros_like(reference[..., 2:])], dim=-1)
         return (delta + point).sigmoid()

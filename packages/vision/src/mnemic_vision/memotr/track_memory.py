@@ -78,16 +78,17 @@ class TrackMemory(nn.Module):
         """Return the tracks as queries of the next frame."""
         confident = tracks.valid & (tracks.scores > self.update_threshold)
         gate = confident[..., None]
-        output = tracks.output
+        output = tracks.output  # batch track dim
+        # Detached: refinement learns from its own frame, as between decoder layers.
         reference = torch.where(gate, logit(tracks.boxes.detach()), tracks.reference)
         position = self.position_head(sine_boxes(reference.sigmoid(), self.memory.dim))
-        long_term = self.recall(tracks)
+        long_term = self.recall(tracks)  # without gradient for the paper's memory, which detaches what it stores
         weighted = self.channel_gate(output).sigmoid() * output
         short_term = self.short_term(torch.cat([weighted, tracks.last_output], dim=-1))
         found = self._attend(short_term + position, long_term + position, output, tracks.valid)
         found = self.attention_ffn(self.attention_norm(output + found))
         content = self.query_ffn(self.query_norm(long_term + found))
-        rows = confident.flatten()
+        rows = confident.flatten()  # one row of the memory a slot of any stream
         return replace(
             tracks,
             reference=reference,
@@ -98,7 +99,7 @@ class TrackMemory(nn.Module):
 
     def recall(self, tracks: TrackState) -> Float[Tensor, "batch track dim"]:
         """Return the long-term memory of each track, asked with its present output."""
-        query = tracks.output.flatten(0, 1)[:, None]
+        query = tracks.output.flatten(0, 1)[:, None]  # row 1 dim
         return self.memory.read(query, tracks.memory).reshape(tracks.output.shape)
 
     def init_memory(self, rows: int, device: torch.device | str | None = None) -> MemoryState:
@@ -114,6 +115,7 @@ class TrackMemory(nn.Module):
     ) -> Float[Tensor, "batch track dim"]:
         """Attend to the valid tracks; every slot may see itself, so that a stream without tracks stays finite."""
         itself = torch.eye(valid.shape[1], dtype=torch.bool, device=valid.device)
+        # MultiheadAttention wants one mask a head, heads within a sample next to each other.
         allowed = (valid[:, None] | itself).repeat_interleave(self.num_heads, dim=0)
         found: Tensor = self.attention(query, key, value, attn_mask=~allowed, need_weights=False)[0]
         return found

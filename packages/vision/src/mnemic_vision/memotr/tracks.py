@@ -87,7 +87,7 @@ class TrackState(TrackSlots):
 
     def compact(self: Tracks, keep: Bool[Tensor, "batch track"]) -> Tracks:
         """Return the kept slots in front, in their order; the others become unused."""
-        order = (~keep).long().argsort(dim=1, stable=True)
+        order = (~keep).long().argsort(dim=1, stable=True)  # stable: birth order survives
         return _blank_unused(replace(self.take(order), valid=keep.gather(1, order)))
 
     def append(self: Tracks, newborn: TrackSlots) -> tuple[Tracks, Bool[Tensor, "batch track"]]:
@@ -98,6 +98,7 @@ class TrackState(TrackSlots):
         """
         capacity = self.capacity
         free = capacity - self.valid.sum(dim=1, keepdim=True)
+        # argsort of an argsort is the rank of each newborn by score.
         rank = newborn.scores.masked_fill(~newborn.valid, -1).argsort(dim=1, descending=True, stable=True)
         newborn = replace(newborn, valid=newborn.valid & (rank.argsort(dim=1) < free))
         used = torch.cat([self.valid, newborn.valid], dim=1)
@@ -112,6 +113,7 @@ class TrackState(TrackSlots):
 
     def _memory_of(self, slots: Int[Tensor, "batch taken"]) -> MemoryState:
         """Return the memory rows of the given slots of each stream."""
+        # Row of the memory = stream * capacity + slot.
         first = torch.arange(len(slots), device=slots.device)[:, None] * self.capacity
         return self.memory.index_select((first + slots).flatten())
 
@@ -174,5 +176,5 @@ def overlaps_better(
     slots: TrackSlots, priority: Shaped[Tensor, "batch slot"], iou: float
 ) -> Bool[Tensor, "batch slot"]:
     """Return which slots overlap one of higher priority by more than ``iou``."""
-    is_better = priority[:, None] > priority[:, :, None]
+    is_better = priority[:, None] > priority[:, :, None]  # batch slot other; strict, so that equals both stay
     return ((pairwise_iou(slots.boxes, slots.boxes) > iou) & is_better).any(dim=2)

@@ -141,8 +141,9 @@ def proposal_losses(proposals: DenseProposals, objects: Objects) -> Losses:
         matched = _dense_assignment(logits, boxes, centres, objects.labels[row][valid], objects.boxes[row][valid])
         found = matched >= 0
         truth, labels = objects.boxes[row][valid][matched[found]], objects.labels[row][valid][matched[found]]
-        quality = torch.zeros_like(logits)
+        quality = torch.zeros_like(logits)  # token label
         quality[found.nonzero()[:, 0], labels] = _paired_iou(boxes[found].detach(), truth)
+        # Quality focal loss: the further the score from the overlap, the more it counts.
         weight = (quality - logits.detach().sigmoid()).abs() ** 2
         label = (weight * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")).sum()
         total.append(Losses(label, *box_losses(boxes[found], truth)))
@@ -161,6 +162,7 @@ def _dense_assignment(
     matched = torch.full((len(boxes),), -1, device=boxes.device)
     if len(objects) == 0:
         return matched
+    # token object 2
     offset = (centres[:, None] - objects[None, :, :2]).abs()
     outside = (offset > objects[None, :, 2:] / 2).any(dim=-1)
     # A tiny object may hold no centre: then the cheapest tokens around it take its place.
@@ -168,7 +170,7 @@ def _dense_assignment(
     count = min(TOKENS_PER_OBJECT, len(cost))
     cheapest, tokens = cost.topk(count, dim=0, largest=False)
     best = torch.full_like(cost, torch.inf).scatter(0, tokens, cheapest)
-    price, owner = best.min(dim=1)
+    price, owner = best.min(dim=1)  # a token between two objects goes to the cheaper one
     return torch.where(price.isfinite(), owner, matched)
 
 

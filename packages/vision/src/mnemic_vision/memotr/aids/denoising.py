@@ -63,6 +63,7 @@ class Denoising(nn.Module):
             count = len(target.ids)
             boxes[row, :count], labels[row, :count], padding[row, :count] = target.boxes, target.labels, False
         repeats = 2 * self.num_groups
+        # Within a group: all objects slightly moved, then all strongly moved.
         is_negative = (torch.arange(repeats, device=device) % 2 == 1).repeat_interleave(size)
         objects = torch.arange(size, device=device).repeat(repeats).expand(len(targets), -1)
         objects = objects.masked_fill(is_negative | padding.repeat(1, repeats), -1)
@@ -142,7 +143,8 @@ def _without_first(output: FrameOutput, count: int) -> FrameOutput:
 
 def _move(boxes: Float[Tensor, "batch query 4"], is_negative: Bool[Tensor, " query"]) -> Float[Tensor, "batch query 4"]:
     """Shift centre and size by up to half of the box (positives) or by half to all of it (negatives)."""
+    # Positives move by less than half of their size and negatives by more, so that the two never meet.
     amount = torch.rand_like(boxes) * 0.5 + 0.5 * is_negative[None, :, None]
     sign = torch.randint_like(boxes, 2) * 2 - 1
     reach = torch.cat([boxes[..., 2:] / 2, boxes[..., 2:]], dim=-1)
-    return (boxes + sign * amount * reach).clamp(1e-3, 1 - 1e-3)
+    return (boxes + sign * amount * reach).clamp(1e-3, 1 - 1e-3)  # the logit of 0 or 1 is beyond reach

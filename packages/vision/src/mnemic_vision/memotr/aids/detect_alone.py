@@ -68,7 +68,8 @@ def find_again(
     is_same_class = detections.labels[:, :, None] == tracks.labels[:, None]
     possible = free[:, :, None] & missed[:, None] & is_same_class
     overlap = pairwise_iou(detections.boxes, tracks.boxes) * possible
-    best, chosen = overlap.max(dim=1)
+    best, chosen = overlap.max(dim=1)  # batch track, from batch query track
+    # A pair holds only if each is the best of the other: two tracks never share a detection.
     is_mutual = overlap.argmax(dim=2).gather(1, chosen) == torch.arange(chosen.shape[1], device=chosen.device)
     found = is_mutual & (best > SAME_IOU)
     place, mask = detections.take(chosen), found[..., None]

@@ -81,6 +81,7 @@ class ProposalQueries(nn.Module):
         proposals = DenseProposals(logits, boxes, centres, image.padding)
         best = self._select(proposals)
         content = self.to_query(tokens.gather(1, best[..., None].expand(-1, -1, tokens.shape[2])))
+        # Detached: the head learns from its own losses, the decoder refines from where it stands.
         reference = logit(boxes.detach().gather(1, best[..., None].expand(-1, -1, 4)))
         return ProposedQueries(content, reference, proposals)
 
@@ -101,6 +102,7 @@ class ProposalQueries(nn.Module):
                 "give larger images or fewer queries"
             )
         pool = min(POOL_FACTOR * self.num_queries, scores.shape[1])
+        # The pool bounds the pairwise overlaps: all tokens against all would be millions.
         top, token = scores.topk(pool, dim=1)
         boxes = proposals.boxes.gather(1, token[..., None].expand(-1, -1, 4))
         better = torch.ones(pool, pool, dtype=torch.bool, device=top.device).tril(diagonal=-1)

@@ -123,6 +123,7 @@ def flip(clip: RawClip) -> RawClip:
     rows = []
     for row in clip.rows:
         boxes = row.boxes.copy()
+        # Boxes are xywh: the right edge becomes the left one.
         boxes[:, 0] = width - boxes[:, 0] - boxes[:, 2]
         rows.append(row._replace(boxes=boxes))
     return RawClip(clip.images.flip(3), rows)
@@ -141,6 +142,7 @@ def resize_to(clip: RawClip, size: tuple[int, int]) -> RawClip:
     """Bring a clip to (height, width), anti-aliased."""
     if clip.size == size:
         return clip
+    # x, y, width, height by the true ratios, since the sides were rounded.
     ratio = np.array([size[1] / clip.size[1], size[0] / clip.size[0]] * 2, dtype=np.float32)
     images = tv.resize(clip.images, list(size), antialias=True)
     return RawClip(images, [row._replace(boxes=row.boxes * ratio) for row in clip.rows])
@@ -160,6 +162,7 @@ def crop(clip: RawClip, rectangle: tuple[int, int, int, int], *, overflow_boxes:
     for row in clip.rows:
         boxes = row.boxes - np.array([left, top, 0, 0], dtype=np.float32)
         inside = clip_boxes(boxes, (height, width))
+        # What the network could see decides, also where the whole box is kept.
         keep = inside[:, 2:].min(axis=1) > 0
         rows.append(_select(row._replace(boxes=boxes if overflow_boxes else inside), keep))
     return RawClip(images, rows)

@@ -89,6 +89,7 @@ class ClipDataset(Dataset[Clip]):
     def __getitem__(self, index: int) -> Clip:
         if not 0 <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}")
+        # By seed, epoch and index: the same whichever process loads it, and after a restart.
         generator = np.random.default_rng((self._seed, self._epoch, index))
         owner, start = int(self._owners[index]), int(self._starts[index])
         sequence = self.sequences[owner]
@@ -121,7 +122,7 @@ def _identity_offsets(sequences: Items[Sequence]) -> list[int]:
 def _clip_starts(sequence: Sequence, length: int) -> np.ndarray:
     """Return the frames from which on ``length`` frames in a row are labelled."""
     labelled = sequence.annotations.labelled if sequence.annotations else np.zeros(0, dtype=bool)
-    length = 1 if sequence.are_stills else length
+    length = 1 if sequence.are_stills else length  # a still is shifted to a clip, see `shift_still`
     if len(labelled) < length:
         return np.zeros(0, dtype=np.int64)
     return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(labelled, length).all(axis=1))
@@ -146,6 +147,7 @@ def clip_frames(
     room = sequence.num_frames - 1 - start
     interval = min(drawn, room // max(1, length - 1))
     chosen = [start + step * interval for step in range(length)]
+    # BDD100K has unlabelled frames; those right after the start are labelled, see `_clip_starts`.
     if sequence.annotations and not sequence.annotations.labelled[chosen].all():
         chosen = list(range(start, start + length))
     return chosen
@@ -163,4 +165,5 @@ def collate_clips(clips: Items[Clip]) -> ClipBatch:
     length = lengths.pop()
     images, padding = pad_images([image for clip in clips for image in clip.images])
     by_frame = [[clip.targets[frame] for clip in clips] for frame in range(length)]
+    # Padding of one frame for all: the frames of a clip have one size.
     return ClipBatch(images.unflatten(0, (len(clips), length)), padding[::length], by_frame)

@@ -111,7 +111,7 @@ def read_sequence(
 
 
 def _part(length: int, part: Part) -> slice:
-    middle = length // 2 + 1
+    middle = length // 2 + 1  # the split of the usual MOT17 half-validation protocol
     return {"all": slice(0, length), "first_half": slice(0, middle), "second_half": slice(middle, length)}[part]
 
 
