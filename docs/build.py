@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from measured import bench_facts, measured_table, speed_facts, speed_table
+from members import member_pages
 from proof_table import proof_table
 
 from mnemic_core.catalogue import cost_table, mechanism_table
@@ -86,6 +87,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "mechanisms.md": mechanisms,
         DOCS / "proofs.md": PROOFS.format(table=proof_table(DOCS / "proofs")),
+        **member_pages(DOCS.parent),
     }
 
 
