@@ -17,7 +17,7 @@ def weights(root: Path, name: str) -> dict[str, torch.Tensor]:
 
 
 class StopInValidation(Callback):
-    """Ends training without any farewell when it is validated after so many steps."""
+    """Aborts training at a validation after a number of steps."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps

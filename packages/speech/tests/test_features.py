@@ -84,7 +84,7 @@ def test_silence_is_the_floor() -> None:
 def test_streamed_equals_offline(config: FeatureConfig, length: int, size: int) -> None:
     waveform, features = noise(length), Features(config)
     stream = FeatureStream(features)
-    for _ in range(2):  # a finished stream begins afresh
+    for _ in range(2):  # a finished stream can be reused
         pieces = [*(stream.push(piece) for piece in waveform.split(size)), stream.finish()]
         assert_close(torch.cat(pieces), features(waveform[None])[0][0], rtol=1e-5, atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""A recognizer that hears the keys of a telephone without training, and recordings of them."""
+"""An untrained recognizer of telephone keys, and recordings of them."""
 
 from collections.abc import Callable
 from functools import cache

@@ -44,7 +44,7 @@ def test_errors_are_those_of_the_wrong_references(
     checkpoint: Path, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
-    lines[0]["text"] = "one nine"  # one word too many is heard
+    lines[0]["text"] = "one nine"  # one inserted word
     lines[1]["text"] = "five"  # another one
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     evaluate(manifest, None, checkpoint, json=True, out=manifest.parent / "out")
@@ -129,8 +129,8 @@ def test_noises_that_are_none_are_refused(text: str) -> None:
 
 
 def test_durations_are_sorted_into_ranges() -> None:
-    heard = [Prediction(str(number), "one two", text) for number, text in enumerate(["one two", "one", ""])]
-    ranges = Evaluation(heard, [4.9, 5.0, 400.0]).summary()["wer_by_duration"]
+    predictions = [Prediction(str(number), "one two", text) for number, text in enumerate(["one two", "one", ""])]
+    ranges = Evaluation(predictions, [4.9, 5.0, 400.0]).summary()["wer_by_duration"]
     assert {name: (part["wer"], part["deletions"]) for name, part in ranges.items()} == {
         "0-5": (0.0, 0.0),
         "5-10": (0.5, 0.5),

@@ -33,7 +33,7 @@ def streamed(model: ConformerNtm, features: Tensor, lengths: Tensor, state: Laye
 def test_every_parameter_gets_a_gradient(
     build: Build, utterances: Utterances, memory_name: str, ctc_weight: float
 ) -> None:
-    model = build(memory_name, ctc_weight=ctc_weight, memory_segment=25)  # one segment: nobody reads what is written
+    model = build(memory_name, ctc_weight=ctc_weight, memory_segment=25)  # one segment: its write is never read
     losses = model.loss(*utterances)
     losses.total.backward()
     for name, parameter in model.named_parameters():
@@ -100,7 +100,7 @@ def test_a_memory_that_is_carried_over_counts_and_gradients_cross(
     second = model.encode(utterances[0][:, :30], state=first.state)
     is_same = torch.equal(second.hidden, model.encode(utterances[0][:, :30]).hidden)
     assert is_same is (memory_name == "none")
-    if memory_name not in ("none", "exponential"):  # that one gives what it stores no gradient
+    if memory_name not in ("none", "exponential"):  # its stored values have no gradient
         (gradient,) = torch.autograd.grad(second.hidden.square().sum(), features)
         assert gradient.abs().sum() > 0
 

@@ -23,11 +23,11 @@ Build = Callable[..., Recognizer]
 Say = Callable[..., Tensor]
 TEXT = "one two two three four one four three three two one four two one three four four one two three"
 CARRIED = TranscriptionSettings("ctc", carry_memory=True)
-FAST = TranscriptionSettings("ctc", max_seconds=2.0, overlap=0.8)  # nobody can speak so long without a cut
+FAST = TranscriptionSettings("ctc", max_seconds=2.0, overlap=0.8)  # all speech is cut
 PAUSES = [0.12, 0.5, 0.12, 0.12, 0.6] * 4
 
 
-def hear(stream: TranscriptStream, waveform: Tensor, pieces: list[int]) -> list[TranscriptSegment]:
+def transcribe(stream: TranscriptStream, waveform: Tensor, pieces: list[int]) -> list[TranscriptSegment]:
     """Push a waveform in pieces of the given sizes, the rest at once."""
     ends = [*accumulate(pieces), len(waveform)]
     segments = [each for a, b in pairwise([0, *ends]) for each in stream.push(waveform[a : max(a, b)])]
@@ -44,24 +44,24 @@ def test_the_transcript_does_not_depend_on_the_pieces(
     build: Build, say: Say, settings: TranscriptionSettings, rate: int
 ) -> None:
     recognizer, waveform = build("turing_improved"), say(TEXT, PAUSES, rate=rate)
-    whole = hear(TranscriptStream(recognizer, settings, rate), waveform, [])
+    whole = transcribe(TranscriptStream(recognizer, settings, rate), waveform, [])
     assert len(whole) >= 4
     random = torch.Generator().manual_seed(0)
     for largest in (3000, 30000):
         pieces = torch.randint(0, largest, (20,), generator=random).tolist()
-        assert hear(TranscriptStream(recognizer, settings, rate), waveform, pieces) == whole
+        assert transcribe(TranscriptStream(recognizer, settings, rate), waveform, pieces) == whole
 
 
 @pytest.mark.parametrize("lead", [0.6, 0.73, 0.98])
 def test_no_word_is_lost_or_doubled_where_speech_without_pause_is_cut(build: Build, say: Say, lead: float) -> None:
     waveform = say(TEXT, 0.12, lead)
-    segments = hear(TranscriptStream(build(), FAST, 8000), waveform, [])
+    segments = transcribe(TranscriptStream(build(), FAST, 8000), waveform, [])
     assert text_of(segments) == TEXT
     assert len(segments) >= 4
     words = [word for segment in segments for word in segment.words]
     for place, word in enumerate(words):
         assert abs((word.start + word.end) / 2 - (lead + place * 0.36 + 0.12)) < 0.05
-    assert all(a.end == b.start for a, b in pairwise(segments))  # they tile what was said
+    assert all(a.end == b.start for a, b in pairwise(segments))  # they are contiguous
 
 
 def test_words_after_a_cut_are_said_though_only_silence_follows(build: Build, say: Say) -> None:
@@ -79,7 +79,7 @@ def test_a_saved_stream_continues_with_the_same_text(
     build: Build, say: Say, settings: TranscriptionSettings, seconds: float, tmp_path: Path
 ) -> None:
     recognizer, waveform = build("turing_improved"), say(TEXT, PAUSES, rate=11025)
-    whole = hear(TranscriptStream(recognizer, settings, 11025), waveform, [])
+    whole = transcribe(TranscriptStream(recognizer, settings, 11025), waveform, [])
     place = round(seconds * 11025)
     before = TranscriptStream(recognizer, settings, 11025)
     segments = before.push(waveform[:place])
@@ -88,7 +88,7 @@ def test_a_saved_stream_continues_with_the_same_text(
     after.load(tmp_path / "session")
     assert after.report() == before.report()
     assert (after.partial(), after.seconds) == (before.partial(), before.seconds)
-    assert segments + hear(after, waveform[place:], []) == whole
+    assert segments + transcribe(after, waveform[place:], []) == whole
 
 
 def test_the_memory_goes_from_segment_to_segment_where_it_is_carried(build: Build, say: Say) -> None:
@@ -161,12 +161,14 @@ def test_the_partial_text_changes_nothing(build: Build, say: Say) -> None:
     for block in waveform.split(4000):
         segments += stream.push(block)
         stream.partial()
-    assert segments + stream.finish() == hear(TranscriptStream(build("turing_improved"), FAST, 8000), waveform, [])
+    assert segments + stream.finish() == transcribe(
+        TranscriptStream(build("turing_improved"), FAST, 8000), waveform, []
+    )
 
 
 def test_a_finished_stream_can_be_reused(build: Build, say: Say) -> None:
     stream, waveform = TranscriptStream(build("turing_improved"), CARRIED, 8000), say(TEXT, PAUSES)
-    assert hear(stream, waveform, []) == hear(stream, waveform, [])
+    assert transcribe(stream, waveform, []) == transcribe(stream, waveform, [])
 
 
 def test_nan_samples_are_refused_and_the_stream_is_unchanged(build: Build, say: Say) -> None:
@@ -213,5 +215,5 @@ def test_integers_are_scaled_to_one() -> None:
 
 def test_the_transcriber_opens_streams_with_its_settings(build: Build, say: Say) -> None:
     waveform = say(TEXT, 0.12)
-    streamed = hear(Transcriber(build(), FAST).stream(8000), waveform, [5000])
-    assert streamed == hear(TranscriptStream(build(), FAST, 8000), waveform, [])
+    streamed = transcribe(Transcriber(build(), FAST).stream(8000), waveform, [5000])
+    assert streamed == transcribe(TranscriptStream(build(), FAST, 8000), waveform, [])
