@@ -37,8 +37,8 @@ class ErrorCounts:
         return self.errors / max(self.length, 1)
 
     def shares(self) -> dict[str, float]:
-        """Return substitutions, deletions and insertions per reference word."""
-        names = ("substitutions", "deletions", "insertions")
+        """Return deletions, substitutions and insertions per reference word, in the order of tables."""
+        names = ("deletions", "substitutions", "insertions")
         return {name: getattr(self, name) / max(self.length, 1) for name in names}
 
     def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
