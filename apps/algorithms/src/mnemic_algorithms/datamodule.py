@@ -1,12 +1,13 @@
 """Strings of random lengths to train on, and the same strings at every validation."""
 
 import hashlib
+from math import inf
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import check_range
 from mnemic_core.tasks import AlgorithmicTask, TaskBatch, create_task
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
 
@@ -67,17 +68,9 @@ class AlgorithmData(SplitData):
     ) -> None:
         self.task = create_task(task)
         super().__init__([self.task], [self.task], [], seed)
-        for name, value in {
-            "max_length": max_length,
-            "batch_size": batch_size,
-            "steps_per_epoch": steps_per_epoch,
-            "val_strings": val_strings,
-            **dict.fromkeys(["val_lengths"], min(val_lengths, default=1)),
-        }.items():
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, got {value}")
         self.max_length, self.batch_size, self.steps_per_epoch = max_length, batch_size, steps_per_epoch
         self.val_lengths, self.val_strings = tuple(val_lengths), val_strings
+        check_range(self, 1, inf, "max_length", "batch_size", "steps_per_epoch", "val_strings", "val_lengths")
 
     @property
     def description(self) -> dict[str, int | str]:

@@ -1,6 +1,7 @@
 """Every machine that can be trained on a task, by name."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from mnemic_core import (
     TransformerConfig,
     build_transformer,
 )
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_core.listing import lists_memories
 from mnemic_core.machines.recurrent import RecurrentMachine
 from mnemic_core.memory import SegmentMemory
@@ -52,10 +53,7 @@ class MachineConfig:
         self.memory.require(
             "works through strings token by token or segment by segment", lambda entry: entry.fits_strings
         )
-        for name in ("hidden_dim", "stored", "segment_length", "num_layers", "num_heads"):
-            size = getattr(self, name)
-            if size is not None and size < 1:
-                raise UserError(f"{name} must be at least 1, got {size}")
+        check_range(self, 1, inf, "hidden_dim", "stored", "segment_length", "num_layers", "num_heads")
 
     @property
     def name(self) -> str:

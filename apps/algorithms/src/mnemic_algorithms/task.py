@@ -1,5 +1,7 @@
 """Training and validation of a machine on a task as a LightningModule."""
 
+from math import inf
+
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Adam
@@ -38,7 +40,7 @@ class AlgorithmTask(Task):
     ) -> None:
         super().__init__(seed)
         self.model = AlgorithmModel(AlgorithmConfig(config, task))
-        if lr <= 0 or not 0 < final_share <= 1:
+        if not (0 < lr < inf and 0 < final_share <= 1):
             raise UserError(f"lr must be above 0 and final_share above 0 and at most 1, got {lr} and {final_share}")
         self.lr, self.final_share = lr, final_share
 

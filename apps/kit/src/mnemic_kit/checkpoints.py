@@ -10,6 +10,7 @@ that Lightning stores:
 """
 
 import signal
+from math import inf
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,8 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from mnemic_core.checkpoint import KEY
+from mnemic_core.errors import UserError, check_range
 from mnemic_core.loading import read_checkpoint
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.interruption import Interrupted, SignalWatch
@@ -43,9 +46,12 @@ class WholeFileIO(TorchCheckpointIO):
         """Return the content, on the CPU: the network, the optimiser and the schedule copy it to where they are.
 
         Raises:
-            UserError: if the file is truncated or holds more than tensors and plain data.
+            UserError: if the file is truncated, holds more than tensors and plain data, or is no checkpoint of fit.
         """
-        return read_checkpoint(path)
+        content = read_checkpoint(path)
+        if not content.keys() >= {KEY, "state_dict", "pytorch-lightning_version"}:
+            raise UserError(f"{path} is not a checkpoint of training: give one that fit wrote")
+        return content
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -61,6 +67,8 @@ class LastCheckpoint(ModelCheckpoint):
 
     def __init__(self, folder: str, every_n_train_steps: int = 200) -> None:
         super().__init__(folder, "last", every_n_train_steps=every_n_train_steps, enable_version_counter=False)
+        self.every_n_train_steps = every_n_train_steps
+        check_range(self, 1, inf, "every_n_train_steps")
         self._signals = SignalWatch()
         self._is_waiting = self._is_ending = False
         self._step_before = 0

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_kit.interruption import ignore_signals
 
 # The first is what a stage cannot do without.
@@ -54,6 +55,7 @@ class SplitData(pl.LightningDataModule):
         super().__init__()
         self.sources = {"train": tuple(train), "val": tuple(val), "test": tuple(test) or tuple(val)}
         self.seed = seed
+        check_range(self, 0, inf, "seed")
         self._opened: dict[str, Any] = {}
 
     def open_split(self, split: str, stage: str) -> Any:

@@ -1,13 +1,16 @@
 """What every task of training does alike: seeded steps, logs, evaluation, schedules and what a checkpoint tells."""
 
+from math import inf
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import lightning.pytorch as pl
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from mnemic_core.checkpoint import KEY, Checkpoint, split_checkpoint
-from mnemic_core.errors import UserError
+from mnemic_core.deserialize import deserialize
+from mnemic_core.errors import UserError, check_range
 from mnemic_core.loading import describe_misfit
 from mnemic_kit.provenance import training_provenance
 from mnemic_kit.seeding import seed_step
@@ -33,6 +36,7 @@ class Task(pl.LightningModule):
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.seed = seed
+        check_range(self, 0, inf, "seed")
 
     def make_checkpoint(self, provenance: dict[str, object]) -> Checkpoint[Any, Any]:
         """Return the network in its present state with what it takes to run it.
@@ -116,13 +120,18 @@ class Task(pl.LightningModule):
         checkpoint[KEY] = self.make_checkpoint(made).header()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another program or of a network with other sizes.
+        """Refuse a checkpoint of another program, of a newer version or of a network with other sizes.
 
         Raises:
-            UserError: it is of another kind or does not fit.
+            UserError: it is of another kind, has unknown settings, does not fit, or has no state of training to resume.
         """
         path = Path(str(self.trainer.ckpt_path))
         header, weights = split_checkpoint(checkpoint, path)
-        self.make_checkpoint({}).check_header(header, path)
+        own = self.make_checkpoint({})
+        own.check_header(header, path)
+        for section, settings in {"config": own.model.config, "settings": own.settings}.items():
+            deserialize(type(settings), header.get(section), path, section)
         if misfit := describe_misfit(self, weights):
             raise UserError(f"{path} does not fit the network of this config: {misfit}")
+        if self.trainer.state.fn == TrainerFn.FITTING and "optimizer_states" not in checkpoint:
+            raise UserError(f"{path} holds weights only, which cannot be resumed: give the last.ckpt of a run")

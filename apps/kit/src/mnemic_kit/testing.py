@@ -5,7 +5,11 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from math import inf, nan
 from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
 from lightning.pytorch import Callback, Trainer
 
@@ -72,3 +76,26 @@ def run_and_kill(command: list[str], root: Path, steps: int) -> None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def absurd_settings(*makers: Callable[..., Any]) -> list[tuple[Callable[..., Any], str, Any]]:
+    """Return values that no numeric setting of a config can have: NaN, infinity, and -5 for whole numbers.
+
+    Args:
+        makers: classes, or functions that have their required arguments; classes of settings in their signatures are
+            gone through as well.
+
+    Returns:
+        Class or function, name of the setting and value of each case.
+    """
+    cases: list[tuple[Callable[..., Any], str, Any]] = []
+    for maker in makers:
+        for name, hint in get_type_hints(vars(maker)["__init__"] if isinstance(maker, type) else maker).items():
+            kinds = [hint, *get_args(hint)]
+            nested = [kind for kind in kinds if is_dataclass(kind)]
+            cases += absurd_settings(*(kind for kind in nested if isinstance(kind, type)))
+            values = [-5] if int in kinds else [nan, inf] if float in kinds else []
+            count = sum(kind in {int, float} for kind in get_args(hint))
+            is_sequence = get_origin(hint) in {tuple, list}
+            cases += [(maker, name, (value,) * count if is_sequence else value) for value in values]
+    return cases

@@ -50,6 +50,9 @@ class AppCLI(LightningCLI):
         kwargs["plugins"] = [*(given["plugins"] or []), WholeFileIO()]
         return super().instantiate_trainer(**kwargs)
 
+    def _parse_ckpt_path(self) -> None:
+        """Leave the checkpoint to `WholeFileIO`: Lightning would look for settings in it, which ours are without."""
+
     def fit(self, ckpt_path: str | None = None, **options: Any) -> None:
         """Train in a folder that no other training holds.
 

@@ -1,8 +1,10 @@
 """Training, validation and test text as streams of segments."""
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
+from mnemic_core.errors import check_range
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
 from mnemic_lm.streams import TextStreams
 from mnemic_lm.text import Corpus, read_corpus, shuffled
@@ -40,6 +42,7 @@ class TextData(SplitData):
         super().__init__(train, val, test, seed)
         self.tokenizer = tokenizer
         self.segment_length, self.batch_size, self.bptt = segment_length, batch_size, bptt
+        check_range(self, 1, inf, "segment_length", "batch_size", "bptt")
 
     @property
     def description(self) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mnemic_core import MemoryReport, MemoryState
-from mnemic_core.errors import UserError
+from mnemic_core.errors import check_range
 from mnemic_core.session import Session
 from mnemic_kit.seeding import seed_step
 from mnemic_lm.model import LanguageModel
@@ -32,10 +33,7 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
-            raise UserError(f"temperature must be at least 0, got {self.temperature}")
-        if self.top_k < 0:
-            raise UserError(f"top_k must be at least 0, where 0 is no limit, got {self.top_k}")
+        check_range(self, 0, inf, "temperature", "top_k", "seed")
 
     def draw(self, logits: Float[Tensor, " token"], place: int) -> int:
         """Return the token at a place of the text."""

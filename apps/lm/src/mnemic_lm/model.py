@@ -33,6 +33,9 @@ class ProductKeyConfig:
     key_dim: int = 64
     query_norm: Literal["batch", "layer"] | None = "layer"
 
+    def __post_init__(self) -> None:
+        check_range(self, 1, inf, "sub_keys", "num_heads", "k", "key_dim")
+
 
 @dataclass(frozen=True)
 class LanguageModelConfig:

@@ -1,6 +1,7 @@
 """Training and validation of a language model as a LightningModule that carries its memory from step to step."""
 
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core import MemoryState, TransformerConfig
 from mnemic_core.deserialize import deserialize
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_kit.task import Split, Task
 from mnemic_lm.checkpoints import LanguageCheckpoint, LanguageSettings
 from mnemic_lm.datamodule import TextData
@@ -62,12 +63,14 @@ class LanguageTask(Task):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
+        self.lr, self.final_lr, self.warmup_steps = lr, final_lr, warmup_steps
+        self.weight_decay, self.memory_lr_scale = weight_decay, memory_lr_scale
+        check_range(self, 0, inf, "lr", "warmup_steps", "weight_decay", "memory_lr_scale")
+        check_range(self, 0, 1, "final_lr")
         self.codec = open_codec(tokenizer)
         vocab_size = self.codec.num_tokens + 1
         sizes = matched(transformer, vocab_size, product_keys) if match_size else transformer
         self.model = LanguageModel(LanguageModelConfig(sizes, vocab_size, product_keys))
-        self.lr, self.final_lr, self.warmup_steps = lr, final_lr, warmup_steps
-        self.weight_decay, self.memory_lr_scale = weight_decay, memory_lr_scale
         self.replay = replay
         self._carried: MemoryState | None = None  # of the training streams
         self._saved: dict[str, Tensor] | None = None  # the same as read from a checkpoint

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
 from torch.utils.data import DataLoader
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
 from mnemic_vision.memotr.data import (
     ClipAugmentation,
@@ -44,6 +45,12 @@ class World:
     seed: int = 0
     num_objects: int = 8
     min_visibility: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, inf, "num_sequences", "num_frames", "num_objects")
+        check_range(self, 64, inf, "size")
+        check_range(self, 0, 1, "min_visibility")
+        check_range(self, 0, inf, "seed")
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,8 @@ class TrackingData(SplitData):
         self.augmentation = augmentation
         self.batch_size = batch_size
         self.num_workers = num_workers
+        check_range(self, 1, inf, "max_interval", "batch_size")
+        check_range(self, 0, inf, "num_workers")
 
     @property
     def description(self) -> str:

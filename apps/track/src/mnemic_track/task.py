@@ -1,5 +1,6 @@
 """Training and validation of MeMOTR as a LightningModule."""
 
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR, MultiStepLR
 
+from mnemic_core.errors import check_range
 from mnemic_core.loading import load_exactly
 from mnemic_kit.output import show
 from mnemic_kit.records import Records
@@ -82,11 +84,12 @@ class TrackingTask(Task):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
+        self.lr, self.lr_backbone, self.lr_points = lr, lr_backbone, lr_points
+        self.weight_decay, self.lr_drops, self.warmup_steps = weight_decay, lr_drops, warmup_steps
+        check_range(self, 0, inf, "lr", "lr_backbone", "lr_points", "weight_decay", "lr_drops", "warmup_steps")
         self.model = build_memotr(config)
         self.settings = settings
         self.criterion = build_criterion(self.model, average_classes, supervise_passive_tracks, drop_rate, insert_rate)
-        self.lr, self.lr_backbone, self.lr_points = lr, lr_backbone, lr_points
-        self.weight_decay, self.lr_drops, self.warmup_steps = weight_decay, lr_drops, warmup_steps
         self.counts = Records()
         for part in frozen:  # Lightning takes every module in the mode it is in, and gives it back so after validation
             self.model.get_submodule(part).requires_grad_(False).eval()

@@ -1,13 +1,14 @@
 """Configuration of the augmentation of training utterances."""
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_speech.augment import SpecAugment, add_noise, change_gain, change_speed
 
 
@@ -28,6 +29,10 @@ class Masks:
     frequency_width: int = 27
     num_time_masks: int = 5
     time_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_range(self, 0, inf, "time_warp", "num_frequency_masks", "frequency_width", "num_time_masks")
+        check_range(self, 0, 1, "time_share")
 
     def build(self) -> SpecAugment:
         """Return the module."""
@@ -53,8 +58,8 @@ class Augmentation:
     def __post_init__(self) -> None:
         if not self.speeds or min(self.speeds) <= 0:
             raise UserError(f"speeds must be factors above 0, such as [0.9, 1.0, 1.1], got {list(self.speeds)}")
-        if not 0 <= self.noise_prob <= 1:
-            raise UserError(f"noise_prob must be between 0 and 1, got {self.noise_prob}")
+        check_range(self, 0, 1, "noise_prob")
+        check_range(self, -inf, inf, "speeds", "gain_db", "noise_db")
         for name in ("gain_db", "noise_db"):
             low, high = getattr(self, name)
             if low > high:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
 from mnemic_speech.text import TextStyle, Tokenizer
 from mnemic_transcribe.augmentation import Augmentation
@@ -55,7 +56,7 @@ class SpeechData(SplitData):
         seed: int = 0,
     ) -> None:
         super().__init__(train, val or [], test or [], seed)
-        if batch_seconds <= 0 or not 0 <= min_seconds < max_seconds:
+        if not (0 < batch_seconds < inf and 0 <= min_seconds < max_seconds < inf):
             raise UserError(
                 "expected batch_seconds above 0 and 0 <= min_seconds < max_seconds, "
                 f"got {batch_seconds}, {min_seconds} and {max_seconds}"
@@ -67,6 +68,8 @@ class SpeechData(SplitData):
         self.seconds_range = (min_seconds, max_seconds)
         self.augmentation = augmentation
         self.num_workers = num_workers
+        check_range(self, 1, inf, "sample_rate")
+        check_range(self, 0, inf, "num_workers")
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

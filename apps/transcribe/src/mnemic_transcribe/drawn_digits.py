@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 from pathlib import Path
 
 import numpy as np
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_speech.audio import audio_duration
 from mnemic_transcribe.data import DigitString, DigitTake
 
@@ -34,6 +35,7 @@ class Drawn:
                 "expected num_strings of at least 0 and 1 <= min_digits <= max_digits, "
                 f"got {self.num_strings}, {self.min_digits} and {self.max_digits}"
             )
+        check_range(self, 0, inf, "seed")
 
     def strings(self, listed: Sequence[DigitString]) -> list[DigitString]:
         """Return random strings with the takes, pauses and speakers of listed ones.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import get_args
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_speech.augment import add_noise
 from mnemic_transcribe.batching import Clip
 from mnemic_transcribe.options import NoiseKind
@@ -28,6 +29,9 @@ class Noise:
 
     kind: NoiseKind
     snr_db: float
+
+    def __post_init__(self) -> None:
+        check_range(self, -inf, inf, "snr_db")
 
     @classmethod
     def parse(cls, text: str) -> "Noise":

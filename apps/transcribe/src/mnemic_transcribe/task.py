@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_core.loading import load_exactly
 from mnemic_kit.records import Records
 from mnemic_kit.task import Split, Task
@@ -78,8 +79,9 @@ class TranscriptionTask(Task):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
-        if warmup_steps < 1:
-            raise UserError(f"warmup_steps must be at least 1, got {warmup_steps}")
+        self.lr, self.warmup_steps, self.has_end, self.weight_decay = lr, warmup_steps, has_end, weight_decay
+        check_range(self, 0, inf, "lr", "weight_decay")
+        check_range(self, 1, inf, "warmup_steps")
         self.tokenizer = tokenizer_from_state(tokenizer)
         if config.vocab_size != self.tokenizer.vocab_size:
             raise UserError(
@@ -91,7 +93,6 @@ class TranscriptionTask(Task):
         self.normalizer = Normalizer(normalizer, features.num_mels)
         self.spec_augment = (masks or Masks(0, 0, 0, 0)).build()  # a module, so that it is inactive in evaluation mode
         self.settings = settings
-        self.lr, self.warmup_steps, self.has_end, self.weight_decay = lr, warmup_steps, has_end, weight_decay
         self.predictions = Records()
         self._needs_statistics = normalizer == "global"
         if init_checkpoint is not None:

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 
 # Two tones of a key in Hz, ITU-T Recommendation Q.23.
 _ROWS, _COLUMNS = (697, 770, 852, 941), (1209, 1336, 1477)
@@ -35,11 +36,10 @@ class ToneWorld:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.min_words <= self.max_words or self.num_clips < 1:
-            raise UserError(
-                "expected at least one clip and 1 <= min_words <= max_words, "
-                f"got {self.num_clips} clips of {self.min_words} to {self.max_words} words"
-            )
+        check_range(self, 1, inf, "num_clips")
+        if not 1 <= self.min_words <= self.max_words:
+            raise UserError(f"expected 1 <= min_words <= max_words, got {self.min_words} and {self.max_words}")
+        check_range(self, 0, inf, "noise", "seed")
 
     def clips(self) -> list["ToneClip"]:
         """Return the utterances."""

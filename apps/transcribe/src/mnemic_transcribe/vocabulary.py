@@ -3,10 +3,11 @@
 from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_speech.text import CharTokenizer, SentencePieceTokenizer, Tokenizer, WordTokenizer
 
@@ -30,6 +31,7 @@ class Vocabulary:
     size: int = 5000
 
     def __post_init__(self) -> None:
+        check_range(self, 1, inf, "size")
         if self.kind == "sentencepiece" and self.file is None:
             raise UserError("a sentencepiece vocabulary needs file: the .model to use, or to write after training it")
 

@@ -1,6 +1,7 @@
 """The one exception that tells a mistake of the user from a defect of the program."""
 
-from math import inf
+from collections.abc import Sequence
+from math import inf, isfinite
 
 
 class UserError(ValueError):
@@ -12,16 +13,16 @@ class UserError(ValueError):
 
 
 def check_range(settings: object, low: int | float, high: int | float, *names: str) -> None:
-    """Refuse settings outside of a range, both ends included; None passes.
+    """Refuse settings outside of a range, both ends included, and numbers that are not finite; None passes.
 
     Args:
-        settings: what has them as attributes.
+        settings: what has them as attributes, each a number or a sequence of them.
         low: smallest allowed value.
         high: largest allowed value; ``math.inf`` for no limit.
         names: the settings.
 
     Raises:
-        UserError: naming the first one that is outside, or NaN.
+        UserError: naming the first one that is outside.
 
     Example:
         >>> check_range(3 + 4j, 0, 3, "real", "imag")
@@ -29,7 +30,10 @@ def check_range(settings: object, low: int | float, high: int | float, *names: s
         mnemic_core.errors.UserError: imag must be between 0 and 3, got 4.0
     """
     for name in names:
-        value = getattr(settings, name)
-        if value is not None and not low <= value <= high:
-            expected = f"at least {low}" if high == inf else f"between {low} and {high}"
-            raise UserError(f"{name} must be {expected}, got {value}")
+        given = getattr(settings, name)
+        for value in given if isinstance(given, Sequence) else (given,):
+            if value is not None and not isfinite(value):
+                raise UserError(f"{name} must be finite, got {given}")
+            if value is not None and not low <= value <= high:
+                expected = f"at least {low}" if high == inf else f"between {low} and {high}"
+                raise UserError(f"{name} must be {expected}, got {given}")

@@ -1,6 +1,7 @@
 """A small causal transformer in which any memory can stand, chosen by name."""
 
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any, cast
 
 import torch
@@ -8,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_core.layer_states import LayerStates
 from mnemic_core.layers import CausalAttention, FeedForward
 from mnemic_core.listing import lists_memories
@@ -45,7 +46,9 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         self.memory.require("a causal model can use segment by segment", lambda entry: entry.fits_causal_model)
-        if self.num_heads < 1 or self.dim % (2 * self.num_heads):
+        check_range(self, 1, inf, "dim", "num_layers", "num_heads", "ffn_dim")
+        check_range(self, 0, 1, "dropout")
+        if self.dim % (2 * self.num_heads):
             raise UserError(f"dim must be a multiple of 2 * num_heads, got dim={self.dim}, num_heads={self.num_heads}")
         for layer in self.memory_layers or ():
             if not 0 <= layer < self.num_layers:

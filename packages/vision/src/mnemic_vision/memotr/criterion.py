@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from mnemic_core.errors import check_range
 from mnemic_vision.boxes import pairwise_iou
 from mnemic_vision.matching import hungarian, matching_cost
 from mnemic_vision.memotr.losses import Losses, Objects, matched_iou, pad_targets, set_losses
@@ -104,6 +105,9 @@ class AugmentedSelection:
 
     drop_rate: float = 0.0
     insert_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range(self, 0, 1, "drop_rate", "insert_rate")
 
     def __call__(
         self, seen: LabelledTracks, detections: LabelledSlots

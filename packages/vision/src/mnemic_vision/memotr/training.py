@@ -32,11 +32,11 @@ def build_criterion(
         model: the network.
         average_classes: see `losses.set_losses`.
         supervise_passive_tracks: see `ClipCriterion`.
-        drop_rate: see `AugmentedSelection`, which is used if this or ``insert_rate`` is above 0.
+        drop_rate: see `AugmentedSelection`, which is used if this or ``insert_rate`` is not 0.
         insert_rate: likewise.
     """
     config = model.config
-    is_augmented = drop_rate > 0 or insert_rate > 0
+    is_augmented = (drop_rate, insert_rate) != (0.0, 0.0)
     kind = AloneCriterion if config.detect_alone else ClipCriterion
     criterion: Criterion = kind(
         config.merge_layer,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_vision.boxes import xywh_to_cxcywh
 from mnemic_vision.images import normalise
 from mnemic_vision.memotr.data.sequence import TargetRows
@@ -91,6 +92,9 @@ class ClipAugmentation:
         for name in ("scales", "crop_scales"):
             if not getattr(self, name) or min(getattr(self, name)) < 1:
                 raise UserError(f"{name} must be one or more lengths in pixels, got {getattr(self, name)}")
+        check_range(self, 1, inf, "max_size")
+        check_range(self, 0, 1, "crop_prob", "flip_prob", "reverse_prob")
+        check_range(self, 0, inf, "hsv_gains")
 
     def __call__(self, clip: RawClip, generator: np.random.Generator) -> Clip:
         """Return the clip changed at random and ready for the network."""
