@@ -24,14 +24,14 @@ def recordings(tmp_path: Path) -> Path:
 
 def test_a_data_set_becomes_a_manifest(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = recordings / "dev.jsonl"
-    assert run(str(recordings), str(out), "--split", "dev") == 0
+    assert run(str(recordings), "--out", str(out), "--split", "dev") == 0
     assert read_manifest(out) == [Utterance(recordings / "a.wav", 0.1, "hello", id="a")]
     assert "1 utterances, 0.00 h" in capsys.readouterr().out
 
 
 def test_wrong_rows_are_left_out_and_listed(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = recordings / "all.jsonl"
-    assert run(str(recordings), str(out)) == 2
+    assert run(str(recordings), "--out", str(out)) == 2
     assert [each.text for each in read_manifest(out)] == ["hello"]
     assert "left out: " in (listed := capsys.readouterr().err)
     assert "index.tsv:3: " in listed
@@ -43,7 +43,7 @@ def test_digit_strings_are_rendered(tmp_path: Path) -> None:
     (tmp_path / "strings.tsv").write_text(
         "id\tsplit\tspeaker\tn_digits\tseconds\tlead_ms\tparts\ttext\ndev_0\tdev\tann\t1\t0.035\t5\t1_ann_05:10\tone\n"
     )
-    assert run(str(tmp_path), str(tmp_path / "dev.jsonl"), "--split", "dev") == 0
+    assert run(str(tmp_path), "--out", str(tmp_path / "dev.jsonl"), "--split", "dev") == 0
     (utterance,) = read_manifest(tmp_path / "dev.jsonl")
     assert utterance == Utterance(tmp_path / "dev/dev_0.flac", 0.035, "one", id="dev_0", speaker="ann")
     rendered = render(read_digit_strings(tmp_path)[0], seed=0)
@@ -56,5 +56,5 @@ def test_digit_strings_are_rendered(tmp_path: Path) -> None:
 def test_wrong_targets_are_refused_before_reading(
     tmp_path: Path, out: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(str(tmp_path / "nothing"), str(tmp_path / out)) == 2
+    assert run(str(tmp_path / "nothing"), "--out", str(tmp_path / out)) == 2
     assert message in capsys.readouterr().err

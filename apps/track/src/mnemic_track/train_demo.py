@@ -7,12 +7,12 @@ and after the last stage. All train on generated sequences and, where it lies be
 training clip. Call it again after an interruption: it goes on where it was.
 """
 
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from jsonargparse import auto_cli
-
+from mnemic_kit.parse import call
 from mnemic_kit.run_folder import fit_or_resume
 from mnemic_track.checkpoints import SHIPPED
 from mnemic_track.commands import train
@@ -119,4 +119,4 @@ def _stage(folder: Path, epochs: int, arguments: list[str]) -> Path:
 
 
 if __name__ == "__main__":
-    auto_cli(train_demo, as_positional=False)
+    call(train_demo, "python -m mnemic_track.train_demo", sys.argv[1:])

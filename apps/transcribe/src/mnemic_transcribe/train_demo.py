@@ -3,11 +3,11 @@
 One run of ``conformer_ntm_digits`` with averaged weights. Run it again after an interruption to resume.
 """
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
-from jsonargparse import auto_cli
-
+from mnemic_kit.parse import call
 from mnemic_kit.run_folder import fit_or_resume
 from mnemic_speech.conformer_ntm import Recognizer
 from mnemic_transcribe.checkpoints import SHIPPED
@@ -49,4 +49,4 @@ def train_demo(
 
 
 if __name__ == "__main__":
-    auto_cli(train_demo, as_positional=False)
+    call(train_demo, "python -m mnemic_transcribe.train_demo", sys.argv[1:])

@@ -50,5 +50,5 @@ def test_average_and_import_leave_their_inputs(
     state = checkpoint.rename(tmp_path / "state.ckpt")
     before = state.read_bytes(), manifest.read_bytes()
     assert "is an input" in refuse(capsys, "average", "--checkpoints", state, state, "--out", state)
-    assert "exists" in refuse(capsys, "import-data", manifest.parent, manifest)
+    assert "exists" in refuse(capsys, "import-data", manifest.parent, "--out", manifest)
     assert (state.read_bytes(), manifest.read_bytes()) == before

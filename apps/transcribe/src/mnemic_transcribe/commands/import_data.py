@@ -8,7 +8,7 @@ from mnemic_kit.cli import USER_ERROR
 from mnemic_kit.made_files import check_outputs
 
 
-def import_data(source: Path, out: Path, /, split: str | None = None) -> None:
+def import_data(source: Path, /, out: Path, split: str | None = None) -> None:
     """Convert a data set to a manifest for fit and evaluate.
 
     A manifest has one JSON object per line: {"audio_filepath": "a.flac", "duration": 2.5, "text": "HELLO"}, with
