@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from mnemic_core.testing.damage import check_refusals
 from mnemic_kit.checkpoints import WholeFileIO
 
 
@@ -27,6 +29,20 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_and_runs_no_code(tmp_path: P
     with pytest.raises(ValueError, match=r"bad\.ckpt"):
         WholeFileIO().load_checkpoint(file)
     assert not mark.exists()
+
+
+def test_damaged_checkpoints_are_refused_in_one_line(tmp_path: Path) -> None:
+    weights = {"model.weight": torch.zeros(2, 3), "model.count": torch.tensor(3)}
+    content = {"epoch": 1, "global_step": 4, "loops": {"fit_loop": {}}, "state_dict": weights}
+    torch.save(content | {"pytorch-lightning_version": "2.6.6", "mnemic": {"kind": "x"}}, tmp_path / "last.ckpt")
+    (tmp_path / "damaged").mkdir()
+    check_refusals(WholeFileIO().load_checkpoint, tmp_path / "last.ckpt", tmp_path / "damaged")
+
+
+def test_an_exported_model_is_not_resumed_from(tmp_path: Path) -> None:
+    save_file({"model.weight": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model\.safetensors is not a checkpoint of training: give one that fit wrote"):
+        WholeFileIO().load_checkpoint(tmp_path / "model.safetensors")
 
 
 class _Payload:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mnemic_core.testing.damage import check_refusals
 from mnemic_kit.parse import call
 from mnemic_transcribe.averaging import average_checkpoints
 from mnemic_transcribe.commands.average import average
@@ -13,7 +14,13 @@ def write(path: Path, step: int, dim: int = 3, **facts: object) -> Path:
     """Write a checkpoint whose weights are random and whose counter is its step."""
     torch.manual_seed(step)
     weights = {"model.weight": torch.randn(2, dim), "model.norm.num_batches_tracked": torch.tensor(step)}
-    header = {"kind": "conformer_ntm", "config": {"dim": dim}, "provenance": {"step": step, "seed": 7}, **facts}
+    header = {
+        "kind": "conformer_ntm",
+        "format_version": 2,
+        "config": {"dim": dim},
+        "provenance": {"step": step, "seed": 7},
+        **facts,
+    }
     torch.save({"state_dict": weights, "mnemic": header, "epoch": 1}, path)
     return path
 
@@ -50,7 +57,7 @@ def test_checkpoints_of_different_networks_are_refused(
 
 def test_a_foreign_file_and_no_file_are_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
-    with pytest.raises(ValueError, match=r"foreign\.ckpt is not a checkpoint of mnemic-transcribe"):
+    with pytest.raises(ValueError, match=r"foreign\.ckpt is a checkpoint of kind None, expected 'conformer_ntm'"):
         average_checkpoints([tmp_path / "foreign.ckpt"], tmp_path / "mean.ckpt")
     with pytest.raises(ValueError, match="expected checkpoints to average, got none"):
         average_checkpoints([], tmp_path / "mean.ckpt")
@@ -61,3 +68,12 @@ def test_the_command_takes_files_by_their_names(paths: list[Path], tmp_path: Pat
     assert torch.load(tmp_path / "mean.ckpt")["mnemic"]["provenance"]["averaged_steps"] == [10, 20, 30]
     with pytest.raises(ValueError, match=r"is a \.ckpt file"):
         call(average, "average", ["--checkpoints", str(paths[0]), "--out", "mean.safetensors"])
+
+
+def test_damaged_checkpoints_are_refused_in_one_line(paths: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "damaged").mkdir()
+
+    def read(path: Path) -> None:
+        average_checkpoints([paths[1], path], tmp_path / "mean.ckpt")
+
+    check_refusals(read, paths[0], tmp_path / "damaged", count=20)

@@ -20,10 +20,21 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from mnemic_core.checkpoint import KEY
+from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError, check_range
 from mnemic_core.loading import read_checkpoint
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.interruption import Interrupted, SignalWatch
+
+_PARTS = {
+    KEY: dict[str, Any],
+    "pytorch-lightning_version": str,
+    "epoch": int,
+    "global_step": int,
+    "loops": dict[str, Any],
+    "state_dict": dict[str, torch.Tensor],
+}
+"""What Lightning reads of every checkpoint, whether it has the state of training or weights alone."""
 
 
 class WholeFileIO(TorchCheckpointIO):
@@ -46,11 +57,13 @@ class WholeFileIO(TorchCheckpointIO):
         """Return the content, on the CPU: the network, the optimiser and the schedule copy it to where they are.
 
         Raises:
-            UserError: if the file is truncated, holds more than tensors and plain data, or is no checkpoint of fit.
+            UserError: if the file is damaged, holds more than tensors and plain data, or is no checkpoint of fit.
         """
         content = read_checkpoint(path)
-        if not content.keys() >= {KEY, "state_dict", "pytorch-lightning_version"}:
+        if not content.keys() >= _PARTS.keys():
             raise UserError(f"{path} is not a checkpoint of training: give one that fit wrote")
+        for name, kind in _PARTS.items():
+            deserialize(kind, content[name], path, name)
         return content
 
 

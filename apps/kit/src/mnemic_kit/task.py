@@ -133,5 +133,9 @@ class Task(pl.LightningModule):
             deserialize(type(settings), header.get(section), path, section)
         if misfit := describe_misfit(self, weights):
             raise UserError(f"{path} does not fit the network of this config: {misfit}")
-        if self.trainer.state.fn == TrainerFn.FITTING and "optimizer_states" not in checkpoint:
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return
+        if not checkpoint.get("optimizer_states"):
             raise UserError(f"{path} holds weights only, which cannot be resumed: give the last.ckpt of a run")
+        for part in ("optimizer_states", "lr_schedulers"):
+            deserialize(list[dict[str, Any]], checkpoint.get(part), path, part)

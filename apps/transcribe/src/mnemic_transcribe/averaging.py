@@ -9,10 +9,12 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from mnemic_core.checkpoint import KEY
+from mnemic_core.checkpoint import KEY, split_checkpoint
+from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError
 from mnemic_core.loading import read_checkpoint
 from mnemic_kit.atomic_files import atomic_write
+from mnemic_speech.conformer_ntm import Recognizer
 
 
 class AveragedCheckpoint(ModelCheckpoint):
@@ -90,13 +92,18 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     content = read_checkpoint(path)
-    if not {"state_dict", KEY} <= content.keys():
-        raise UserError(f"{path} is not a checkpoint of mnemic-transcribe fit")
+    header, weights = split_checkpoint(content, path)
+    Recognizer.check_header(header, path)
+    if not weights:
+        raise UserError(f"{path} has no weights: give checkpoints of fit")
+    made = deserialize(dict[str, Any], header.get("provenance"), path, "provenance")
+    deserialize(int, made.get("step"), path, "provenance.step")
     return content
 
 
 def _step(content: dict[str, Any]) -> int:
-    return int(content[KEY]["provenance"]["step"])
+    step: int = content[KEY]["provenance"]["step"]
+    return step
 
 
 def _is_same_network(one: dict[str, Any], other: dict[str, Any]) -> bool:
