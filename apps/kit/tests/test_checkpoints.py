@@ -41,7 +41,9 @@ def test_damaged_checkpoints_are_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_an_exported_model_is_not_resumed_from(tmp_path: Path) -> None:
     save_file({"model.weight": torch.zeros(2)}, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match=r"model\.safetensors is not a checkpoint of training: give one that fit wrote"):
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors is not a checkpoint of training: give one that fit wrote"
+    ):
         WholeFileIO().load_checkpoint(tmp_path / "model.safetensors")
 
 
