@@ -110,12 +110,12 @@ class LastCheckpoint(ModelCheckpoint):
         second kill in that epoch would begin it again. `on_train_epoch_end` writes instead. Not before a validation
         either: a run that is killed in it would resume behind it. `on_validation_end` writes instead.
         """
-        if trainer.global_step == self._step_before or _is_finished(trainer):
+        if trainer.global_step == self._step_before:
             return  # gradients that are being accumulated are no part of a state
         is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         is_validated = _is_validated_within(trainer, 0)
         self._is_waiting = is_validated and not is_last
-        should_stop = self._should_stop(trainer)
+        should_stop = not _is_finished(trainer) and self._should_stop(trainer)
         if should_stop and is_validated:
             self._stop()
         if is_last or is_validated:
