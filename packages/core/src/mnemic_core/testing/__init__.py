@@ -10,7 +10,7 @@ from typing import Any
 
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.testing.annotations import unchecked_annotations
-from mnemic_core.testing.behaviour import (
+from mnemic_core.testing.behavior import (
     check_batch_independence,
     check_determinism,
     check_padding_neutrality,
