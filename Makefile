@@ -40,7 +40,7 @@ check: $(READY)  ## format, lint, strict types, import contracts
 	$(BIN)/lint-imports
 
 test: $(READY)  ## fast tests, with every docstring and code block (minutes)
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: $(READY)  ## the proofs that take longer: learning, gradients, resume after a kill
 	$(BIN)/python -m pytest -q -m slow

@@ -13,7 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 # Shapes and types of every member are checked in the tests.
 MEMBERS = sorted(path.parent.name for path in Path(__file__).parent.glob("*/*/src/*/__init__.py"))
-install_import_hook(MEMBERS, "beartype.beartype")
+install_import_hook(MEMBERS, "checked_calls.checked")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -92,13 +92,13 @@ FORMS: dict[str, Form] = {
 }
 
 
-def cell_centers() -> Tensor:
-    """References of the encoder: the center of each cell of each level [1 query level 2]."""
-    centers = []
+def cell_centres() -> Tensor:
+    """References of the encoder: the centre of each cell of each level [1 query level 2]."""
+    centres = []
     for height, width in SHAPES:
         y, x = torch.meshgrid((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij")
-        centers.append(torch.stack([x, y], dim=-1).flatten(0, 1))
-    return torch.cat(centers)[None, :, None].expand(-1, -1, len(SHAPES), -1).contiguous()
+        centres.append(torch.stack([x, y], dim=-1).flatten(0, 1))
+    return torch.cat(centres)[None, :, None].expand(-1, -1, len(SHAPES), -1).contiguous()
 
 
 def random_inputs(reference: Tensor, device: str) -> Inputs:
@@ -125,7 +125,7 @@ def with_backward(form: Form, inputs: Inputs) -> Callable[[], object]:
 
 def candidates(device: str) -> dict[str, Callable[[], object]]:
     """Everything to be timed, by name: what the form is, and where."""
-    reference = cell_centers()
+    reference = cell_centres()
     encoder = random_inputs(reference, device)
     decoder = random_inputs(torch.rand(1, CONFIG["decoder_queries"], len(SHAPES), 2), device)
     query = torch.randn(1, sum(CELLS), CONFIG["dim"], device=device)

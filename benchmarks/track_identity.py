@@ -2,7 +2,7 @@
 
 ``python benchmarks/track_identity.py [--checkpoint FILE] [--size 288 384] [--gap 10] [--write]``
 looks at every person in every frame of 30 sequences and asks two questions; similarity is the cosine after
-standardization, and the colors of the picture alone are compared too.
+standardisation, and the colours of the picture alone are compared too.
 
 - *Less similar than oneself*: a person of one frame is compared with everybody ``--gap`` frames later; the share of
   others who are less similar than the person itself. 1 is perfect, 0.5 is guessing.
@@ -100,7 +100,7 @@ def _crop(feature: Tensor, people: Tensor, shape: torch.Size) -> Tensor:
     return roi_align(feature, [pixels], PARTS, spatial_scale=feature.shape[2] / shape[2]).flatten(1)
 
 
-def standardize(videos: list[list[Scene]]) -> None:
+def standardise(videos: list[list[Scene]]) -> None:
     """Bring every channel of every layer to mean 0 and variance 1 over all people, in place."""
     for name in videos[0][0].layers:
         everyone = torch.cat([scene.layers[name] for video in videos for scene in video])
@@ -160,7 +160,7 @@ def main() -> None:
     tracker, _, _ = open_tracker(options.checkpoint, device="cpu")
     world = GeneratedSequences(77, 30, 121, tuple(options.size), num_objects=6, min_visibility=MIN_VISIBILITY)
     videos = [[look(tracker, sequence, frame) for frame in range(sequence.num_frames)] for sequence in world.sequences]
-    standardize(videos)
+    standardise(videos)
     shares = {layer: separation(videos, layer, options.gap) for layer in videos[0][0].layers}
     found = {layer: recognition(videos, layer) for layer in ("backbone, finest level", "output of the decoder")}
     document = {

@@ -44,7 +44,7 @@ def test_annotations_are_checked():
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the root's settings with the members of this workspace and a new app."""
-    for name in ("pyproject.toml", "conftest.py", "tests/import_contracts.py"):
+    for name in ("pyproject.toml", "conftest.py", "tests/import_contracts.py", "tests/checked_calls.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "packages").symlink_to(ROOT / "packages")

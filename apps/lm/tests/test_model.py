@@ -14,7 +14,7 @@ SIZES = {"dim": 16, "num_layers": 2, "num_heads": 2, "ffn_dim": 64}
 OPTIONS = {
     "transformer_xl": {"capacity": 8, "num_heads": 2},
     "transformer_xl_stack": {"memory_lengths": (4, 8), "num_heads": 2},
-    "neighbors": {"num_heads": 2, "capacity": 16, "window": 4, "k": 2},
+    "neighbours": {"num_heads": 2, "capacity": 16, "window": 4, "k": 2},
     "gated_fifo": {"num_heads": 2, "capacity": 4, "chunk_length": 4},
     "slot_attention": {"num_heads": 2, "num_slots": 3},
     "segment_queue": {"capacity": 2, "segment_length": 6},

@@ -1,4 +1,5 @@
 import re
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,11 +17,13 @@ MODEL_CARD = Path(str(files("mnemic_vision.memotr"))) / "README.md"
 PAPER = {"memotr_dancetrack", "memotr_sportsmot", "memotr_mot17", "memotr_bdd100k"}
 
 
-def parse(name: str, monkeypatch: pytest.MonkeyPatch) -> train.TrackCLI:
+@cache
+def parse(name: str) -> train.TrackCLI:
     """Return the command line object with its config parsed and nothing built."""
-    monkeypatch.setattr(train.TrackCLI, "instantiate_classes", lambda self: None)
-    monkeypatch.setattr(train.TrackCLI, "_run_subcommand", lambda self, command: None)
-    return train.main("fit", ["--config", name])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.TrackCLI, "instantiate_classes", lambda self: None)
+        patch.setattr(train.TrackCLI, "_run_subcommand", lambda self, command: None)
+        return train.main("fit", ["--config", name])
 
 
 def test_all_settings_of_the_paper_have_a_config() -> None:
@@ -28,8 +31,8 @@ def test_all_settings_of_the_paper_have_a_config() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_config_builds_its_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = parse(name, monkeypatch).config["fit"]
+def test_config_builds_its_network(name: str) -> None:
+    given = parse(name).config["fit"]
     config = given["model"]["config"]
     with torch.device("meta"):
         sizes = config.as_dict()
@@ -48,18 +51,16 @@ def test_config_builds_its_network(name: str, monkeypatch: pytest.MonkeyPatch) -
         ("memotr_bdd100k", 14, 12, {0: 2, 6: 3, 10: 4}),
     ],
 )
-def test_schedules_are_the_official_ones(
-    name: str, epochs: int, drop: int, lengths: dict[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = parse(name, monkeypatch).config["fit"]
+def test_schedules_are_the_official_ones(name: str, epochs: int, drop: int, lengths: dict[int, int]) -> None:
+    given = parse(name).config["fit"]
     assert given["trainer"]["max_epochs"] == epochs
     assert list(given["model"]["lr_drops"]) == [drop]
     assert dict(given["data"]["clip_lengths"]) == lengths
 
 
 @pytest.mark.parametrize("name", ["memotr_dancetrack", "memotr_sportsmot", "memotr_mot17", "memotr_bdd100k"])
-def test_the_model_card_has_the_epochs_and_clips_of_the_config(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = parse(name, monkeypatch).config["fit"]
+def test_the_model_card_has_the_epochs_and_clips_of_the_config(name: str) -> None:
+    given = parse(name).config["fit"]
     lengths = dict(given["data"]["clip_lengths"]).values()
     (row,) = [line for line in MODEL_CARD.read_text().splitlines() if line.startswith(f"| `{name}` |")]
     found = re.search(r"(\d+) epochs, clips of (\d+) to (\d+)", row)

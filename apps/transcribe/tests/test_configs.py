@@ -1,3 +1,5 @@
+from functools import cache
+
 import pytest
 import torch
 
@@ -9,11 +11,13 @@ CONFIGS = sorted(path.stem for path in train.CONFIGS.glob("*.yaml"))
 PUBLISHED = ["conformer_librispeech100", "conformer_ntm_librispeech100", "conformer_ntm_librispeech960"]
 
 
-def parse(name: str, monkeypatch: pytest.MonkeyPatch) -> train.TranscribeCLI:
+@cache
+def parse(name: str) -> train.TranscribeCLI:
     """Return the command line object with its config parsed and nothing built."""
-    monkeypatch.setattr(train.TranscribeCLI, "instantiate_classes", lambda self: None)
-    monkeypatch.setattr(train.TranscribeCLI, "_run_subcommand", lambda self, command: None)
-    return train.main("fit", ["--config", name])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.TranscribeCLI, "instantiate_classes", lambda self: None)
+        patch.setattr(train.TranscribeCLI, "_run_subcommand", lambda self, command: None)
+        return train.main("fit", ["--config", name])
 
 
 def network(given: dict[str, object], vocab_size: int) -> ConformerNtm:
@@ -32,8 +36,8 @@ def test_every_setting_has_a_config() -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_what_data_and_model_share_agrees(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = parse(name, monkeypatch).config["fit"].as_dict()
+def test_what_data_and_model_share_agrees(name: str) -> None:
+    given = parse(name).config["fit"].as_dict()
     assert given["trainer"]["default_root_dir"] == f"runs/{name}"
     assert given["data"]["sample_rate"] == given["model"]["features"]["sample_rate"]
     assert given["model"]["config"]["encoder"]["num_mels"] == given["model"]["features"]["num_mels"]
@@ -41,8 +45,8 @@ def test_what_data_and_model_share_agrees(name: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_published_recipe(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = parse(name, monkeypatch).config["fit"].as_dict()
+def test_the_published_recipe(name: str) -> None:
+    given = parse(name).config["fit"].as_dict()
     model, data, trainer = given["model"], given["data"], given["trainer"]
     assert (model["lr"], model["weight_decay"], model["config"]["ctc_weight"]) == (2e-3, 1e-6, 0.3)
     assert (trainer["accumulate_grad_batches"], trainer["gradient_clip_val"]) == (4, 5.0)

@@ -123,7 +123,7 @@ def test_a_file_without_header_can_be_read_but_is_of_no_kind(tmp_path: Path) -> 
         ({"format_version": 3}, r"organ\.safetensors has format 3, newer than 2: update "),
         ({"format_version": 1}, r"organ\.safetensors has format 1, which is no longer read \(format 2 is\)"),
         ({"format_version": None}, r"organ\.safetensors has format None, which is no longer read"),
-        ({"config": {"pipes": 3, "reeds": 2, "color": 1}}, r"settings that this version does not know \(color, re"),
+        ({"config": {"pipes": 3, "reeds": 2, "colour": 1}}, r"settings that this version does not know \(colour, re"),
         ({"config": {"stops": 3}}, r"organ\.safetensors lacks config\.pipes: it is damaged"),
         ({"config": [3]}, r"organ\.safetensors has config \[3\], expected dict"),
         ({"config": {"pipes": "3"}}, r"has config\.pipes '3', expected int"),

@@ -62,9 +62,9 @@ def test_any_memory_carries_what_was_said_before(mechanism: Mechanism) -> None:
 @every_memory
 def test_any_memory_learns(mechanism: Mechanism) -> None:
     model = transformer(mechanism)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2)
     segments, wanted, losses = torch.randn(3, 2, 5, 4), torch.randn(3, 2, 5, 4), []
-    for _ in range(12):
+    for _ in range(6):
         state, loss = model.init_state(2), torch.zeros(())
         for x, y in zip(segments, wanted, strict=True):
             output, state = model(x, state)

@@ -133,10 +133,10 @@ def measure_stream(
         for _ in range(segments // POINTS):
             segment = _segment(memory, batch, segment_length, generator, device)
             before = state
-            _synchronize(device)
+            _synchronise(device)
             started = time.perf_counter()
             _, state = memory(segment, before)
-            _synchronize(device)
+            _synchronise(device)
             times.append(time.perf_counter() - started)
         tokens = (point + 1) * (segments // POINTS) * segment_length
         points.append(StreamPoint(tokens, min(times), peak_bytes(memory, segment, before), state.nbytes))
@@ -202,7 +202,7 @@ def _segment(
     return torch.randn(batch, length, memory.dim, generator=generator).to(device)
 
 
-def _synchronize(device: torch.device) -> None:
+def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

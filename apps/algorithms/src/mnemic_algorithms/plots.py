@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mnemic_core.errors import UserError
-from mnemic_kit.figures import COLORS, open_figure
+from mnemic_kit.figures import COLOURS, open_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Curve: TypeAlias = Mapping[int, float]  # accuracy, 0 to 1, by length
 
-# More lines than colors: the second round is dashed.
-_COLORS = (*COLORS, "#000000")
+# More lines than colours: the second round is dashed.
+_COLOURS = (*COLOURS, "#000000")
 _DASHES = ("-", "--", ":", "-.")
 
 
@@ -89,10 +89,10 @@ def plot_costs(results: Mapping[str, Mapping[str, Any]], path: str | Path) -> No
 
 
 def _bars(axes: "Axes", values: Mapping[str, int | float]) -> None:
-    axes.barh(list(values), list(values.values()), color=_COLORS[0])
+    axes.barh(list(values), list(values.values()), color=_COLOURS[0])
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
 
 
 def _look(index: int) -> dict[str, Any]:
-    return {"color": _COLORS[index % len(_COLORS)], "linestyle": _DASHES[index // len(_COLORS) % len(_DASHES)]}
+    return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)]}

@@ -54,7 +54,7 @@ class WholeFileIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Return the content, on the CPU: the network, the optimizer and the schedule copy it to where they are.
+        """Return the content, on the CPU: the network, the optimiser and the schedule copy it to where they are.
 
         Raises:
             UserError: if the file is damaged, holds more than tensors and plain data, or is no checkpoint of fit.

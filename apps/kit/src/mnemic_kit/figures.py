@@ -15,8 +15,8 @@ from mnemic_kit.atomic_files import atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Colors of Okabe and Ito, told apart by readers with any color vision.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+# Colours of Okabe and Ito, told apart by readers with any colour vision.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 _STYLE: dict[Any, Any] = {  # the stubs of matplotlib list every key as a literal
     "font.size": 9.0,
     "axes.titlesize": 10.0,

@@ -24,7 +24,7 @@ class ProductKeyConfig:
         num_heads: queries of a token.
         k: values that each head reads.
         key_dim: width of queries and keys, even.
-        query_norm: normalizes queries so that more values come to be used; ``batch`` mixes rows while training.
+        query_norm: normalises queries so that more values come to be used; ``batch`` mixes rows while training.
     """
 
     sub_keys: int = 64

@@ -17,7 +17,7 @@ from mnemic_kit.task import Split, Task
 from mnemic_lm.checkpoints import LanguageCheckpoint, LanguageSettings
 from mnemic_lm.datamodule import TextData
 from mnemic_lm.model import LanguageModel, LanguageModelConfig, ProductKeyConfig
-from mnemic_lm.optimization import parameter_groups, warmup_cosine
+from mnemic_lm.optimisation import parameter_groups, warmup_cosine
 from mnemic_lm.scoring import Tally
 from mnemic_lm.sizes import match_size as matched
 from mnemic_lm.streams import SegmentBatch

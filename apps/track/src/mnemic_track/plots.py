@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mnemic_core.errors import UserError
-from mnemic_kit.figures import COLORS, open_figure
+from mnemic_kit.figures import COLOURS, open_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,9 +72,9 @@ def _draw_panel(axes: "Axes", panel: _Panel, frames: Sequence[float | int], hist
     for index, (name, label) in enumerate(panel.lines.items()):
         if _has_numbers(history, name):
             numbers = [math.nan if (value := entry.get(name)) is None else value for entry in history]
-            color, dashes = ("#808080", "--") if name == "capacity" else (COLORS[index], "-")
+            colour, dashes = ("#808080", "--") if name == "capacity" else (COLOURS[index], "-")
             width = 2.4 - 0.6 * index  # a line that is covered by the next shows on both sides of it
-            axes.plot(frames, numbers, label=label, color=color, linestyle=dashes, linewidth=width)
+            axes.plot(frames, numbers, label=label, color=colour, linestyle=dashes, linewidth=width)
     axes.set_title(panel.title)
     axes.set_ylabel(panel.unit)
     axes.set_ylim(bottom=0, top=panel.top and 1.05 * panel.top)

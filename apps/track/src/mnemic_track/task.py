@@ -46,7 +46,7 @@ class TrackingTask(Task):
         lr_points: learning rate of reference points and sampling offsets.
         weight_decay: of AdamW, on every parameter.
         lr_drops: epochs after which the learning rates fall to a tenth.
-        warmup_steps: optimizer steps over which the learning rates rise from a hundredth.
+        warmup_steps: optimiser steps over which the learning rates rise from a hundredth.
         backbone_weights: file with ImageNet weights of the backbone.
         detector_checkpoint: file with a COCO-pretrained DAB-Deformable-DETR or Deformable-DETR to start from.
         init_checkpoint: one of our checkpoints to start from, such as the detector stage for the clip stage.
@@ -102,7 +102,7 @@ class TrackingTask(Task):
             load_exactly(self.model, given.state_dict(), init_checkpoint)
 
     def training_step(self, clip: ClipBatch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch of clips, normalized by the objects of all processes."""
+        """Return the loss of a batch of clips, normalised by the objects of all processes."""
         number = sum(len(target.ids) for frame in clip.targets for target in frame)
         num_objects = self.trainer.strategy.reduce(torch.tensor(float(number), device=self.device), reduce_op="mean")
         loss, frames, _ = clip_loss(self.model, self.criterion, clip, num_objects)

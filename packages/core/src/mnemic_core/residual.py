@@ -22,7 +22,7 @@ class ResidualMemory(SegmentMemory[MemoryState]):
     Args:
         dim: width of tokens.
         memory: a memory that stands beside attention or instead of it.
-        is_normed: normalize the tokens that the memory sees.
+        is_normed: normalise the tokens that the memory sees.
         is_gated: multiply by a learned scale that starts at 0, so that training begins as without memory, and project
             without a bias.
         segment_length: tokens that the memory sees at once, counted from the first of each call; None: all of them.

@@ -142,7 +142,7 @@ def test_shift_gives_each_key_the_score_of_its_distance(query: int, key: int) ->
     assert torch.equal(relative_shift(by_distance)[:, is_past], distance[is_past].expand(2, -1))
 
 
-def test_sinusoids_far_away_keep_neighbors_apart_in_half_precision() -> None:
+def test_sinusoids_far_away_keep_neighbours_apart_in_half_precision() -> None:
     layer = RelativeAttention(DIM, num_heads=1).bfloat16()
     far = layer._positions(1600, torch.zeros(1, dtype=torch.bfloat16))[0, :2]
     assert torch.equal(far, layer.position(relative_sinusoids(torch.tensor([1599.0, 1598.0]), DIM).bfloat16()))

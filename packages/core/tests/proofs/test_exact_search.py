@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnemic_core.buffers.neighbor_attention import NeighborAttention, NeighborState
+from mnemic_core.buffers.neighbour_attention import NeighbourAttention, NeighbourState
 from mnemic_core.parametric import ProductKeyMemory
 
 pytestmark = pytest.mark.slow
@@ -15,29 +15,29 @@ SEEDS = (0, 1, 2)
 DIM, NEEDLES, GROUP, K = 64, 256, 16, 4
 
 
-def stored_among_random_pairs(attention: NeighborAttention, needles: Tensor, total: int) -> NeighborState:
+def stored_among_random_pairs(attention: NeighbourAttention, needles: Tensor, total: int) -> NeighbourState:
     """Fill a memory with random pairs and, in groups all over it, the needles as the layer itself stores them."""
     state = attention.init_state(1)
     for group in needles.split(GROUP, dim=1):
         _, state = attention(group, state)
         keys, values = torch.randn(2, 1, total // NEEDLES * GROUP - GROUP, 1, 1, DIM)
         hay = torch.cat([F.normalize(keys, dim=-1), values], dim=2)
-        state = NeighborState(state.pairs.append(hay))
+        state = NeighbourState(state.pairs.append(hay))
     return state
 
 
-def share_found(attention: NeighborAttention, queries: Tensor, state: NeighborState) -> float:
+def share_found(attention: NeighbourAttention, queries: Tensor, state: NeighbourState) -> float:
     """Return the share of needles whose own slot is the first of those retrieved."""
-    found, needle = attention.neighbors(queries, state), torch.arange(NEEDLES)
+    found, needle = attention.neighbours(queries, state), torch.arange(NEEDLES)
     slots = needle // GROUP * GROUP * (state.pairs.capacity // NEEDLES) + needle % GROUP
     return float((found.valid[0, 0, :, 0] & (found.slot[0, 0, :, 0] == slots)).double().mean())
 
 
-def difference_from_scan(attention: NeighborAttention, queries: Tensor, state: NeighborState) -> float:
+def difference_from_scan(attention: NeighbourAttention, queries: Tensor, state: NeighbourState) -> float:
     """Return how much the retrieved scores differ from the largest of all products."""
     query = F.normalize(attention.query(queries[0]), dim=-1)
     best = (query @ state.pairs.items[0, :, 0, 0].T).topk(K).values
-    keys = attention.neighbors(queries, state).pairs[0, 0, :, :, 0]
+    keys = attention.neighbours(queries, state).pairs[0, 0, :, :, 0]
     return float(((keys @ query[..., None])[..., 0] - best).abs().max())
 
 
@@ -47,7 +47,7 @@ def test_needles_are_found_among_all_stored_tokens(total: int, record: Callable)
     shares, cleared, differences = [], [], []
     for seed in SEEDS:
         torch.manual_seed(seed)
-        attention = NeighborAttention(DIM, num_heads=1, capacity=total, window=0, k=K)
+        attention = NeighbourAttention(DIM, num_heads=1, capacity=total, window=0, k=K)
         attention.query.weight.copy_(attention.key_value.weight[:DIM])  # a token asks for what it would store
         needles = torch.randn(1, NEEDLES, DIM)
         state = stored_among_random_pairs(attention, needles, total)
@@ -56,10 +56,10 @@ def test_needles_are_found_among_all_stored_tokens(total: int, record: Callable)
         differences.append(difference_from_scan(attention, queries, state))
         cleared.append(share_found(attention, queries, attention.reset(state, torch.tensor([True]))))
     record(
-        f"needle_neighbors_{total}",
+        f"needle_neighbours_{total}",
         what=f"{NEEDLES} needles among {total:,} stored tokens, asked for by noisy copies",
         task="needle",
-        model="neighbors",
+        model="neighbours",
         sizes={"dim": DIM, "stored": total, "needles": NEEDLES, "k": K},
         steps=0,
         seeds=list(SEEDS),

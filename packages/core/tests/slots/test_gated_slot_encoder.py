@@ -147,7 +147,7 @@ def test_gradients_through_all_segments_equal_the_official_ones(case: GoldenCase
             assert_within(parameters[ours].grad, expected, tolerance=case.tolerance, name=name)
 
 
-def test_a_closed_gate_keeps_the_normalized_slots_and_an_open_one_takes_new_ones(encoder: GatedSlotEncoder) -> None:
+def test_a_closed_gate_keeps_the_normalised_slots_and_an_open_one_takes_new_ones(encoder: GatedSlotEncoder) -> None:
     state, x = used_state(encoder), torch.randn(2, 4, DIM)
     kept = encoder.slot_norm(state.content + encoder.bias)
     found: list[Tensor] = []

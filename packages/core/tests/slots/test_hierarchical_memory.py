@@ -1,5 +1,3 @@
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,7 +5,7 @@ from torch.testing import assert_close
 
 from mnemic_core.slots.hierarchical_memory import HierarchicalMemoryWrapper, HierarchicalState
 from mnemic_core.slots.model_adapter import HostModel, ModelAdapter
-from mnemic_core.testing import CONTRACT
+from mnemic_core.testing import CONTRACT, POLICY_RULES
 from mnemic_core.training import run_segments, split_segments
 
 DIM, BANK, SENSORY = 4, 3, 2
@@ -45,10 +43,9 @@ def wrapper() -> HierarchicalMemoryWrapper:
     return build()
 
 
-@pytest.mark.parametrize("rule", CONTRACT.values(), ids=CONTRACT.keys())
-@pytest.mark.parametrize("detach", ["never", "stored"])
-def test_hierarchical_memory_keeps_rule(detach: str, rule: Callable[[nn.Module], None]) -> None:
-    rule(build(detach))
+@pytest.mark.parametrize(("detach", "rule"), POLICY_RULES)
+def test_hierarchical_memory_keeps_rule(detach: str, rule: str) -> None:
+    CONTRACT[rule](build(detach))
 
 
 def plain(wrapper: HierarchicalMemoryWrapper, *parts: Tensor) -> Tensor:
@@ -86,7 +83,7 @@ def test_segments_follow_the_equations_also_when_the_bank_overflows(
     assert_close(state.sensory.ordered(), segments[-1][:, -SENSORY:])
 
 
-def test_a_short_first_segment_is_summarized_by_its_own_half(wrapper: HierarchicalMemoryWrapper) -> None:
+def test_a_short_first_segment_is_summarised_by_its_own_half(wrapper: HierarchicalMemoryWrapper) -> None:
     x = torch.randn(2, 7, DIM)
     segments, paddings = split_segments(x, 4, align="right")
     outputs, state = run_segments(wrapper, segments, wrapper.init_state(2), paddings=paddings)
@@ -95,7 +92,7 @@ def test_a_short_first_segment_is_summarized_by_its_own_half(wrapper: Hierarchic
     assert_close(outputs[0][:, 1:], first)
     assert_close(outputs[1], second)
     assert_close(state.bank.ordered(), expected_state.bank.ordered())
-    assert_close(wrapper.summarize(segments[0], paddings[0]), wrapper.summarize(x[:, :3]))
+    assert_close(wrapper.summarise(segments[0], paddings[0]), wrapper.summarise(x[:, :3]))
 
 
 def test_recall_prefers_the_entry_that_is_asked_for() -> None:

@@ -1,6 +1,3 @@
-from collections.abc import Callable
-from functools import partial
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +5,7 @@ from torch.testing import assert_close
 
 from mnemic_core.slots.memory_tokens import MemoryTokens, MemoryTokenWrapper
 from mnemic_core.slots.model_adapter import HostModel, ModelAdapter
-from mnemic_core.testing import CONTRACT
+from mnemic_core.testing import CONTRACT, POLICY_RULES
 from mnemic_core.training import run_segments, split_segments
 
 DIM, TOKENS = 4, 2
@@ -43,22 +40,15 @@ def build(causal: bool, detach: str = "never") -> MemoryTokenWrapper:
     )
 
 
-VARIANTS = {
-    f"{'causal' if causal else 'encoder'}-{detach}": partial(build, causal, detach)
-    for causal in (True, False)
-    for detach in ("never", "stored")
-}
-
-
 @pytest.fixture(params=[True, False], ids=["causal", "encoder"])
 def wrapper(request: pytest.FixtureRequest) -> MemoryTokenWrapper:
     return build(request.param)
 
 
-@pytest.mark.parametrize("rule", CONTRACT.values(), ids=CONTRACT.keys())
-@pytest.mark.parametrize("build", VARIANTS.values(), ids=VARIANTS.keys())
-def test_memory_tokens_keep_rule(build: Callable[[], MemoryTokenWrapper], rule: Callable[[nn.Module], None]) -> None:
-    rule(build())
+@pytest.mark.parametrize(("detach", "rule"), POLICY_RULES)
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "encoder"])
+def test_memory_tokens_keep_rule(causal: bool, detach: str, rule: str) -> None:
+    CONTRACT[rule](build(causal, detach))
 
 
 def positions_of(embeds: Tensor) -> Tensor:

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from torch.testing import assert_close
 
 from mnemic_core import SegmentMemory
 from mnemic_core.slots.surprise_memory import SurpriseMemory, SurpriseState
-from mnemic_core.testing import CONTRACT
+from mnemic_core.testing import CONTRACT, POLICY_RULES
 
 DIM = 4
 
@@ -76,17 +75,10 @@ def assert_same_state(actual: SurpriseState, expected: SurpriseState) -> None:
         )
 
 
-BUILDS = [
-    pytest.param({"detach": detach, "depth": depth}, id=f"{detach}-{depth} layers")
-    for detach in ("never", "stored")
-    for depth in (1, 2)
-]
-
-
-@pytest.mark.parametrize("rule", CONTRACT.values(), ids=CONTRACT.keys())
-@pytest.mark.parametrize("options", BUILDS)
-def test_keeps_rule(options: dict[str, Any], rule: Callable[[SegmentMemory[Any]], None]) -> None:
-    rule(small(**options))
+@pytest.mark.parametrize(("detach", "rule"), POLICY_RULES)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_keeps_rule(depth: int, detach: str, rule: str) -> None:
+    CONTRACT[rule](small(depth=depth, detach=detach))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

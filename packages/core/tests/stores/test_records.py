@@ -18,8 +18,8 @@ def store() -> RecordStore:
 
 
 def test_putting_a_name_again_adds_a_version_and_moves_its_key(store: RecordStore) -> None:
-    (record,) = store.put(["sky"], KEYS[2:], [{"is": "gray"}], source={"page": 9})
-    assert record == store.get("sky") == Record("sky", 2, {"is": "gray"}, {"page": 9})
+    (record,) = store.put(["sky"], KEYS[2:], [{"is": "grey"}], source={"page": 9})
+    assert record == store.get("sky") == Record("sky", 2, {"is": "grey"}, {"page": 9})
     assert store.get("sky", version=1) == Record("sky", 1, {"is": "blue"}, PAGE)
     assert [match.record.name for match in store.search(KEYS[2:], k=2)[0]] == ["sun", "sky"]
     assert len(store) == 3
@@ -43,7 +43,7 @@ def test_a_search_can_be_limited_to_some_records(store: RecordStore) -> None:
 @pytest.mark.parametrize("mapped", [False, True])
 def test_a_loaded_store_knows_what_the_saved_one_knew(store: RecordStore, tmp_path: Path, mapped: bool) -> None:
     store.remove("sea", source=PAGE)
-    store.put(["sky"], KEYS[:1], [{"is": "gray"}], source={"page": 2})
+    store.put(["sky"], KEYS[:1], [{"is": "grey"}], source={"page": 2})
     store.save(tmp_path)
     loaded = RecordStore.load(tmp_path, mapped=mapped)
     for each in (store, loaded):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnemic_core.buffers.neighbor_attention import NeighborAttention
+from mnemic_core.buffers.neighbour_attention import NeighbourAttention
 from mnemic_core.stores.search_backend import ExactSearch, FaissBackend, SearchBackend
 
 
@@ -45,7 +45,7 @@ def test_faiss_finds_what_exact_search_finds() -> None:
 
 def test_attention_takes_faiss_as_its_search() -> None:
     pytest.importorskip("faiss")
-    attention = NeighborAttention(4, num_heads=2, capacity=16, window=2, k=3, backend=FaissBackend())
+    attention = NeighbourAttention(4, num_heads=2, capacity=16, window=2, k=3, backend=FaissBackend())
     state = attention.init_state(2)
     for segment in torch.randn(3, 2, 4, 4):
         y, state = attention(segment, state)

@@ -11,7 +11,7 @@ from mnemic_core.tasks.evaluation import task_accuracy, task_loss
 
 
 @pytest.mark.parametrize("name", CHOMSKY_TASKS)
-def test_the_solution_itself_is_always_right_and_its_neighbor_never(name: str) -> None:
+def test_the_solution_itself_is_always_right_and_its_neighbour_never(name: str) -> None:
     task = create_task(name)
 
     def solve(inputs: Tensor) -> Tensor:

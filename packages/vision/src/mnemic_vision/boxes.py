@@ -1,4 +1,4 @@
-"""Box conversions. ``cxcywh`` is center and size, ``xyxy`` two corners, ``xywh`` top left corner and size."""
+"""Box conversions. ``cxcywh`` is centre and size, ``xyxy`` two corners, ``xywh`` top left corner and size."""
 
 import torch
 from jaxtyping import Float
@@ -11,19 +11,19 @@ with late_compiler():
 
 
 def cxcywh_to_xyxy(boxes: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 4"]:
-    """Return the corners of boxes given by center and size."""
+    """Return the corners of boxes given by centre and size."""
     converted: Tensor = box_convert(boxes, "cxcywh", "xyxy")
     return converted
 
 
 def cxcywh_to_xywh(boxes: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 4"]:
-    """Return top left corner and size of boxes given by center and size."""
+    """Return top left corner and size of boxes given by centre and size."""
     converted: Tensor = box_convert(boxes, "cxcywh", "xywh")
     return converted
 
 
 def xywh_to_cxcywh(boxes: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 4"]:
-    """Return center and size of boxes given by top left corner and size."""
+    """Return centre and size of boxes given by top left corner and size."""
     converted: Tensor = box_convert(boxes, "xywh", "cxcywh")
     return converted
 

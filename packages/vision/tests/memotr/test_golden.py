@@ -15,7 +15,7 @@ from mnemic_vision.memotr import ClipCriterion, Memotr, MemotrConfig, Thresholds
 from mnemic_vision.memotr.build import build_decoder, build_encoder, build_track_memory
 from mnemic_vision.memotr.criterion import ConfidentSelection, LabelledSlots, LabelledTracks
 from mnemic_vision.memotr.embeddings import logit, sine_boxes, sine_image
-from mnemic_vision.memotr.encoder import EncodedImage, cell_centers
+from mnemic_vision.memotr.encoder import EncodedImage, cell_centres
 from mnemic_vision.memotr.losses import pad_targets
 from mnemic_vision.memotr.model import project_levels
 from mnemic_vision.memotr.output import FrameOutput, LayerPrediction, observe
@@ -83,7 +83,7 @@ def test_encoder_and_decoder_layer(case: GoldenCase) -> None:
     encoder.load_state_dict(part(_strip(case, "encoder_layer."), "transformer.encoder.layers.0.", "encoder.layers.0."))
     decoder.load_state_dict(part(_strip(case, "decoder_layer."), "transformer.decoder.layers.0.", "decoder.layers.0."))
     ratios = given["valid_ratios"]
-    reference = cell_centers(ratios, shapes)[:, :, None] * ratios[:, None]
+    reference = cell_centres(ratios, shapes)[:, :, None] * ratios[:, None]
     close(reference, expected["encoder_reference_points"], case)
     tokens = encoder(given["src"], given["src_pos"], reference, shapes, given["padding_mask"])
     close(tokens, expected["encoder_layer"], case)
@@ -362,8 +362,8 @@ def test_whole_model_and_tracker_over_a_sequence(case: GoldenCase) -> None:
             output = model.detect(features, padding, tracks)
             _compare_output(case, frame, output, used=config.num_queries + int(tracks.valid.sum()))
             tracks = advance(model, tracks, output, thresholds)
-        labeled = LabelledTracks.start(tracks)  # the official tracks have these fields at inference too
-        compare_tracks(labeled, fields(case, f"frame{frame}.tracks.", case.outputs), case, factor=5)
+        labelled = LabelledTracks.start(tracks)  # the official tracks have these fields at inference too
+        compare_tracks(labelled, fields(case, f"frame{frame}.tracks.", case.outputs), case, factor=5)
         shown, boxes = visible(tracks, original, thresholds)
         assert tracks.ids[shown].tolist() == case.outputs[f"frame{frame}.result_ids"].tolist()
         assert_close(boxes[shown], case.outputs[f"frame{frame}.result_tlwh"], atol=0.05, rtol=1e-4)  # pixels

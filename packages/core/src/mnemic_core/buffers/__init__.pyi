@@ -3,7 +3,7 @@
 from .context_windows import ContextWindow, context_windows
 from .gated_fifo import GatedFifoMemory
 from .local_attention import DistanceBuckets
-from .neighbor_attention import NeighborAttention, NeighborState
+from .neighbour_attention import NeighbourAttention, NeighbourState
 from .relative_attention import RelativeAttention, relative_shift, relative_sinusoids
 from .ring_buffer import RingBuffer
 from .segment_memory import (
@@ -25,8 +25,8 @@ __all__ = [
     "ContextWindow",
     "DistanceBuckets",
     "GatedFifoMemory",
-    "NeighborAttention",
-    "NeighborState",
+    "NeighbourAttention",
+    "NeighbourState",
     "QueuedFrames",
     "RelativeAttention",
     "RelativeSegmentAttention",

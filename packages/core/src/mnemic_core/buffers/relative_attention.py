@@ -71,7 +71,7 @@ class RelativeAttention(nn.Module):
         clamp: distances above it count as this one; None keeps every distance. For evaluation with a memory longer
             than that of training.
         window: tokens that a query sees, itself included; None for all.
-        pre_norm: normalize memory and segment before they are projected.
+        pre_norm: normalise memory and segment before they are projected.
 
     Example:
         >>> attention = RelativeAttention(dim=8, num_heads=2)

@@ -93,7 +93,7 @@ class RelativeSegmentAttention(_LatestTokens[SegmentState]):
         clamp: distances above it count as this one; None keeps every distance.
         same_length: let every token see exactly ``capacity`` tokens, itself included, as soon as there are so many;
             the paper evaluates so. Otherwise late tokens of a segment see more than early ones.
-        pre_norm: normalize what is read, memory included; what is stored stays as it came.
+        pre_norm: normalise what is read, memory included; what is stored stays as it came.
         detach: ``"stored"`` (the paper) gives the memory no gradient, ``"never"`` lets it through.
 
     Example:
@@ -187,8 +187,8 @@ class SegmentMemoryStack(_LatestTokens[LayerStates]):
         ffn_dim: hidden width of the feed-forward networks; ``4 dim`` if None.
         clamp: distances above it count as this one; None keeps every distance.
         same_length: let every token see exactly as many tokens as its layer remembers, itself included.
-        pre_norm: normalize what goes into attention and feed-forward, not what comes out; the last output then is
-            not normalized.
+        pre_norm: normalise what goes into attention and feed-forward, not what comes out; the last output then is
+            not normalised.
         tie_biases: share the biases ``u`` and ``w`` of :class:`RelativeAttention` among all layers.
         dropout: share of outputs of attention and feed-forward that training drops.
         detach: ``"stored"`` (the paper) gives the memory no gradient, ``"never"`` lets it through.
@@ -277,7 +277,7 @@ TRANSFORMER_XL_STACK = Mechanism(
 
 
 class _Layer(nn.Module):
-    """Attention and feed-forward with their residual connections, normalized after each or before."""
+    """Attention and feed-forward with their residual connections, normalised after each or before."""
 
     def __init__(self, attention: RelativeAttention, ffn_dim: int, dropout: float, *, pre_norm: bool) -> None:
         super().__init__()

@@ -58,9 +58,9 @@ class SummaryAttention(nn.Module):
         shape = (2 * max_distance + 1, dim // num_heads)
         self.relative_keys = nn.Parameter(torch.empty(shape)) if max_distance else None
         self.relative_values = nn.Parameter(torch.empty(shape)) if max_distance else None
-        self._initialize()
+        self._initialise()
 
-    def _initialize(self) -> None:
+    def _initialise(self) -> None:
         # On the stacked matrix this is the gain of 1 / sqrt(2) that the released code gives each of the three.
         nn.init.xavier_uniform_(self.project.weight)
         nn.init.xavier_uniform_(self.output.weight)
@@ -214,9 +214,9 @@ class SummaryBank(SegmentMemory[RingBuffer]):
     ) -> tuple[Float[Tensor, "batch time dim"], RingBuffer]:
         if padding is None:
             padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
-        summarized = ~padding if center is None else center & ~padding
-        number = summarized.sum(1, keepdim=True)
-        query = x.masked_fill(~summarized[..., None], 0).sum(1) / number.clamp(min=1)
+        summarised = ~padding if center is None else center & ~padding
+        number = summarised.sum(1, keepdim=True)
+        query = x.masked_fill(~summarised[..., None], 0).sum(1) / number.clamp(min=1)
         found, summary = self.attention(x, query, state, padding)
         # A bank never holds more than its capacity; the released code cuts it at the next read, one entry too late
         # to save memory and to the same effect.

@@ -107,7 +107,7 @@ class RecurrentCell(nn.Module):
         width = hidden_dim * (4 if inner == "lstm" else 1)
         self.inputs = nn.Linear(dim, width)
         self.recurrent = nn.Linear(read_dim + hidden_dim, width, bias=False)
-        self._initialize(dim, read_dim)
+        self._initialise(dim, read_dim)
 
     def init_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -139,11 +139,11 @@ class RecurrentCell(nn.Module):
     def _widths(self) -> tuple[int, int]:
         return self.hidden_dim, self.cell_dim
 
-    def _initialize(self, dim: int, read_dim: int) -> None:
-        """Draw weights as if they were the matrices of the official code: see :func:`initialize`."""
+    def _initialise(self, dim: int, read_dim: int) -> None:
+        """Draw weights as if they were the matrices of the official code: see :func:`initialise`."""
         seen = dim + read_dim
-        initialize(self.inputs, seen + self.cell_dim)
-        initialize(self.recurrent, seen + self.cell_dim)
+        initialise(self.inputs, seen + self.cell_dim)
+        initialise(self.recurrent, seen + self.cell_dim)
         with torch.no_grad():
             if self.cell_dim:  # one matrix for all that an LSTM sees; of its biases, that of the forget gate is 1
                 self.inputs.bias[2 * self.hidden_dim : 3 * self.hidden_dim] = 1
@@ -214,7 +214,7 @@ RECURRENT = Mechanism(
 )
 
 
-def initialize(layer: nn.Linear, fan_in: int | None = None) -> None:
+def initialise(layer: nn.Linear, fan_in: int | None = None) -> None:
     """Draw the weights of a layer as Haiku does: normal, cut at two deviations of ``fan_in ** -0.5``, with biases 0.
 
     Algorithmic tasks want this start: stacks from PyTorch's own narrower one fit the training lengths too, but seldom

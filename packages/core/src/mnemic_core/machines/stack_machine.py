@@ -15,7 +15,7 @@ from mnemic_core.machines.recurrent import (
     RecurrentState,
     TokenMachine,
     convert_official_cell,
-    initialize,
+    initialise,
     strip_official_prefix,
 )
 from mnemic_core.mechanism import Mechanism
@@ -75,7 +75,7 @@ class StackCell(TokenMachine[StackState]):
         s'[i] = push s[i-1] + pop s[i+1] + keep s[i]           zeros come up from below; what sinks below is lost
         y = h'
 
-    With it a network recognizes deterministic context-free languages, at lengths that training never saw, as long as
+    With it a network recognises deterministic context-free languages, at lengths that training never saw, as long as
     ``size`` covers the depth: it is no parameter, so take a larger one where sequences are longer.
 
     State: ``num_stacks * size * cell_dim + hidden_dim`` values (one more ``hidden_dim`` for the LSTM) of 4 bytes and
@@ -124,7 +124,7 @@ class StackCell(TokenMachine[StackState]):
         self.joint_actions = joint_actions
         self.cell = RecurrentCell(dim, self.out_dim, num_stacks * cell_dim, inner)
         self.control = nn.Linear(self.out_dim, num_stacks * (cell_dim + NUM_ACTIONS))  # all values, then all actions
-        initialize(self.control)
+        initialise(self.control)
 
     def init_state(
         self,

@@ -15,7 +15,7 @@ from mnemic_core.machines.recurrent import (
     RecurrentState,
     TokenMachine,
     convert_official_cell,
-    initialize,
+    initialise,
     strip_official_prefix,
 )
 from mnemic_core.mechanism import Mechanism
@@ -118,7 +118,7 @@ class TapeCell(TokenMachine[TapeState]):
         self.actions = nn.Linear(self.out_dim, num_tapes * NUM_ACTIONS)
         for layer in (*self.write, self.actions):
             if isinstance(layer, nn.Linear):
-                initialize(layer)
+                initialise(layer)
 
     def init_state(
         self,

@@ -88,7 +88,7 @@ def shift_weights(
 def sharpen(
     weights: Float[Tensor, "batch head slot"], sharpening: Float[Tensor, "batch head 1"]
 ) -> Float[Tensor, "batch head slot"]:
-    """Raise weights to a power and normalize them: ``weights**sharpening / sum(weights**sharpening)``, equation 9."""
+    """Raise weights to a power and normalise them: ``weights**sharpening / sum(weights**sharpening)``, equation 9."""
     # As a softmax of logarithms the powers cannot underflow, so the sum needs no epsilon (official code: 1e-16).
     return torch.softmax(sharpening * weights.clamp(min=torch.finfo(weights.dtype).tiny).log(), dim=-1)
 

@@ -194,7 +194,7 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
             output, state = super()._run_segment(x, state, padding)
         else:
             output, state = self._scan_segment(x, state, padding)
-        # The start enters through a state only. Data parallelizm waits for the gradient of every parameter of a
+        # The start enters through a state only. Data parallelism waits for the gradient of every parameter of a
         # forward pass, so in the middle of a stream a learned one takes part with a gradient of zero.
         return output + 0 * self.initial.sum() if self.initial.requires_grad else output, state
 

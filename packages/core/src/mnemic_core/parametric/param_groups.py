@@ -1,4 +1,4 @@
-"""Optimizer groups of layers that remember in their weights."""
+"""Optimiser groups of layers that remember in their weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from mnemic_core.errors import UserError
 def memory_param_groups(
     module: nn.Module, memory: Sequence[nn.Parameter], lr_scale: float, lr: float | None
 ) -> list[dict[str, Any]]:
-    """Return two optimizer groups: the rest of the module first, then its memory, which learns faster.
+    """Return two optimiser groups: the rest of the module first, then its memory, which learns faster.
 
     Args:
         module: the layer.
         memory: those of its parameters that hold what is remembered.
         lr_scale: how many times faster these learn, above 0.
-        lr: learning rate of the rest. Given, both groups carry their own ``"lr"``, which any optimizer obeys. Else
+        lr: learning rate of the rest. Given, both groups carry their own ``"lr"``, which any optimiser obeys. Else
             they carry ``"lr_scale"``, for schedulers that multiply by it.
 
     Raises:

@@ -24,7 +24,7 @@ class PersistentKeyValues(nn.Module):
         K' = [K ; sqrt(d_h) M_K]    V' = [V ; sqrt(m) M_V]              scaled
 
     No projection, bias, position or mask applies to the slots, and queries never come from them. The scaled form
-    computes the same but learns faster, since an optimizer's step on a slot counts for more; :meth:`folded` turns it
+    computes the same but learns faster, since an optimiser's step on a slot counts for more; :meth:`folded` turns it
     into the plain one. There is no state.
 
     Args:
@@ -148,7 +148,7 @@ class PersistentAttention(nn.Module):
         return self.weights(x, padding=padding)[..., x.shape[1] :].sum(-1)
 
     def param_groups(self, lr_scale: float = 1.0, *, lr: float | None = None) -> list[dict[str, Any]]:
-        """Return optimizer groups of the rest and of the slots, which learn ``lr_scale`` times faster.
+        """Return optimiser groups of the rest and of the slots, which learn ``lr_scale`` times faster.
 
         Args:
             lr_scale: the factor; 1 suits the scaled form, in which steps count for more already.
@@ -187,7 +187,7 @@ PERSISTENT = Mechanism(
     representation="parameter-encoded",
     integration=("attention fusion",),
     read="attention over tokens and learned slots",
-    write="optimizer",
+    write="optimiser",
     forget="none",
     capacity="`num_slots` pairs",
     cost="O(T (T + K) d)",

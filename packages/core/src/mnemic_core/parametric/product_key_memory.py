@@ -67,7 +67,7 @@ class ProductKeyMemory(nn.Module):
     best ``k`` of all ``n**2`` slots are found exactly among pairs of the best ``k`` of each set. Per head, with the
     halves ``q1, q2`` of its query::
 
-        q = W x + b                                 (optionally a deeper network, normalized)
+        q = W x + b                                 (optionally a deeper network, normalised)
         score(i, j) = q1 . key1_i + q2 . key2_j
         I = top_k(score),   w = softmax(score[I] / temperature)
         y = sum over heads and over s in I of w_s value_s
@@ -83,7 +83,7 @@ class ProductKeyMemory(nn.Module):
         num_heads: queries per token.
         k: slots that each head reads, at most ``sub_keys``.
         key_dim: width of queries and keys, even.
-        query_norm: normalizes queries so that more slots come to be used. ``"batch"`` is the best setting of the
+        query_norm: normalises queries so that more slots come to be used. ``"batch"`` is the best setting of the
             paper, with padding and the other rows of a batch entering its statistics while training; ``"layer"``
             looks at one token only.
         query_hidden: widths of hidden layers of the query network; none for a linear query.
@@ -180,13 +180,13 @@ class ProductKeyMemory(nn.Module):
 
     @torch.no_grad()
     def usage(self, x: Float[Tensor, "*batch dim"]) -> SlotUsage:
-        """Return how the tokens use the slots; in training mode a batch normalization takes note of them."""
+        """Return how the tokens use the slots; in training mode a batch normalisation takes note of them."""
         weights, slots = self.select(x)
         mass = weights.new_zeros(len(self.values))
         return SlotUsage(mass.index_add(0, slots.flatten(), weights.flatten()))
 
     def param_groups(self, lr_scale: float = 10.0, *, lr: float | None = None) -> list[dict[str, Any]]:
-        """Return optimizer groups of the rest and of the values, which learn ``lr_scale`` times faster.
+        """Return optimiser groups of the rest and of the values, which learn ``lr_scale`` times faster.
 
         Args:
             lr_scale: the factor; the paper's settings use 10.
@@ -248,7 +248,7 @@ PRODUCT_KEY = Mechanism(
     representation="parameter-encoded",
     integration=("associative retrieval",),
     read="exact top-k over product keys, weighted sum",
-    write="optimizer",
+    write="optimiser",
     forget="none",
     capacity="`sub_keys`**2 vectors",
     cost="O(T h (d d_k + n d_k + k^2 + k d))",
@@ -277,7 +277,7 @@ def convert_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _query_network(widths: Sequence[int], norm: QueryNorm | None, bias: bool) -> nn.Sequential:
-    """Return linear layers, each with its normalization, with ReLU between them."""
+    """Return linear layers, each with its normalisation, with ReLU between them."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(widths):
         if layers:

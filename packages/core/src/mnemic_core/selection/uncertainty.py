@@ -17,7 +17,7 @@ PAPER_THRESHOLDS = {"low": 0.3, "percentile": 5.0}
 
 
 @torch.no_grad()
-def normalized_entropy(logits: Float[Tensor, "*position vocabulary"]) -> Float[Tensor, "*position"]:
+def normalised_entropy(logits: Float[Tensor, "*position vocabulary"]) -> Float[Tensor, "*position"]:
     """Return how uncertain each prediction is: its entropy over that of a uniform one, 0 (certain) to 1.
 
     ``H = -sum_v p_v ln(max(p_v, 1e-8)) / ln V``, in float32 at least.
@@ -29,7 +29,7 @@ def normalized_entropy(logits: Float[Tensor, "*position vocabulary"]) -> Float[T
         UserError: if the vocabulary has less than two words.
 
     Example:
-        >>> normalized_entropy(torch.tensor([[0.0, 0.0, 0.0], [0.0, 999.0, 0.0]])).tolist()
+        >>> normalised_entropy(torch.tensor([[0.0, 0.0, 0.0], [0.0, 999.0, 0.0]])).tolist()
         [1.0, 0.0]
     """
     if logits.shape[-1] < 2:
@@ -88,7 +88,7 @@ def select_certain_tokens(
     """Return the tokens of each document that are worth putting in front of all its segments, in document order.
 
     Global memory of GEMFormer (Sagirova and Burtsev, EMNLP 2023, arXiv:2311.18151), section 3: the head of a language
-    model tells how uncertain every position is (:func:`normalized_entropy`), and of the candidates the rule keeps
+    model tells how uncertain every position is (:func:`normalised_entropy`), and of the candidates the rule keeps
 
     - ``"low"``: those below the threshold, the first ``limit`` of them;
     - ``"percentile"``: the same, the threshold being a percentile of the document's own entropies;
@@ -120,7 +120,7 @@ def select_certain_tokens(
         [tensor([5, 7])]
     """
     chosen = select_positions(
-        normalized_entropy(logits), candidates, rule=rule, threshold=threshold, limit=limit, padding=padding
+        normalised_entropy(logits), candidates, rule=rule, threshold=threshold, limit=limit, padding=padding
     )
     return [row[is_chosen] for row, is_chosen in zip(ids, chosen, strict=True)]
 

@@ -34,8 +34,8 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
         M  <- g S_L + (1 - g) S_0
 
     In a layer both streams attend in one softmax, each through its own projections: a token to all slots and all
-    tokens, a slot to itself and all tokens, never to another slot. Residual, layer normalization, feed-forward and
-    again residual and normalization follow, with weights of their own for each stream. The output is the token stream
+    tokens, a slot to itself and all tokens, never to another slot. Residual, layer normalisation, feed-forward and
+    again residual and normalisation follow, with weights of their own for each stream. The output is the token stream
     ``H_L``; a decoder attends to it together with the new slots, ``state.content``.
 
     Tokens see the whole segment, also what comes after them: this is an encoder and cannot predict its own input. In a
@@ -144,7 +144,7 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
         return x.masked_fill(padding[..., None] & ~x.isfinite(), 0)
 
     def _start(self, content: Float[Tensor, "batch slot dim"]) -> Float[Tensor, "batch slot dim"]:
-        """Return the normalized slots in the type of the state: what a closed gate keeps is not rounded."""
+        """Return the normalised slots in the type of the state: what a closed gate keeps is not rounded."""
         weight, shift, bias = (
             tensor.to(content.dtype) for tensor in (self.slot_norm.weight, self.slot_norm.bias, self.bias)
         )

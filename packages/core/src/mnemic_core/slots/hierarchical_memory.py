@@ -36,7 +36,7 @@ class HierarchicalState(MemoryState):
 
 
 class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
-    """Summarizes a segment, recalls what its kind of segment left before, then runs it with that around it.
+    """Summarises a segment, recalls what its kind of segment left before, then runs it with that around it.
 
     Hierarchical Memory Transformer (He et al., NAACL 2025, arXiv:2405.06067), section 3, with ``p`` a learned prompt,
     ``N`` the bank, ``m_0`` a learned start, ``f`` the summary fraction and ``k`` the last tokens seen before::
@@ -110,7 +110,7 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         self, x: Float[Tensor, "batch time dim"], state: HierarchicalState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time out_dim"], HierarchicalState]:
         time = x.shape[1]
-        recalled = self.recall(self.summarize(x, padding), state)
+        recalled = self.recall(self.summarise(x, padding), state)
         embeds = torch.cat([recalled, state.sensory.ordered().to(x.dtype), x, recalled], dim=1)
         hidden = self._run(embeds, self._padding(x, state, padding))
         without_tokens = ~rows_with_tokens(x, padding)[:, None]
@@ -122,7 +122,7 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         )
         return self._head(hidden[:, -1 - time : -1]), new_state
 
-    def summarize(
+    def summarise(
         self, x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None = None
     ) -> Float[Tensor, "batch 1 dim"]:
         """Return what the first tokens of the segment say about it: the query of the recall.

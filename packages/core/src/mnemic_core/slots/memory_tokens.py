@@ -50,7 +50,7 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
     Args:
         dim: width of embeddings and hidden states.
         host: any model that maps embeddings to hidden states of that width; None: a layer of causal attention.
-        num_tokens: memory tokens per row; the paper has 10 for language modeling.
+        num_tokens: memory tokens per row; the paper has 10 for language modelling.
         causal: whether the model attends causally, so that only tokens behind the segment have seen it.
         initial_std: standard deviation of the learned start; best that of the model's embeddings (GPT-2: 0.02).
         detach: ``"never"`` (the paper; a driver may still cut gradients) or ``"stored"``.

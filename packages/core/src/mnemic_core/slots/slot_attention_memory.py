@@ -77,7 +77,7 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
                 m'_i = a_i [m_i Wv' ; x Wv'] Wo'
                 m_i <- (m'_i + b_i) / |m'_i + b_i|          at the start m_i = b_i / |b_i|
 
-    A slot never sees another one. The last line is how slots forget ("biased memory normalization"): each write pulls
+    A slot never sees another one. The last line is how slots forget ("biased memory normalisation"): each write pulls
     a slot towards where it started, by an angle that grows with ``|b_i|``. In a segment of nothing but padding there
     is no write, so that a stream may pause without forgetting.
 
@@ -215,7 +215,7 @@ SLOT_ATTENTION = Mechanism(
     representation="state-based",
     integration=("attention fusion",),
     read="cross-attention of tokens over slots",
-    write="attention of each slot over itself and the tokens, normalized",
+    write="attention of each slot over itself and the tokens, normalised",
     forget="each write pulls a slot towards its learned start",
     capacity="`num_slots` vectors",
     cost="O(T K d)",

@@ -195,7 +195,7 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         self, recalled: Float[Tensor, "batch *time dim"], x: Float[Tensor, "batch *time dim"]
     ) -> Float[Tensor, "batch *time dim"]:
         answer: Tensor = self.output(self.norm(recalled.to(x.dtype)))
-        # The first network enters through a state only. Data parallelizm waits for the gradient of every parameter of
+        # The first network enters through a state only. Data parallelism waits for the gradient of every parameter of
         # a forward pass, so in the middle of a stream it takes part with a gradient of zero.
         return answer + 0 * self.initial.sum()
 

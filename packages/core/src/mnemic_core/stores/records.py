@@ -54,9 +54,9 @@ class RecordStore:
         >>> store = RecordStore(dim=2)
         >>> keys = torch.eye(2)
         >>> _ = store.put(["sky", "sea"], keys, [{"is": "blue"}, {"is": "green"}], source={"page": 1})
-        >>> _ = store.put(["sky"], keys[:1], [{"is": "gray"}], source={"page": 7})
+        >>> _ = store.put(["sky"], keys[:1], [{"is": "grey"}], source={"page": 7})
         >>> [(match.record.name, match.record.value) for match in store.search(keys[:1], k=1)[0]]
-        [('sky', {'is': 'gray'})]
+        [('sky', {'is': 'grey'})]
         >>> [(record.version, record.source) for record in store.history("sky")]
         [(1, {'page': 1}), (2, {'page': 7})]
     """

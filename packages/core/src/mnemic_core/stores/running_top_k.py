@@ -158,7 +158,7 @@ def _candidates(largest: Tensor, k: int, error: Tensor) -> tuple[Tensor, Tensor]
     """Return a score that the best ``k`` keys of each query reach, and the groups that may hold one of them.
 
     Looking for the ``k``-th largest among all groups would take longer than making them, so groups are bundled. The
-    groups of a bundle lie far apart: keys that are alike are often neighbors, and many of the best in one bundle would
+    groups of a bundle lie far apart: keys that are alike are often neighbours, and many of the best in one bundle would
     make the ``k``-th best bundle a bad one.
 
     Args:

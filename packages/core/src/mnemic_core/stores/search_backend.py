@@ -79,7 +79,7 @@ class FaissBackend:
     """Searches with an index of the faiss library, built anew from the keys in every call.
 
     It pays where many queries share the keys, and it leaves the graph of ``torch.compile``. An approximate index
-    misses neighbors: compare it with :class:`ExactSearch` on your own keys first.
+    misses neighbours: compare it with :class:`ExactSearch` on your own keys first.
 
     Args:
         factory: description of the index as for ``faiss.index_factory``, such as ``"Flat"`` or ``"IVF64,Flat"``.

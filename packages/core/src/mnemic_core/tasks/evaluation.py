@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
-from mnemic_core.machines.recurrent import initialize
+from mnemic_core.machines.recurrent import initialise
 from mnemic_core.machines.stack_machine import StackCell
 from mnemic_core.machines.tape_machine import TapeCell
 from mnemic_core.memory import SegmentMemory
@@ -45,7 +45,7 @@ class TaskModel(nn.Module):
         self.memory = memory
         self.task = task
         self.head = nn.Linear(memory.out_dim, task.output_size)
-        initialize(self.head)
+        initialise(self.head)
 
     def forward(self, inputs: Int[Tensor, "batch time"]) -> Float[Tensor, "batch output class"]:
         """Return the logits of the answer to each row."""

@@ -8,7 +8,7 @@ from mnemic_core.tasks.task import AlgorithmicTask, StringTask, check_at_least, 
 
 
 class EvenPairs(StringTask):
-    """Is the number of unequal neighbors odd (1) or even (0)? The same as: do the first and last bit differ?
+    """Is the number of unequal neighbours odd (1) or even (0)? The same as: do the first and last bit differ?
 
     Example:
         >>> EvenPairs().solve(torch.tensor([[0, 0, 1, 1, 1, 0], [0, 1, 0, 1, 0, 1]])).tolist()
@@ -19,7 +19,7 @@ class EvenPairs(StringTask):
     level = "regular"
 
     def solve(self, inputs: Int[Tensor, "batch time"]) -> Int[Tensor, "batch output"]:
-        """Return 1 where the number of unequal neighbors is odd."""
+        """Return 1 where the number of unequal neighbours is odd."""
         return (inputs[:, :1] != inputs[:, -1:]).long()
 
 

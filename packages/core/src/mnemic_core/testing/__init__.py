@@ -10,7 +10,7 @@ from typing import Any
 
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.testing.annotations import unchecked_annotations
-from mnemic_core.testing.behavior import (
+from mnemic_core.testing.behaviour import (
     check_batch_independence,
     check_determinism,
     check_padding_neutrality,
@@ -39,8 +39,17 @@ CONTRACT: Mapping[str, Callable[[SegmentMemory[Any]], None]] = MappingProxyType(
 )
 """The rules of the memory contract by number and name; each takes a module and raises where it breaks the rule."""
 
+POLICY_RULES = tuple(
+    (detach, rule) for detach in ("never", "stored") for rule in CONTRACT if detach == "never" or rule[:2] != "8 "
+)
+"""Gradient policy and rule of all that needs proof of a further setting of a mechanism.
+
+A policy is a detach behind each segment, the same for all, and rule 8 is of inference: one graph is proof for both.
+"""
+
 __all__ = [
     "CONTRACT",
+    "POLICY_RULES",
     "GoldenCase",
     "assert_close",
     "check_batch_independence",

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.state import MemoryState
 from mnemic_core.testing.annotations import unchecked_annotations
-from mnemic_core.testing.behavior import BATCH, LENGTH, compare_states, random_segments
+from mnemic_core.testing.behaviour import BATCH, LENGTH, compare_states, random_segments
 from mnemic_core.testing.golden import assert_close
 from mnemic_core.training import replay_backward
 
@@ -86,7 +86,7 @@ def check_state_outside(module: SegmentMemory[Any]) -> None:
 def check_distributed(build: Callable[[], SegmentMemory[Any]]) -> None:
     """Rule 10: two processes with half the rows each learn what one process learns with all of them.
 
-    Both replay a rollout of two segments, so this also shows that replay synchronizes gradients once.
+    Both replay a rollout of two segments, so this also shows that replay synchronises gradients once.
 
     Args:
         build: makes the module; it must be picklable, such as ``functools.partial(create, "window", 4)``.
@@ -103,7 +103,7 @@ def check_distributed(build: Callable[[], SegmentMemory[Any]]) -> None:
 
 
 class _Wrapped(nn.Module):
-    """The module behind a layer: data parallelizm refuses a module that has no parameters."""
+    """The module behind a layer: data parallelism refuses a module that has no parameters."""
 
     def __init__(self, build: Callable[[], SegmentMemory[Any]]) -> None:
         super().__init__()

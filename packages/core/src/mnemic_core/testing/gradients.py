@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.state import MemoryState
-from mnemic_core.testing.behavior import BATCH, random_segments
+from mnemic_core.testing.behaviour import BATCH, random_segments
 from mnemic_core.testing.golden import assert_close
 from mnemic_core.training import directional_derivative, gradient_reach, replay_backward, run_segments
 

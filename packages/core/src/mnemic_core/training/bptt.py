@@ -62,7 +62,7 @@ def directional_derivative(
 
 
 def _projection(tensor: Tensor) -> Tensor:
-    # Not a plain sum: behind a normalization or a softmax the gradient of a sum is zero.
+    # Not a plain sum: behind a normalisation or a softmax the gradient of a sum is zero.
     return (tensor * _fixed_noise(tensor)).sum()
 
 

@@ -38,11 +38,11 @@ def replay_backward(
 
     Call it inside the autocast context of training, if there is one. With a gradient scaler let ``loss_fn`` return
     the scaled loss: the gradient of the state then carries the same scale. A ``DistributedDataParallel`` step
-    synchronizes with the last backward pass only.
+    synchronises with the last backward pass only.
 
     Args:
         step: computes one segment, ``(input, state) -> (output, state)``. It may not depend on what it changed
-            besides the state; statistics of batch normalization, which it does change, count once if it is a module.
+            besides the state; statistics of batch normalisation, which it does change, count once if it is a module.
         inputs: what each segment is given, first one first.
         state: the state before the first segment. Detach it where gradients should not go further back.
         loss_fn: loss of a segment from its output and its index.
@@ -81,7 +81,7 @@ def replay_backward(
             _restore(draws[index], device)
             leaves, spec = pytree.tree_flatten(states.pop())
             leaves = [_observed(leaf) for leaf in leaves]
-            with _synchronized(step, is_last_backward=index == 0):
+            with _synchronised(step, is_last_backward=index == 0):
                 output, after = step(inputs[index], pytree.tree_unflatten(leaves, spec))
                 loss = loss_fn(output, index)
                 weighted = loss if weights is None else loss * weights[index]
@@ -112,7 +112,7 @@ def _observed(tensor: Tensor) -> Tensor:
     if not tensor.requires_grad:
         return tensor.detach().requires_grad_(tensor.is_floating_point())
     # The first state alone can have a graph. It belongs to the pass of the first segment and not to one of its own:
-    # data parallelizm shares gradients once, and waits until every parameter has its own.
+    # data parallelism shares gradients once, and waits until every parameter has its own.
     alias = tensor.view_as(tensor)
     alias.retain_grad()
     return alias
@@ -144,7 +144,7 @@ def _cuda_index(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
 
 
-def _synchronized(step: object, *, is_last_backward: bool) -> AbstractContextManager[None]:
+def _synchronised(step: object, *, is_last_backward: bool) -> AbstractContextManager[None]:
     if isinstance(step, DistributedDataParallel) and not is_last_backward:
         return step.no_sync()
     return nullcontext()

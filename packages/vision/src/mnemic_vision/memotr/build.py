@@ -42,7 +42,7 @@ def build_memotr(config: MemotrConfig) -> Memotr:
     if config.denoising_groups:
         # Not called by the network, but trained and stored with it; see `aids.denoising.denoise`.
         model.add_module("denoising", Denoising(config.denoising_groups, config.num_classes, config.dim))
-    _initialize(model)
+    _initialise(model)
     return model
 
 
@@ -84,8 +84,8 @@ def build_track_memory(config: MemotrConfig) -> TrackMemory:
     return kind(memory, config.memory_heads, config.ffn_dim, config.update_threshold, config.dropout)
 
 
-def _initialize(model: Memotr) -> None:
-    """Initialize as the official code: xavier matrices, class prior 0.01, boxes that start as the reference."""
+def _initialise(model: Memotr) -> None:
+    """Initialise as the official code: xavier matrices, class prior 0.01, boxes that start as the reference."""
     for parameter in [*model.encoder.parameters(), *model.decoder.parameters()]:
         if parameter.dim() > 1:
             nn.init.xavier_uniform_(parameter)

@@ -42,7 +42,7 @@ def sine_image(padding: Bool[Tensor, "batch height width"], dim: int) -> Float[T
 
 
 def sine_boxes(boxes_cxcywh: Float[Tensor, "*shape 4"], dim: int) -> Float[Tensor, "*shape {2*dim}"]:
-    """Embed normalized boxes with ``dim / 2`` features a coordinate, in the order x, y, width, height.
+    """Embed normalised boxes with ``dim / 2`` features a coordinate, in the order x, y, width, height.
 
     DAB-Deformable-DETR has the order y, x, width, height; `weights.import_detector` swaps the columns that read it.
     """

@@ -36,16 +36,16 @@ def valid_ratios(padding: Bool[Tensor, "batch height width"]) -> Float[Tensor, "
     return torch.stack([(~padding[:, 0]).sum(1) / width, (~padding[:, :, 0]).sum(1) / height], dim=-1)
 
 
-def cell_centers(ratios: Float[Tensor, "batch level 2"], shapes: Shapes) -> Float[Tensor, "batch token 2"]:
-    """Return the center (x, y) of each cell, normalized so that the image without padding spans [0, 1]."""
-    centers = []
+def cell_centres(ratios: Float[Tensor, "batch level 2"], shapes: Shapes) -> Float[Tensor, "batch token 2"]:
+    """Return the centre (x, y) of each cell, normalised so that the image without padding spans [0, 1]."""
+    centres = []
     for level, (height, width) in enumerate(shapes):
         y = (torch.arange(height, device=ratios.device) + 0.5) / height
         x = (torch.arange(width, device=ratios.device) + 0.5) / width
         # Row by row, as the tokens are flattened, but with x before y, as boxes have it.
         grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(1, -1, 2)
-        centers.append(grid / ratios[:, None, level])
-    return torch.cat(centers, dim=1)
+        centres.append(grid / ratios[:, None, level])
+    return torch.cat(centres, dim=1)
 
 
 class EncoderLayer(nn.Module):
@@ -115,8 +115,8 @@ class Encoder(nn.Module):
         located = [where.flatten(2).transpose(1, 2) + self.level_embed[i] for i, where in enumerate(positions)]
         where = torch.cat(located, dim=1).to(tokens.dtype)
         ratios = torch.stack([valid_ratios(level) for level in paddings], dim=1)
-        # The center of a cell of one level, as seen in every level: the shares of padding differ between them.
-        reference = cell_centers(ratios, shapes)[:, :, None] * ratios[:, None]
+        # The centre of a cell of one level, as seen in every level: the shares of padding differ between them.
+        reference = cell_centres(ratios, shapes)[:, :, None] * ratios[:, None]
         for layer in self.layers:
             if self.use_checkpointing and self.training:
                 tokens = checkpoint(layer, tokens, where, reference, shapes, padding, use_reentrant=False)

@@ -1,4 +1,4 @@
-"""Losses of a set of predictions whose ground truth is known, summed, not averaged: the clip normalizes them."""
+"""Losses of a set of predictions whose ground truth is known, summed, not averaged: the clip normalises them."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from mnemic_vision.memotr.targets import Target
 
 @dataclass(frozen=True)
 class Losses:
-    """Focal loss of the classes, L1 and generalized IoU loss of the boxes."""
+    """Focal loss of the classes, L1 and generalised IoU loss of the boxes."""
 
     label: Float[Tensor, ""]
     l1: Float[Tensor, ""]

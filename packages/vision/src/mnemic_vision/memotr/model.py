@@ -86,7 +86,7 @@ class Memotr(PretrainedModel):
         """Detect new objects and find the tracked ones in a frame.
 
         Args:
-            images: RGB normalized with ImageNet's mean and standard deviation, zero at padding.
+            images: RGB normalised with ImageNet's mean and standard deviation, zero at padding.
             padding: True at pixels right of and below the image.
             tracks: state after the previous frame; `init_tracks` at the start.
         """

@@ -162,7 +162,7 @@ class LearnedPositions(nn.Module):
         delta: Float[Tensor, "batch query 4"],
         reference: Float[Tensor, "batch query 4"],
     ) -> Float[Tensor, "batch query 4"]:
-        """Return the boxes that the next layer starts from; the first layer's are refined from the center alone."""
+        """Return the boxes that the next layer starts from; the first layer's are refined from the centre alone."""
         if index > 0:
             return boxes
         # Only the center of the reference is known so far.

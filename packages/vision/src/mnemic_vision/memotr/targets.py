@@ -12,7 +12,7 @@ class Target:
     """Ground truth of one frame.
 
     Attributes:
-        boxes: cxcywh, normalized to the image without padding.
+        boxes: cxcywh, normalised to the image without padding.
         labels: class, from 0.
         ids: identity, unique in the data set.
     """
@@ -31,7 +31,7 @@ class ClipBatch:
     """Clips of equal length.
 
     Attributes:
-        images: RGB normalized with ImageNet's mean and standard deviation, zero at padding.
+        images: RGB normalised with ImageNet's mean and standard deviation, zero at padding.
         padding: True right of and below the image; all frames of a clip share one size.
         targets: ground truth, first by frame, then by sample.
     """

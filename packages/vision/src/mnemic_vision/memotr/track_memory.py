@@ -158,7 +158,7 @@ class DeformableTrackMemory(TrackMemory):
 
 
 def _xavier(module: nn.Module) -> None:
-    """Initialize all matrices of a module as the official code does."""
+    """Initialise all matrices of a module as the official code does."""
     for parameter in module.parameters():
         if parameter.dim() > 1:
             nn.init.xavier_uniform_(parameter)

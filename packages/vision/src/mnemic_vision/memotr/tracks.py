@@ -26,7 +26,7 @@ class TrackSlots(MemoryState):
         labels: class at birth.
         missed: consecutive frames without the object.
         query: content of the next frame's query (position and content in the deformable variant).
-        reference: logits of (cx, cy, width, height), normalized to the image.
+        reference: logits of (cx, cy, width, height), normalised to the image.
         output: the decoder's output for the track in the latest frame.
         last_output: the output of the latest frame in which the track was confident (short-term memory).
         boxes: predicted boxes of the latest frame, cxcywh in [0, 1].

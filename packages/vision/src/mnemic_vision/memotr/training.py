@@ -62,7 +62,7 @@ def clip_loss(
         model: network in training mode.
         criterion: assignment and losses.
         clip: frames and ground truth.
-        num_objects: normalizer; None: the number of objects in the clip.
+        num_objects: normaliser; None: the number of objects in the clip.
     """
     tracks = LabelledTracks.start(model.init_tracks(len(clip.images)))
     losses = []

@@ -35,13 +35,13 @@ class NumberedFrames:
 
 
 def numbered(
-    count: int, name: str = "n", first_id: int = 0, labeled: list[bool] | None = None, *, are_stills: bool = False
+    count: int, name: str = "n", first_id: int = 0, labelled: list[bool] | None = None, *, are_stills: bool = False
 ) -> Sequence:
     """Make a sequence with one object a frame."""
     boxes = np.tile(np.array([[4, 4, 16, 16]], dtype=np.float32), (count, 1))
     ids = np.arange(first_id, first_id + count)
     rows = TargetRows(ids, np.zeros(count, dtype=np.int64), boxes, np.ones(count, dtype=np.float32))
-    truth = Annotations.from_rows(np.arange(count), rows, np.array(labeled or [True] * count))
+    truth = Annotations.from_rows(np.arange(count), rows, np.array(labelled or [True] * count))
     return Sequence(name, NumberedFrames(count), (32, 48), 10.0, truth, are_stills)
 
 
@@ -72,8 +72,8 @@ def test_intervals_are_those_of_the_formula(length: int, start: int) -> None:
     assert found == set(range(1, limit + 1))
 
 
-def test_an_unlabeled_frame_makes_the_clip_dense() -> None:
-    sequence = numbered(6, labeled=[True, True, True, False, True, True])
+def test_an_unlabelled_frame_makes_the_clip_dense() -> None:
+    sequence = numbered(6, labelled=[True, True, True, False, True, True])
     dataset = ClipDataset([sequence], 2, max_interval=3, augmentation=PLAIN)
     assert [frame_numbers(dataset, index)[0] for index in range(len(dataset))] == [0, 1, 4]
     seen = {tuple(clip_frames(sequence, 0, 2, 3, np.random.default_rng(seed))) for seed in range(50)}
@@ -141,7 +141,7 @@ def test_stills_become_clips_of_one_picture() -> None:
     assert frame_numbers(dataset, 2) == [2, 2, 2, 2]
 
 
-def test_a_batch_is_padded_after_normalization_and_ordered_by_frame(world: list[Sequence]) -> None:
+def test_a_batch_is_padded_after_normalisation_and_ordered_by_frame(world: list[Sequence]) -> None:
     dataset = ClipDataset(world, 2, augmentation=RANDOM)
     clips = [dataset[index] for index in range(4)]
     batch = collate_clips(clips)
@@ -160,7 +160,7 @@ def test_a_batch_is_padded_after_normalization_and_ordered_by_frame(world: list[
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: ClipDataset([numbered(3)], 4), "no sequence has 4 labeled frames in a row"),
+        (lambda: ClipDataset([numbered(3)], 4), "no sequence has 4 labelled frames in a row"),
         (lambda: ClipDataset([numbered(3)], 0), "length must say how many frames"),
         (lambda: ClipDataset([numbered(3)], {2: 2}), "length must say how many frames"),
         (lambda: ClipDataset([numbered(3)], max_interval=0), "max_interval must be at least 1"),

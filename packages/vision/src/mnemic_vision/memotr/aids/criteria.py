@@ -130,15 +130,15 @@ class DenoisingCriterion(Criterion):
 def proposal_losses(proposals: DenseProposals, objects: Objects) -> Losses:
     """Return the losses of dense proposals under one-to-many assignment.
 
-    Each object takes the cheapest `TOKENS_PER_OBJECT` tokens whose center it holds; the class target of a taken token
+    Each object takes the cheapest `TOKENS_PER_OBJECT` tokens whose centre it holds; the class target of a taken token
     is its overlap with the object (quality focal loss), so that scores rank boxes by how well they fit.
     """
     total = []
     for row in range(len(proposals.logits)):
         keep = ~proposals.padding[row]
-        logits, boxes, centers = (part[row][keep] for part in (proposals.logits, proposals.boxes, proposals.centers))
+        logits, boxes, centres = (part[row][keep] for part in (proposals.logits, proposals.boxes, proposals.centres))
         valid = objects.valid[row]
-        matched = _dense_assignment(logits, boxes, centers, objects.labels[row][valid], objects.boxes[row][valid])
+        matched = _dense_assignment(logits, boxes, centres, objects.labels[row][valid], objects.boxes[row][valid])
         found = matched >= 0
         truth, labels = objects.boxes[row][valid][matched[found]], objects.labels[row][valid][matched[found]]
         quality = torch.zeros_like(logits)  # token label
@@ -154,7 +154,7 @@ def proposal_losses(proposals: DenseProposals, objects: Objects) -> Losses:
 def _dense_assignment(
     logits: Float[Tensor, "token label"],
     boxes: Float[Tensor, "token 4"],
-    centers: Float[Tensor, "token 2"],
+    centres: Float[Tensor, "token 2"],
     labels: Int[Tensor, " object"],
     objects: Float[Tensor, "object 4"],
 ) -> Int[Tensor, " token"]:
@@ -163,9 +163,9 @@ def _dense_assignment(
     if len(objects) == 0:
         return matched
     # token object 2
-    offset = (centers[:, None] - objects[None, :, :2]).abs()
+    offset = (centres[:, None] - objects[None, :, :2]).abs()
     outside = (offset > objects[None, :, 2:] / 2).any(dim=-1)
-    # A tiny object may hold no center: then the cheapest tokens around it take its place.
+    # A tiny object may hold no centre: then the cheapest tokens around it take its place.
     cost = matching_cost(logits, boxes, labels, objects) + 100.0 * outside
     count = min(TOKENS_PER_OBJECT, len(cost))
     cheapest, tokens = cost.topk(count, dim=0, largest=False)

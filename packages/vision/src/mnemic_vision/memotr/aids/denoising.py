@@ -142,7 +142,7 @@ def _without_first(output: FrameOutput, count: int) -> FrameOutput:
 
 
 def _move(boxes: Float[Tensor, "batch query 4"], is_negative: Bool[Tensor, " query"]) -> Float[Tensor, "batch query 4"]:
-    """Shift center and size by up to half of the box (positives) or by half to all of it (negatives)."""
+    """Shift centre and size by up to half of the box (positives) or by half to all of it (negatives)."""
     # Positives move by less than half of their size and negatives by more, so that the two never meet.
     amount = torch.rand_like(boxes) * 0.5 + 0.5 * is_negative[None, :, None]
     sign = torch.randint_like(boxes, 2) * 2 - 1

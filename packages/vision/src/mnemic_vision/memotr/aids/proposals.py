@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mnemic_core.errors import UserError
 from mnemic_vision.boxes import pairwise_iou
 from mnemic_vision.memotr.embeddings import logit
-from mnemic_vision.memotr.encoder import EncodedImage, cell_centers
+from mnemic_vision.memotr.encoder import EncodedImage, cell_centres
 from mnemic_vision.memotr.layers import Mlp
 from mnemic_vision.memotr.queries import DetectQueries
 
@@ -29,13 +29,13 @@ class DenseProposals:
     Attributes:
         logits: class logits.
         boxes: cxcywh in [0, 1].
-        centers: the token's place (x, y) in the image, in [0, 1].
+        centres: the token's place (x, y) in the image, in [0, 1].
         padding: True at tokens outside the image.
     """
 
     logits: Float[Tensor, "batch token label"]
     boxes: Float[Tensor, "batch token 4"]
-    centers: Float[Tensor, "batch token 2"]
+    centres: Float[Tensor, "batch token 2"]
     padding: Bool[Tensor, "batch token"]
 
 
@@ -73,12 +73,12 @@ class ProposalQueries(nn.Module):
     def forward(self, image: EncodedImage) -> ProposedQueries:
         """Return the detect queries of each image, and all proposals for the loss."""
         tokens = self.project(image.tokens)
-        centers = cell_centers(image.valid_ratios, image.shapes)
+        centres = cell_centres(image.valid_ratios, image.shapes)
         with torch.autocast(tokens.device.type, enabled=False):
-            prior = logit(torch.cat([centers, self._sizes(image).expand_as(centers)], dim=-1))
+            prior = logit(torch.cat([centres, self._sizes(image).expand_as(centres)], dim=-1))
             boxes = (self.box_head(tokens.float()) + prior).sigmoid()
             logits = self.class_head(tokens.float())
-        proposals = DenseProposals(logits, boxes, centers, image.padding)
+        proposals = DenseProposals(logits, boxes, centres, image.padding)
         best = self._select(proposals)
         content = self.to_query(tokens.gather(1, best[..., None].expand(-1, -1, tokens.shape[2])))
         # Detached: the head learns from its own losses, the decoder refines from where it stands.

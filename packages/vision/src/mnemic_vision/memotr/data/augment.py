@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from mnemic_core.errors import UserError, check_range
 from mnemic_vision.boxes import xywh_to_cxcywh
-from mnemic_vision.images import normalize
+from mnemic_vision.images import normalise
 from mnemic_vision.memotr.data.sequence import TargetRows
 from mnemic_vision.memotr.targets import Target
 
@@ -23,7 +23,7 @@ class Clip:
     """A few frames of one sequence, ready for the network.
 
     Attributes:
-        images: RGB normalized with ImageNet's mean and standard deviation.
+        images: RGB normalised with ImageNet's mean and standard deviation.
         targets: ground truth of each frame.
     """
 
@@ -51,7 +51,7 @@ class RawClip:
 
 @dataclass(frozen=True)
 class ClipAugmentation:
-    """Flip, resize or crop, and color jitter, as MeMOTR trains (``data/transforms.py``); defaults for DanceTrack.
+    """Flip, resize or crop, and colour jitter, as MeMOTR trains (``data/transforms.py``); defaults for DanceTrack.
 
     With ``crop_prob`` the clip is brought to one of ``crop_scales``, cut to a random rectangle and brought to one of
     ``scales``; otherwise only to one of ``scales``.
@@ -204,7 +204,7 @@ def _apply(tables: Items[np.ndarray], image: UInt8[Tensor, "3 height width"]) ->
 
 
 def to_network(clip: RawClip) -> Clip:
-    """Normalize the colors, and give boxes as center and size relative to the image."""
+    """Normalise the colours, and give boxes as centre and size relative to the image."""
     height, width = clip.size
     scale = torch.tensor([width, height, width, height], dtype=torch.float32)
     targets = [
@@ -215,7 +215,7 @@ def to_network(clip: RawClip) -> Clip:
         )
         for row in clip.rows
     ]
-    return Clip(normalize(clip.images), targets)
+    return Clip(normalise(clip.images), targets)
 
 
 def shift_still(

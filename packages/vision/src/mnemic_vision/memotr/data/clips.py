@@ -18,7 +18,7 @@ class ClipDataset(Dataset[Clip]):
     """Every frame with enough successors starts a clip (MeMOTR, ``data/dancetrack.py``).
 
     The frames of a clip are d apart, d = min(random 1 to ``max_interval``, the most that fits into the sequence), and
-    1 where that would meet a frame that was not labeled (BDD100K). Stills are repeated and shifted instead.
+    1 where that would meet a frame that was not labelled (BDD100K). Stills are repeated and shifted instead.
 
     A clip depends on (seed, epoch, index) alone, not on the process that loads it, so a resumed run sees what the
     interrupted one would have seen. Frames without objects give empty targets (the official BDD100K code invents a box
@@ -81,7 +81,7 @@ class ClipDataset(Dataset[Clip]):
         self._starts = np.concatenate(starts) if starts else np.zeros(0, dtype=np.int64)
         self._owners = np.repeat(np.arange(len(starts)), [len(found) for found in starts])
         if not len(self._starts):
-            raise UserError(f"no sequence has {self.length} labeled frames in a row; use shorter clips")
+            raise UserError(f"no sequence has {self.length} labelled frames in a row; use shorter clips")
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -120,12 +120,12 @@ def _identity_offsets(sequences: Items[Sequence]) -> list[int]:
 
 
 def _clip_starts(sequence: Sequence, length: int) -> np.ndarray:
-    """Return the frames from which on ``length`` frames in a row are labeled."""
-    labeled = sequence.annotations.labeled if sequence.annotations else np.zeros(0, dtype=bool)
+    """Return the frames from which on ``length`` frames in a row are labelled."""
+    labelled = sequence.annotations.labelled if sequence.annotations else np.zeros(0, dtype=bool)
     length = 1 if sequence.are_stills else length  # a still is shifted to a clip, see `shift_still`
-    if len(labeled) < length:
+    if len(labelled) < length:
         return np.zeros(0, dtype=np.int64)
-    return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(labeled, length).all(axis=1))
+    return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(labelled, length).all(axis=1))
 
 
 def clip_frames(
@@ -135,7 +135,7 @@ def clip_frames(
 
     Args:
         sequence: with ground truth.
-        start: first frame; ``length`` frames in a row from here on are labeled.
+        start: first frame; ``length`` frames in a row from here on are labelled.
         length: how many frames.
         max_interval: greatest distance between two of them.
         generator: source of randomness.
@@ -147,8 +147,8 @@ def clip_frames(
     room = sequence.num_frames - 1 - start
     interval = min(drawn, room // max(1, length - 1))
     chosen = [start + step * interval for step in range(length)]
-    # BDD100K has unlabeled frames; those right after the start are labeled, see `_clip_starts`.
-    if sequence.annotations and not sequence.annotations.labeled[chosen].all():
+    # BDD100K has unlabelled frames; those right after the start are labelled, see `_clip_starts`.
+    if sequence.annotations and not sequence.annotations.labelled[chosen].all():
         chosen = list(range(start, start + length))
     return chosen
 

@@ -39,27 +39,27 @@ class Annotations:
     Attributes:
         starts: the objects of frame i are rows ``starts[i]`` to ``starts[i + 1]``.
         rows: the objects of all frames.
-        labeled: True for frames that were annotated, even when they hold no object.
+        labelled: True for frames that were annotated, even when they hold no object.
     """
 
     starts: Int64[np.ndarray, " boundary"]
     rows: TargetRows
-    labeled: Bool[np.ndarray, " frame"]
+    labelled: Bool[np.ndarray, " frame"]
 
     @classmethod
     def from_rows(
-        cls, frames: Int64[np.ndarray, " object"], rows: TargetRows, labeled: Bool[np.ndarray, " frame"]
+        cls, frames: Int64[np.ndarray, " object"], rows: TargetRows, labelled: Bool[np.ndarray, " frame"]
     ) -> "Annotations":
         """Sort rows by frame.
 
         Args:
             frames: frame of each row, from 0.
             rows: the objects in any order.
-            labeled: True for frames that were annotated.
+            labelled: True for frames that were annotated.
         """
         order = np.argsort(frames, kind="stable")
-        starts = np.searchsorted(frames[order], np.arange(len(labeled) + 1))
-        return cls(starts, TargetRows(*(column[order] for column in rows)), labeled)
+        starts = np.searchsorted(frames[order], np.arange(len(labelled) + 1))
+        return cls(starts, TargetRows(*(column[order] for column in rows)), labelled)
 
     def frame(self, index: int) -> TargetRows:
         """Return the objects of one frame, counted from 0."""

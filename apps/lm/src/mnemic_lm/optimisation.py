@@ -1,4 +1,4 @@
-"""What the optimizer is told: which parameters decay and learn faster, and how fast in which step."""
+"""What the optimiser is told: which parameters decay and learn faster, and how fast in which step."""
 
 import math
 from typing import Any

@@ -109,10 +109,10 @@ def check_round_trip(module: SegmentMemory[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.safetensors"
         state.save(path)
-        traveled = {"saved and loaded": type(state).load(path), "in float64 and back": _there_and_back(state)}
+        travelled = {"saved and loaded": type(state).load(path), "in float64 and back": _there_and_back(state)}
     if torch.cuda.is_available():
-        traveled["on the GPU and back"] = state.to("cuda").to("cpu")
-    for how, returned in traveled.items():
+        travelled["on the GPU and back"] = state.to("cuda").to("cpu")
+    for how, returned in travelled.items():
         output, after = module(second, returned)
         assert_close(output, expected, tolerance=0.0, name=f"rule 7, {how}: output")
         compare_states(after, expected_state, f"rule 7, {how}", tolerance=0.0)

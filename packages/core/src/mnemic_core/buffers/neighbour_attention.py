@@ -28,7 +28,7 @@ from mnemic_core.state import MemoryState, SlotView
 from mnemic_core.stores.search_backend import ExactSearch, SearchBackend
 
 Fusion = Literal["gate", "joint_softmax"]
-Attention = TypeVar("Attention", bound="NeighborAttention")
+Attention = TypeVar("Attention", bound="NeighbourAttention")
 
 _OFFICIAL_NAMES = {
     "to_q.weight": "query.weight",
@@ -41,7 +41,7 @@ _OFFICIAL_NAMES = {
 
 
 @dataclass(frozen=True)
-class NeighborState(MemoryState):
+class NeighbourState(MemoryState):
     """The latest key and value pairs of every row.
 
     Attributes:
@@ -56,7 +56,7 @@ class NeighborState(MemoryState):
         return self.pairs.slots()
 
 
-class Neighbors(NamedTuple):
+class Neighbours(NamedTuple):
     """What a search found for every query, best first.
 
     Attributes:
@@ -73,11 +73,11 @@ class Neighbors(NamedTuple):
 class _Attention(NamedTuple):
     far: Tensor  # weights of what was found, batch head time k
     near: Tensor  # weights of window and segment, batch head time window+time
-    found: Neighbors
+    found: Neighbours
     local: Tensor  # pairs of window and segment, batch window+time 2 head dim
 
 
-class NeighborAttention(SegmentMemory[NeighborState]):
+class NeighbourAttention(SegmentMemory[NeighbourState]):
     """Lets every token attend to its surroundings and to the ``k`` most similar of all tokens stored before.
 
     Wu et al. 2022, "Memorizing Transformers" (arXiv:2203.08913), sections 3.1 and 3.2. With queries and keys of
@@ -93,7 +93,7 @@ class NeighborAttention(SegmentMemory[NeighborState]):
     A token enters the searched memory when it leaves the window, so nothing is attended to twice, and the search
     comes before that. The oldest pair leaves first, per row.
 
-    State: :class:`NeighborState`, for each row ``8 (capacity + window) heads head_dim + 16`` bytes in float32; heads
+    State: :class:`NeighbourState`, for each row ``8 (capacity + window) heads head_dim + 16`` bytes in float32; heads
     is 1 with ``shared_kv``, else ``num_heads``.
 
     Args:
@@ -112,7 +112,7 @@ class NeighborAttention(SegmentMemory[NeighborState]):
             through to the pairs that were retrieved. Which pairs are retrieved never has a gradient.
 
     Example:
-        >>> attention = NeighborAttention(dim=8, num_heads=2, capacity=16, window=4, k=3)
+        >>> attention = NeighbourAttention(dim=8, num_heads=2, capacity=16, window=4, k=3)
         >>> state = attention.init_state(batch=1)
         >>> for segment in torch.randn(3, 1, 5, 8):
         ...     y, state = attention(segment, state)
@@ -213,17 +213,17 @@ class NeighborAttention(SegmentMemory[NeighborState]):
 
     def init_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> NeighborState:
+    ) -> NeighbourState:
         """Return a memory without pairs; ``dtype`` is that of the pairs, and bfloat16 halves its size."""
         item_shape = (2, self.kv_heads, self.head_dim)
         # One ring for both: the newest pairs are the window, and one that leaves it is searched without being moved.
         # The paper stores a token at once and would attend twice to those of the window.
         pairs = RingBuffer.empty(batch, self.capacity + self.window, *item_shape, device=device, dtype=dtype)
-        return NeighborState(pairs)
+        return NeighbourState(pairs)
 
     def _run_segment(
-        self, x: Float[Tensor, "batch time dim"], state: NeighborState, padding: Bool[Tensor, "batch time"] | None
-    ) -> tuple[Float[Tensor, "batch time dim"], NeighborState]:
+        self, x: Float[Tensor, "batch time dim"], state: NeighbourState, padding: Bool[Tensor, "batch time"] | None
+    ) -> tuple[Float[Tensor, "batch time dim"], NeighbourState]:
         """Retrieve, attend, then store; the output is to be added to the residual stream."""
         far, near, found, local = self._attend(x, state, padding)
         recalled = (far[..., None, :] @ found.pairs[..., 1, :]).squeeze(-2)
@@ -231,16 +231,16 @@ class NeighborAttention(SegmentMemory[NeighborState]):
         y: Tensor = self.output(join_heads(attended))
         if self.output_gate is not None:
             y = y * self.output_gate.tanh()
-        return y, NeighborState(state.pairs.append(local[:, self.window :], padding))
+        return y, NeighbourState(state.pairs.append(local[:, self.window :], padding))
 
-    def neighbors(self, x: Float[Tensor, "batch time dim"], state: NeighborState) -> Neighbors:
+    def neighbours(self, x: Float[Tensor, "batch time dim"], state: NeighbourState) -> Neighbours:
         """Return the stored pairs that each head of each token retrieves; the state stays as it is."""
         self._check(x, state)
         return self._retrieve(self._project(x)[0], state)
 
     @torch.no_grad()
     def read_weights(
-        self, query: Float[Tensor, "batch time dim"], state: NeighborState
+        self, query: Float[Tensor, "batch time dim"], state: NeighbourState
     ) -> Float[Tensor, "batch time slot"]:
         """Return how much each token attends to each carried pair, mean over heads; the rest goes to its segment."""
         self._check(query, state)
@@ -250,12 +250,12 @@ class NeighborAttention(SegmentMemory[NeighborState]):
         share = torch.cat([far, near[..., : self.window]], dim=-1).transpose(1, 2).flatten(2)
         return share.new_zeros(*query.shape[:2], state.pairs.capacity).scatter_add(2, slot, share) / self.num_heads
 
-    def report(self, state: NeighborState, query: Float[Tensor, "batch time dim"] | None = None) -> MemoryReport:
+    def report(self, state: NeighbourState, query: Float[Tensor, "batch time dim"] | None = None) -> MemoryReport:
         """Return how the memory is used; with a segment of tokens also what they attend to."""
         with torch.no_grad():
             return memory_report(state, None if query is None else self.read_weights(query, state))
 
-    def _check(self, x: Float[Tensor, "batch time width"], state: NeighborState) -> None:
+    def _check(self, x: Float[Tensor, "batch time width"], state: NeighbourState) -> None:
         super()._check(x, state)
         given = tuple(state.pairs.items.shape)
         expected = (len(x), self.capacity + self.window, 2, self.kv_heads, self.head_dim)
@@ -263,7 +263,7 @@ class NeighborAttention(SegmentMemory[NeighborState]):
             raise UserError(f"pairs of the state must be {expected}, got {given}; make it with init_state")
 
     def _attend(
-        self, x: Float[Tensor, "batch time dim"], state: NeighborState, padding: Bool[Tensor, "batch time"] | None
+        self, x: Float[Tensor, "batch time dim"], state: NeighbourState, padding: Bool[Tensor, "batch time"] | None
     ) -> _Attention:
         query, pairs = self._project(x)
         local = torch.cat([self._window_pairs(state).to(pairs.dtype), pairs], dim=1)
@@ -281,11 +281,11 @@ class NeighborAttention(SegmentMemory[NeighborState]):
         key, value = self.key_value(x).unflatten(2, (2, self.kv_heads, self.head_dim)).unbind(2)
         return F.normalize(query, dim=-1), torch.stack([F.normalize(key, dim=-1), value], dim=2)
 
-    def _window_pairs(self, state: NeighborState) -> Float[Tensor, "batch window 2 kv_head head_dim"]:
+    def _window_pairs(self, state: NeighbourState) -> Float[Tensor, "batch window 2 kv_head head_dim"]:
         row = torch.arange(state.batch_size, device=state.device)[:, None]
         return state.pairs.items[row, newest_slots(state.pairs, self.window)]
 
-    def _retrieve(self, query: Float[Tensor, "batch head time head_dim"], state: NeighborState) -> Neighbors:
+    def _retrieve(self, query: Float[Tensor, "batch head time head_dim"], state: NeighbourState) -> Neighbours:
         batch, _, time, _ = query.shape
         items = state.pairs.items
         allowed = state.pairs.age() >= self.window
@@ -296,14 +296,14 @@ class NeighborAttention(SegmentMemory[NeighborState]):
         row = torch.arange(batch, device=query.device)[:, None, None, None]
         head = torch.arange(self.num_heads, device=query.device)[:, None, None] % self.kv_heads
         slot = found.clamp(min=0)
-        return Neighbors(slot, found >= 0, items[row, slot, :, head].to(query.dtype))
+        return Neighbours(slot, found >= 0, items[row, slot, :, head].to(query.dtype))
 
     def _weigh(
         self,
         far: Float[Tensor, "batch head time k"],
         near: Float[Tensor, "batch head time key"],
         valid: Bool[Tensor, "batch head time k"],
-        state: NeighborState,
+        state: NeighbourState,
         padding: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch head time k"], Float[Tensor, "batch head time key"]]:
         """Return the attention weights of the given logits of retrieved and of local pairs."""
@@ -317,7 +317,7 @@ class NeighborAttention(SegmentMemory[NeighborState]):
         return self._fuse(far.masked_fill(~valid, lowest), near.masked_fill(hidden[:, None], lowest), valid)
 
     def _bias_distance(
-        self, distance: Int[Tensor, "rows time key"], state: NeighborState
+        self, distance: Int[Tensor, "rows time key"], state: NeighbourState
     ) -> Int[Tensor, "rows_or_batch time key"]:
         if self.bias is None or self.bias.buckets.counts_from == "query":
             return distance
@@ -337,9 +337,9 @@ class NeighborAttention(SegmentMemory[NeighborState]):
         return _softmax(far) * share, _softmax(near) * (1 - share)
 
 
-NEIGHBORS = Mechanism(
-    name="neighbors",
-    cls=NeighborAttention,
+NEIGHBOURS = Mechanism(
+    name="neighbours",
+    cls=NeighbourAttention,
     place="attention",
     paper="Memorizing Transformers (ICLR 2022)",
     arxiv="2203.08913",
