@@ -6,8 +6,10 @@ import pytest
 from mnemic_algorithms import cli
 from mnemic_algorithms.commands import compare
 from mnemic_kit import training
+from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.experiment import summarize
 from mnemic_kit.experiment.report import markdown
+from mnemic_kit.made_files import protecting
 
 TINY = """
 trainer: {accelerator: cpu, max_epochs: 1, enable_progress_bar: false, enable_model_summary: false}
@@ -38,7 +40,8 @@ def test_each_machine_is_trained_with_each_seed_once(
 
     record = out / "rnn-1" / "run.json"
     content = json.loads(record.read_text())
-    record.write_text(json.dumps(content | {"scores": {}}))  # as if killed between the training and its result
+    with protecting([]), atomic_write(record) as file:  # as if killed between the training and its result
+        json.dump(content | {"scores": {}}, file)
     monkeypatch.setattr(training, "loggers", lambda root: [])
     with pytest.raises(SystemExit, match="0"):
         cli.main(command)

@@ -60,7 +60,7 @@ class Hoarder(WindowMemory):
 def test_a_memory_that_grows_is_not_flat_and_one_with_fixed_shapes_is() -> None:
     sizes = {"segment_length": 4, "segments": 16, "batch": 2, "device": CPU}
     assert not measure(Hoarder(dim=3), **sizes)["is_memory_flat"]
-    result = measure(RecurrentMachine(3, 5), **sizes)
+    result = measure(RecurrentMachine(3, hidden_dim=5), **sizes)
     assert result["is_memory_flat"]
     assert result["state_bytes_per_row"] == 20
     assert result["parameters"] == 3 * 5 + 5 * 5 + 5

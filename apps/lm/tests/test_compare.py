@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 
 from mnemic_kit import training
+from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.experiment import summarize
 from mnemic_kit.experiment.report import markdown
+from mnemic_kit.made_files import protecting
 from mnemic_lm import cli
 from mnemic_lm.commands import compare
 
@@ -49,7 +51,8 @@ def test_each_memory_is_trained_with_each_seed_once_and_at_equal_size(
 
     record = out / "none-0" / "run.json"
     content = json.loads(record.read_text())
-    record.write_text(json.dumps(content | {"scores": {}}))  # as if killed between the training and its result
+    with protecting([]), atomic_write(record) as file:  # as if killed between the training and its result
+        json.dump(content | {"scores": {}}, file)
     monkeypatch.setattr(training, "loggers", lambda root: [])
     with pytest.raises(SystemExit, match="0"):
         cli.main(command)

@@ -33,6 +33,8 @@ class Lens(PretrainedModel):
 class Mirror(Lens):
     """Another model of the same configuration."""
 
+    config_class = LensConfig
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -59,6 +59,7 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         detach: ``"never"`` (the paper; a driver may still cut gradients) or ``"stored"``.
 
     Example:
+        >>> from mnemic_core.slots.model_adapter import ModelAdapter
         >>> adapter = ModelAdapter(run=lambda model, embeds, padding, positions: model(embeds)[0])
         >>> host = HostModel(nn.GRU(4, 4, batch_first=True), adapter)
         >>> wrapper = HierarchicalMemoryWrapper(dim=4, host=host, num_bank=8)

@@ -56,6 +56,7 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
         detach: ``"never"`` (the paper; a driver may still cut gradients) or ``"stored"``.
 
     Example:
+        >>> from mnemic_core.slots.model_adapter import ModelAdapter
         >>> adapter = ModelAdapter(run=lambda model, embeds, padding, positions: model(embeds)[0])
         >>> host = HostModel(nn.GRU(4, 4, batch_first=True), adapter)
         >>> wrapper = MemoryTokenWrapper(dim=4, host=host, num_tokens=2)
