@@ -57,8 +57,17 @@ def test_what_containers_and_dataclasses_hold_is_checked_in_each_call() -> None:
 
 
 @pytest.mark.parametrize(
-    "unknown", [{}, set(), np.zeros(2), [{}], torch.zeros(2).as_subclass(type("Own", (Tensor,), {}))]
+    "unknown",
+    [{}, set(), np.zeros(2), [{}], [0] * 99, "x" * 99, [[[0]]], torch.zeros(2).as_subclass(type("Own", (Tensor,), {}))],
 )
-def test_what_has_no_known_appearance_cannot_be_hashed_and_so_is_checked_always(unknown: Any) -> None:
+def test_what_is_long_or_of_no_known_appearance_cannot_be_hashed_and_so_is_checked_always(unknown: Any) -> None:
     with pytest.raises(TypeError):
         hash(appearance(unknown))
+
+
+def test_a_function_called_with_ever_new_values_remembers_a_bounded_number() -> None:
+    calls = checked(lambda number: None)
+    for number in range(3000):
+        calls(number)
+    (passed,) = (cell.cell_contents for cell in calls.__closure__ if isinstance(cell.cell_contents, set))
+    assert len(passed) <= 1000
