@@ -109,8 +109,8 @@ def test_either_files_or_a_microphone(arguments: list[str], capsys: pytest.Captu
 
 def test_files_are_recognized_wherever_they_stand() -> None:
     words = ["--formats", "txt", "--out=x", "a", "--device", "cpu", "b"]
-    named = {"formats": ("txt",), "out": Path("x"), "device": "cpu"}
-    assert read_arguments(run, "run", words) == ([(Path("a"), Path("b"))], named)
+    given = {"files": (Path("a"), Path("b")), "out": Path("x"), "formats": ("txt",), "device": "cpu"}
+    assert read_arguments(run, "run", words).arguments == given
 
 
 def test_results_of_files_of_one_name_do_not_meet() -> None:
