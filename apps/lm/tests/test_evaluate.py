@@ -24,7 +24,7 @@ def test_scores_depend_on_context_and_size_of_the_memory_and_are_shown_drawn_and
     assert found["memory_sizes"]["8"] == found["bits_per_byte"] != found["memory_sizes"]["2"]
     assert found["shuffled"] not in (found["off"], found["bits_per_byte"])
     assert (found["memory"], found["memory_size"], found["bytes"]) == ("window", 8, 172)
-    assert "memory afresh after 4 tokens" in shown
+    assert "memory reset every 4 tokens" in shown
     assert "memory of 2 items" in shown
     written = json.loads((tmp_path / "new" / "scores.json").read_text())
     assert written.pop("settings").keys() > {"contexts", "memory_sizes", "shuffled", "batch_size", "checkpoint", "data"}

@@ -1,4 +1,4 @@
-"""One file with everything that a language model needs: weights, sizes, tokens and the segment of training."""
+"""Checkpoints of language models: weights, config, tokenizer and segment length."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,10 +15,10 @@ from mnemic_lm.tokens import Codec, restore_codec
 
 @dataclass(frozen=True)
 class LanguageSettings:
-    """How a trained language model is to be run.
+    """How to run a trained language model.
 
     Args:
-        segment_length: tokens of a segment in training.
+        segment_length: tokens per segment in training.
     """
 
     segment_length: int
@@ -29,24 +29,25 @@ class LanguageSettings:
 
 @dataclass(frozen=True)
 class LanguageCheckpoint(Checkpoint[LanguageModel, LanguageSettings], kind="language_model"):
-    """A trained language model with what turns text into its tokens.
+    """A trained language model with its tokenizer.
 
     Attributes:
         codec: text to tokens and back.
 
     Raises:
-        UserError: if model and codec differ in the number of tokens.
+        UserError: if the vocabularies of model and codec differ in size.
     """
 
     codec: Codec
 
     def __post_init__(self) -> None:
+        # One more than the codec has, for the start of documents.
         tokens, outputs = self.codec.num_tokens + 1, self.model.config.vocab_size
         if tokens != outputs:
             raise UserError(f"the parts do not fit together: {tokens} tokens in the codec, {outputs} in the network")
 
     def describe_parts(self) -> dict[str, Any]:
-        """Return the content of the tokenizer file; None for bytes."""
+        """Return the content of the tokenizer file, None for bytes."""
         return {"tokenizer": self.codec.source}
 
     @classmethod
@@ -56,7 +57,7 @@ class LanguageCheckpoint(Checkpoint[LanguageModel, LanguageSettings], kind="lang
 
 
 def with_memory_size(model: LanguageModel, size: int) -> LanguageModel:
-    """Return a network with the same weights whose memory holds another number of items.
+    """Return a copy of the network whose memory has another capacity.
 
     Raises:
         UserError: if the weights depend on the size, or the memory refuses it.

@@ -9,9 +9,9 @@ PROGRAM = Program(
         "fit": "train from a config, such as: fit --config shakespeare_bytes",
         "validate": "score a checkpoint on the validation text of a config",
         "test": "score a checkpoint on the test text of a config",
-        "evaluate": "bits per byte of a checkpoint against length of context and size of memory",
-        "generate": "continue a text, and save what the memory holds to go on another day",
-        "compare": "train each memory with several seeds on the same budget at equal size and compare",
+        "evaluate": "bits per byte of a checkpoint by context length and memory size",
+        "generate": "continue a text; the session can be saved and resumed",
+        "compare": "train several memories with equal budget and parameters, and compare them",
     },
     package="mnemic_lm.commands",
 )

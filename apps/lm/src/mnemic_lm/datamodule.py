@@ -12,17 +12,17 @@ from mnemic_lm.tokens import open_codec
 
 
 class TextData(SplitData):
-    """Text files, each a document, cut into streams of segments that follow each other.
+    """Text files, one document each, as parallel streams of consecutive segments.
 
     Args:
         train: text files, plain or .gz, and folders of them.
-        val: likewise, to validate on.
-        test: likewise, to test on; the validation text if not given.
-        tokenizer: tokenizer.json of the tokenizers package; bytes without one.
-        segment_length: tokens that the network sees at once; what lies before is for its memory.
-        batch_size: streams beside each other.
-        bptt: segments of a training step; gradients cross the boundaries within, not those between steps.
-        seed: of the order of documents; the command line sets it to ``seed_everything``.
+        val: validation text.
+        test: test text; the validation text if not given.
+        tokenizer: tokenizer.json of the tokenizers package; null: bytes.
+        segment_length: tokens that the network sees at once; earlier ones reach it through the memory.
+        batch_size: parallel streams.
+        bptt: segments per training step; gradients cross the boundaries within a step, not between steps.
+        seed: of the order of documents; linked to ``seed_everything`` on the command line.
     """
 
     contents = "text"
@@ -46,12 +46,12 @@ class TextData(SplitData):
 
     @property
     def description(self) -> str:
-        """The training text in a few words."""
+        """Short description of the training text."""
         return " + ".join(path.name for path in self.sources["train"])
 
     @property
     def steps_per_epoch(self) -> int:
-        """Training steps of an epoch, whatever the order of the documents."""
+        """Training steps per epoch, independent of the order of the documents."""
         return len(TextStreams(self._opened["train"], self.segment_length, self.batch_size, self.bptt))
 
     def open_split(self, split: str, stage: str) -> Corpus:
@@ -64,7 +64,7 @@ class TextData(SplitData):
         return read_corpus(self.sources[split], open_codec(self.tokenizer))
 
     def epoch_loader(self, train: Corpus, share: EpochShare) -> ResumableLoader:
-        """Return the steps of one epoch, in which the documents are in an order of their own."""
+        """Return the steps of one epoch, with the documents in an order drawn for it."""
         corpus = shuffled(train, self.seed, share.epoch)
         streams = TextStreams(corpus, self.segment_length, self.batch_size, self.bptt)
         return ResumableLoader(streams, share, shuffle=False)

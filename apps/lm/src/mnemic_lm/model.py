@@ -1,4 +1,4 @@
-"""A language model: embedding, a transformer with any memory, and the embedding again as the head."""
+"""A language model: embedding, a transformer with any memory, and a head that shares the embedding."""
 
 from dataclasses import dataclass
 from math import inf
@@ -21,10 +21,10 @@ class ProductKeyConfig:
 
     Args:
         sub_keys: keys in each of the two sets of a head.
-        num_heads: queries of a token.
+        num_heads: queries per token.
         k: values that each head reads.
         key_dim: width of queries and keys, even.
-        query_norm: normalises queries so that more values come to be used; ``batch`` mixes rows while training.
+        query_norm: normalization of queries, for a more even use of the values; ``batch`` mixes rows in training.
     """
 
     sub_keys: int = 64
@@ -39,11 +39,11 @@ class ProductKeyConfig:
 
 @dataclass(frozen=True)
 class LanguageModelConfig:
-    """Every size of a language model.
+    """Settings of a language model.
 
     Args:
         transformer: sizes and memory.
-        vocab_size: number of tokens, with the one that begins a document.
+        vocab_size: number of tokens, with the start token of documents.
         product_keys: sizes of a product-key memory; None for none.
     """
 
@@ -56,13 +56,13 @@ class LanguageModelConfig:
 
 
 class LanguageModel(PretrainedModel):
-    """Predicts the next token of every stream, segment by segment, with what its memory holds of the past.
+    """Predicts the next token of every stream, segment by segment, with a memory of earlier segments.
 
-    The memory stands where its place in the catalogue is. A product-key memory, which has no state, is a residual
-    branch before the head, since every transformer has that place whatever its memory.
+    The place of the memory in the network follows from its catalogue entry. A product-key memory, which has no state,
+    is a residual branch before the head, a place that every transformer has.
 
     Args:
-        config: all sizes.
+        config: settings.
 
     Attributes:
         dim: width of embeddings and hidden states.
@@ -84,7 +84,7 @@ class LanguageModel(PretrainedModel):
         self.config = config
         self.dim, keys = config.transformer.dim, config.product_keys
         self.embedding = nn.Embedding(config.vocab_size, self.dim)
-        # Small, since it is also the head: a token would else predict itself, which its hidden state resembles.
+        # Small, since the head shares it: a hidden state resembles its input token, which would predict itself.
         nn.init.normal_(self.embedding.weight, std=0.02)
         self.transformer = build_transformer(config.transformer)
         self.detach = self.transformer.detach
@@ -93,7 +93,7 @@ class LanguageModel(PretrainedModel):
     def init_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> MemoryState:
-        """Return a fresh state of ``batch`` rows, where the weights are if no device is given."""
+        """Return the initial state, on the device of the weights by default."""
         device = self.embedding.weight.device if device is None else device
         state: MemoryState = self.transformer.init_state(batch, device=device, dtype=dtype)
         return state
@@ -110,9 +110,9 @@ class LanguageModel(PretrainedModel):
 
         Args:
             ids: tokens.
-            state: what earlier segments left.
-            padding: True at tokens to ignore; outputs there have no meaning.
-            reset: True at rows that begin a new sequence with this segment.
+            state: of earlier segments.
+            padding: True at tokens to ignore; their outputs are undefined.
+            reset: True at rows whose sequence starts with this segment.
 
         Returns:
             Logits of the token after each, and the new state.
@@ -122,6 +122,7 @@ class LanguageModel(PretrainedModel):
 
     def embed(self, ids: Int[Tensor, "*batch time"]) -> Float[Tensor, "*batch time dim"]:
         """Return the embeddings of tokens."""
+        # Scaled as in Vaswani et al. 2017, section 3.4.
         embeds: Tensor = self.embedding(ids) * self.dim**0.5
         return embeds
 
@@ -142,7 +143,7 @@ def total_nats(
     targets: Int[Tensor, "*batch time"],
     padding: Bool[Tensor, "*batch time"],
 ) -> Float[Tensor, ""]:
-    """Return the sum of the negative log-likelihoods of all targets that are no padding, in nats."""
+    """Return the sum of the negative log-likelihoods of all targets without padding, in nats."""
     ignored = targets.masked_fill(padding, -100)
-    # In half precision a sum over thousands of tokens would lose the last ones.
+    # In half precision a sum over thousands of tokens would lose small terms.
     return F.cross_entropy(logits.flatten(0, -2).float(), ignored.flatten(), ignore_index=-100, reduction="sum")

@@ -1,6 +1,6 @@
-"""The figure of bits per byte against context and memory.
+"""Plot of bits per byte against context length and memory size.
 
-Matplotlib (``pip install mnemic-lm[plots]``) is imported when it is drawn; no display is needed.
+Needs matplotlib (``pip install mnemic-lm[plots]``), imported when drawing; no display.
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,15 @@ from mnemic_kit.figures import COLOURS, open_figure
 
 
 def plot_curves(curves: Mapping[str, Mapping[int, float]], marks: Mapping[str, float], path: Path) -> None:
-    """Draw bits per byte against sizes, a panel for each kind of size.
+    """Draw bits per byte against sizes, with one panel for each kind of size.
 
     Args:
-        curves: what the size is of, such as ``context (tokens)`` -> size -> bits per byte; empty ones are left out.
-        marks: name -> bits per byte of what has no size, drawn as a level in every panel.
-        path: the picture to write (.png, .svg or .pdf); its folder must exist.
+        curves: label of the size, such as ``context (tokens)`` -> size -> bits per byte; empty ones are left out.
+        marks: name -> bits per byte of conditions without a size, drawn as horizontal lines in every panel.
+        path: image to write (.png, .svg or .pdf); its folder must exist.
 
     Raises:
-        UserError: if there is nothing to draw or the file has another ending.
-        UserError: if matplotlib is not installed.
+        UserError: if there is nothing to draw, the file has another suffix, or matplotlib is not installed.
     """
     drawn = {name: curve for name, curve in curves.items() if curve}
     if not drawn:
@@ -34,7 +33,7 @@ def plot_curves(curves: Mapping[str, Mapping[int, float]], marks: Mapping[str, f
                 axes.axhline(level, color=COLOURS[index % len(COLOURS)], linestyle="--", label=mark)
             axes.set_xscale("log", base=2)
             axes.set_xticks(sizes, [str(size) for size in sizes])
-            axes.minorticks_off()
+            axes.minorticks_off()  # their labels would overlap those of the sizes
             axes.set_xlabel(name)
             axes.set_ylabel("bits per byte")
         if marks:

@@ -1,4 +1,4 @@
-"""Bits per byte of a text, with a memory that is carried, begun afresh now and then, or taken from another text."""
+"""Bits per byte of a text, with its memory, with a memory that is reset, or with that of another text."""
 
 import math
 from dataclasses import dataclass, replace
@@ -15,11 +15,11 @@ from mnemic_lm.text import Corpus
 
 @dataclass(frozen=True)
 class Tally:
-    """What has been scored so far.
+    """Sum of the scores so far.
 
     Attributes:
         nats: sum of the negative log-likelihoods.
-        tokens: how many.
+        tokens: number of tokens.
     """
 
     nats: float = 0.0
@@ -37,14 +37,14 @@ class Tally:
 
     @property
     def nats_per_token(self) -> float:
-        """Mean negative log-likelihood of a token; NaN of nothing."""
+        """Mean negative log-likelihood per token; NaN without tokens."""
         return self.nats / self.tokens if self.tokens else math.nan
 
     def bits_per_byte(self, bytes_per_token: float) -> float:
-        """Return the length of the text, coded with the model's predictions, in bits a byte.
+        """Return the code length of the text under the model in bits per byte.
 
         Args:
-            bytes_per_token: of the text, on average; exact where the whole text was scored.
+            bytes_per_token: mean of the text; the result is exact if all of the text was scored.
         """
         return self.nats_per_token / math.log(2) / bytes_per_token
 
@@ -62,16 +62,16 @@ def score(
     """Return the bits per byte of a text.
 
     Args:
-        model: what predicts.
+        model: the network.
         corpus: the text.
         segment_length: tokens that the network sees at once.
-        batch_size: streams beside each other; each of them begins without memory.
-        context: begin the memory afresh after so many tokens; below the length of a segment, segments are shorter.
-            None: carry it to the end of the document.
-        is_shuffled: let every stream read the memory of another one, but write its own.
+        batch_size: parallel streams, each with an empty memory at first.
+        context: number of tokens after which the memory is reset; segments are no longer than it. None: it is carried
+            to the end of the document.
+        is_shuffled: every stream reads the memory of another one, but writes its own.
 
     Raises:
-        UserError: if the context is no multiple of the segment, or there is no other stream.
+        UserError: if the context is not a multiple of the segment, or there is no other stream.
     """
     if is_shuffled and batch_size < 2:
         raise UserError(f"to exchange memories it takes at least 2 streams, got batch_size={batch_size}")
@@ -89,7 +89,7 @@ def score(
             reset = torch.ones_like(reset)
         logits, after = model(ids, state, padding=padding, reset=reset)
         if is_shuffled:
-            # A stream that begins afresh has no memory to exchange.
+            # A stream that is reset here has no memory to exchange.
             other = state.index_select(torch.arange(batch_size, device=device).roll(1))
             logits, _ = model(ids, other, padding=padding, reset=reset)
         tally, state = tally.add(logits, segment.targets[0], padding), after

@@ -1,5 +1,6 @@
-"""Networks of equal size: what a memory costs in parameters is taken from the feed-forward blocks."""
+"""Networks of equal size: the parameters of a memory are taken from the feed-forward blocks."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -31,25 +32,42 @@ def match_size(
     """
     plain = replace(transformer, memory=MemoryConfig(), memory_layers=None)
     target = count_parameters(plain, vocab_size)
-    narrowest, next_one = (
+    # The number of parameters is linear in the width, so that two widths determine all others.
+    narrowest, second = (
         count_parameters(with_ffn(transformer, ffn_dim), vocab_size, product_keys) for ffn_dim in (1, 2)
     )
-    if next_one == narrowest:
+    per_unit, name = second - narrowest, transformer.memory.name
+    if not per_unit:
+        raise UserError(f"the size of {name!r} does not depend on ffn_dim; train it without match_size")
+    ffn_dim = 1 + round((target - narrowest) / per_unit)
+    if ffn_dim < 1 or abs(narrowest + (ffn_dim - 1) * per_unit - target) > TOLERANCE * target:
         raise UserError(
-            f"the size of {transformer.memory.name!r} does not depend on ffn_dim; train it without match_size"
-        )
-    ffn_dim = 1 + round((target - narrowest) / (next_one - narrowest))
-    reached = narrowest + (ffn_dim - 1) * (next_one - narrowest)
-    if ffn_dim < 1 or abs(reached - target) > TOLERANCE * target:
-        raise UserError(
-            f"no ffn_dim gives {transformer.memory.name!r} about {target} parameters, it has {narrowest} without "
-            "feed-forward; give it fewer layers (memory_layers) or a smaller memory"
+            f"no ffn_dim gives {name!r} about {target} parameters, it has {narrowest} without feed-forward; "
+            "give it fewer layers (memory_layers) or a smaller memory"
         )
     return with_ffn(transformer, ffn_dim)
 
 
+def choose_memory_layers(transformer: TransformerConfig) -> tuple[int, ...] | None:
+    """Return the blocks that get the memory: all (None), every second one, or the middle one alone.
+
+    It is the first of these with which the feed-forward blocks keep half of their width at equal size.
+
+    Example:
+        >>> choose_memory_layers(TransformerConfig(ffn_dim=512, memory=MemoryConfig("slot_attention")))
+        (2,)
+    """
+    middle = (transformer.num_layers // 2,)
+    for layers in (None, tuple(range(1, transformer.num_layers, 2))):
+        with suppress(UserError):
+            # One token: the vocabulary is the same with and without memory.
+            if 2 * match_size(replace(transformer, memory_layers=layers), 2).ffn_dim >= transformer.ffn_dim:
+                return layers
+    return middle
+
+
 def with_ffn(transformer: TransformerConfig, ffn_dim: int) -> TransformerConfig:
-    """Return the configuration with another feed-forward width; a memory that is a whole stack has an own option."""
+    """Return the configuration with another feed-forward width; a memory that is a complete stack has its own."""
     memory = transformer.memory
     if "ffn_dim" in memory.mechanism.options:
         return replace(transformer, memory=MemoryConfig(memory.name, {**memory.options, "ffn_dim": ffn_dim}))
@@ -59,6 +77,6 @@ def with_ffn(transformer: TransformerConfig, ffn_dim: int) -> TransformerConfig:
 def count_parameters(
     transformer: TransformerConfig, vocab_size: int, product_keys: ProductKeyConfig | None = None
 ) -> int:
-    """Return the number of parameters of a language model; random numbers are left as they were."""
+    """Return the number of parameters of a language model; the random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         return LanguageModel(LanguageModelConfig(transformer, vocab_size, product_keys)).num_parameters

@@ -1,8 +1,8 @@
-"""A text cut into parallel streams of segments, in order, so that a memory can be carried from one to the next."""
+"""A text cut into parallel streams of consecutive segments, between which a memory is carried."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Int
@@ -15,14 +15,14 @@ from mnemic_lm.text import Corpus
 
 @dataclass(frozen=True)
 class SegmentBatch:
-    """Some segments in a row of every stream.
+    """Consecutive segments of every stream.
 
     Attributes:
-        inputs: tokens; the last one of the segment before, or the start of a document, comes first.
+        inputs: tokens, shifted by one: the last one of the previous segment, or the start token, comes first.
         targets: the token after each.
-        padding: True where there is none, since the document ends.
-        reset: True at streams in which something new begins with that segment.
-        bytes_per_token: of the whole text.
+        padding: True after the end of the document.
+        reset: True at streams whose document starts with this segment.
+        bytes_per_token: mean of the complete text.
     """
 
     inputs: Int[Tensor, "segment batch time"]
@@ -37,27 +37,22 @@ class SegmentBatch:
 
     def to(self, device: torch.device | str) -> "SegmentBatch":
         """Return a copy on a device."""
-        return SegmentBatch(
-            self.inputs.to(device),
-            self.targets.to(device),
-            self.padding.to(device),
-            self.reset.to(device),
-            self.bytes_per_token,
-        )
+        names = ("inputs", "targets", "padding", "reset")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 class TextStreams(Dataset[SegmentBatch]):
-    """All segments of a text, spread over ``batch_size`` streams that run beside each other.
+    """All segments of a text, distributed over ``batch_size`` parallel streams.
 
-    The documents are cut into segments, the last one of each is filled up with padding; one stream after the other
-    gets an equal share of them, in order. Nothing is left out: what the last stream lacks is padding too. Step ``i``
-    follows from the text and ``i`` alone, so that a restart needs no more than the number of steps.
+    The documents are cut into segments, with padding after the last one of each; every stream gets an equal number of
+    consecutive segments, the last stream padding where they run out. Step ``i`` is determined by the text and ``i``, so
+    that a restart needs only the number of steps.
 
     Args:
         corpus: the text.
-        segment_length: tokens of a segment.
-        batch_size: streams.
-        segments_per_step: segments of one batch.
+        segment_length: tokens per segment.
+        batch_size: number of streams.
+        segments_per_step: segments per batch.
 
     Example:
         >>> from mnemic_lm.text import Corpus
@@ -73,7 +68,7 @@ class TextStreams(Dataset[SegmentBatch]):
                 raise UserError(f"{name} must be at least 1, got {size}")
         self.segment_length, self.segments_per_step = segment_length, segments_per_step
         self.bytes_per_token = corpus.bytes_per_token
-        # The token that begins a document stands before it; 16 bits hold bytes and most vocabularies.
+        # The start token precedes each document; 16 bits hold bytes and most vocabularies.
         narrow = torch.int16 if corpus.start_token < 2**15 else torch.int32
         start = torch.tensor([corpus.start_token], dtype=narrow)
         self._tokens = torch.cat([part.to(narrow) for document in corpus.documents for part in (start, document)])
@@ -84,7 +79,7 @@ class TextStreams(Dataset[SegmentBatch]):
             torch.cat([tensor, tensor.new_zeros(missing)]).view(batch_size, rows).T.contiguous()
             for tensor in (begin, length, is_first)
         )  # segment batch
-        self._reset[0] = True
+        self._reset[0] = True  # a stream can start within a document, but never with a memory
 
     def __len__(self) -> int:
         """Return the number of steps."""
@@ -106,8 +101,10 @@ class TextStreams(Dataset[SegmentBatch]):
         return (self[step] for step in range(len(self)))
 
 
-def _cut(corpus: Corpus, segment_length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return where each segment begins among all tokens, how many it has, and whether it begins a document."""
+def _cut(
+    corpus: Corpus, segment_length: int
+) -> tuple[Int[Tensor, " segment"], Int[Tensor, " segment"], Bool[Tensor, " segment"]]:
+    """Return offset and length of each segment, and whether it is the first of a document."""
     begin, length, is_first = [], [], []
     offset = 0
     for document in corpus.documents:
@@ -115,5 +112,5 @@ def _cut(corpus: Corpus, segment_length: int) -> tuple[Tensor, Tensor, Tensor]:
         begin.append(offset + within)
         length.append((len(document) - within).clamp(max=segment_length))
         is_first.append(within == 0)
-        offset += 1 + len(document)
+        offset += 1 + len(document)  # with its start token
     return torch.cat(begin), torch.cat(length), torch.cat(is_first)

@@ -1,4 +1,4 @@
-"""Training and validation of a language model as a LightningModule that carries its memory from step to step."""
+"""Training and evaluation of a language model as a LightningModule that carries the memory between steps."""
 
 from functools import partial
 from math import inf
@@ -15,9 +15,8 @@ from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError, check_range
 from mnemic_kit.task import Split, Task
 from mnemic_lm.checkpoints import LanguageCheckpoint, LanguageSettings
-from mnemic_lm.datamodule import TextData
 from mnemic_lm.model import LanguageModel, LanguageModelConfig, ProductKeyConfig
-from mnemic_lm.optimisation import parameter_groups, warmup_cosine
+from mnemic_lm.optimization import parameter_groups, warmup_cosine
 from mnemic_lm.scoring import Tally
 from mnemic_lm.sizes import match_size as matched
 from mnemic_lm.streams import SegmentBatch
@@ -25,32 +24,35 @@ from mnemic_lm.tokens import open_codec
 from mnemic_lm.unrolling import replay, unroll
 
 STREAMS = "mnemic_streams"
-"""Where a checkpoint of training has the memory of the streams, which only a resumed run needs."""
+"""Key of the memory of the training streams in a checkpoint, for resumed runs."""
+
+# An object, not None: jsonargparse shows its fields in the help page.
+_TRANSFORMER = TransformerConfig()
 
 
 class LanguageTask(Task):
-    """Learns to predict the next token of streams of text; the memory goes from step to step without gradients.
+    """Trains a language model on streams of text; the memory is carried between steps without gradients.
 
     Args:
         transformer: sizes and memory of the network.
-        product_keys: sizes of a product-key memory before the head; none if null.
-        tokenizer: tokenizer file; the command line sets it to that of the data.
-        match_size: change ``ffn_dim`` so that the network has as many parameters as without memory.
-        lr: highest learning rate.
-        final_lr: the last learning rate as a share of the highest one.
-        warmup_steps: steps in which the learning rate rises; then it falls along a cosine until the last step.
+        product_keys: sizes of a product-key memory before the head; null: none.
+        tokenizer: tokenizer file; linked to the data on the command line.
+        match_size: reduce ``ffn_dim`` until the network has as many parameters as without memory.
+        lr: peak learning rate.
+        final_lr: last learning rate relative to the peak.
+        warmup_steps: steps of linear warm-up, before a cosine decay to the last step.
         weight_decay: of AdamW, on matrices.
-        memory_lr_scale: how many times faster the values of a product-key memory learn.
-        replay: compute activations of one segment at a time (memory replay back-propagation): equal gradients, less
+        memory_lr_scale: factor of the learning rate of the values of a product-key memory.
+        replay: keep the activations of one segment at a time (memory replay back-propagation): equal gradients, less
             memory, a third more time.
-        seed: of the noise in training steps; the command line sets it to ``seed_everything``.
+        seed: of the randomness in training steps; linked to ``seed_everything`` on the command line.
     """
 
     distribution = "mnemic-lm"
 
     def __init__(
         self,
-        transformer: TransformerConfig = TransformerConfig(),  # noqa: B008  # frozen, shown in the help
+        transformer: TransformerConfig = _TRANSFORMER,
         product_keys: ProductKeyConfig | None = None,
         tokenizer: Path | None = None,
         match_size: bool = False,
@@ -73,30 +75,30 @@ class LanguageTask(Task):
         self.model = LanguageModel(LanguageModelConfig(sizes, vocab_size, product_keys))
         self.replay = replay
         self._carried: MemoryState | None = None  # of the training streams
-        self._saved: dict[str, Tensor] | None = None  # the same as read from a checkpoint
+        self._saved: dict[str, Tensor] | None = None  # the same, read from a checkpoint
         self._scored: MemoryState | None = None  # of the streams of a validation or test
         self._tally, self._bytes_per_token = Tally(), 1.0
 
     def on_fit_start(self) -> None:
-        """Refuse what would train wrongly: several processes, and what memory replay has no part in."""
+        """Refuse several processes, and trainer settings that memory replay does not support."""
         trainer = self.trainer
-        if trainer.world_size > 1:  # a checkpoint holds the streams of one
+        if trainer.world_size > 1:  # a checkpoint holds the streams of one process
             raise UserError(f"streams belong to one process, got {trainer.world_size}: use --trainer.devices=1")
         if self.replay and (trainer.accumulate_grad_batches > 1 or trainer.precision == "16-mixed"):
             raise UserError("model.replay goes with neither accumulate_grad_batches nor 16-mixed: use bf16-mixed")
 
     def training_step(self, batch: SegmentBatch, batch_idx: int) -> Tensor:
-        """Return the loss of a token over some segments in a row of every stream."""
+        """Return the mean loss per token over consecutive segments of every stream."""
         if self.replay:
             self.zero_grad()  # Lightning would do it only after this step
         run = replay if self.replay else unroll
         loss, state = run(self.model, batch, self._before(batch))
-        self._carried = state.detach()
+        self._carried = state.detach()  # truncated back-propagation
         self.log_losses(loss, batch_size=batch.inputs.shape[1])
         return loss
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
-        """Clear the gradients, but not those that memory replay has just left there."""
+        """Clear the gradients, except those that memory replay has just computed."""
         if not self.replay:
             super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
@@ -119,20 +121,22 @@ class LanguageTask(Task):
         self._bytes_per_token = batch.bytes_per_token
 
     def log_scores(self, split: Split) -> None:
-        """Log bits per byte, which compares networks with different tokens."""
+        """Log bits per byte, comparable between tokenizers."""
         self.log(f"{split}/loss", self._tally.nats_per_token)
         self.log(f"{split}/bits_per_byte", self._tally.bits_per_byte(self._bytes_per_token), prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW and its schedule by steps: a linear rise, then half a cosine."""
+        """Return AdamW and its learning-rate schedule by steps."""
         groups = parameter_groups(self.model, self.lr, self.weight_decay, self.memory_lr_scale)
-        optimizer = AdamW(groups, self.lr, betas=(0.9, 0.95))
+        optimizer = AdamW(groups, self.lr, betas=(0.9, 0.95))  # those of GPT-3
         share = partial(warmup_cosine, warmup=self.warmup_steps, total=self.total_steps(), final=self.final_lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, share), "interval": "step"}}
 
     def make_checkpoint(self, provenance: dict[str, object]) -> LanguageCheckpoint:
-        """Return the network with its codec and the length of its segments."""
-        return LanguageCheckpoint(self.model, LanguageSettings(self._data.segment_length), provenance, self.codec)
+        """Return the network with codec and segment length."""
+        trainer: Any = self.trainer  # Lightning declares no type for the data module
+        settings = LanguageSettings(trainer.datamodule.segment_length)
+        return LanguageCheckpoint(self.model, settings, provenance, self.codec)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the memory of the streams."""
@@ -141,19 +145,14 @@ class LanguageTask(Task):
             checkpoint[STREAMS] = self._carried.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the memory of the streams."""
+        """Restore the memory of the streams."""
         super().on_load_checkpoint(checkpoint)
         path = str(self.trainer.ckpt_path)
         self._saved = deserialize(dict[str, Tensor] | None, checkpoint.get(STREAMS), path, STREAMS)
 
     def _before(self, batch: SegmentBatch) -> MemoryState:
-        """Return what the step before left, or the run that this one goes on from."""
+        """Return the state after the previous step, or that of the run being resumed."""
         rows = batch.inputs.shape[1]
         if self._saved is not None:
             self._carried, self._saved = self.model.init_state(rows).refill(self._saved), None
         return self.model.init_state(rows).detach() if self._carried is None else self._carried
-
-    @property
-    def _data(self) -> TextData:
-        data: TextData = self.trainer.datamodule  # type: ignore[attr-defined]  # set where it is given
-        return data

@@ -1,4 +1,4 @@
-"""Text files, plain or compressed, as one sequence of tokens."""
+"""Text files, plain or compressed, as sequences of tokens."""
 
 import gzip
 import zlib
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from mnemic_core.errors import UserError
@@ -19,11 +20,11 @@ class Corpus:
 
     Attributes:
         documents: the tokens of each, at least one token.
-        start_token: what stands before the first token of each.
+        start_token: precedes the first token of each.
         num_bytes: bytes of all documents.
     """
 
-    documents: tuple[Tensor, ...]
+    documents: tuple[Shaped[Tensor, " _token"], ...]
     start_token: int
     num_bytes: int
 
@@ -34,7 +35,7 @@ class Corpus:
 
     @property
     def bytes_per_token(self) -> float:
-        """Bytes that a token stands for, on average."""
+        """Mean number of bytes per token."""
         return self.num_bytes / self.num_tokens
 
 
@@ -42,9 +43,9 @@ def read_corpus(paths: Sequence[Path], codec: Codec) -> Corpus:
     """Read files and folders; each file is one document, and an empty one is left out.
 
     Args:
-        paths: text files, plain or ``.gz``, and folders, which stand for the files in them and below, in the order of
-            their names and without hidden ones.
-        codec: makes tokens of bytes.
+        paths: text files, plain or ``.gz``, and folders, of which all files that are not hidden are read, at any depth,
+            sorted by name.
+        codec: encodes the content.
 
     Raises:
         FileNotFoundError: if a path does not exist.
@@ -94,7 +95,7 @@ def _read(path: Path) -> bytes:
 
 
 def shuffled(corpus: Corpus, seed: int, epoch: int) -> Corpus:
-    """Return the documents in an order that follows from seed and epoch."""
-    generator = torch.Generator().manual_seed((seed << 32) + epoch)
+    """Return the documents in a random order, determined by seed and epoch."""
+    generator = torch.Generator().manual_seed((seed << 32) + epoch)  # distinct for all pairs
     order = torch.randperm(len(corpus.documents), generator=generator).tolist()
     return Corpus(tuple(corpus.documents[index] for index in order), corpus.start_token, corpus.num_bytes)

@@ -1,4 +1,4 @@
-"""Text as tokens: its bytes, or what a tokenizer file makes of it."""
+"""Tokenization of text: bytes, or the tokens of a tokenizer file."""
 
 import codecs
 from collections.abc import Sequence
@@ -16,43 +16,36 @@ from mnemic_core.errors import UserError
 
 @runtime_checkable
 class Decoder(Protocol):
-    """Turns tokens into text as soon as no later token can change it."""
+    """Incremental decoder: returns text as soon as no later token can change it."""
 
     def __call__(self, token: int | None) -> str:
-        """Return the text that has become certain by the next token; None ends the text."""
-        ...
+        """Return the text that the next token completes; None ends the text."""
 
     def state(self) -> list[int]:
-        """Return what is held back, from which ``Codec.decoder`` makes a decoder that continues the text."""
-        ...
+        """Return the pending tokens, from which ``Codec.decoder`` makes a decoder that continues the text."""
 
 
 @runtime_checkable
 class Codec(Protocol):
-    """Turns text into tokens and back.
-
-    Attributes:
-        num_tokens: how many there are; the token after them, `num_tokens` itself, stands where a document begins.
-        source: content of the tokenizer file, which is kept in checkpoints; None for bytes.
-    """
+    """Text to tokens and back."""
 
     @property
-    def num_tokens(self) -> int: ...  # noqa: D102  # see Attributes
+    def num_tokens(self) -> int:
+        """Number of tokens; the start token of documents has the next index, ``num_tokens`` itself."""
 
     @property
-    def source(self) -> str | None: ...  # noqa: D102  # see Attributes
+    def source(self) -> str | None:
+        """Content of the tokenizer file, kept in checkpoints; None for bytes."""
 
     def encode(self, content: bytes) -> Shaped[Tensor, " token"]:
         """Return the tokens of a text."""
-        ...
 
     def decoder(self, state: Sequence[int] = ()) -> Decoder:
-        """Return a decoder at the beginning of a text, or where another one was that had this state."""
-        ...
+        """Return a decoder at the start of a text, or one that continues from the state of another."""
 
 
 class ByteCodec:
-    """Every byte is a token, so that any file is a text.
+    """Every byte is a token, so that any file can be encoded.
 
     Example:
         >>> codec = ByteCodec()
@@ -71,12 +64,12 @@ class ByteCodec:
         return torch.tensor(bytearray(content), dtype=torch.uint8)
 
     def decoder(self, state: Sequence[int] = ()) -> Decoder:
-        """Return a decoder that holds the bytes of a character back until it is complete."""
+        """Return a decoder that keeps the bytes of a character until it is complete."""
         return _ByteDecoder(bytes(state))
 
 
 class FileCodec:
-    """A tokenizer file of the ``tokenizers`` package (``tokenizer.json``), which is imported only now.
+    """A tokenizer file of the ``tokenizers`` package (``tokenizer.json``), imported on first use.
 
     Args:
         source: content of the file.
@@ -95,7 +88,7 @@ class FileCodec:
             ) from error
         try:
             return tokenizer.from_str(self.source)
-        except Exception as error:  # the package raises no narrower class
+        except Exception as error:  # the package raises plain Exception
             raise UserError(f"the tokenizer file cannot be read ({error}); expected a tokenizer.json") from error
 
     @property
@@ -117,12 +110,13 @@ class FileCodec:
         return text
 
     def decoder(self, state: Sequence[int] = ()) -> Decoder:
-        """Return a decoder that holds tokens back until they end with a character."""
+        """Return a decoder that keeps tokens until they end with a complete character."""
         return _FileDecoder(self, state)
 
 
 class _ByteDecoder:
     def __init__(self, held: bytes) -> None:
+        # Sampled bytes need not be valid UTF-8.
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._utf8.setstate((held, 0))
 
@@ -134,11 +128,11 @@ class _ByteDecoder:
 
 
 class _FileDecoder:
-    """Decodes the latest tokens after those before them, on which spaces and joined characters may depend."""
+    """Decodes new tokens together with the previous ones, on which spaces and joined characters may depend."""
 
     def __init__(self, codec: FileCodec, state: Sequence[int]) -> None:
         self._codec = codec
-        self._shown, *self._tokens = state or (0,)  # how many tokens have been shown, and these and the later ones
+        self._shown, *self._tokens = state or (0,)  # number of tokens already decoded, then those and the pending ones
 
     def __call__(self, token: int | None) -> str:
         if token is not None:
@@ -159,8 +153,7 @@ def open_codec(tokenizer: Path | None) -> Codec:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        UserError: if the ``tokenizers`` package is not installed.
-        UserError: if it is no tokenizer file.
+        UserError: if the ``tokenizers`` package is not installed, or the file is not a tokenizer file.
     """
     if tokenizer is None:
         return ByteCodec()
@@ -170,9 +163,9 @@ def open_codec(tokenizer: Path | None) -> Codec:
 
 
 def restore_codec(source: str | None) -> Codec:
-    """Return the codec whose ``source`` was kept."""
+    """Return the codec with this ``source``."""
     if source is None:
         return ByteCodec()
     codec = FileCodec(source)
-    _ = codec.num_tokens  # a missing package or a wrong file shows now
+    _ = codec.num_tokens  # so that a missing package or a wrong file raises now
     return codec

@@ -1,4 +1,4 @@
-"""Loss of a training step over some segments in a row, with one graph or with memory replay."""
+"""Loss of a training step over consecutive segments, with one graph or with memory replay."""
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +11,7 @@ from mnemic_lm.streams import SegmentBatch
 
 
 def unroll(model: LanguageModel, batch: SegmentBatch, state: MemoryState) -> tuple[Float[Tensor, ""], MemoryState]:
-    """Return the loss of a token with the graph of all segments, and the last state."""
+    """Return the mean loss per token with the graph of all segments, and the last state."""
     segments = list(model.embed(batch.inputs))
     hidden, state = run_segments(model.transformer, segments, state, paddings=list(batch.padding), reset=batch.reset)
     pieces = zip(hidden, batch.targets, batch.padding, strict=True)
@@ -20,7 +20,7 @@ def unroll(model: LanguageModel, batch: SegmentBatch, state: MemoryState) -> tup
 
 
 def replay(model: LanguageModel, batch: SegmentBatch, state: MemoryState) -> tuple[Float[Tensor, ""], MemoryState]:
-    """Add gradients, computed from one segment after the other; return loss and last state without graph."""
+    """Accumulate gradients one segment at a time; return loss and last state without graph."""
     count = _num_targets(batch)
 
     def step(index: int, before: MemoryState) -> tuple[Tensor, MemoryState]:
@@ -28,6 +28,7 @@ def replay(model: LanguageModel, batch: SegmentBatch, state: MemoryState) -> tup
         return logits, after
 
     def loss(logits: Tensor, index: int) -> Tensor:
+        # Divided here, so that the sum over segments is the mean over tokens.
         return total_nats(logits, batch.targets[index], batch.padding[index]) / count
 
     losses, state, _ = replay_backward(step, range(len(batch)), state, loss)
@@ -35,4 +36,4 @@ def replay(model: LanguageModel, batch: SegmentBatch, state: MemoryState) -> tup
 
 
 def _num_targets(batch: SegmentBatch) -> Int[Tensor, ""]:
-    return (~batch.padding).sum().clamp(min=1)
+    return (~batch.padding).sum().clamp(min=1)  # the last step can be all padding

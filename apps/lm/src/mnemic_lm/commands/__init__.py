@@ -1,1 +1,1 @@
-"""The commands, one module each; those of training are all in ``train``."""
+"""One module for each command; the training commands are in ``train``."""

@@ -1,18 +1,26 @@
 """``mnemic-lm compare``: bits per byte of several memories at equal size and training budget."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isqrt
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mnemic_core.errors import UserError
-from mnemic_core.listing import lists_memories, memory_names
+from mnemic_core.listing import memory_names
 from mnemic_kit.configs import find_config
 from mnemic_kit.experiment import Comparison, Metric, Run, Scores, Variant
 from mnemic_kit.output import dumps
+from mnemic_kit.parse import OneOf
 
-MEMORIES = Path(__file__).parent.parent / "memories.yaml"
+if TYPE_CHECKING:
+    from mnemic_core import MemoryConfig
+
+PRODUCT_KEYS = "product_key"  # a layer without state, which every language model has a place for
+MEMORIES = (
+    *("none", "window", "transformer_xl", "neighbours", "gated_fifo", "memory_tokens", "slot_attention"),
+    *("hierarchical", "surprise", PRODUCT_KEYS),
+)
 METRICS = {
     "bits_per_byte": Metric("bits per byte", "lower", digits=3),
     "off": Metric("memory off", "lower", digits=3),
@@ -22,98 +30,74 @@ METRICS = {
     "state_bytes": Metric("state bytes", None, digits=0),
 }
 LOOKS_AHEAD = "What it recalls depends on later tokens of the segment: too good by an unknown amount."
-_KEYS = {"memory", "options", "memory_layers", "product_keys"}
 
 
-@lists_memories(lambda entry: entry.fits_causal_model)
+def memory_choices() -> tuple[str, ...]:
+    """Return the names of all memories that a language model can have."""
+    return memory_names(lambda entry: entry.fits_causal_model or entry.name == PRODUCT_KEYS)
+
+
 def compare(
     config: str = "shakespeare_bytes",
-    memories: Sequence[str] = (),
+    memories: Sequence[Annotated[str, OneOf(memory_choices)]] = MEMORIES,
     seeds: Sequence[int] = (0, 1),
     out: Path = Path("runs/compare"),
-    variants: Path = MEMORIES,
     options: Sequence[str] = (),
     json: bool = False,
 ) -> None:
     """Train each memory with each seed, all else equal, and write a table.
 
-    The feed-forward width of each network is computed so that all have as many parameters as the one without memory.
-    Finished runs are kept, a killed one is resumed, and another call with other memories or seeds adds to the table.
+    Each memory stores about as many vectors as a segment has tokens, where it has such a size. The feed-forward width
+    of each network is computed so that all have as many parameters as the one without memory. Finished runs are kept,
+    a killed one is resumed, and another call with other memories or seeds adds to the table.
 
     Args:
         config: config of the runs; its own memory does not matter.
-        memories: memories to compare, those of the file of variants by default, or of {memories}.
-            The baseline is none, or the first.
+        memories: memories to compare; the baseline is none, or the first.
         seeds: seeds of each.
         out: folder for the runs, compare.json, compare.md and compare.png.
-        variants: file that says how large each memory is; the packaged one is for networks of width 128.
         options: further options of fit, such as ["--trainer.max_steps=100"]; those for one memory alone begin with
-            its name, such as window:--model.lr=0.001.
+            its name, such as window:--model.transformer.memory.options.capacity=64.
         json: print one JSON object as the last line.
     """
     from mnemic_lm.commands import train
 
-    known = read_variants(variants)
-    chosen = [make_variant(memory, known) for memory in memories or known]
     path = find_config(config, train.CONFIGS)
-    Comparison("mnemic-lm", out, chosen, seeds, METRICS, path, options).run(score, as_json=json)
+    variants = [make_variant(memory, path) for memory in memories]
+    Comparison("mnemic-lm", out, variants, seeds, METRICS, path, options).run(score, as_json=json)
 
 
-def make_variant(memory: str, known: Mapping[str, dict[str, Any]]) -> Variant:
-    """Return a memory as a variant: that of the file, else the memory of the catalogue in a usual size.
+def make_variant(memory: str, config: Path) -> Variant:
+    """Return the variant of a memory with the sizes of its catalogue entry for the network of a config."""
+    import yaml
 
-    Raises:
-        UserError: if neither knows the memory.
-    """
-    from mnemic_core import find_mechanism
+    from mnemic_core import MemoryConfig, Sizes, TransformerConfig, find_mechanism
+    from mnemic_core.deserialize import deserialize
+    from mnemic_lm.sizes import choose_memory_layers
 
-    found = choose_variant(memory, known)
-    is_causal = find_mechanism(found["memory"]).is_causal
-    return Variant(memory, variant_arguments(found), "" if is_causal else LOOKS_AHEAD)
-
-
-def choose_variant(memory: str, known: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the keys of a variant with all that choose a memory."""
-    from mnemic_core import Sizes, find_mechanism
-
-    if memory in known:
-        return {"memory": memory, **known[memory]}
-    fitting = memory_names(lambda entry: entry.fits_causal_model)
-    if memory not in fitting:
-        raise UserError(f"memories must be among {', '.join(sorted({*known, *fitting}))}, got {memory!r}")
-    sizes = Sizes(dim=128, stored=64, segment_length=16, num_layers=4, num_heads=4)
-    return {"memory": memory, "options": find_mechanism(memory).sized(sizes)}
+    content = yaml.safe_load(config.read_text("utf-8"))
+    section = content.get("model", {}).get("transformer", {})
+    transformer: TransformerConfig = deserialize(TransformerConfig, section, config, "model.transformer")
+    if memory == PRODUCT_KEYS:
+        # The values have a quarter of the parameters of the feed-forward blocks.
+        sub_keys = isqrt(transformer.num_layers * transformer.ffn_dim // 2)
+        keys = {"sub_keys": sub_keys, "num_heads": 2, "k": min(16, sub_keys), "key_dim": 64}
+        return Variant(memory, fit_arguments(MemoryConfig(), None, keys))
+    length = content.get("data", {}).get("segment_length", 128)
+    sizes = Sizes(transformer.dim, length, length, transformer.num_layers, transformer.num_heads)
+    chosen = MemoryConfig(memory, find_mechanism(memory).sized(sizes))
+    layers = choose_memory_layers(replace(transformer, memory=chosen))
+    return Variant(memory, fit_arguments(chosen, layers, None), "" if chosen.mechanism.is_causal else LOOKS_AHEAD)
 
 
-def read_variants(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the variants of a file by their names.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        UserError: if the file is malformed.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no file of variants at {path}")
-    try:
-        known = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {error}") from error
-    if not isinstance(known, dict):
-        raise UserError(f"{path} must map names of variants to what they are")
-    for memory, variant in known.items():
-        if unknown := (variant or {}).keys() - _KEYS:
-            raise UserError(f"{path.name}: {memory} has unknown {', '.join(sorted(unknown))}, expected {sorted(_KEYS)}")
-    return {memory: variant or {} for memory, variant in known.items()}
-
-
-def variant_arguments(variant: Mapping[str, Any]) -> tuple[str, ...]:
+def fit_arguments(
+    memory: "MemoryConfig", layers: Sequence[int] | None, product_keys: Mapping[str, Any] | None
+) -> tuple[str, ...]:
     """Return the options of fit that choose a memory, whatever the config chooses."""
-    memory = {"name": variant["memory"], "options": variant.get("options", {})}
-    layers, keys = (dumps(variant.get(name)) for name in ("memory_layers", "product_keys"))
     return (
-        f"--model.transformer.memory={dumps(memory)}",
-        f"--model.transformer.memory_layers={layers}",
-        f"--model.product_keys={keys}",
+        f"--model.transformer.memory={dumps(vars(memory))}",
+        f"--model.transformer.memory_layers={dumps(layers)}",
+        f"--model.product_keys={dumps(product_keys)}",
         "--model.match_size=true",
     )
 
@@ -122,7 +106,7 @@ def score(run: Run, conditions: Sequence[str]) -> Scores:
     """Train one network and score its last state on the validation text."""
     from mnemic_lm.checkpoints import LanguageCheckpoint
     from mnemic_lm.commands import train
-    from mnemic_lm.evaluation import memory_worth
+    from mnemic_lm.evaluation import score_memory
     from mnemic_lm.text import read_corpus
 
     fitted = run.fit(train.main)
@@ -131,7 +115,7 @@ def score(run: Run, conditions: Sequence[str]) -> Scores:
     if not data.sources["val"]:
         raise UserError("to compare takes a validation text: give the config data.val")
     corpus = read_corpus(data.sources["val"], loaded.codec)
-    found = memory_worth(loaded.model, corpus, data.segment_length, data.batch_size, shuffled=True)
+    found = score_memory(loaded.model, corpus, data.segment_length, data.batch_size, shuffled=True)
     found["parameters"] = float(loaded.model.num_parameters)
     found["ffn_dim"] = float(loaded.model.config.transformer.ffn_dim)
     found["state_bytes"] = float(loaded.model.init_state(1).nbytes)

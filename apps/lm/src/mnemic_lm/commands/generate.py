@@ -1,4 +1,4 @@
-"""``mnemic-lm generate``: continue a text, and go on another day."""
+"""``mnemic-lm generate``: continue a text, in one or several sessions."""
 
 import sys
 from pathlib import Path
@@ -23,12 +23,12 @@ def generate(
     Args:
         checkpoint: file of mnemic-lm fit.
         prompt: text to continue.
-        tokens: how many to write; bytes for a model of bytes.
-        session: file that the session is continued from, if it exists, and saved to.
-        temperature: below 1 prefers likely tokens; 0 always takes the likeliest.
-        top_k: draw from the so many likeliest tokens only; 0 from all.
-        seed: of the draws; a text written in two sessions equals one written at once.
-        device: where to run; auto takes a GPU where there is one.
+        tokens: number of tokens to write; bytes for a byte-level model.
+        session: file to resume the session from, if it exists, and to save it to.
+        temperature: of the softmax; 0: always the likeliest token.
+        top_k: draw only from this many likeliest tokens; 0: from all.
+        seed: of sampling; a text written in two sessions equals one written at once.
+        device: auto uses a GPU if available.
     """
     from mnemic_lm.checkpoints import LanguageCheckpoint
     from mnemic_lm.generation import Sampling, TextSession
@@ -42,11 +42,11 @@ def generate(
     text = TextSession(loaded.model, loaded.settings.segment_length, loaded.codec)
     if session is not None and session.exists():
         text.load(session)
-        note_output(session)  # read as a session of these weights, it may be replaced by its continuation
+        note_output(session)  # an input, but one that its continuation may replace
     _show(text.prompt(prompt))
     for piece in text.text(tokens, sampling):
         _show(piece)
-    # What a session holds back, such as half a character, its continuation completes.
+    # A session keeps half a character for its continuation to complete.
     _show("\n" if session is not None else text.finish() + "\n")
     if session is not None:
         text.save(session)

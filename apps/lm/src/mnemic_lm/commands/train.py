@@ -20,17 +20,17 @@ TRAINER_DEFAULTS = {
 
 
 class LanguageCLI(AppCLI):
-    """Adds the tokenizer, which data and model share."""
+    """Links the tokenizer of the data to the model."""
 
     monitor = "val/bits_per_byte"
     mode = "min"
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Take the tokenizer from the data."""
+        """Link the tokenizer of the data to the model."""
         super().add_arguments_to_parser(parser)
         parser.link_arguments("data.tokenizer", "model.tokenizer")
 
 
 def main(program: str, arguments: list[str]) -> AppCLI:
-    """Train, validate or test, as the last word of ``program`` says; return what it leaves."""
+    """Train, validate or test, by the last word of ``program``; return the finished CLI."""
     return run_training(LanguageCLI, LanguageTask, TextData, program, arguments, CONFIGS, TRAINER_DEFAULTS)
