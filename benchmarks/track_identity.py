@@ -31,7 +31,7 @@ from mnemic_core import ExponentialMemory
 from mnemic_track.checkpoints import open_tracker
 from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.memotr import Tracker
-from mnemic_vision.memotr.data import GeneratedSequences, Sequence
+from mnemic_vision.memotr.data import GeneratedSequences, TrackingSequence
 
 RESULT = Path(__file__).parent / "results" / "track_identity.json"
 MIN_VISIBILITY = 0.6
@@ -72,7 +72,7 @@ class Scene:
 
 
 @torch.inference_mode()
-def look(tracker: Tracker, sequence: Sequence, frame: int) -> Scene:
+def look(tracker: Tracker, sequence: TrackingSequence, frame: int) -> Scene:
     """Describe every person in a frame."""
     rows, image = sequence.target_rows(frame), sequence.image(frame)
     images, padding = pad_images([preprocess_frame(image, tracker.short_side, tracker.long_side)[0]])

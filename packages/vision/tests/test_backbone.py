@@ -70,7 +70,7 @@ def test_files_of_efficientnet_lite_give_what_their_own_preprocessing_would(tmp_
     with torch.no_grad():
         theirs = donor.body.bn1(donor.body.conv_stem((pixels - 127) / 128))
         ours = backbone.body.bn1(backbone.body.conv_stem((pixels / 255 - mean) / std))
-    inside = (..., slice(1, -1), slice(1, -1))  # what lies beyond the border is another colour there
+    inside = (..., slice(1, -1), slice(1, -1))  # what lies beyond the border is another color there
     assert_close(ours[inside], theirs[inside], atol=1e-4, rtol=1e-4)
 
 

@@ -6,7 +6,7 @@ from mnemic_vision.boxes import cxcywh_to_xywh, cxcywh_to_xyxy, xywh_to_cxcywh
 BOXES = torch.tensor([[10.0, 20.0, 4.0, 6.0]])
 
 
-def test_corners_are_half_a_size_from_the_centre() -> None:
+def test_corners_are_half_a_size_from_the_center() -> None:
     assert_close(cxcywh_to_xyxy(BOXES), torch.tensor([[8.0, 17.0, 12.0, 23.0]]))
 
 

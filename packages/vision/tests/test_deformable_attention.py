@@ -106,7 +106,7 @@ def test_samples_on_the_border_equal_the_grid_sample_form() -> None:
     torch.testing.assert_close(sample(value, locations, weights), grid_sample_form(value, locations, weights))
 
 
-def test_sampling_at_cell_centres_reads_the_cells() -> None:
+def test_sampling_at_cell_centers_reads_the_cells() -> None:
     height, width = SHAPES[0]
     y, x = torch.meshgrid((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij")
     value = torch.randn(1, height * width, 1, 4)

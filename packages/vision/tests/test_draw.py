@@ -4,7 +4,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mnemic_vision.draw import Trails, colour_of, draw_tracks
+from mnemic_vision.draw import Trails, color_of, draw_tracks
 from mnemic_vision.tracks import Track
 
 WIDTH, HEIGHT = 160, 120
@@ -14,34 +14,34 @@ def track(identity: int, x: float = 60.0, y: float = 50.0, side: float = 40.0) -
     return Track(identity, label=0, score=0.87, box=(x, y, side, side))
 
 
-def grey(width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+def gray(width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
     return np.full((height, width, 3), 128, dtype=np.uint8)
 
 
 def changed(drawn: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:
-    return (drawn != (grey() if image is None else image)).any(axis=-1)
+    return (drawn != (gray() if image is None else image)).any(axis=-1)
 
 
-def test_a_box_is_drawn_along_its_edge_in_the_colour_of_its_track() -> None:
-    drawn = draw_tracks(grey(), [track(5)])
-    np.testing.assert_array_equal(drawn[70, 60], colour_of(5))
+def test_a_box_is_drawn_along_its_edge_in_the_color_of_its_track() -> None:
+    drawn = draw_tracks(gray(), [track(5)])
+    np.testing.assert_array_equal(drawn[70, 60], color_of(5))
     assert not changed(drawn)[65:75, 70:90].any()
     assert not changed(drawn)[100:].any()
 
 
 def test_the_given_image_stays_as_it_is() -> None:
-    image = grey()
+    image = gray()
     draw_tracks(image, [track(1)])
     assert (image == 128).all()
 
 
 def test_no_tracks_give_an_equal_image() -> None:
-    np.testing.assert_array_equal(draw_tracks(grey(), []), grey())
+    np.testing.assert_array_equal(draw_tracks(gray(), []), gray())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (2, 300), (1920, 1080)])
 def test_images_of_any_size_can_be_drawn_on(size: tuple[int, int]) -> None:
-    image = grey(*size)
+    image = gray(*size)
     drawn = draw_tracks(image, [track(1, 0.2, 0.2, 0.6), track(2, -5.0, -5.0, 3000.0)])
     assert drawn.shape == image.shape
     assert drawn.dtype == np.uint8
@@ -49,40 +49,40 @@ def test_images_of_any_size_can_be_drawn_on(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("box", [(500.0, 500.0, 9.0, 9.0), (-1e12, -1e12, 2e12, 2e12), (80.0, 60.0, 0.0, 0.0)])
 def test_boxes_outside_the_image_and_without_area_do_no_harm(box: tuple[float, float, float, float]) -> None:
-    assert draw_tracks(grey(), [Track(1, 0, 0.5, box)]).shape == (HEIGHT, WIDTH, 3)
+    assert draw_tracks(gray(), [Track(1, 0, 0.5, box)]).shape == (HEIGHT, WIDTH, 3)
 
 
 @pytest.mark.parametrize("corner", [(-30.0, -30.0), (150.0, -30.0), (150.0, 110.0), (-30.0, 110.0)])
 def test_a_label_stays_within_the_image(corner: tuple[float, float]) -> None:
-    framed = draw_tracks(grey(), [track(3, *corner)])
-    plate = (framed == colour_of(3)).all(axis=-1)
+    framed = draw_tracks(gray(), [track(3, *corner)])
+    plate = (framed == color_of(3)).all(axis=-1)
     assert plate.sum() > 100
 
 
-def test_labels_of_neighbours_do_not_hide_each_other() -> None:
+def test_labels_of_neighbors_do_not_hide_each_other() -> None:
     alone = [
-        (draw_tracks(grey(), [track(i, x=x)]) == colour_of(i)).all(axis=-1).sum() for i, x in ((1, 50.0), (2, 60.0))
+        (draw_tracks(gray(), [track(i, x=x)]) == color_of(i)).all(axis=-1).sum() for i, x in ((1, 50.0), (2, 60.0))
     ]
-    both = draw_tracks(grey(), [track(1, x=50.0), track(2, x=60.0)])
-    together = [(both[:48] == colour_of(i)).all(axis=-1).sum() for i in (1, 2)]
+    both = draw_tracks(gray(), [track(1, x=50.0), track(2, x=60.0)])
+    together = [(both[:48] == color_of(i)).all(axis=-1).sum() for i in (1, 2)]
     assert min(together) > 0.5 * min(alone)
 
 
 def test_lines_and_letters_grow_with_the_image() -> None:
     areas = []
     for scale in (1, 2):
-        image = grey(800 * scale, 600 * scale)
+        image = gray(800 * scale, 600 * scale)
         areas.append(changed(draw_tracks(image, [track(1, 200.0 * scale, 200.0 * scale, 200.0 * scale)]), image).sum())
     assert areas[1] == pytest.approx(4 * areas[0], rel=0.15)
 
 
 def test_names_and_scores_lengthen_the_label() -> None:
-    plain, named = (draw_tracks(grey(), [track(1)], names=names) for names in (None, ["pedestrian"]))
+    plain, named = (draw_tracks(gray(), [track(1)], names=names) for names in (None, ["pedestrian"]))
     assert changed(named).sum() > changed(plain).sum()
 
 
 def test_lost_tracks_are_fainter() -> None:
-    seen, lost = draw_tracks(grey(), [track(1)]), draw_tracks(grey(), [], lost=[track(1)])
+    seen, lost = draw_tracks(gray(), [track(1)]), draw_tracks(gray(), [], lost=[track(1)])
     contrast = [np.abs(drawn[70, 60].astype(int) - 128).sum() for drawn in (seen, lost)]
     assert 0 < contrast[1] < 0.7 * contrast[0]
 
@@ -91,7 +91,7 @@ def test_a_trail_is_strongest_at_its_newest_point() -> None:
     trails = Trails(length=20)
     for x in range(0, 140, 10):
         trails.update([track(1, x=float(x), y=60.0, side=4.0)])
-    drawn = draw_tracks(grey(), [], trails=trails)
+    drawn = draw_tracks(gray(), [], trails=trails)
     contrast = np.abs(drawn[62, 10:130].astype(int) - 128).sum(axis=-1)
     assert contrast[5] > 0
     assert (np.diff(contrast[5::20]) > 0).all()
@@ -123,13 +123,13 @@ def test_a_trail_needs_a_length() -> None:
         Trails(0)
 
 
-def test_colours_of_neighbouring_ids_differ_clearly() -> None:
+def test_colors_of_neighboring_ids_differ_clearly() -> None:
     for first in (0, 100, 12345):
-        hues = [colorsys.rgb_to_hsv(*(value / 255 for value in colour_of(first + step)))[0] for step in range(6)]
+        hues = [colorsys.rgb_to_hsv(*(value / 255 for value in color_of(first + step)))[0] for step in range(6)]
         gaps = [min(abs(a - b), 1 - abs(a - b)) for a, b in combinations(hues, 2)]
         assert min(gaps) > 0.08
 
 
-def test_a_colour_depends_on_the_id_alone() -> None:
-    assert colour_of(7) == colour_of(7)
-    assert len({colour_of(identity) for identity in range(200)}) > 195
+def test_a_color_depends_on_the_id_alone() -> None:
+    assert color_of(7) == color_of(7)
+    assert len({color_of(identity) for identity in range(200)}) > 195

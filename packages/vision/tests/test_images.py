@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from mnemic_core.testing import GoldenCase, golden_cases
-from mnemic_vision.images import inference_size, normalise, pad_images, preprocess_frame, resize_bilinear
+from mnemic_vision.images import inference_size, normalize, pad_images, preprocess_frame, resize_bilinear
 
 GOLDEN = Path(__file__).parent / "golden" / "memotr"
 
@@ -50,10 +50,10 @@ def test_an_image_of_the_right_size_is_left_alone() -> None:
     assert resize_bilinear(image, (4, 4)) is image
 
 
-def test_normalised_colours_have_known_values() -> None:
+def test_normalized_colors_have_known_values() -> None:
     image = torch.tensor([0, 255, 51], dtype=torch.uint8).reshape(3, 1, 1)
     expected = torch.tensor([-0.485 / 0.229, (1 - 0.456) / 0.224, (0.2 - 0.406) / 0.225]).reshape(3, 1, 1)
-    assert_close(normalise(image), expected)
+    assert_close(normalize(image), expected)
 
 
 def test_padding_is_right_and_below_up_to_multiples_of_32() -> None:

@@ -41,11 +41,11 @@ def test_cost_equals_a_loop_over_pairs() -> None:
     for query in range(4):
         for item in range(2):
             distance = (boxes[query] - objects[item]).abs().sum()
-            overlap = _generalised_iou(boxes[query].tolist(), objects[item].tolist())
+            overlap = _generalized_iou(boxes[query].tolist(), objects[item].tolist())
             assert_close(cost[query, item], focal[query, item] + 10 * distance - 100 * overlap, atol=1e-3, rtol=1e-4)
 
 
-def _generalised_iou(first: list[float], second: list[float]) -> float:
+def _generalized_iou(first: list[float], second: list[float]) -> float:
     edges = [[box[axis] + side * box[axis + 2] / 2 for side in (-1, 1)] for axis in (0, 1) for box in (first, second)]
     shared, hull = 1.0, 1.0
     for (low, high), (other_low, other_high) in (edges[:2], edges[2:]):

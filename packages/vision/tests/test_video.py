@@ -14,8 +14,8 @@ from mnemic_vision.video import VideoWriter, open_frames, read_image
 WIDTH, HEIGHT = 48, 32
 
 
-def flat(*colour: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> np.ndarray:
-    return np.full((size[1], size[0], 3), colour, dtype=np.uint8)
+def flat(*color: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> np.ndarray:
+    return np.full((size[1], size[0], 3), color, dtype=np.uint8)
 
 
 def noise(count: int) -> list[np.ndarray]:
@@ -52,12 +52,12 @@ def test_a_written_video_reads_back_with_its_properties(video: Path) -> None:
     assert names(video.parent) == ["clip.mp4"]
 
 
-@pytest.mark.parametrize("colour", [(200, 30, 60), (20, 180, 90), (255, 255, 255), (0, 0, 0), (10, 40, 220)])
-def test_colours_survive_the_round_trip(tmp_path: Path, colour: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("color", [(200, 30, 60), (20, 180, 90), (255, 255, 255), (0, 0, 0), (10, 40, 220)])
+def test_colors_survive_the_round_trip(tmp_path: Path, color: tuple[int, int, int]) -> None:
     with VideoWriter(tmp_path / "a.mp4", (WIDTH, HEIGHT), 10.0) as writer:
-        writer.write(flat(*colour))
+        writer.write(flat(*color))
     with open_frames(tmp_path / "a.mp4") as frames:
-        assert np.abs(next(frames).astype(int) - colour).max() <= 4
+        assert np.abs(next(frames).astype(int) - color).max() <= 4
 
 
 @pytest.mark.parametrize(("size", "even"), [((1, 1), (2, 2)), ((3, 5), (4, 6)), ((8, 7), (8, 8))])

@@ -15,7 +15,7 @@ from mnemic_vision.memotr.data import (
     ClipDataset,
     GeneratedSequences,
     MotSequences,
-    Sequence,
+    TrackingSequence,
     collate_clips,
     read_bdd100k,
     read_crowd_human,
@@ -72,7 +72,7 @@ class DataSource:
     part: Part = "all"
     world: World = World()
 
-    def open(self, *, require_ground_truth: bool = True) -> list[Sequence]:
+    def open(self, *, require_ground_truth: bool = True) -> list[TrackingSequence]:
         """Return the sequences.
 
         Raises:
@@ -142,12 +142,12 @@ class TrackingData(SplitData):
             f"{source.name} {source.split} {source.root or source.world}" for source in self.sources["train"]
         )
 
-    def open_split(self, split: str, stage: str) -> list[Sequence]:
+    def open_split(self, split: str, stage: str) -> list[TrackingSequence]:
         """Return the sequences of a split; only a prediction does without ground truth."""
         opened = [source.open(require_ground_truth=stage != "predict") for source in self.sources[split]]
         return [sequence for part in opened for sequence in part]
 
-    def epoch_loader(self, train: list[Sequence], share: EpochShare) -> ResumableLoader:
+    def epoch_loader(self, train: list[TrackingSequence], share: EpochShare) -> ResumableLoader:
         """Return the clips of one epoch."""
         clips = ClipDataset(
             train, self.clip_lengths, max_interval=self.max_interval, augmentation=self.augmentation, seed=self.seed
@@ -155,6 +155,6 @@ class TrackingData(SplitData):
         clips.set_epoch(share.epoch)
         return ResumableLoader(clips, share, self.batch_size, collate_clips, num_workers=self.num_workers)
 
-    def whole_loader(self, opened: list[Sequence]) -> DataLoader[Any]:
+    def whole_loader(self, opened: list[TrackingSequence]) -> DataLoader[Any]:
         """Return whole sequences, one a batch; the tracker takes them frame by frame to the device."""
         return DataLoader(opened, batch_size=None)  # type: ignore[arg-type]  # a list will do

@@ -1,7 +1,7 @@
 """Scoring a tracker on sequences with ground truth."""
 
 import time
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from mnemic_track.results import MotRows, mot_writer, read_mot
 from mnemic_track.running import progress
 from mnemic_track.sequences import as_rows, ground_truth, track_sequence
 from mnemic_vision.memotr import Tracker
-from mnemic_vision.memotr.data import Sequence
+from mnemic_vision.memotr.data import TrackingSequence
 
 DETECTION_SCORE = 0.7  # the overlap tracker uses detections above this
 
 
 def evaluate_tracker(
-    tracker: Tracker, sequences: Items[Sequence], out: Path | None = None
+    tracker: Tracker, sequences: Sequence[TrackingSequence], out: Path | None = None
 ) -> tuple[dict[str, Any], TrackingScores, MemoryReport]:
     """Return the scores of a tracker with its speed, and the report of its memory after the last frame.
 
@@ -51,7 +51,7 @@ def evaluate_tracker(
     return _summary(scores, total, speed), scores, tracker.report()
 
 
-def evaluate_baseline(data: Path, sequences: Items[Sequence]) -> tuple[dict[str, Any], TrackingScores]:
+def evaluate_baseline(data: Path, sequences: Sequence[TrackingSequence]) -> tuple[dict[str, Any], TrackingScores]:
     """Return the scores of the plain overlap tracker on the detections of each sequence."""
     results, seconds = [], 0.0
     for sequence in sequences:

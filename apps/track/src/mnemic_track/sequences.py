@@ -1,31 +1,30 @@
 """Running a tracker over whole sequences, and their ground truth in the form that metrics take."""
 
-from collections.abc import Iterator
-from collections.abc import Sequence as Items
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from mnemic_track.results import MotRows
-from mnemic_vision.memotr.data import Sequence
+from mnemic_vision.memotr.data import TrackingSequence
 from mnemic_vision.memotr.inference import Tracker
 from mnemic_vision.tracks import Track
 
 
-def track_sequence(tracker: Tracker, sequence: Sequence) -> Iterator[list[Track]]:
+def track_sequence(tracker: Tracker, sequence: TrackingSequence) -> Iterator[list[Track]]:
     """Yield the tracks of each frame of a sequence, from a tracker that has forgotten all before."""
     tracker.reset()
     for index in range(sequence.num_frames):
         yield tracker(sequence.image(index))
 
 
-def as_rows(frames: Items[Items[Track]]) -> MotRows:
+def as_rows(frames: Sequence[Sequence[Track]]) -> MotRows:
     """Return the tracks of consecutive frames as the rows of a MOT file."""
     found = [(index + 1, track.id, *track.box) for index, tracks in enumerate(frames) for track in tracks]
     table = np.array(found, dtype=float).reshape(-1, 6)
     return MotRows(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2:])
 
 
-def ground_truth(sequence: Sequence) -> MotRows:
+def ground_truth(sequence: TrackingSequence) -> MotRows:
     """Return the annotated boxes of a sequence as the rows of a MOT file."""
     rows = [sequence.target_rows(index) for index in range(sequence.num_frames)]
     frames = np.repeat(np.arange(1, len(rows) + 1), [len(frame.ids) for frame in rows])

@@ -31,7 +31,7 @@ from mnemic_vision.memotr import (
     import_detector,
 )
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
-from mnemic_vision.memotr.data import Sequence
+from mnemic_vision.memotr.data import TrackingSequence
 from mnemic_vision.tracks import Track
 
 
@@ -131,7 +131,7 @@ class TrackingTask(Task):
         """Forget the sequences of an earlier evaluation."""
         self.counts.reset()
 
-    def evaluation_step(self, sequence: Sequence, batch_idx: int, split: Split) -> None:
+    def evaluation_step(self, sequence: TrackingSequence, batch_idx: int, split: Split) -> None:
         """Track one whole sequence."""
         frames = list(track_sequence(self.tracker(), sequence))
         result = SequenceResult(sequence.name, ground_truth(sequence), as_rows(frames))
@@ -148,7 +148,7 @@ class TrackingTask(Task):
         if self.trainer.is_global_zero:
             show(f"{split}, epoch {self.current_epoch}\n\n{scores_table(scores)}")
 
-    def predict_step(self, sequence: Sequence, batch_idx: int) -> str:
+    def predict_step(self, sequence: TrackingSequence, batch_idx: int) -> str:
         """Track one sequence and write it to ``predictions``: MOT text, or BDD100K json with several classes."""
         folder = Path(self.trainer.default_root_dir, "predictions")
         folder.mkdir(parents=True, exist_ok=True)
@@ -168,7 +168,7 @@ class TrackingTask(Task):
         """Return the network with the settings of its tracker."""
         return TrackerCheckpoint(self.model, self.settings, provenance)
 
-    def _log_picture(self, sequence: Sequence, frames: list[list[Track]]) -> None:
+    def _log_picture(self, sequence: TrackingSequence, frames: list[list[Track]]) -> None:
         """Show the middle frame of a sequence with its tracks in TensorBoard."""
         middle = sequence.num_frames // 2
         picture = draw_tracks(sequence.image(middle).permute(1, 2, 0).numpy(), frames[middle])

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a recogniser's file: it is read, or refused in one line."""
+"""Whatever is wrong with a recognizer's file: it is read, or refused in one line."""
 
 from collections.abc import Callable
 from pathlib import Path

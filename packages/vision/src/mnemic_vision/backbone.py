@@ -110,7 +110,7 @@ def _feature_info(network: nn.Module) -> list[dict[str, Any]]:
 
 
 def build_backbone(name: str, num_levels: int = 3, is_pretrained: bool = True) -> ResNet50 | TimmBackbone:
-    """Return a randomly initialised backbone; weights come from a local file through `load_backbone`.
+    """Return a randomly initialized backbone; weights come from a local file through `load_backbone`.
 
     Args:
         name: ``resnet50``, always with frozen batch norm, or the name of a timm model.

@@ -128,12 +128,12 @@ class DeformableAttention(nn.Module):
         """
         offsets = offsets.unflatten(-1, (self.num_heads, -1))  # batch query head level*point*2
         reference = reference.repeat_interleave(self.num_points, dim=2).unsqueeze(2)
-        centre = reference[..., :2].flatten(-2)
+        center = reference[..., :2].flatten(-2)
         if reference.shape[-1] == 2:
             sizes = offsets.new_tensor([(width, height) for height, width in shapes])
-            locations = torch.addcdiv(centre, offsets, sizes.repeat_interleave(self.num_points, dim=0).flatten())
+            locations = torch.addcdiv(center, offsets, sizes.repeat_interleave(self.num_points, dim=0).flatten())
         else:
-            locations = torch.addcmul(centre, offsets / self.num_points, reference[..., 2:].flatten(-2) * 0.5)
+            locations = torch.addcmul(center, offsets / self.num_points, reference[..., 2:].flatten(-2) * 0.5)
         return torch.unflatten(locations, -1, (self.num_levels, self.num_points, 2))
 
 
@@ -150,7 +150,7 @@ def deformable_sample(
     Args:
         value: Maps of all levels, flattened row by row and concatenated.
         shapes: (height, width) of each level in cells.
-        locations: (x, y) in [0, 1] of the level, cell centres at (i + 0.5) / size; outside there are zeros. Their
+        locations: (x, y) in [0, 1] of the level, cell centers at (i + 0.5) / size; outside there are zeros. Their
             precision, float32 or float64, is the precision of the computation.
         weights: Factor of each sample.
 

@@ -15,10 +15,10 @@ from mnemic_core.errors import UserError
 from mnemic_vision.tracks import Track
 from mnemic_vision.video import Frame
 
-Colour: TypeAlias = tuple[int, int, int]
+Color: TypeAlias = tuple[int, int, int]
 Point: TypeAlias = tuple[float, float]
 Corners: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom in pixels
-Paint: TypeAlias = Integer[np.ndarray, "*area 3"]  # one colour, or one for each pixel of the shape
+Paint: TypeAlias = Integer[np.ndarray, "*area 3"]  # one color, or one for each pixel of the shape
 Draw: TypeAlias = Callable[[ImageDraw.ImageDraw, Callable[[Point], Point]], None]  # pen, and from image to pen
 
 _SMOOTH = 3  # shapes are drawn this many times larger and reduced, since Pillow draws with jagged edges
@@ -73,8 +73,8 @@ class Trails:
         return [1 - (self._frame - frame) / self.length for frame, _ in self._points.get(identity, ())]
 
 
-def colour_of(identity: int) -> Colour:
-    """Return the RGB colour of a track, the same in every frame and run.
+def color_of(identity: int) -> Color:
+    """Return the RGB color of a track, the same in every frame and run.
 
     Hues a golden section apart keep any run of ids distinct; a second, independent step in brightness separates the
     ids whose hues come close again.
@@ -111,17 +111,17 @@ def draw_tracks(
     canvas = _Canvas(image)
     if trails is not None:
         for identity in trails.ids:
-            canvas.trail(trails.points(identity), trails.freshness(identity), colour_of(identity))
+            canvas.trail(trails.points(identity), trails.freshness(identity), color_of(identity))
     for track in lost:
-        canvas.box(track.box, colour_of(track.id), opacity=0.45)
-        canvas.label(track.box, f"{track.id}", colour_of(track.id), opacity=0.45)
+        canvas.box(track.box, color_of(track.id), opacity=0.45)
+        canvas.label(track.box, f"{track.id}", color_of(track.id), opacity=0.45)
     # From back to front: whose feet are lower in the picture stands nearer to the camera.
     ordered = sorted(tracks, key=lambda track: track.box[1] + track.box[3])
     for track in ordered:
-        canvas.box(track.box, colour_of(track.id))
+        canvas.box(track.box, color_of(track.id))
     for track in ordered:
         name = f" {names[track.label]}" if names else ""
-        canvas.label(track.box, f"{track.id}{name}  {track.score:.2f}", colour_of(track.id))
+        canvas.label(track.box, f"{track.id}{name}  {track.score:.2f}", color_of(track.id))
     return canvas.pixels
 
 
@@ -136,7 +136,7 @@ class _Canvas:
         self._font = _font(self._font_size)
         self._plates: list[tuple[int, int, int, int]] = []  # left, top, width, height of the labels so far
 
-    def trail(self, points: Sequence[Point], freshness: Sequence[float], colour: Colour) -> None:
+    def trail(self, points: Sequence[Point], freshness: Sequence[float], color: Color) -> None:
         """A line that gets thinner and fainter towards the past."""
         if len(points) < 2:
             return
@@ -152,9 +152,9 @@ class _Canvas:
 
         xs, ys = zip(*points, strict=True)
         margin = 2 * self._line
-        self._stamp((min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin), colour, draw, 0.85)
+        self._stamp((min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin), color, draw, 0.85)
 
-    def box(self, box_xywh: Corners, colour: Colour, opacity: float = 1.0) -> None:
+    def box(self, box_xywh: Corners, color: Color, opacity: float = 1.0) -> None:
         """A rounded outline."""
         left, top, width, height = box_xywh
         right, bottom = left + width, top + height
@@ -172,14 +172,14 @@ class _Canvas:
 
         around = (left - line, top - line, right + line, bottom + line)
         self._stamp(around, (0, 0, 0), outline(rim), 0.4 * opacity)  # a dark rim parts the line from a like background
-        self._stamp(around, colour, outline(0.0), opacity)
+        self._stamp(around, color, outline(0.0), opacity)
 
-    def label(self, box_xywh: Corners, text: str, colour: Colour, opacity: float = 1.0) -> None:
+    def label(self, box_xywh: Corners, text: str, color: Color, opacity: float = 1.0) -> None:
         """Text on a plate above the box, or inside where the image ends; always within the image."""
         gap = max(2, round(self._font_size * 0.28))
         width, height = round(self._font.getlength(text)) + 2 * gap, self._font_size + gap
-        plate = Image.new("RGB", (width, height), colour)
-        ink = "black" if _luminance(colour) > _DARK_INK_ABOVE else "white"
+        plate = Image.new("RGB", (width, height), color)
+        ink = "black" if _luminance(color) > _DARK_INK_ABOVE else "white"
         ImageDraw.Draw(plate).text((width / 2, height / 2), text, fill=ink, font=self._font, anchor="mm")
         x, y = self._free_place(box_xywh, width, height)
         shape = Image.new("L", (width * _SMOOTH, height * _SMOOTH))
@@ -199,7 +199,7 @@ class _Canvas:
         self._plates.append((left, top, width, height))
         return left, top
 
-    def _stamp(self, corners: Corners, colour: Colour, draw: Draw, opacity: float) -> None:
+    def _stamp(self, corners: Corners, color: Color, draw: Draw, opacity: float) -> None:
         """Blend a shape within ``corners`` onto the image; ``draw`` paints its coverage, 0 to 255."""
         left, top = (max(math.floor(value), 0) for value in corners[:2])
         right, bottom = (
@@ -214,7 +214,7 @@ class _Canvas:
 
         coverage = Image.new("L", ((right - left) * _SMOOTH, (bottom - top) * _SMOOTH))
         draw(ImageDraw.Draw(coverage), place)
-        self._blend(left, top, np.array(colour), coverage, opacity)
+        self._blend(left, top, np.array(color), coverage, opacity)
 
     def _blend(self, left: int, top: int, paint: Paint, coverage: Image.Image, opacity: float) -> None:
         """Mix paint into the image; what reaches beyond the right or lower edge is cut off."""
@@ -225,9 +225,9 @@ class _Canvas:
         region[:] = np.rint(region + (paint - region.astype(np.float32)) * share[:height, :width])
 
 
-def _luminance(colour: Colour) -> float:
+def _luminance(color: Color) -> float:
     """Perceived brightness, 0 to 255 (ITU-R BT.601)."""
-    red, green, blue = colour
+    red, green, blue = color
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 

@@ -1,4 +1,4 @@
-"""From camera image to network input: resize, normalise, pad."""
+"""From camera image to network input: resize, normalize, pad."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -44,17 +44,17 @@ def resize_bilinear(
     if tuple(image.shape[1:]) == size:
         return image
     pixels = image.to(torch.int32)  # products of 8 and 11 bits, twice, need 30
-    top, bottom, upper, lower = _neighbours(image.shape[1], size[0], image.device)
-    left, right, nearer, farther = _neighbours(image.shape[2], size[1], image.device)
+    top, bottom, upper, lower = _neighbors(image.shape[1], size[0], image.device)
+    left, right, nearer, farther = _neighbors(image.shape[2], size[1], image.device)
     rows = (pixels[:, :, left] * nearer + pixels[:, :, right] * farther) >> 4
     blended = ((rows[:, top] * upper[:, None]) >> 16) + ((rows[:, bottom] * lower[:, None]) >> 16)
     return ((blended + 2) >> 2).to(torch.uint8)
 
 
-def _neighbours(length: int, new_length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _neighbors(length: int, new_length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the two source positions of every new position and their integer weights."""
-    centres = torch.arange(new_length, dtype=torch.float64, device=device) + 0.5
-    position = (centres * (length / new_length) - 0.5).to(torch.float32).clamp(0, length - 1)
+    centers = torch.arange(new_length, dtype=torch.float64, device=device) + 0.5
+    position = (centers * (length / new_length) - 0.5).to(torch.float32).clamp(0, length - 1)
     first = position.floor().long()
     fraction = position - first
     # At the last pixel both neighbors are the same, so that its weight does not matter.
@@ -63,7 +63,7 @@ def _neighbours(length: int, new_length: int, device: torch.device) -> tuple[Ten
     return first, second, weights[0], weights[1]
 
 
-def normalise(image: UInt8[Tensor, "*frame 3 height width"]) -> Float[Tensor, "*frame 3 height width"]:
+def normalize(image: UInt8[Tensor, "*frame 3 height width"]) -> Float[Tensor, "*frame 3 height width"]:
     """Return RGB bytes as floats with ImageNet's mean and standard deviation taken out."""
     mean = torch.tensor(IMAGENET_MEAN, device=image.device)[:, None, None]
     deviation = torch.tensor(IMAGENET_STD, device=image.device)[:, None, None]
@@ -81,7 +81,7 @@ def preprocess_frame(
         long: greatest length of the longer side in pixels.
     """
     size = inference_size((image.shape[1], image.shape[2]), short, long)
-    return normalise(resize_bilinear(image, size)), size
+    return normalize(resize_bilinear(image, size)), size
 
 
 def pad_images(

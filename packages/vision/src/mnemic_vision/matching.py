@@ -25,7 +25,7 @@ def matching_cost(
     objects: Float[Tensor, "object 4"],
     weights: tuple[float, float, float] = (2.0, 5.0, 2.0),
 ) -> Float[Tensor, "query object"]:
-    """Return the cost of each pair: class, L1 distance and generalised IoU with their ``weights``.
+    """Return the cost of each pair: class, L1 distance and generalized IoU with their ``weights``.
 
     Args:
         logits: class logits.

@@ -29,7 +29,7 @@ from mnemic_vision.sequence_info import DEFAULT_FRAME_RATE, read_sequence_info
 Frame: TypeAlias = UInt8[np.ndarray, "height width 3"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-_BT709 = 1  # number of the HD colour standard in the H.264 headers
+_BT709 = 1  # number of the HD color standard in the H.264 headers
 
 
 class FrameSource(Iterator[Frame]):
@@ -199,7 +199,7 @@ class VideoWriter:
     Args:
         path: the file to write; it must end in .mp4 and its folder must exist.
         size: (width, height) in pixels. H.264 needs even numbers: an odd side gets one more row or column, a copy of
-            the last. A frame of another size is scaled to fit and centred on black.
+            the last. A frame of another size is scaled to fit and centered on black.
         frame_rate: frames per second.
 
     Example:
@@ -229,7 +229,7 @@ class VideoWriter:
         self._stream.pix_fmt = "yuv420p"
         self._stream.options = {"preset": "veryfast", "crf": "20"}
         self._stream.codec_context.thread_count = 2
-        # Untagged video is shown with one player's guess of the colours and another's.
+        # Untagged video is shown with one player's guess of the colors and another's.
         context = self._stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = _BT709
         context.color_range = ColorRange.MPEG

@@ -27,8 +27,8 @@ from mnemic_vision.memotr.criterion import (
     AugmentedSelection,
     ConfidentSelection,
     Criterion,
-    LabelledSlots,
-    LabelledTracks,
+    LabeledSlots,
+    LabeledTracks,
 )
 from mnemic_vision.memotr.losses import pad_targets
 from mnemic_vision.memotr.output import LayerPrediction, observe
@@ -52,7 +52,7 @@ def boxes(*shape: int) -> torch.Tensor:
     return torch.rand(*shape, 4) * 0.4 + 0.2
 
 
-def random_scene(seed: int = 0) -> tuple[Memotr, FrameOutput, LabelledTracks, list[Target]]:
+def random_scene(seed: int = 0) -> tuple[Memotr, FrameOutput, LabeledTracks, list[Target]]:
     """Return an answer for two streams; some tracks are of objects that are there, of absent ones and of none."""
     torch.manual_seed(seed)
     sizes = {"dim": 32, "num_heads": 4, "memory_heads": 4, "ffn_dim": 32, "num_levels": 1, "backbone_levels": 1}
@@ -67,7 +67,7 @@ def random_scene(seed: int = 0) -> tuple[Memotr, FrameOutput, LabelledTracks, li
     model = build_memotr(config)
     queries = DETECT + CAPACITY
     layers = tuple(LayerPrediction(torch.randn(2, queries, CLASSES), boxes(2, queries)) for _ in range(3))
-    tracks = LabelledTracks.start(model.init_tracks(2))
+    tracks = LabeledTracks.start(model.init_tracks(2))
     tracks.valid[0, :3], tracks.valid[1, :2] = True, True
     tracks.ids[0, :3], tracks.ids[1, :2] = torch.tensor([12, 99, -1]), torch.tensor([21, 20])
     output = FrameOutput(
@@ -123,7 +123,7 @@ def test_labels_equal_a_loop_and_an_absent_object_keeps_its_overlap() -> None:
 
 def candidates(
     track: list[tuple[int, float, float]], detect: list[tuple[int, float, float]]
-) -> tuple[LabelledTracks, LabelledSlots]:
+) -> tuple[LabeledTracks, LabeledSlots]:
     """Return one stream's tracks and detections from (identity, overlap, score)."""
     model, *_ = random_scene()
     parts = []
@@ -136,11 +136,11 @@ def candidates(
             slots["logits"][0, slot] = torch.tensor(score).logit()
             slots["valid"][0, slot] = rows is track
         parts.append(slots)
-    blank = LabelledTracks.start(model.init_tracks(1))
-    return blank.append(LabelledSlots(**parts[0]))[0], LabelledSlots(**parts[1])
+    blank = LabeledTracks.start(model.init_tracks(1))
+    return blank.append(LabeledSlots(**parts[0]))[0], LabeledSlots(**parts[1])
 
 
-def ids_of(tracks: LabelledTracks) -> list[int]:
+def ids_of(tracks: LabeledTracks) -> list[int]:
     return tracks.ids[tracks.valid].tolist()
 
 

@@ -13,9 +13,9 @@ from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_vision.matching import hungarian, matching_cost
 from mnemic_vision.memotr import ClipCriterion, Memotr, MemotrConfig, Thresholds, advance, build_memotr, visible
 from mnemic_vision.memotr.build import build_decoder, build_encoder, build_track_memory
-from mnemic_vision.memotr.criterion import ConfidentSelection, LabelledSlots, LabelledTracks
+from mnemic_vision.memotr.criterion import ConfidentSelection, LabeledSlots, LabeledTracks
 from mnemic_vision.memotr.embeddings import logit, sine_boxes, sine_image
-from mnemic_vision.memotr.encoder import EncodedImage, cell_centres
+from mnemic_vision.memotr.encoder import EncodedImage, cell_centers
 from mnemic_vision.memotr.losses import pad_targets
 from mnemic_vision.memotr.model import project_levels
 from mnemic_vision.memotr.output import FrameOutput, LayerPrediction, observe
@@ -83,7 +83,7 @@ def test_encoder_and_decoder_layer(case: GoldenCase) -> None:
     encoder.load_state_dict(part(_strip(case, "encoder_layer."), "transformer.encoder.layers.0.", "encoder.layers.0."))
     decoder.load_state_dict(part(_strip(case, "decoder_layer."), "transformer.decoder.layers.0.", "decoder.layers.0."))
     ratios = given["valid_ratios"]
-    reference = cell_centres(ratios, shapes)[:, :, None] * ratios[:, None]
+    reference = cell_centers(ratios, shapes)[:, :, None] * ratios[:, None]
     close(reference, expected["encoder_reference_points"], case)
     tokens = encoder(given["src"], given["src_pos"], reference, shapes, given["padding_mask"])
     close(tokens, expected["encoder_layer"], case)
@@ -119,7 +119,7 @@ def test_transformer(case: GoldenCase) -> None:
 
 
 def slots_of(fields: dict[str, Tensor], config: MemotrConfig) -> dict[str, Tensor]:
-    """Return `LabelledSlots` fields from the official fields of one sample."""
+    """Return `LabeledSlots` fields from the official fields of one sample."""
     count = len(fields["ids"])
     slots = empty_slots(1, count, config.query_dim, config.dim, config.num_classes)
     slots |= {"matched": torch.full((1, count), -1), "iou": torch.zeros(1, count)}
@@ -140,14 +140,14 @@ def slots_of(fields: dict[str, Tensor], config: MemotrConfig) -> dict[str, Tenso
     return slots | given | {"valid": torch.ones(1, count, dtype=torch.bool)}
 
 
-def state_of(fields: dict[str, Tensor], config: MemotrConfig, memory: TrackMemory, capacity: int) -> LabelledTracks:
+def state_of(fields: dict[str, Tensor], config: MemotrConfig, memory: TrackMemory, capacity: int) -> LabeledTracks:
     """Return a buffer that holds the official tracks of one sample, their long-term memory included."""
     blank = TrackState(
         **empty_slots(1, capacity, config.query_dim, config.dim, config.num_classes),
         memory=memory.init_memory(capacity),
         next_id=torch.zeros(1, dtype=torch.long),
     )
-    state, added = LabelledTracks.start(blank).append(LabelledSlots(**slots_of(fields, config)))
+    state, added = LabeledTracks.start(blank).append(LabeledSlots(**slots_of(fields, config)))
     if "long_memory" not in fields:
         return state
     count = len(fields["long_memory"])
@@ -166,7 +166,7 @@ def track_memory(case: GoldenCase, config: MemotrConfig) -> TrackMemory:
     return module
 
 
-def compare_tracks(tracks: LabelledTracks, expected: dict[str, Tensor], case: GoldenCase, factor: float = 1.0) -> None:
+def compare_tracks(tracks: LabeledTracks, expected: dict[str, Tensor], case: GoldenCase, factor: float = 1.0) -> None:
     count = int(tracks.valid.sum())
     ours = {
         "ids": tracks.ids,
@@ -192,7 +192,7 @@ def test_memory_update_at_inference(case: GoldenCase) -> None:
     config = config_of(case)
     module = track_memory(case, config)
     before = fields(case, "eval.prev.", case.inputs)
-    newborn = LabelledSlots(**slots_of(fields(case, "eval.new.", case.inputs), config))
+    newborn = LabeledSlots(**slots_of(fields(case, "eval.new.", case.inputs), config))
     state = state_of(before, config, module, capacity=len(before["ids"]) + newborn.valid.shape[1])
     carried, added = state.compact(state.valid & (state.ids >= 0)).append(newborn)
     compare_tracks(module(module.start(carried, added)), fields(case, "eval.tracks.", case.outputs), case)
@@ -205,7 +205,7 @@ def test_memory_update_in_training(case: GoldenCase) -> None:
     given = {key: value.clone().requires_grad_(value.is_floating_point()) for key, value in case.inputs.items()}
     before = fields(case, "train.prev.", given)
     parts = [slots_of(fields(case, f"train.{name}.", given), config) for name in ("new", "unmatched")]
-    detections = LabelledSlots(**{key: torch.cat([part[key] for part in parts], dim=1) for key in parts[0]})
+    detections = LabeledSlots(**{key: torch.cat([part[key] for part in parts], dim=1) for key in parts[0]})
     state = state_of(before, config, module, capacity=len(before["ids"]) + detections.valid.shape[1])
     criterion = ClipCriterion(config.merge_layer, selection=ConfidentSelection(config.update_threshold))
     tracks = module(module.start(*criterion.carry(state, detections)))
@@ -284,7 +284,7 @@ def test_clip_criterion(case: GoldenCase) -> None:
     )
     batch = case.inputs["frame0.pred_logits"].shape[0]
     capacity = max(case.inputs[f"{name}.pred_logits"].shape[1] for name in frames) - config.num_queries
-    tracks, losses, outputs = LabelledTracks.start(model.init_tracks(batch, capacity)), [], []
+    tracks, losses, outputs = LabeledTracks.start(model.init_tracks(batch, capacity)), [], []
     for index in range(len(frames)):
         # The official code has as many track queries as the longest sample; ours are cut to that number.
         count = case.inputs[f"frame{index}.pred_logits"].shape[1] - config.num_queries
@@ -297,8 +297,8 @@ def test_clip_criterion(case: GoldenCase) -> None:
         losses.append(frame)
         seen, detections = criterion.label(*observe(tracks, output), assignment, objects)
         _compare_roles(case, index, seen, detections)
-        blank = LabelledTracks.start(model.init_tracks(batch, capacity + config.num_queries))
-        grown = blank.append(LabelledSlots(**{name: getattr(seen, name) for name in LabelledSlots.slot_fields()}))[0]
+        blank = LabeledTracks.start(model.init_tracks(batch, capacity + config.num_queries))
+        grown = blank.append(LabeledSlots(**{name: getattr(seen, name) for name in LabeledSlots.slot_fields()}))[0]
         tracks, _ = criterion.carry(grown, detections)
         for row in range(batch):
             compare_tracks(_row(tracks, row), fields(case, f"b{row}.tracks_into_frame{index + 1}.", case.outputs), case)
@@ -310,11 +310,11 @@ def _tiny(config: MemotrConfig) -> MemotrConfig:
     return replace(config, backbone="resnet18", backbone_levels=1)
 
 
-def _row(tracks: LabelledTracks, row: int) -> LabelledTracks:
+def _row(tracks: LabeledTracks, row: int) -> LabeledTracks:
     return tracks.index_select(torch.tensor([row]))
 
 
-def _compare_roles(case: GoldenCase, frame: int, seen: LabelledTracks, detections: LabelledSlots) -> None:
+def _compare_roles(case: GoldenCase, frame: int, seen: LabeledTracks, detections: LabeledSlots) -> None:
     for row in range(len(seen.valid)):
         is_new = detections.ids[row] >= 0
         roles = {"prev": (seen, seen.valid[row]), "new": (detections, is_new), "unmatched": (detections, ~is_new)}
@@ -362,8 +362,8 @@ def test_whole_model_and_tracker_over_a_sequence(case: GoldenCase) -> None:
             output = model.detect(features, padding, tracks)
             _compare_output(case, frame, output, used=config.num_queries + int(tracks.valid.sum()))
             tracks = advance(model, tracks, output, thresholds)
-        labelled = LabelledTracks.start(tracks)  # the official tracks have these fields at inference too
-        compare_tracks(labelled, fields(case, f"frame{frame}.tracks.", case.outputs), case, factor=5)
+        labeled = LabeledTracks.start(tracks)  # the official tracks have these fields at inference too
+        compare_tracks(labeled, fields(case, f"frame{frame}.tracks.", case.outputs), case, factor=5)
         shown, boxes = visible(tracks, original, thresholds)
         assert tracks.ids[shown].tolist() == case.outputs[f"frame{frame}.result_ids"].tolist()
         assert_close(boxes[shown], case.outputs[f"frame{frame}.result_tlwh"], atol=0.05, rtol=1e-4)  # pixels

@@ -332,8 +332,8 @@ def test_arrays_and_tensors_are_the_same_frame() -> None:
         (np.zeros((48, 64), np.uint8), r"expected an RGB frame.*got \(48, 64\)"),
         (np.zeros((48, 64, 4), np.uint8), r"expected an RGB frame.*got \(48, 64, 4\)"),
         (torch.zeros(48, 64, 3, dtype=torch.uint8), r"expected an RGB frame.*got \(48, 64, 3\)"),
-        (torch.full((3, 48, 64), torch.nan), "pixels that are NaN or infinite"),
-        (torch.full((3, 48, 64), torch.inf), "pixels that are NaN or infinite"),
+        (torch.full((3, 48, 64), torch.nan), "the frame contains NaN or infinite pixels"),
+        (torch.full((3, 48, 64), torch.inf), "the frame contains NaN or infinite pixels"),
         (np.zeros((48, 64, 3), np.int32), r"expected uint8 or floating point pixels, got torch\.int32"),
     ],
 )

@@ -84,10 +84,10 @@ def test_overlap_with_the_own_object_is_the_diagonal_of_all_overlaps() -> None:
 def grid_proposals(side: int = 8) -> DenseProposals:
     """Return proposals of a square feature map; boxes lie around their token."""
     place = (torch.arange(side) + 0.5) / side
-    centres = torch.stack(torch.meshgrid(place, place, indexing="xy"), dim=-1).reshape(1, -1, 2)
-    boxes = torch.cat([centres, torch.full_like(centres, 0.2)], dim=-1).requires_grad_()
+    centers = torch.stack(torch.meshgrid(place, place, indexing="xy"), dim=-1).reshape(1, -1, 2)
+    boxes = torch.cat([centers, torch.full_like(centers, 0.2)], dim=-1).requires_grad_()
     logits = torch.randn(1, side * side, 2, requires_grad=True)
-    return DenseProposals(logits, boxes, centres, torch.zeros(1, side * side, dtype=torch.bool))
+    return DenseProposals(logits, boxes, centers, torch.zeros(1, side * side, dtype=torch.bool))
 
 
 def one_object(box: list[float]) -> Objects:
@@ -103,7 +103,7 @@ def taken(proposals: DenseProposals, losses: Losses) -> Tensor:
 def test_proposals_inside_an_object_are_taken_for_it() -> None:
     proposals, box = grid_proposals(), [0.5, 0.4, 0.55, 0.6]
     chosen = taken(proposals, proposal_losses(proposals, one_object(box)))
-    inside = ((proposals.centres[0] - torch.tensor(box[:2])).abs() <= torch.tensor(box[2:]) / 2).all(dim=-1)
+    inside = ((proposals.centers[0] - torch.tensor(box[:2])).abs() <= torch.tensor(box[2:]) / 2).all(dim=-1)
     assert chosen.sum() == TOKENS_PER_OBJECT < inside.sum()
     assert (inside | ~chosen).all()
 

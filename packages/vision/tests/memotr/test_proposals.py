@@ -10,7 +10,8 @@ from mnemic_vision.memotr import ClipBatch, Memotr, MemotrConfig, Target, build_
 from mnemic_vision.memotr.aids.criteria import DenoisingCriterion
 from mnemic_vision.memotr.aids.denoising import Denoising, allowed_between, denoise
 from mnemic_vision.memotr.aids.proposals import DISTINCT_IOU, DenseProposals, ProposalQueries
-from mnemic_vision.memotr.criterion import LabelledTracks
+from mnemic_vision.memotr.criterion import LabeledTracks
+from mnemic_vision.memotr.losses import pad_targets
 
 Build = Callable[[MemotrConfig], Memotr]
 
@@ -54,7 +55,7 @@ def test_noised_queries_never_reach_the_others(
         tracks.valid[0, :3] = True
         tracks.query[0, :3] = torch.randn(3, config.dim)
         plain = model(clip.images[:, 0], clip.padding, tracks)
-        given = model.get_submodule("denoising")(clip.targets[0])
+        given = model.get_submodule("denoising")(pad_targets(clip.targets[0]))
         noised, denoised = denoise(model, given, clip.images[:, 0], clip.padding, tracks)
         assert len(denoised) == config.decoder_layers
         assert all(layer.boxes.shape[1] == given.content.shape[1] for layer in denoised)
@@ -72,7 +73,7 @@ def test_outside_training_nothing_is_noised(
     clip, model = make_clip([3], frames=1), build(replace(config, denoising_groups=2))
     criterion = build_criterion(model)
     assert isinstance(criterion, DenoisingCriterion)
-    given = (model, clip.images[:, 0], clip.padding, LabelledTracks.start(model.init_tracks(1)), clip.targets[0])
+    given = (model, clip.images[:, 0], clip.padding, LabeledTracks.start(model.init_tracks(1)), clip.targets[0])
     noised, plain = criterion.step(*given)[0], criterion.criterion.step(*given)[0]
     assert torch.equal(noised.aux.label, plain.aux.label)
     model.train()
@@ -95,7 +96,7 @@ def test_each_group_holds_every_object_once_to_restore_and_once_to_reject(config
         Target(boxes, torch.tensor([0, 1]), torch.tensor([0, 1])),
         Target(boxes[:1], torch.tensor([1]), torch.tensor([0])),
     ]
-    noised = Denoising(3, config.num_classes, config.dim)(targets)
+    noised = Denoising(3, config.num_classes, config.dim)(pad_targets(targets))
     assert noised.objects[0].tolist() == [0, 1, -1, -1] * 3
     assert noised.objects[1].tolist() == [0, -1, -1, -1] * 3
     assert noised.padding[1].tolist() == [False, True] * 6
@@ -109,6 +110,6 @@ def test_each_group_holds_every_object_once_to_restore_and_once_to_reject(config
 
 def test_without_objects_there_is_one_padded_query_of_each_kind(config: MemotrConfig) -> None:
     none = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
-    noised = Denoising(2, config.num_classes, config.dim)([none])
+    noised = Denoising(2, config.num_classes, config.dim)(pad_targets([none]))
     assert noised.padding.tolist() == [[True] * 4]
     assert noised.objects.tolist() == [[-1] * 4]

@@ -259,7 +259,7 @@ def test_eight_classes_and_another_number_of_queries_start_at_random(
 def test_a_detector_of_another_kind_or_size_is_refused(config: MemotrConfig, build: Build, tmp_path: Path) -> None:
     torch.save({"model": coco_detector(build(replace(config, detector="deformable")))}, tmp_path / "points.pth")
     with pytest.raises(
-        ValueError, match=r"points\.pth is no detector of this kind \(left over detect_queries.reference_points"
+        ValueError, match=r"points\.pth is not a detector of this kind \(left over detect_queries.reference_points"
     ):
         import_detector(build(config), tmp_path / "points.pth")
     torch.save({"model": coco_detector(build(replace(config, ffn_dim=64)))}, tmp_path / "wide.pth")

@@ -1,4 +1,4 @@
-"""From a configuration to a network: the only place where sizes meet parts."""
+"""Builds the network of a configuration."""
 
 import math
 from typing import Any, cast
@@ -14,6 +14,7 @@ from mnemic_vision.memotr.aids.proposals import ProposalQueries
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.decoder import Decoder, DecoderLayer
 from mnemic_vision.memotr.encoder import Encoder, EncoderLayer
+from mnemic_vision.memotr.layers import init_xavier
 from mnemic_vision.memotr.model import Memotr, project_levels
 from mnemic_vision.memotr.queries import BoxPositions, DabQueries, DeformableQueries, LearnedPositions
 from mnemic_vision.memotr.track_memory import DeformableTrackMemory, TrackMemory
@@ -25,10 +26,9 @@ def build_memotr(config: MemotrConfig) -> Memotr:
     """Return a new network.
 
     Raises:
-        UserError: if the backbone is unknown or does not fit the number of levels.
+        UserError: if the backbone is unknown or has more feature maps than the network has levels.
     """
     backbone = build_backbone(config.backbone, config.backbone_levels, config.pretrained_backbone)
-    # Detection alone changes attention and births, hence the class; denoising is added to either.
     network = AloneMemotr if config.detect_alone else Memotr
     model = network(
         config,
@@ -40,9 +40,9 @@ def build_memotr(config: MemotrConfig) -> Memotr:
         build_track_memory(config),
     )
     if config.denoising_groups:
-        # Not called by the network, but trained and stored with it; see `aids.denoising.denoise`.
+        # Not called by the network, but trained and saved with it; see `aids.denoising.denoise`.
         model.add_module("denoising", Denoising(config.denoising_groups, config.num_classes, config.dim))
-    _initialise(model)
+    _initialize(model)
     return model
 
 
@@ -84,13 +84,12 @@ def build_track_memory(config: MemotrConfig) -> TrackMemory:
     return kind(memory, config.memory_heads, config.ffn_dim, config.update_threshold, config.dropout)
 
 
-def _initialise(model: Memotr) -> None:
-    """Initialise as the official code: xavier matrices, class prior 0.01, boxes that start as the reference."""
-    for parameter in [*model.encoder.parameters(), *model.decoder.parameters()]:
-        if parameter.dim() > 1:
-            nn.init.xavier_uniform_(parameter)
+def _initialize(model: Memotr) -> None:
+    """Initialize as the official code: Xavier matrices, class prior 0.01, boxes equal to the reference."""
+    init_xavier(model.encoder)
+    init_xavier(model.decoder)
     nn.init.normal_(model.encoder.level_embed)
-    # After xavier, which must not reach their offsets: these start as a star around the reference.
+    # After Xavier, which would overwrite the initial sampling offsets.
     for module in model.modules():
         if isinstance(module, DeformableAttention):
             module.reset_parameters()
@@ -104,4 +103,4 @@ def _initialise(model: Memotr) -> None:
             nn.init.zeros_(head.get_parameter(name))
     if not isinstance(model.detect_queries, ProposalQueries):
         first = model.decoder.box_heads[0].get_parameter("layers.2.bias")
-        nn.init.constant_(first[2:], -2.0)  # boxes begin smaller than their anchors
+        nn.init.constant_(first[2:], -2.0)  # initial boxes are smaller than their anchors

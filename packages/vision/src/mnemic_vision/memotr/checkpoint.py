@@ -1,4 +1,4 @@
-"""One file with everything that tracking needs: weights, network settings, input size and thresholds."""
+"""Checkpoint of a tracker: weights, network settings, input size and thresholds."""
 
 from dataclasses import dataclass, field
 from math import inf
@@ -11,12 +11,12 @@ from mnemic_vision.memotr.model import Memotr
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """How a trained network is to be run.
+    """Inference settings of a trained network.
 
     Args:
         short_side: shorter side of the network's input, pixels.
-        long_side: largest longer side.
-        thresholds: when tracks are born, missed, written and forgotten.
+        long_side: maximum of the longer side, pixels.
+        thresholds: when tracks are born, missed, reported and deleted.
         classes: name of each class.
     """
 

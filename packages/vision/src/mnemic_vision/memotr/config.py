@@ -1,4 +1,4 @@
-"""Every size and switch of a MeMOTR network in one place."""
+"""Settings of a MeMOTR network."""
 
 from dataclasses import dataclass, field
 from math import inf
@@ -19,29 +19,29 @@ class MemotrConfig:
             its published feed-forward width is 1024).
         dim: width of tokens and queries; a multiple of 32 and of ``num_heads``.
         num_heads: attention heads of encoder and decoder.
-        memory_heads: heads of the attention between tracks (8 in the official code whatever the width).
+        memory_heads: heads of the attention between tracks (always 8 in the official code).
         ffn_dim: hidden width of every feed-forward block.
-        num_levels: feature levels; those beyond the backbone's are made by stride-2 convolutions.
+        num_levels: feature levels; those beyond the backbone's come from stride-2 convolutions.
         encoder_points: sampling points per head and level in the encoder.
         decoder_points: sampling points per head and level in the decoder.
         encoder_layers: encoder depth.
         decoder_layers: decoder depth.
-        merge_layer: first decoder layer that sees the track queries; layers before it see detect queries only.
-        num_queries: detect queries, the most objects that can be born in one frame.
+        merge_layer: first decoder layer with track queries; layers before it process detect queries only.
+        num_queries: detect queries, the maximum number of births in a frame.
         num_classes: object classes.
-        capacity: track slots of a stream; newborns beyond it are dropped, lowest score first.
+        capacity: track slots per stream; newborns beyond it are dropped, lowest score first.
         dropout: dropout in encoder, decoder and memory.
         backbone: ``resnet50`` (torchvision, frozen batch norm) or any timm ``features_only`` model.
-        backbone_levels: how many of the backbone's deepest feature maps are used.
-        pretrained_backbone: the backbone gets trained weights, so its batch norm and fine stages stay as they are;
-            False for a timm backbone that is to be trained from nothing.
+        backbone_levels: number of the backbone's feature maps to use, the deepest ones.
+        pretrained_backbone: freeze batch norm and fine stages, as for pretrained weights; False to train a timm
+            backbone from scratch.
         memory: long-term memory of a track (``exponential`` is the paper's): {memories}.
-        update_threshold: a track's memory and reference change only where its score is above this.
+        update_threshold: memory and reference of a track change only where its score is higher.
         two_stage: detect queries start from the encoder's best distinct tokens instead of learned anchors.
-            Not in MeMOTR; trains a detector from scratch in far fewer steps.
-        detect_alone: detect queries never see the tracks; they find every object in every frame, and one that overlaps
-            a track is not born again: a missed track goes on with it. Not in MeMOTR, whose detect queries learn to
-            leave tracked objects alone; that takes far more training.
+            Not in MeMOTR; a detector trained from scratch needs far fewer steps.
+        detect_alone: detect queries do not attend to the tracks and detect every object in every frame; a detection
+            that overlaps a track continues it if it was missed and is dropped otherwise. Not in MeMOTR, whose detect
+            queries learn to leave out tracked objects, which takes far more training.
         denoising_groups: groups of noised ground-truth queries in training (0: off). Not in MeMOTR.
         activation_checkpointing: recompute encoder layers in the backward pass to save memory.
     """
@@ -88,7 +88,7 @@ class MemotrConfig:
                 f"merge_layer must be in 0..decoder_layers-1, got {self.merge_layer} of {self.decoder_layers}"
             )
         if self.detector == "deformable" and self.merge_layer == 0:
-            raise UserError("detector='deformable' needs merge_layer >= 1: its first layer knows points, not boxes")
+            raise UserError("detector='deformable' needs merge_layer >= 1: its first layer has points, not boxes")
         if self.detector == "deformable" and (self.two_stage or self.denoising_groups):
             raise UserError("two_stage and denoising_groups need detector='dab', whose queries are boxes")
 

@@ -1,4 +1,4 @@
-"""The decoder, which keeps detection and tracking apart in its first layers."""
+"""The decoder, with a detection-only part before the joint layers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from mnemic_vision.memotr.queries import BoxPositions, LearnedPositions, Queries
 
 @dataclass(frozen=True)
 class DecodedQueries:
-    """What the decoder found, one entry a layer.
+    """Output of the decoder, one entry per layer.
 
     Attributes:
-        inputs: content of the queries going into the layer.
-        hidden: content coming out of it.
-        references: boxes (cxcywh in [0, 1]) going into the layer.
+        inputs: content of the queries before the layer.
+        hidden: content after it.
+        references: boxes (cxcywh in [0, 1]) before the layer.
         boxes: boxes that the layer predicts.
-        newborn: the query that a track begins with: the input of the last layer.
+        newborn: initial query of a track, the input of the last layer.
     """
 
     inputs: tuple[Float[Tensor, "batch query dim"], ...]
@@ -34,16 +34,7 @@ class DecodedQueries:
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention between queries, deformable cross-attention to the image, feed-forward; all post-norm.
-
-    Args:
-        dim: width of queries.
-        num_heads: attention heads.
-        num_levels: feature levels.
-        num_points: sampling points per head and level.
-        ffn_dim: hidden width of the feed-forward block.
-        dropout: dropout after attention and in the feed-forward block.
-    """
+    """Self-attention, deformable cross-attention to the image and feed-forward network, all post-norm."""
 
     def __init__(
         self, dim: int, num_heads: int, num_levels: int, num_points: int, ffn_dim: int, dropout: float = 0.0
@@ -67,7 +58,9 @@ class DecoderLayer(nn.Module):
     ) -> Float[Tensor, "batch query dim"]:
         """Return the queries after one layer; ``allowed`` is True where one query may attend to another."""
         located = queries + positions
-        blocked = None if allowed is None else ~allowed  # MultiheadAttention's masks are True where nothing is read
+        blocked = (
+            None if allowed is None else ~allowed
+        )  # masks of MultiheadAttention are True where attention is blocked
         found, _ = self.self_attention(
             located, located, queries, key_padding_mask=padding, attn_mask=blocked, need_weights=False
         )
@@ -80,14 +73,8 @@ class DecoderLayer(nn.Module):
 class Decoder(nn.Module):
     """Layers that refine boxes one after the other.
 
-    Layers before ``merge_layer`` process the detect queries alone: raw detect queries carry no object semantics
-    whereas track queries do, and one detection-only layer closes that gap before they meet (paper, section 1).
-
-    Args:
-        layers: decoder layers, first one first.
-        positions: where queries look, by their kind.
-        dim: width of queries.
-        merge_layer: the first layer that processes the track queries too.
+    Layers before ``merge_layer`` process the detect queries alone: initial detect queries carry no object semantics,
+    whereas track queries do, and a detection-only layer closes that gap (paper, section 1).
     """
 
     def __init__(
@@ -98,7 +85,7 @@ class Decoder(nn.Module):
         merge_layer: int = 1,
     ) -> None:
         super().__init__()
-        self.merge_layer = merge_layer
+        self.dim, self.merge_layer = dim, merge_layer
         self.layers = nn.ModuleList(layers)
         self.box_heads = nn.ModuleList(Mlp(dim, dim, dim, 4) for _ in self.layers)
         self.positions = positions
@@ -106,7 +93,7 @@ class Decoder(nn.Module):
     def forward(self, queries: Queries, image: EncodedImage) -> DecodedQueries:
         """Run all layers over the queries of an encoded image."""
         query = queries.query.to(image.tokens.dtype)
-        content = self.positions.content(query)
+        content = query[..., -self.dim :]
         reference = queries.reference.sigmoid()
         inputs, hidden, references, boxes = [], [], [], []
         for index in range(len(self.layers)):
@@ -116,11 +103,10 @@ class Decoder(nn.Module):
             changed = self._layer(index, queries, content[:, :active], reference[:, :active], image)
             content = torch.cat([changed, content[:, active:]], dim=1)
             hidden.append(content)
-            predicted, refined = self._refine(index, content, reference)
-            boxes.append(predicted)
-            # Tracks that pass through keep their reference. The next layer's start has no gradient.
-            reference = torch.cat([refined[:, :active], reference[:, active:]], dim=1).detach()
-        newborn = self.positions.with_content(query, inputs[-1])
+            boxes.append(self._refine(index, content, reference))
+            # Tracks that pass through keep their reference. No gradient between layers.
+            reference = torch.cat([boxes[-1][:, :active], reference[:, active:]], dim=1).detach()
+        newborn = torch.cat([query[..., : -self.dim], inputs[-1]], dim=-1)
         return DecodedQueries(tuple(inputs), tuple(hidden), tuple(references), tuple(boxes), newborn)
 
     def _layer(
@@ -133,7 +119,9 @@ class Decoder(nn.Module):
     ) -> Float[Tensor, "batch active dim"]:
         """Return the content of the active queries, which are the leading ones, after layer ``index``."""
         active = content.shape[1]
-        located = self.positions.locate(index, reference, image.valid_ratios)
+        known = reference[..., :2] if index == 0 and self.positions.starts_from_points else reference
+        # The same place in the coordinates of each padded level; ratios are of width and height.
+        located = known[:, :, None] * image.valid_ratios.repeat(1, 1, known.shape[-1] // 2)[:, None]
         where = self.positions(index, queries.query[:, :active].to(content.dtype), content, located)
         allowed = None if queries.allowed is None else queries.allowed[:active, :active]
         changed: Tensor = self.layers[index](content, where, located, image, queries.padding[:, :active], allowed)
@@ -141,10 +129,9 @@ class Decoder(nn.Module):
 
     def _refine(
         self, index: int, content: Float[Tensor, "batch query dim"], reference: Float[Tensor, "batch query 4"]
-    ) -> tuple[Float[Tensor, "batch query 4"], Float[Tensor, "batch query 4"]]:
-        """Return the boxes that layer ``index`` predicts and those that the next one starts from, in float32."""
+    ) -> Float[Tensor, "batch query 4"]:
+        """Return the boxes that layer ``index`` predicts, in float32."""
+        # Half precision would move a box of a large image by pixels.
         with torch.autocast(content.device.type, enabled=False):
-            # Half precision would move a box of a large image by pixels.
-            delta = self.box_heads[index](content.float())
-            boxes = (delta + logit(reference)).sigmoid()
-            return boxes, self.positions.refine(index, boxes, delta, reference)
+            boxes: Tensor = (self.box_heads[index](content.float()) + logit(reference)).sigmoid()
+            return boxes

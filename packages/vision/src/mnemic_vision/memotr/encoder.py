@@ -14,12 +14,12 @@ from mnemic_vision.memotr.layers import FeedForward
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """What the decoder reads.
+    """Output of the encoder.
 
     Attributes:
-        tokens: encoder output, all levels one after the other.
+        tokens: of all levels, concatenated.
         padding: True at tokens outside the image.
-        valid_ratios: share of each level's width and height that is image, in the order (width, height).
+        valid_ratios: share of each level's width and height that is not padding, as (width, height).
         shapes: (height, width) of each level.
     """
 
@@ -30,35 +30,26 @@ class EncodedImage:
 
 
 def valid_ratios(padding: Bool[Tensor, "batch height width"]) -> Float[Tensor, "batch 2"]:
-    """Return which share of the width and of the height is image."""
-    # The first row and column suffice: padding is right of and below the image.
+    """Return the share of width and height that is not padding."""
+    # The first row and column suffice, since padding is right of and below the image.
     height, width = padding.shape[1:]
     return torch.stack([(~padding[:, 0]).sum(1) / width, (~padding[:, :, 0]).sum(1) / height], dim=-1)
 
 
-def cell_centres(ratios: Float[Tensor, "batch level 2"], shapes: Shapes) -> Float[Tensor, "batch token 2"]:
-    """Return the centre (x, y) of each cell, normalised so that the image without padding spans [0, 1]."""
-    centres = []
+def cell_centers(ratios: Float[Tensor, "batch level 2"], shapes: Shapes) -> Float[Tensor, "batch token 2"]:
+    """Return the center (x, y) of each cell, normalized so that the image without padding spans [0, 1]."""
+    centers = []
     for level, (height, width) in enumerate(shapes):
         y = (torch.arange(height, device=ratios.device) + 0.5) / height
         x = (torch.arange(width, device=ratios.device) + 0.5) / width
-        # Row by row, as the tokens are flattened, but with x before y, as boxes have it.
+        # In the order of the tokens, row by row, with x before y as in boxes.
         grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(1, -1, 2)
-        centres.append(grid / ratios[:, None, level])
-    return torch.cat(centres, dim=1)
+        centers.append(grid / ratios[:, None, level])
+    return torch.cat(centers, dim=1)
 
 
 class EncoderLayer(nn.Module):
-    """Deformable self-attention and feed-forward, both post-norm.
-
-    Args:
-        dim: width of tokens.
-        num_heads: attention heads.
-        num_levels: feature levels.
-        num_points: sampling points per head and level.
-        ffn_dim: hidden width of the feed-forward block.
-        dropout: dropout after attention and in the feed-forward block.
-    """
+    """Deformable self-attention and feed-forward network, both post-norm."""
 
     def __init__(
         self, dim: int, num_heads: int, num_levels: int, num_points: int, ffn_dim: int, dropout: float = 0.0
@@ -84,14 +75,7 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Deformable self-attention over all tokens of all levels.
-
-    Args:
-        layers: encoder layers, first one first.
-        num_levels: feature levels.
-        dim: width of tokens.
-        use_checkpointing: recompute the layers in the backward pass to save memory.
-    """
+    """Deformable self-attention over the tokens of all levels, optionally recomputed in the backward pass."""
 
     def __init__(
         self, layers: Iterable[EncoderLayer], num_levels: int, dim: int, use_checkpointing: bool = False
@@ -107,16 +91,15 @@ class Encoder(nn.Module):
         paddings: Sequence[Bool[Tensor, "batch _height _width"]],
         positions: Sequence[Float[Tensor, "batch dim _height _width"]],
     ) -> EncodedImage:
-        """Encode projected feature maps with their padding and position embeddings."""
+        """Return the encoded image, from projected feature maps with their padding and position embeddings."""
         shapes = [(level.shape[2], level.shape[3]) for level in levels]
-        tokens = torch.cat([level.flatten(2) for level in levels], dim=2)  # batch dim token
-        tokens = tokens.transpose(1, 2).contiguous()  # batch token dim
+        tokens = torch.cat([level.flatten(2) for level in levels], dim=2).mT.contiguous()  # batch token dim
         padding = torch.cat([level.flatten(1) for level in paddings], dim=1)
-        located = [where.flatten(2).transpose(1, 2) + self.level_embed[i] for i, where in enumerate(positions)]
+        located = [where.flatten(2).mT + embed for where, embed in zip(positions, self.level_embed, strict=True)]
         where = torch.cat(located, dim=1).to(tokens.dtype)
         ratios = torch.stack([valid_ratios(level) for level in paddings], dim=1)
-        # The centre of a cell of one level, as seen in every level: the shares of padding differ between them.
-        reference = cell_centres(ratios, shapes)[:, :, None] * ratios[:, None]
+        # The center of each cell in the coordinates of every level, which differ in their share of padding.
+        reference = cell_centers(ratios, shapes)[:, :, None] * ratios[:, None]
         for layer in self.layers:
             if self.use_checkpointing and self.training:
                 tokens = checkpoint(layer, tokens, where, reference, shapes, padding, use_reentrant=False)

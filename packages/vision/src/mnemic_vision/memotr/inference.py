@@ -1,4 +1,4 @@
-"""Tracking over a stream of frames: the life of a track and the user-facing `Tracker`.
+"""Online tracking: births, misses and deaths of tracks, and the user-facing `Tracker`.
 
 Source: `models/runtime_tracker.py` and `submit_engine.py` of the official code.
 """
@@ -26,21 +26,20 @@ from mnemic_vision.memotr.tracks import TrackSlots, TrackState, is_duplicate
 from mnemic_vision.tracks import Track
 from mnemic_vision.video import open_frames
 
-MIN_SIDE = 16  # pixels; a smaller frame holds nothing to find and is a mistake of its source
+MIN_SIDE = 16  # pixels; a smaller frame is taken for a mistake
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When tracks are born, missed, written and forgotten; the defaults are those of DanceTrack.
+    """When tracks are born, missed, reported and deleted; the defaults are those of DanceTrack.
 
     Args:
         detect: a detect query with at least this score becomes a track.
-        track: a track whose score in its birth class is below this counts as missed.
-        result: a track is written where its score is above this.
+        track: a track whose score in its class at birth is below this counts as missed.
+        result: tracks with a higher score are reported.
         miss_tolerance: consecutive misses after which a track is deleted (MOT17: 15, BDD100K: 10).
-        min_area: a track is written where its box is larger than this, in square pixels.
-        duplicate_iou: where the boxes of two seen tracks overlap by more, both follow one object and the younger dies;
-            None (the paper) lets both live.
+        min_area: tracks with a larger box are reported, in square pixels.
+        duplicate_iou: of two visible tracks with a higher IoU the younger is deleted; None (the paper) keeps both.
     """
 
     detect: float = 0.5
@@ -58,43 +57,43 @@ class Thresholds:
 
 @singledispatch
 def advance(model: Memotr, tracks: TrackState, output: FrameOutput, thresholds: Thresholds) -> TrackState:
-    """Return the tracks after a frame: who is missed or dead, who is born, and the memory update of all.
+    """Return the tracks after a frame: misses, deaths and births, and the memory update of all.
 
     Args:
-        model: the network that made ``output``; `aids.detect_alone` has another rule for its kind of network.
-        tracks: state that went into the network, any number of streams.
-        output: its answer.
-        thresholds: when tracks are born and die.
+        model: network that gave the output; `aids.detect_alone` registers other rules for its kind of network.
+        tracks: state that entered the network, any number of streams.
+        output: of the network.
+        thresholds: when tracks are born and deleted.
     """
     seen, detections = observe(tracks, output)
     seen = count_misses(seen, thresholds)
-    born = detections.logits.sigmoid().amax(dim=-1) >= thresholds.detect
-    return begin_tracks(model, seen.compact(survivors(seen, thresholds)), detections, born)
+    born = detections.confidence >= thresholds.detect
+    return start_tracks(model, seen.compact(survivors(seen, thresholds)), detections, born)
 
 
 def count_misses(seen: TrackState, thresholds: Thresholds) -> TrackState:
-    """Return the tracks with this frame counted as missed where the score of the class at birth is too low."""
+    """Return the tracks with a further miss where the score of the class at birth is too low, otherwise with none."""
     score = seen.logits.sigmoid().gather(2, seen.labels[..., None])[..., 0]
     return replace(seen, missed=torch.where(score < thresholds.track, seen.missed + 1, 0))
 
 
 def survivors(seen: TrackState, thresholds: Thresholds) -> Bool[Tensor, "batch track"]:
-    """Return which tracks live on."""
+    """Return True at tracks to keep."""
     alive = seen.valid & (seen.missed < thresholds.miss_tolerance)
     if thresholds.duplicate_iou is None:
         return alive
-    # Not in the paper: two tracks that ended up on one object would stay there, each sure of itself.
+    # Not in the paper: two tracks that moved onto one object would both stay there with high scores.
     return alive & ~is_duplicate(seen, alive & (seen.missed == 0), thresholds.duplicate_iou)
 
 
-def begin_tracks(
+def start_tracks(
     model: Memotr, kept: TrackState, detections: TrackSlots, born: Bool[Tensor, "batch query"]
 ) -> TrackState:
-    """Return the tracks with the born detections, which get the next identities, and the memories of all updated."""
+    """Return kept and new tracks, which get the next identities, after the memory update."""
     number = born.long().cumsum(dim=1)  # batch query: 1 for the first newborn of a stream
     ids = kept.next_id[:, None] + number - 1
     carried, newborn = kept.append(replace(detections, valid=born, ids=ids))
-    # Counted for all born, also those that found no free slot: an identity is never given twice.
+    # All born are counted, also those without a free slot: an identity is never given twice.
     carried = replace(carried, next_id=kept.next_id + number[:, -1])
     updated: TrackState = model.track_memory(model.track_memory.start(carried, newborn))
     return updated
@@ -103,13 +102,7 @@ def begin_tracks(
 def visible(
     tracks: TrackState, sizes: Float[Tensor, "batch 2"], thresholds: Thresholds
 ) -> tuple[Bool[Tensor, "batch track"], Float[Tensor, "batch track 4"]]:
-    """Return which tracks are written, and all boxes (x, y, width, height) in pixels of the original frames.
-
-    Args:
-        tracks: state after `advance`.
-        sizes: (height, width) of the original frames.
-        thresholds: smallest score and area.
-    """
+    """Return which tracks to report, and all boxes (x, y, width, height) in pixels of frames of (height, width)."""
     scale = sizes.flip(-1).repeat(1, 2)[:, None]
     boxes = cxcywh_to_xywh(tracks.boxes.float()) * scale
     area = boxes[..., 2] * boxes[..., 3]
@@ -117,14 +110,14 @@ def visible(
 
 
 class Tracker(Session):
-    """Follows objects through a stream, frame by frame.
+    """Tracks objects through a video, frame by frame.
 
     Args:
-        model: network with trained weights.
-        thresholds: when tracks are born, missed, written and forgotten.
-        short_side: the shorter side of the network's input in pixels.
-        long_side: the largest longer side.
-        use_bf16: run the network in bfloat16; geometry stays float32.
+        model: trained network.
+        thresholds: when tracks are born, missed, reported and deleted.
+        short_side: shorter side of the network's input, pixels.
+        long_side: maximum of the longer side, pixels.
+        use_bf16: run the network in bfloat16; boxes and scores stay in float32.
 
     Example:
         >>> from mnemic_vision.memotr import MemotrConfig, build_memotr
@@ -152,7 +145,7 @@ class Tracker(Session):
         self.state = model.init_tracks(batch=1)
 
     def reset(self) -> None:
-        """Forget all tracks; ids begin at 0 again."""
+        """Delete all tracks; identities start at 0 again."""
         self.state = self.model.init_tracks(batch=1)
 
     @torch.no_grad()
@@ -163,7 +156,7 @@ class Tracker(Session):
             frame: RGB image, a uint8 array (height, width, 3) or a tensor (3, height, width), uint8 or float in [0, 1].
 
         Raises:
-            UserError: if it is not such an image, smaller than 16 pixels or holds values that are not finite.
+            UserError: if it is not such an image, is smaller than 16 pixels, or contains NaN or infinity.
         """
         image = as_image(frame)
         tensor, _ = preprocess_frame(image, self.short_side, self.long_side)
@@ -175,9 +168,9 @@ class Tracker(Session):
         return self._results(*visible(self.state, size, self.thresholds))
 
     def track_video(self, source: str | Path | int) -> Iterator[tuple[np.ndarray, list[Track]]]:
-        """Forget all tracks; yield each frame with its tracks, from a video file, a folder of images or a camera index.
+        """Reset, then yield each frame and its tracks, from a video file, a folder of images or a camera index.
 
-        To continue a stream that was loaded, give its frames to the tracker one by one.
+        To continue a loaded session, call the tracker with each frame instead.
         """
         self.reset()
         with open_frames(source) as frames:
@@ -186,10 +179,10 @@ class Tracker(Session):
 
     @torch.no_grad()
     def report(self) -> MemoryReport:
-        """Return how the long-term memory is used; the tracks are the entries of one memory."""
+        """Return the use of the long-term memory, with the tracks as its slots."""
         state, memory = self.state, self.model.track_memory.memory
         weights = memory.read_weights(state.output.flatten(0, 1)[:, None], state.memory)[:, 0]  # row slot
-        own = torch.block_diag(*weights.split(1)) if weights.shape[1] else weights  # a track reads its own slots only
+        own = torch.block_diag(*weights.split(1)) if weights.shape[1] else weights  # a track only reads its own slots
         used = state.valid.flatten()
         return memory_report(state.memory, own[used][None], rows_are_slots=used)
 
@@ -202,11 +195,11 @@ class Tracker(Session):
         return {"thresholds": asdict(self.thresholds), "short_side": self.short_side, "long_side": self.long_side}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the tracks of the stream so far."""
+        """Return the state of the tracks."""
         return self.state.to_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state of the same network and settings."""
+        """Restore the state of a tracker with the same network and settings."""
         self.state = self.state.refill(state)
 
     def _run(
@@ -217,7 +210,7 @@ class Tracker(Session):
         return output
 
     def _results(self, shown: Bool[Tensor, "batch track"], boxes: Float[Tensor, "batch track 4"]) -> list[Track]:
-        """Copy what is shown to the host, once."""
+        """Return the tracks to report, with one copy to the host."""
         state = self.state
         columns = [state.ids[..., None], state.labels[..., None], state.scores[..., None], boxes]
         table = torch.cat([column.double() for column in columns], dim=-1)  # float32 would round ids above 2**24
@@ -226,11 +219,7 @@ class Tracker(Session):
 
 
 def as_image(frame: np.ndarray | Tensor) -> Tensor:
-    """Return a frame as uint8 tensor (3, height, width).
-
-    Raises:
-        UserError: as `Tracker` says.
-    """
+    """Return a frame as uint8 tensor (3, height, width); errors as those of `Tracker`."""
     channels = -1 if isinstance(frame, np.ndarray) else 0
     if frame.ndim != 3 or frame.shape[channels] != 3:
         raise UserError(
@@ -242,7 +231,7 @@ def as_image(frame: np.ndarray | Tensor) -> Tensor:
         raise UserError(f"a frame of {width}x{height} pixels is too small to track in: need {MIN_SIDE} at least")
     if tensor.is_floating_point():
         if not tensor.isfinite().all():
-            raise UserError("the frame holds pixels that are NaN or infinite: decode it again or leave it out")
+            raise UserError("the frame contains NaN or infinite pixels: decode it again or leave it out")
         tensor = (tensor.clamp(0, 1) * 255).round().to(torch.uint8)
     if tensor.dtype != torch.uint8:
         raise UserError(f"expected uint8 or floating point pixels, got {tensor.dtype}")

@@ -1,4 +1,4 @@
-"""The two small blocks that every part of MeMOTR is made of."""
+"""Small blocks shared by the parts of MeMOTR."""
 
 from itertools import pairwise
 
@@ -7,11 +7,7 @@ from torch import Tensor, nn
 
 
 class Mlp(nn.Module):
-    """Linear layers with ReLU between them.
-
-    Args:
-        sizes: widths from input to output, such as ``(512, 256, 256)``.
-    """
+    """Linear layers with ReLU between them; ``Mlp(512, 256, 4)`` has two, from width 512 to 4."""
 
     def __init__(self, *sizes: int) -> None:
         super().__init__()
@@ -40,3 +36,10 @@ class FeedForward(nn.Module):
         hidden = self.dropout(self.linear1(x).relu_())
         out: Tensor = self.norm(x + self.dropout(self.linear2(hidden)))
         return out
+
+
+def init_xavier(module: nn.Module) -> None:
+    """Initialize all matrices of a module as the official code does."""
+    for parameter in module.parameters():
+        if parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)

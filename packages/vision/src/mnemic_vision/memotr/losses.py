@@ -1,4 +1,4 @@
-"""Losses of a set of predictions whose ground truth is known, summed, not averaged: the clip normalises them."""
+"""Losses of a set of predictions whose ground truth is known, summed: the clip divides by its number of objects."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
-from mnemic_vision.boxes import cxcywh_to_xyxy
+from mnemic_vision.boxes import cxcywh_to_xyxy, paired_iou
 from mnemic_vision.memotr.targets import Target
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Focal loss of the classes, L1 and generalised IoU loss of the boxes."""
+    """Focal loss of the classes, L1 and generalized IoU loss of the boxes."""
 
     label: Float[Tensor, ""]
     l1: Float[Tensor, ""]
@@ -40,7 +40,7 @@ class Objects:
         boxes: cxcywh in [0, 1].
         labels: class.
         ids: identity.
-        valid: True at objects, False at filling.
+        valid: True at objects, False at padding.
     """
 
     boxes: Float[Tensor, "batch object 4"]
@@ -50,8 +50,8 @@ class Objects:
 
 
 def pad_targets(targets: list[Target]) -> Objects:
-    """Return the ground truth of a batch as tensors of one size; at least one column, so that indexing works."""
-    # One column at least: gather needs an index that exists, even where nothing is matched.
+    """Return the ground truth of a batch, padded to the same number of objects, at least 1."""
+    # At least 1, because gather needs an index that exists even where nothing is matched.
     size = max(1, *(len(target.ids) for target in targets))
 
     def padded(name: str, value: float) -> Tensor:
@@ -73,7 +73,7 @@ def set_losses(
     objects: Objects,
     average_classes: bool = True,
 ) -> Losses:
-    """Return the losses of predictions with their objects.
+    """Return the losses of predictions.
 
     Args:
         logits: class logits.
@@ -81,16 +81,15 @@ def set_losses(
         matched: object of each query, -1 for background.
         ignored: True at queries without loss.
         objects: ground truth.
-        average_classes: mean over classes, as the official code has it, so that eight classes weigh an eighth each;
-            otherwise the sum, as in Deformable-DETR.
+        average_classes: mean of the focal loss over classes, as in the official code, instead of the sum, as in
+            Deformable-DETR.
     """
     found = matched >= 0
     index = matched.clamp(min=0)  # background reads object 0 and is zeroed by `found`
     labels = objects.labels.gather(1, index)
     target = F.one_hot(labels, logits.shape[-1]).to(logits.dtype) * found[..., None]
     focal = sigmoid_focal_loss(logits, target, alpha=0.25, gamma=2)
-    # batch query, from batch query label
-    focal = focal.mean(-1) if average_classes else focal.sum(-1)
+    focal = focal.mean(-1) if average_classes else focal.sum(-1)  # batch query
     label = (focal * ~ignored).sum()
     truth = objects.boxes.gather(1, index[..., None].expand(-1, -1, 4))
     return Losses(label, *box_losses(boxes[found], truth[found]))
@@ -101,12 +100,7 @@ def matched_iou(
 ) -> Float[Tensor, "batch query"]:
     """Return the overlap of each query with its object, 0 without one."""
     truth = objects.boxes.gather(1, matched.clamp(min=0)[..., None].expand(-1, -1, 4))
-    first, second = cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth)
-    # Elementwise: the pairwise matrix would be built for its diagonal alone.
-    size = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
-    shared = size.clamp(min=0).prod(dim=-1)
-    union = boxes[..., 2:].prod(dim=-1) + truth[..., 2:].prod(dim=-1) - shared
-    return shared / union.clamp(min=1e-9) * (matched >= 0)
+    return paired_iou(boxes, truth) * (matched >= 0)
 
 
 def box_losses(

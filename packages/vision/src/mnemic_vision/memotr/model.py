@@ -1,4 +1,4 @@
-"""The MeMOTR network: one frame and the track queries in, boxes and scores for new and known objects out.
+"""The MeMOTR network: from an image and the track queries to boxes and scores of new and tracked objects.
 
 Source: "MeMOTR: Long-Term Memory-Augmented Transformer for Multi-Object Tracking", arXiv 2307.15700.
 """
@@ -23,21 +23,21 @@ from mnemic_vision.memotr.tracks import TrackState, empty_slots
 
 
 class Memotr(PretrainedModel):
-    """Detector with track queries and their memory; `build_memotr` makes one from a configuration.
+    """Detector with track queries and their memory, built by `build_memotr`.
 
-    The module holds parameters only; what is known of the tracks is a `TrackState` that the caller carries::
+    The module holds parameters only; the tracks are a `TrackState` that the caller keeps::
 
         output = model(images, padding, tracks)
         tracks = advance(model, tracks, output, thresholds)
 
     Args:
-        config: what the parts were built from; its number of classes and its capacity are used here.
-        backbone: images to feature maps.
-        projections: one module a level, from feature maps to one width; see `project_levels`.
-        encoder: feature maps to an `EncodedImage`.
-        detect_queries: an `EncodedImage` to the queries for new objects.
-        decoder: queries and an `EncodedImage` to boxes.
-        track_memory: the tracks of a frame to the track queries of the next one.
+        config: configuration of all parts.
+        backbone: from images to feature maps.
+        projections: from feature maps to tokens of one width; see `project_levels`.
+        encoder: from tokens to an `EncodedImage`.
+        detect_queries: from an `EncodedImage` to the queries for new objects.
+        decoder: from queries and an `EncodedImage` to boxes.
+        track_memory: from the tracks of a frame to the track queries of the next one.
 
     Example:
         >>> from mnemic_vision.memotr import build_memotr
@@ -72,8 +72,8 @@ class Memotr(PretrainedModel):
 
     @classmethod
     def from_config(cls, config: MemotrConfig) -> "Memotr":
-        """Return what `build_memotr` makes of a configuration."""
-        from mnemic_vision.memotr.build import build_memotr  # the builder knows the parts, not the other way round
+        """Return a new network; the same as `build_memotr`."""
+        from mnemic_vision.memotr.build import build_memotr  # imported here, since the builder imports the model
 
         return build_memotr(config)
 
@@ -83,10 +83,10 @@ class Memotr(PretrainedModel):
         padding: Bool[Tensor, "batch height width"],
         tracks: TrackState,
     ) -> FrameOutput:
-        """Detect new objects and find the tracked ones in a frame.
+        """Return boxes and scores of new and tracked objects in a frame.
 
         Args:
-            images: RGB normalised with ImageNet's mean and standard deviation, zero at padding.
+            images: RGB normalized with ImageNet's mean and standard deviation, zero at padding.
             padding: True at pixels right of and below the image.
             tracks: state after the previous frame; `init_tracks` at the start.
         """
@@ -98,7 +98,7 @@ class Memotr(PretrainedModel):
         padding: Bool[Tensor, "batch height width"],
         tracks: TrackState,
     ) -> FrameOutput:
-        """Do what `forward` does, from the backbone's feature maps."""
+        """Return the same as `forward`, from the feature maps of the backbone."""
         image = self.encode(features, padding)
         detect = self.detect_queries(image)
         queries = self.join_queries(detect, tracks)
@@ -110,13 +110,12 @@ class Memotr(PretrainedModel):
         padding: Bool[Tensor, "batch height width"],
     ) -> EncodedImage:
         """Project feature maps to one width and run the encoder over all levels."""
-        # Fewer maps than projections: zip stops, and the rest are made by strides below.
         levels = [project(feature) for project, feature in zip(self.projections, features, strict=False)]
-        source = features[-1]  # of the first further level; the others read the one before them
+        source = features[-1]  # each further level reads the one before it, the first reads the last feature map
         for project in self.projections[len(features) :]:
             source = project(source)
             levels.append(source)
-        # Nearest neighbor, as the official code does: a cell is padding if the pixel that it starts at is.
+        # Nearest neighbor, as in the official code: a cell is padding if its first pixel is.
         paddings = [
             F.interpolate(padding[:, None].float(), size=level.shape[-2:])[:, 0].to(torch.bool) for level in levels
         ]
@@ -125,7 +124,7 @@ class Memotr(PretrainedModel):
         return image
 
     def join_queries(self, detect: DetectQueries, tracks: TrackState) -> Queries:
-        """Return the queries ``[detect ; track]``; all of them may attend to each other."""
+        """Return the queries ``[detect ; track]``."""
         batch, count, _ = detect.query.shape
         detect_padding = torch.zeros(batch, count, dtype=torch.bool, device=tracks.valid.device)
         return Queries(
@@ -138,7 +137,7 @@ class Memotr(PretrainedModel):
     def decode(self, detect: DetectQueries, queries: Queries, image: EncodedImage) -> FrameOutput:
         """Return boxes and scores of the queries in an encoded image."""
         decoded = self.decoder(queries, image)
-        # Scores are compared with thresholds and boxes are refined as logits: both in float32.
+        # In float32, since scores are compared with thresholds.
         with torch.autocast(image.tokens.device.type, enabled=False):
             logits = [head(hidden.float()) for head, hidden in zip(self.class_heads, decoded.hidden, strict=True)]
         return FrameOutput(
@@ -162,7 +161,7 @@ class Memotr(PretrainedModel):
 def project_levels(channels: Sequence[int], dim: int, num_levels: int) -> nn.ModuleList:
     """Return 1x1 convolutions for the backbone's maps and stride-2 ones for further levels, with group norm.
 
-    The first further level reads the backbone's last map itself, not its projection.
+    The first further level reads the backbone's last map, not its projection.
     """
     if num_levels < len(channels):
         raise UserError(f"num_levels must be at least the backbone's {len(channels)} maps, got {num_levels}")

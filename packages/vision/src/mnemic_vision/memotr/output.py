@@ -1,4 +1,4 @@
-"""What the network answers for a frame."""
+"""Output of the network for a frame."""
 
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -14,7 +14,7 @@ Tracks = TypeVar("Tracks", bound=TrackState)
 
 @dataclass(frozen=True)
 class LayerPrediction:
-    """What one decoder layer predicts for ``[detect ; track]``.
+    """Predictions of one decoder layer for the queries ``[detect ; track]``.
 
     Attributes:
         logits: class logits (sigmoid, no background class).
@@ -27,15 +27,15 @@ class LayerPrediction:
 
 @dataclass(frozen=True)
 class FrameOutput:
-    """What the network answers for one frame; queries are ``[detect ; track]``.
+    """Output of the network for one frame; queries are ``[detect ; track]``.
 
     Attributes:
-        layers: predictions of each decoder layer; the last one counts.
+        layers: predictions of each decoder layer; those before the last are used in training.
         hidden: output embedding of the last layer.
-        newborn: input of the last layer, the query that a newborn track starts with.
-        reference: logits of the boxes going into the last layer.
+        newborn: initial query of a newborn track, the input of the last layer.
+        reference: logits of the input boxes of the last layer.
         padding: True at unused track queries.
-        detect: the detect queries as they went into the decoder.
+        detect: detect queries before the decoder.
     """
 
     layers: tuple[LayerPrediction, ...]
@@ -62,11 +62,7 @@ class FrameOutput:
 
 
 def observe(tracks: Tracks, output: FrameOutput) -> tuple[Tracks, TrackSlots]:
-    """Return the tracks with this frame's output written to them, and the detections as possible newborn.
-
-    The detections have valid False and no identity: which of them become tracks is decided by `inference` or
-    `criterion`.
-    """
+    """Return the tracks updated with the output for this frame, and the detections as slots that are not valid yet."""
     count = output.num_detect
     seen = replace(
         tracks,
@@ -74,7 +70,7 @@ def observe(tracks: Tracks, output: FrameOutput) -> tuple[Tracks, TrackSlots]:
         boxes=output.boxes[:, count:],
         logits=output.logits[:, count:],
     )
-    # The state stays in float32 whatever the network runs in: a slow average would lose its updates.
+    # In float32, because a slow average in half precision would lose its updates.
     hidden = output.hidden[:, :count].float()
     batch, _, dim = hidden.shape
     slots = empty_slots(batch, count, output.newborn.shape[2], dim, output.logits.shape[2], hidden.device)

@@ -1,4 +1,4 @@
-"""Ground truth and training batches."""
+"""Ground truth of frames, and batches of clips."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Target:
     """Ground truth of one frame.
 
     Attributes:
-        boxes: cxcywh, normalised to the image without padding.
+        boxes: cxcywh, normalized to the image without padding.
         labels: class, from 0.
         ids: identity, unique in the data set.
     """
@@ -31,9 +31,9 @@ class ClipBatch:
     """Clips of equal length.
 
     Attributes:
-        images: RGB normalised with ImageNet's mean and standard deviation, zero at padding.
+        images: RGB normalized with ImageNet's mean and standard deviation, zero at padding.
         padding: True right of and below the image; all frames of a clip share one size.
-        targets: ground truth, first by frame, then by sample.
+        targets: ground truth by frame and sample.
     """
 
     images: Float[Tensor, "batch frame 3 height width"]

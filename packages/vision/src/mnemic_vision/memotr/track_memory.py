@@ -1,4 +1,4 @@
-"""The memory of MeMOTR: how a frame's output changes the query of each track."""
+"""The memory of MeMOTR: the update of the track queries after each frame (paper, section 3)."""
 
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mnemic_core import MemoryState, ReadWriteMemory
 from mnemic_vision.memotr.embeddings import logit, sine_boxes
-from mnemic_vision.memotr.layers import FeedForward, Mlp
+from mnemic_vision.memotr.layers import FeedForward, Mlp, init_xavier
 from mnemic_vision.memotr.tracks import TrackState
 
 Tracks = TypeVar("Tracks", bound=TrackState)
@@ -18,22 +18,21 @@ Tracks = TypeVar("Tracks", bound=TrackState)
 class TrackMemory(nn.Module):
     """Short-term fusion of two frames, attention between tracks keyed by long-term memory, confident writes.
 
-    For each track with decoder output o, last confident output p, long-term memory m, box embedding e::
+    For each track with decoder output o, last confident output p, long-term memory m and box embedding e::
 
         w = sigmoid(MLP(o))                      channel gate ("confidence weight")
         u = MLP([w * o ; p])                     short-term memory
         a = MHA(Q = u + e, K = m + e, V = o)     over the tracks of the stream
         f = FFN(LN(m + FFN(LN(o + a))))          the next query
 
-    Query, memory, last output and reference change only where the class score is above ``update_threshold``; a
-    frozen track still takes part in the attention of the others. Paper, section 3.
+    Query, memory, last output and reference only change where the class score is above ``update_threshold``; the
+    other tracks attend to an unchanged one all the same.
 
     Args:
-        memory: the long-term memory, one row a track. Without content it must return the query (`NoMemory` always
-            does), so that m = o then.
+        memory: long-term memory with one row per track; an empty one must return the query, so that m = o.
         num_heads: heads of the attention between tracks.
         ffn_dim: hidden width of the feed-forward blocks.
-        update_threshold: class score above which a track changes.
+        update_threshold: class score above which a track is updated.
         dropout: dropout in attention and feed-forward blocks.
     """
 
@@ -58,19 +57,21 @@ class TrackMemory(nn.Module):
         self.attention_ffn = FeedForward(dim, ffn_dim, dropout)
         self.query_norm = nn.LayerNorm(dim)
         self.query_ffn = FeedForward(dim, ffn_dim, dropout)
-        _xavier(self)
+        init_xavier(self)
 
     def start(self, tracks: Tracks, newborn: Bool[Tensor, "batch track"]) -> Tracks:
-        """Return the tracks with the memories of the newborn begun: long-term by the query, short-term by the output.
+        """Return the tracks with the memories of the newborn set: long-term to the query, short-term to the output.
 
-        The paper's Figure 1 starts the memory from the detect embedding; the official code, whose checkpoints are
-        released, from the input of the last decoder layer, which is what a newborn's ``query`` holds.
+        In the paper's Figure 1 the memory starts from the detect embedding; in the official code, whose checkpoints are
+        released, from the input of the last decoder layer, which is the ``query`` of a newborn.
         """
         rows = newborn.flatten()
         memory = self.memory.reset(tracks.memory, rows)
         return replace(
             tracks,
-            memory=self.memory.write(memory, self._content(tracks).flatten(0, 1)[:, None], padding=~rows[:, None]),
+            memory=self.memory.write(
+                memory, tracks.query[..., -self.memory.dim :].flatten(0, 1)[:, None], padding=~rows[:, None]
+            ),
             last_output=torch.where(newborn[..., None], tracks.output, tracks.last_output),
         )
 
@@ -79,16 +80,16 @@ class TrackMemory(nn.Module):
         confident = tracks.valid & (tracks.scores > self.update_threshold)
         gate = confident[..., None]
         output = tracks.output  # batch track dim
-        # Detached: refinement learns from its own frame, as between decoder layers.
+        # Detached, as between decoder layers.
         reference = torch.where(gate, logit(tracks.boxes.detach()), tracks.reference)
         position = self.position_head(sine_boxes(reference.sigmoid(), self.memory.dim))
-        long_term = self.recall(tracks)  # without gradient for the paper's memory, which detaches what it stores
+        long_term = self.recall(tracks)  # no gradient with the paper's memory
         weighted = self.channel_gate(output).sigmoid() * output
         short_term = self.short_term(torch.cat([weighted, tracks.last_output], dim=-1))
         found = self._attend(short_term + position, long_term + position, output, tracks.valid)
         found = self.attention_ffn(self.attention_norm(output + found))
         content = self.query_ffn(self.query_norm(long_term + found))
-        rows = confident.flatten()  # one row of the memory a slot of any stream
+        rows = confident.flatten()  # rows of the memory
         return replace(
             tracks,
             reference=reference,
@@ -98,7 +99,7 @@ class TrackMemory(nn.Module):
         )
 
     def recall(self, tracks: TrackState) -> Float[Tensor, "batch track dim"]:
-        """Return the long-term memory of each track, asked with its present output."""
+        """Return the long-term memory of each track, read with its current output."""
         query = tracks.output.flatten(0, 1)[:, None]  # row 1 dim
         return self.memory.read(query, tracks.memory).reshape(tracks.output.shape)
 
@@ -113,26 +114,22 @@ class TrackMemory(nn.Module):
         value: Float[Tensor, "batch track dim"],
         valid: Bool[Tensor, "batch track"],
     ) -> Float[Tensor, "batch track dim"]:
-        """Attend to the valid tracks; every slot may see itself, so that a stream without tracks stays finite."""
+        """Attend to the valid tracks and, so that a stream without tracks stays finite, each slot to itself."""
         itself = torch.eye(valid.shape[1], dtype=torch.bool, device=valid.device)
-        # MultiheadAttention wants one mask a head, heads within a sample next to each other.
+        # MultiheadAttention expects a mask per sample and head.
         allowed = (valid[:, None] | itself).repeat_interleave(self.num_heads, dim=0)
         found: Tensor = self.attention(query, key, value, attn_mask=~allowed, need_weights=False)[0]
         return found
 
-    def _content(self, tracks: TrackState) -> Float[Tensor, "batch track dim"]:
-        """Return the content of the queries."""
-        return tracks.query
-
     def _query(
         self, tracks: TrackState, content: Float[Tensor, "batch track dim"]
     ) -> Float[Tensor, "batch track query_dim"]:
-        """Return the next queries, given their content."""
+        """Return the next queries with the given content."""
         return content
 
 
 class DeformableTrackMemory(TrackMemory):
-    """The memory where queries are positions and content: it moves the positions too."""
+    """The memory for queries of positions and content, which updates the positions too."""
 
     def __init__(
         self,
@@ -145,20 +142,10 @@ class DeformableTrackMemory(TrackMemory):
         super().__init__(memory, num_heads, ffn_dim, update_threshold, dropout)
         self.position_update = Mlp(memory.dim, memory.dim, memory.dim)
         self.position_norm = nn.LayerNorm(memory.dim)
-        _xavier(self.position_update)
-
-    def _content(self, tracks: TrackState) -> Float[Tensor, "batch track dim"]:
-        return tracks.query.chunk(2, dim=-1)[1]
+        init_xavier(self.position_update)
 
     def _query(
         self, tracks: TrackState, content: Float[Tensor, "batch track dim"]
     ) -> Float[Tensor, "batch track query_dim"]:
         position = tracks.query.chunk(2, dim=-1)[0]
         return torch.cat([self.position_norm(position + self.position_update(tracks.output)), content], dim=-1)
-
-
-def _xavier(module: nn.Module) -> None:
-    """Initialise all matrices of a module as the official code does."""
-    for parameter in module.parameters():
-        if parameter.dim() > 1:
-            nn.init.xavier_uniform_(parameter)

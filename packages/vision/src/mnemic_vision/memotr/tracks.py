@@ -10,7 +10,7 @@ from torch import Tensor
 from mnemic_core import MemoryState
 from mnemic_vision.boxes import pairwise_iou
 
-NEGATIVE_ID = -1  # a confident false positive that training keeps as a negative track, or an unused slot
+NEGATIVE_ID = -1  # of a confident false positive that training keeps as a negative track, and of unused slots
 
 Slots = TypeVar("Slots", bound="TrackSlots")
 Tracks = TypeVar("Tracks", bound="TrackState")
@@ -18,17 +18,17 @@ Tracks = TypeVar("Tracks", bound="TrackState")
 
 @dataclass(frozen=True)
 class TrackSlots(MemoryState):
-    """What is known of each track, one slot a track.
+    """Tracks, or detections that may become tracks, one per slot.
 
     Attributes:
         valid: True at used slots.
-        ids: identity, counted from 0 a stream and never used again; `NEGATIVE_ID` elsewhere.
+        ids: identity, counted from 0 in each stream and never reused; `NEGATIVE_ID` elsewhere.
         labels: class at birth.
-        missed: consecutive frames without the object.
-        query: content of the next frame's query (position and content in the deformable variant).
-        reference: logits of (cx, cy, width, height), normalised to the image.
-        output: the decoder's output for the track in the latest frame.
-        last_output: the output of the latest frame in which the track was confident (short-term memory).
+        missed: consecutive misses.
+        query: query of the next frame: content, after a position in the deformable variant.
+        reference: logits of (cx, cy, width, height), normalized to the image.
+        output: output of the decoder in the latest frame.
+        last_output: output in the latest frame in which the track was confident (short-term memory).
         boxes: predicted boxes of the latest frame, cxcywh in [0, 1].
         logits: class logits of the latest frame.
     """
@@ -45,9 +45,14 @@ class TrackSlots(MemoryState):
     logits: Float[Tensor, "batch track label"]
 
     @property
+    def confidence(self) -> Float[Tensor, "batch track"]:
+        """Largest class probability of each slot, used or not."""
+        return self.logits.sigmoid().amax(dim=-1)
+
+    @property
     def scores(self) -> Float[Tensor, "batch track"]:
         """Largest class probability of each slot, 0 where unused."""
-        return self.logits.sigmoid().amax(dim=-1) * self.valid
+        return self.confidence * self.valid
 
     def take(self: Slots, slots: Int[Tensor, "batch taken"]) -> Slots:
         """Return the given slots of each stream."""
@@ -55,17 +60,17 @@ class TrackSlots(MemoryState):
 
     @classmethod
     def slot_fields(cls) -> list[str]:
-        """Return the names of the fields that have one entry a slot."""
+        """Return the names of the fields with one entry per slot."""
         return [field.name for field in fields(cls)]
 
 
 @dataclass(frozen=True)
 class TrackState(TrackSlots):
-    """A buffer of ``capacity`` slots a stream; used slots come first, in order of birth.
+    """The tracks of each stream in a buffer of ``capacity`` slots; used slots come first, in order of birth.
 
     Attributes:
-        memory: long-term memory, one row a slot: those of the first stream, then those of the second, and so on.
-        next_id: the identity that the next newborn of a stream gets.
+        memory: long-term memory with one row per slot; row = stream * capacity + slot.
+        next_id: identity of the next newborn of each stream.
     """
 
     memory: MemoryState
@@ -73,7 +78,7 @@ class TrackState(TrackSlots):
 
     @classmethod
     def slot_fields(cls) -> list[str]:
-        """Return the names of the fields that have one entry a slot."""
+        """Return the names of the fields with one entry per slot."""
         return [name for name in super().slot_fields() if name not in ("memory", "next_id")]
 
     @property
@@ -91,10 +96,10 @@ class TrackState(TrackSlots):
         return _blank_unused(replace(self.take(order), valid=keep.gather(1, order)))
 
     def append(self: Tracks, newborn: TrackSlots) -> tuple[Tracks, Bool[Tensor, "batch track"]]:
-        """Return the buffer with the valid slots of ``newborn`` behind the used ones, and where these are.
+        """Return the buffer with the valid slots of ``newborn`` after the used ones, and True at these.
 
-        Where free slots do not suffice, the newborn of highest score get them. The long-term memory of a newborn
-        still holds what its slot held before: the caller resets it.
+        If there are not enough free slots, the newborn with the highest scores get them. The memory rows of the newborn
+        are not reset here.
         """
         capacity = self.capacity
         free = capacity - self.valid.sum(dim=1, keepdim=True)
@@ -107,13 +112,12 @@ class TrackState(TrackSlots):
             name: _take(torch.cat([getattr(self, name), getattr(newborn, name)], dim=1), order)
             for name in self.slot_fields()
         }
-        # A newborn has no memory yet: any row will do.
+        # A newborn has no memory row yet: any will do, since the caller resets it.
         grown = _blank_unused(replace(self, **joined, memory=self._memory_of(order.clamp(max=capacity - 1))))
         return grown, (order >= capacity) & grown.valid
 
     def _memory_of(self, slots: Int[Tensor, "batch taken"]) -> MemoryState:
         """Return the memory rows of the given slots of each stream."""
-        # Row of the memory = stream * capacity + slot.
         first = torch.arange(len(slots), device=slots.device)[:, None] * self.capacity
         return self.memory.index_select((first + slots).flatten())
 
@@ -121,13 +125,13 @@ class TrackState(TrackSlots):
 def _take(
     tensor: Shaped[Tensor, "batch track *shape"], slots: Int[Tensor, "batch taken"]
 ) -> Shaped[Tensor, "batch taken *shape"]:
-    """Gather along the slot axis whatever axes follow it."""
+    """Return the given slots of each stream."""
     trailing = tensor.shape[2:]
     return tensor.gather(1, slots.reshape(*slots.shape, *[1] * len(trailing)).expand(*slots.shape, *trailing))
 
 
 def _blank_unused(tracks: Tracks) -> Tracks:
-    """Clear what could reach other slots: a NaN passes even through the zero weights of masked attention."""
+    """Clear unused slots, since a NaN passes even through the zero weights of masked attention."""
     unused = ~tracks.valid
     vectors = ("query", "reference", "output", "last_output", "boxes", "logits")
     cleared = {name: getattr(tracks, name).masked_fill(unused[..., None], 0) for name in vectors}
@@ -167,7 +171,7 @@ def empty_slots(
 
 
 def is_duplicate(tracks: TrackState, seen: Bool[Tensor, "batch track"], iou: float) -> Bool[Tensor, "batch track"]:
-    """Return which of the ``seen`` tracks overlap an older one of them by more than ``iou``."""
+    """Return which of the ``seen`` tracks have an IoU above ``iou`` with an older one of them."""
     age = torch.arange(seen.shape[1], 0, -1, device=tracks.device)  # slots are in order of birth
     return seen & overlaps_better(tracks, age * seen, iou)
 
@@ -175,6 +179,6 @@ def is_duplicate(tracks: TrackState, seen: Bool[Tensor, "batch track"], iou: flo
 def overlaps_better(
     slots: TrackSlots, priority: Shaped[Tensor, "batch slot"], iou: float
 ) -> Bool[Tensor, "batch slot"]:
-    """Return which slots overlap one of higher priority by more than ``iou``."""
-    is_better = priority[:, None] > priority[:, :, None]  # batch slot other; strict, so that equals both stay
+    """Return which slots have an IoU above ``iou`` with one of higher priority."""
+    is_better = priority[:, None] > priority[:, :, None]  # batch slot other; of equals both stay
     return ((pairwise_iou(slots.boxes, slots.boxes) > iou) & is_better).any(dim=2)

@@ -1,4 +1,4 @@
-"""Training on clips: the criterion of a network, and the loss of a clip."""
+"""The criterion of a network and the loss of a clip."""
 
 from typing import cast
 
@@ -13,7 +13,7 @@ from mnemic_vision.memotr.criterion import (
     ConfidentSelection,
     Criterion,
     FrameLosses,
-    LabelledTracks,
+    LabeledTracks,
 )
 from mnemic_vision.memotr.model import Memotr
 from mnemic_vision.memotr.targets import ClipBatch
@@ -26,7 +26,7 @@ def build_criterion(
     drop_rate: float = 0.0,
     insert_rate: float = 0.0,
 ) -> Criterion:
-    """Return the criterion that trains a network, with the aids that its configuration has.
+    """Return the criterion of a network, with the training aids of its configuration.
 
     Args:
         model: the network.
@@ -36,7 +36,7 @@ def build_criterion(
         insert_rate: likewise.
     """
     config = model.config
-    is_augmented = (drop_rate, insert_rate) != (0.0, 0.0)
+    is_augmented = drop_rate > 0 or insert_rate > 0
     kind = AloneCriterion if config.detect_alone else ClipCriterion
     criterion: Criterion = kind(
         config.merge_layer,
@@ -55,21 +55,21 @@ def build_criterion(
 
 def clip_loss(
     model: Memotr, criterion: Criterion, clip: ClipBatch, num_objects: Float[Tensor, ""] | float | None = None
-) -> tuple[Float[Tensor, ""], list[FrameLosses], LabelledTracks]:
+) -> tuple[Float[Tensor, ""], list[FrameLosses], LabeledTracks]:
     """Run the network over a clip, carrying the tracks, and return the loss, its parts and the last state.
 
     Args:
         model: network in training mode.
         criterion: assignment and losses.
         clip: frames and ground truth.
-        num_objects: normaliser; None: the number of objects in the clip.
+        num_objects: divisor of the loss; None: the number of objects in the clip.
     """
-    tracks = LabelledTracks.start(model.init_tracks(len(clip.images)))
+    tracks = LabeledTracks.start(model.init_tracks(len(clip.images)))
     losses = []
     for index, targets in enumerate(clip.targets):
         frame, tracks = criterion.step(model, clip.images[:, index], clip.padding, tracks, targets)
         losses.append(frame)
     if num_objects is None:
         num_objects = float(sum(len(target.ids) for frame in clip.targets for target in frame))
-    # The memory after the last frame has no loss; with weight 0 every parameter still takes part in a single frame.
+    # The memory after the last frame has no loss; weight 0 gives its parameters a gradient also in clips of one frame.
     return criterion.total(losses, num_objects) + 0.0 * tracks.query.sum(), losses, tracks

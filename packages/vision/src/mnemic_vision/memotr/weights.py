@@ -1,4 +1,4 @@
-"""Official weights: released MeMOTR checkpoints and COCO-pretrained detectors, under our parameter names."""
+"""Import of official weights: released MeMOTR checkpoints and COCO-pretrained detectors."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from mnemic_core.loading import load_exactly, name_some, read_state_dict
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.model import Memotr
 
-# Official name -> ours, applied in order; every pattern that fits is used.
+# From official names to ours; all matching patterns are applied, in order.
 RENAMES = (
     (r"^det_anchor$", "detect_queries.anchors"),
     (r"^det_query_embed$", "detect_queries.content"),
@@ -52,7 +52,7 @@ DETECTOR_RENAMES = (
     (r"^backbone\.0\.body\.", "backbone.backbone.backbone."),
     (r"^input_proj\.", "feature_projs."),
 )
-# Which of COCO's 91 class rows a class set starts from (row 1 is person); BDD100K's eight have no counterpart.
+# Rows of COCO's 91 classes to start from, by number of classes (row 1 is person); BDD100K's eight have no counterpart.
 COCO_ROWS = {1: slice(1, 2), 2: slice(1, 3), 3: slice(1, 4)}
 
 
@@ -83,14 +83,14 @@ def load_official(model: Memotr, path: str | Path) -> None:
 
 
 def import_detector(model: Memotr, path: str | Path) -> list[str]:
-    """Start from a COCO-pretrained DAB-Deformable-DETR or Deformable-DETR; return our parameters it has no values for.
+    """Load a COCO-pretrained DAB-Deformable-DETR or Deformable-DETR; return the names of parameters that it lacks.
 
     DAB-DETR embeds boxes in the order y, x, width, height and we in x, y, width, height, so the first two blocks of
-    columns of the layer that reads them are swapped. (The official code loads them unchanged, so that the first
-    frames of its fine-tuning see x as y.)
+    columns of the layer that reads them are swapped. (The official code loads them unchanged, so that its fine-tuning
+    starts with x and y exchanged.)
 
     Raises:
-        UserError: if the file has weights that a detector of this size does not have; the message names them.
+        UserError: if the file has weights that this network does not have; the message names them.
     """
     given = {_rename(_rename(key, DETECTOR_RENAMES), RENAMES): value for key, value in read_state_dict(path).items()}
     given = _person_rows(given, model.config)
@@ -98,9 +98,9 @@ def import_detector(model: Memotr, path: str | Path) -> list[str]:
     leftover = sorted(key for key in given if key not in wanted)
     if leftover:
         raise UserError(
-            f"{path} is no detector of this kind (left over {name_some(leftover)}): check detector and sizes"
+            f"{path} is not a detector of this kind (left over {name_some(leftover)}): check detector and sizes"
         )
-    # Another number of queries keeps its random start, as in the official code; all else must fit.
+    # With another number of queries they keep their random values, as in the official code; all else must fit.
     optional = {"detect_queries.content", "detect_queries.anchors"}
     wrong = sorted(key for key in given if given[key].shape != wanted[key].shape and key not in optional)
     if wrong:

@@ -125,8 +125,8 @@ def test_a_reversed_clip_runs_backwards() -> None:
 
 
 def test_jitter_stays_within_its_gains_and_sometimes_does_nothing() -> None:
-    grey = RawClip(torch.full((1, 3, 4, 4), 100, dtype=torch.uint8), [rows_of()])
-    values = {int(jitter(grey, (0, 0, 30), np.random.default_rng(seed)).images[0, 0, 0, 0]) for seed in range(80)}
+    gray = RawClip(torch.full((1, 3, 4, 4), 100, dtype=torch.uint8), [rows_of()])
+    values = {int(jitter(gray, (0, 0, 30), np.random.default_rng(seed)).images[0, 0, 0, 0]) for seed in range(80)}
     assert 71 <= min(values) < 80
     assert 120 < max(values) <= 129
     assert 100 in values
@@ -134,10 +134,10 @@ def test_jitter_stays_within_its_gains_and_sometimes_does_nothing() -> None:
 
 def test_hue_turns_around_the_circle() -> None:
     red = RawClip(torch.tensor([255, 0, 0], dtype=torch.uint8).reshape(1, 3, 1, 1).expand(1, 3, 4, 4), [rows_of()])
-    colours = [jitter(red, (5, 0, 0), np.random.default_rng(seed)).images[0, :, 0, 0].tolist() for seed in range(40)]
-    assert any(green > 0 for _, green, _ in colours)
-    assert any(blue > 0 for _, _, blue in colours)
-    assert all(max(green, blue) <= 48 for _, green, blue in colours)
+    colors = [jitter(red, (5, 0, 0), np.random.default_rng(seed)).images[0, :, 0, 0].tolist() for seed in range(40)]
+    assert any(green > 0 for _, green, _ in colors)
+    assert any(blue > 0 for _, _, blue in colors)
+    assert all(max(green, blue) <= 48 for _, green, blue in colors)
 
 
 @pytest.mark.parametrize("seed", range(12))

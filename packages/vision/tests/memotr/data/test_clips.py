@@ -11,8 +11,8 @@ from mnemic_vision.memotr.data import (
     ClipAugmentation,
     ClipDataset,
     GeneratedSequences,
-    Sequence,
     TargetRows,
+    TrackingSequence,
     collate_clips,
 )
 from mnemic_vision.memotr.data.clips import clip_frames
@@ -35,14 +35,14 @@ class NumberedFrames:
 
 
 def numbered(
-    count: int, name: str = "n", first_id: int = 0, labelled: list[bool] | None = None, *, are_stills: bool = False
-) -> Sequence:
+    count: int, name: str = "n", first_id: int = 0, labeled: list[bool] | None = None, *, are_stills: bool = False
+) -> TrackingSequence:
     """Make a sequence with one object a frame."""
     boxes = np.tile(np.array([[4, 4, 16, 16]], dtype=np.float32), (count, 1))
     ids = np.arange(first_id, first_id + count)
     rows = TargetRows(ids, np.zeros(count, dtype=np.int64), boxes, np.ones(count, dtype=np.float32))
-    truth = Annotations.from_rows(np.arange(count), rows, np.array(labelled or [True] * count))
-    return Sequence(name, NumberedFrames(count), (32, 48), 10.0, truth, are_stills)
+    truth = Annotations.from_rows(np.arange(count), rows, np.array(labeled or [True] * count))
+    return TrackingSequence(name, NumberedFrames(count), (32, 48), 10.0, truth, are_stills)
 
 
 def frame_numbers(dataset: ClipDataset, index: int) -> list[int]:
@@ -72,8 +72,8 @@ def test_intervals_are_those_of_the_formula(length: int, start: int) -> None:
     assert found == set(range(1, limit + 1))
 
 
-def test_an_unlabelled_frame_makes_the_clip_dense() -> None:
-    sequence = numbered(6, labelled=[True, True, True, False, True, True])
+def test_an_unlabeled_frame_makes_the_clip_dense() -> None:
+    sequence = numbered(6, labeled=[True, True, True, False, True, True])
     dataset = ClipDataset([sequence], 2, max_interval=3, augmentation=PLAIN)
     assert [frame_numbers(dataset, index)[0] for index in range(len(dataset))] == [0, 1, 4]
     seen = {tuple(clip_frames(sequence, 0, 2, 3, np.random.default_rng(seed))) for seed in range(50)}
@@ -98,11 +98,11 @@ def test_the_clip_length_follows_the_epoch() -> None:
 
 
 @pytest.fixture(scope="module")
-def world() -> list[Sequence]:
+def world() -> list[TrackingSequence]:
     return GeneratedSequences(seed=2, num_sequences=2, num_frames=8, size=(96, 128)).sequences
 
 
-def test_a_clip_depends_on_seed_epoch_and_index_alone(world: list[Sequence]) -> None:
+def test_a_clip_depends_on_seed_epoch_and_index_alone(world: list[TrackingSequence]) -> None:
     first, second = (ClipDataset(world, 3, augmentation=RANDOM, seed=5) for _ in range(2))
     first.set_epoch(4)
     second.set_epoch(4)
@@ -120,7 +120,7 @@ def test_a_clip_depends_on_seed_epoch_and_index_alone(world: list[Sequence]) -> 
         )
 
 
-def test_loader_processes_give_the_same_batches(world: list[Sequence]) -> None:
+def test_loader_processes_give_the_same_batches(world: list[TrackingSequence]) -> None:
     dataset = ClipDataset(world, 2, augmentation=RANDOM)
     batches = [list(DataLoader(dataset, 4, collate_fn=collate_clips, num_workers=workers)) for workers in (0, 2)]
     for here, there in zip(*batches, strict=True):
@@ -141,7 +141,7 @@ def test_stills_become_clips_of_one_picture() -> None:
     assert frame_numbers(dataset, 2) == [2, 2, 2, 2]
 
 
-def test_a_batch_is_padded_after_normalisation_and_ordered_by_frame(world: list[Sequence]) -> None:
+def test_a_batch_is_padded_after_normalization_and_ordered_by_frame(world: list[TrackingSequence]) -> None:
     dataset = ClipDataset(world, 2, augmentation=RANDOM)
     clips = [dataset[index] for index in range(4)]
     batch = collate_clips(clips)
@@ -160,11 +160,11 @@ def test_a_batch_is_padded_after_normalisation_and_ordered_by_frame(world: list[
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: ClipDataset([numbered(3)], 4), "no sequence has 4 labelled frames in a row"),
+        (lambda: ClipDataset([numbered(3)], 4), "no sequence has 4 labeled frames in a row"),
         (lambda: ClipDataset([numbered(3)], 0), "length must say how many frames"),
         (lambda: ClipDataset([numbered(3)], {2: 2}), "length must say how many frames"),
         (lambda: ClipDataset([numbered(3)], max_interval=0), "max_interval must be at least 1"),
-        (lambda: ClipDataset([Sequence("a", NumberedFrames(3), (32, 48), 10.0)]), "there is none for a"),
+        (lambda: ClipDataset([TrackingSequence("a", NumberedFrames(3), (32, 48), 10.0)]), "there is none for a"),
     ],
 )
 def test_unusable_settings_are_refused(change: Callable[[], ClipDataset], message: str) -> None:
@@ -172,7 +172,7 @@ def test_unusable_settings_are_refused(change: Callable[[], ClipDataset], messag
         change()
 
 
-def test_a_batch_moves_to_another_device_as_a_whole(world: list[Sequence]) -> None:
+def test_a_batch_moves_to_another_device_as_a_whole(world: list[TrackingSequence]) -> None:
     batch = collate_clips([ClipDataset(world, 2, augmentation=RANDOM)[0]]).to("meta")
     assert {batch.images.device.type, batch.padding.device.type} == {"meta"}
     assert {tensor.device.type for frame in batch.targets for tensor in vars(frame[0]).values()} == {"meta"}

@@ -106,7 +106,7 @@ def item(identity: str, category: str, **attributes: bool) -> dict[str, object]:
     return {"id": identity, "category": category, "attributes": attributes, "box2d": box}
 
 
-def test_bdd100k_keeps_eight_classes_without_crowds_and_knows_unlabelled_frames(tmp_path: Path) -> None:
+def test_bdd100k_keeps_eight_classes_without_crowds_and_knows_unlabeled_frames(tmp_path: Path) -> None:
     first = [item("x", "rider"), item("y", "car"), item("z", "car", crowd=True), item("w", "trailer")]
     write_bdd100k(tmp_path, [{"name": NAMES[2], "labels": [item("y", "car")]}, {"name": NAMES[0], "labels": first}])
     (video,) = read_bdd100k(tmp_path, "train")
@@ -114,7 +114,7 @@ def test_bdd100k_keeps_eight_classes_without_crowds_and_knows_unlabelled_frames(
     assert (rows.labels.tolist(), rows.boxes[0].tolist()) == ([1, 2], [1, 2, 3, 6])
     assert video.target_rows(2).ids[0] == rows.ids[1]
     assert video.annotations is not None
-    np.testing.assert_array_equal(video.annotations.labelled, [True, False, True])
+    np.testing.assert_array_equal(video.annotations.labeled, [True, False, True])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Denoising: noised ground truth as further queries in training (DN-DETR, in the contrastive form of DINO).
+"""Contrastive denoising (DN-DETR arXiv 2203.01305, DINO arXiv 2203.03605): noised ground truth as extra queries.
 
-Not in MeMOTR. The network itself knows nothing of it: `denoise` runs it on more queries.
+Not in MeMOTR. The network is unchanged: `denoise` runs it on more queries in training.
 """
 
 from dataclasses import dataclass, replace
@@ -10,21 +10,21 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mnemic_vision.memotr.embeddings import logit
+from mnemic_vision.memotr.losses import Objects
 from mnemic_vision.memotr.model import Memotr
 from mnemic_vision.memotr.output import FrameOutput, LayerPrediction
 from mnemic_vision.memotr.queries import Queries
-from mnemic_vision.memotr.targets import Target
 from mnemic_vision.memotr.tracks import TrackState
 
 
 @dataclass(frozen=True)
 class NoisedQueries:
-    """Noised ground truth as queries, with what they should become.
+    """Noised ground truth as queries, with their targets.
 
     Attributes:
         content: query content.
         reference: logits of the noised boxes.
-        padding: True at queries that fill up the batch.
+        padding: True at queries to ignore.
         group: group of each query; queries of one group attend to each other.
         objects: index of the ground truth of each query, -1 for negatives.
     """
@@ -37,42 +37,27 @@ class NoisedQueries:
 
 
 class Denoising(nn.Module):
-    """Makes groups of noised ground truth.
-
-    Each group holds every object twice: slightly moved (to be restored) and strongly moved (to be rejected).
-
-    Args:
-        num_groups: groups of a frame.
-        num_classes: object classes.
-        dim: width of queries.
-    """
+    """Makes groups of noised ground truth, each object twice: slightly moved (positive) and strongly (negative)."""
 
     def __init__(self, num_groups: int, num_classes: int, dim: int) -> None:
         super().__init__()
         self.num_groups = num_groups
         self.content = nn.Embedding(num_classes, dim)
 
-    def forward(self, targets: list[Target]) -> NoisedQueries:
-        """Return the noised queries of a batch; without any object each group still has one padded query."""
-        device = self.content.weight.device
-        size = max(1, *(len(target.ids) for target in targets))
-        boxes = torch.full((len(targets), size, 4), 0.5, device=device)
-        labels = torch.zeros(len(targets), size, dtype=torch.long, device=device)
-        padding = torch.ones(len(targets), size, dtype=torch.bool, device=device)
-        for row, target in enumerate(targets):
-            count = len(target.ids)
-            boxes[row, :count], labels[row, :count], padding[row, :count] = target.boxes, target.labels, False
+    def forward(self, objects: Objects) -> NoisedQueries:
+        """Return the noised queries of a batch."""
+        padding = ~objects.valid
+        batch, size = padding.shape
         repeats = 2 * self.num_groups
-        # Within a group: all objects slightly moved, then all strongly moved.
-        is_negative = (torch.arange(repeats, device=device) % 2 == 1).repeat_interleave(size)
-        objects = torch.arange(size, device=device).repeat(repeats).expand(len(targets), -1)
-        objects = objects.masked_fill(is_negative | padding.repeat(1, repeats), -1)
+        # In a group all positives come before all negatives.
+        is_negative = (torch.arange(repeats, device=padding.device) % 2 == 1).repeat_interleave(size)
+        index = torch.arange(size, device=padding.device).repeat(repeats).expand(batch, -1)
         return NoisedQueries(
-            content=self.content(labels.repeat(1, repeats)),
-            reference=logit(_move(boxes.repeat(1, repeats, 1), is_negative)),
+            content=self.content(objects.labels.repeat(1, repeats)),
+            reference=logit(_move(objects.boxes.repeat(1, repeats, 1), is_negative)),
             padding=padding.repeat(1, repeats),
-            group=torch.arange(self.num_groups, device=device).repeat_interleave(2 * size),
-            objects=objects,
+            group=torch.arange(self.num_groups, device=padding.device).repeat_interleave(2 * size),
+            objects=index.masked_fill(is_negative | padding.repeat(1, repeats), -1),
         )
 
 
@@ -83,10 +68,9 @@ def denoise(
     padding: Bool[Tensor, "batch height width"],
     tracks: TrackState,
 ) -> tuple[FrameOutput, tuple[LayerPrediction, ...]]:
-    """Return what the network answers for a frame, and its predictions for the noised queries, one a layer.
+    """Return the output of the network for a frame, and its predictions for the noised queries, one per layer.
 
-    Noised queries are processed in one batch with the others and read them, but are not read by them, so that the
-    first result is that of the network alone.
+    The noised queries attend to the others but not vice versa, so the first result is that of the network alone.
     """
     image = model.encode(model.backbone(images), padding)
     detect = model.detect_queries(image)
@@ -111,14 +95,9 @@ def put_before(noised: NoisedQueries, queries: Queries) -> Queries:
 def allowed_between(
     group: Int[Tensor, " noised"], num_others: int, others: Bool[Tensor, "other other"] | None = None
 ) -> Bool[Tensor, "query query"]:
-    """Return who may attend to whom in ``[noised ; others]``.
+    """Return the attention mask of ``[noised ; others]``, given that of the others; None allows everything.
 
     Noised queries attend to their own group and to the others, which never attend to them.
-
-    Args:
-        group: group of each noised query.
-        num_others: number of other queries.
-        others: who of the others may attend to whom; None: everyone.
     """
     count = len(group)
     allowed = torch.ones(count + num_others, count + num_others, dtype=torch.bool, device=group.device)
@@ -130,7 +109,7 @@ def allowed_between(
 
 
 def _without_first(output: FrameOutput, count: int) -> FrameOutput:
-    """Return what was answered for all but the first ``count`` queries."""
+    """Return the output without the first ``count`` queries."""
     return replace(
         output,
         layers=tuple(LayerPrediction(layer.logits[:, count:], layer.boxes[:, count:]) for layer in output.layers),
@@ -142,9 +121,8 @@ def _without_first(output: FrameOutput, count: int) -> FrameOutput:
 
 
 def _move(boxes: Float[Tensor, "batch query 4"], is_negative: Bool[Tensor, " query"]) -> Float[Tensor, "batch query 4"]:
-    """Shift centre and size by up to half of the box (positives) or by half to all of it (negatives)."""
-    # Positives move by less than half of their size and negatives by more, so that the two never meet.
+    """Shift center and size by up to half of the box (positives) or by half to all of it (negatives)."""
     amount = torch.rand_like(boxes) * 0.5 + 0.5 * is_negative[None, :, None]
     sign = torch.randint_like(boxes, 2) * 2 - 1
     reach = torch.cat([boxes[..., 2:] / 2, boxes[..., 2:]], dim=-1)
-    return (boxes + sign * amount * reach).clamp(1e-3, 1 - 1e-3)  # the logit of 0 or 1 is beyond reach
+    return (boxes + sign * amount * reach).clamp(1e-3, 1 - 1e-3)  # the logit of 0 or 1 is infinite

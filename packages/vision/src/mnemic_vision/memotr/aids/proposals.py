@@ -1,7 +1,7 @@
 """Dense proposals: the detect queries start from the encoder's best tokens instead of learned boxes.
 
-Not in MeMOTR. A detector trained from scratch on little data and few minutes otherwise spends them on learning where
-to look; the model card has the measured effect.
+Not in MeMOTR. With few data and little training a detector otherwise hardly learns where to look; see
+docs/decisions/0012 for the measured effect.
 """
 
 from dataclasses import dataclass
@@ -13,39 +13,35 @@ from torch import Tensor, nn
 from mnemic_core.errors import UserError
 from mnemic_vision.boxes import pairwise_iou
 from mnemic_vision.memotr.embeddings import logit
-from mnemic_vision.memotr.encoder import EncodedImage, cell_centres
+from mnemic_vision.memotr.encoder import EncodedImage, cell_centers
 from mnemic_vision.memotr.layers import Mlp
 from mnemic_vision.memotr.queries import DetectQueries
 
-PROPOSAL_SIZE = 0.05  # side of a proposal at the finest level; each further level doubles it
-DISTINCT_IOU = 0.7  # proposals overlapping a better one by more are no queries
+PROPOSAL_SIZE = 0.05  # initial side of a proposal at the finest level, doubled at each further level
+DISTINCT_IOU = 0.7  # a proposal with a higher IoU with a better one comes after all others
 POOL_FACTOR = 8  # proposals considered per query
 
 
 @dataclass(frozen=True)
 class DenseProposals:
-    """One proposal a token.
+    """One proposal per token.
 
     Attributes:
         logits: class logits.
         boxes: cxcywh in [0, 1].
-        centres: the token's place (x, y) in the image, in [0, 1].
+        centers: position (x, y) of the token in the image, in [0, 1].
         padding: True at tokens outside the image.
     """
 
     logits: Float[Tensor, "batch token label"]
     boxes: Float[Tensor, "batch token 4"]
-    centres: Float[Tensor, "batch token 2"]
+    centers: Float[Tensor, "batch token 2"]
     padding: Bool[Tensor, "batch token"]
 
 
 @dataclass(frozen=True)
 class ProposedQueries(DetectQueries):
-    """Detect queries with the proposals that they were chosen from.
-
-    Attributes:
-        proposals: all proposals of the image.
-    """
+    """Detect queries, and all proposals of the image that they were selected from."""
 
     proposals: DenseProposals
 
@@ -53,13 +49,8 @@ class ProposedQueries(DetectQueries):
 class ProposalQueries(nn.Module):
     """Scores every encoder token and starts a detect query at each of the best ones that do not overlap.
 
-    Two-stage selection as in Deformable-DETR; the duplicate suppression follows the idea of dense distinct queries
-    (DDQ-DETR), so that the head may be trained one-to-many without giving several queries to one object.
-
-    Args:
-        num_queries: detect queries of an image.
-        dim: width of tokens and queries.
-        num_classes: object classes.
+    Two-stage selection as in Deformable DETR; the suppression of duplicates follows dense distinct queries (DDQ-DETR,
+    arXiv 2303.12776), so that one-to-many training of the head does not give several queries to one object.
     """
 
     def __init__(self, num_queries: int, dim: int, num_classes: int) -> None:
@@ -73,15 +64,15 @@ class ProposalQueries(nn.Module):
     def forward(self, image: EncodedImage) -> ProposedQueries:
         """Return the detect queries of each image, and all proposals for the loss."""
         tokens = self.project(image.tokens)
-        centres = cell_centres(image.valid_ratios, image.shapes)
+        centers = cell_centers(image.valid_ratios, image.shapes)
         with torch.autocast(tokens.device.type, enabled=False):
-            prior = logit(torch.cat([centres, self._sizes(image).expand_as(centres)], dim=-1))
+            prior = logit(torch.cat([centers, self._sizes(image).expand_as(centers)], dim=-1))
             boxes = (self.box_head(tokens.float()) + prior).sigmoid()
             logits = self.class_head(tokens.float())
-        proposals = DenseProposals(logits, boxes, centres, image.padding)
+        proposals = DenseProposals(logits, boxes, centers, image.padding)
         best = self._select(proposals)
         content = self.to_query(tokens.gather(1, best[..., None].expand(-1, -1, tokens.shape[2])))
-        # Detached: the head learns from its own losses, the decoder refines from where it stands.
+        # Detached, since the head has its own losses.
         reference = logit(boxes.detach().gather(1, best[..., None].expand(-1, -1, 4)))
         return ProposedQueries(content, reference, proposals)
 
@@ -94,7 +85,7 @@ class ProposalQueries(nn.Module):
 
     @torch.no_grad()
     def _select(self, proposals: DenseProposals) -> Int[Tensor, "batch query"]:
-        """Return the best tokens, those hidden by a better overlapping one last."""
+        """Return the best tokens, those that a better one suppresses last."""
         scores = proposals.logits.amax(dim=-1).masked_fill(proposals.padding, -torch.inf)
         if scores.shape[1] < self.num_queries:
             raise UserError(
@@ -102,11 +93,11 @@ class ProposalQueries(nn.Module):
                 "give larger images or fewer queries"
             )
         pool = min(POOL_FACTOR * self.num_queries, scores.shape[1])
-        # The pool bounds the pairwise overlaps: all tokens against all would be millions.
+        # A pool, because the overlaps of all pairs of tokens would be millions.
         top, token = scores.topk(pool, dim=1)
         boxes = proposals.boxes.gather(1, token[..., None].expand(-1, -1, 4))
         better = torch.ones(pool, pool, dtype=torch.bool, device=top.device).tril(diagonal=-1)
         hidden = ((pairwise_iou(boxes, boxes) > DISTINCT_IOU) & better).any(dim=2)
-        # Hidden proposals keep their order behind all others: the number of queries is fixed.
+        # Suppressed, not removed: the number of queries is fixed.
         chosen = hidden.long().argsort(dim=1, stable=True)[:, : self.num_queries]
         return token.gather(1, chosen)

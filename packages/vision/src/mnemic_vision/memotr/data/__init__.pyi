@@ -7,7 +7,7 @@ from .crowd_human import read_crowd_human
 from .datasets import read_dance_track, read_mot_challenge
 from .generated import GeneratedSequences
 from .mot import MotSequences, write_mot_layout
-from .sequence import Annotations, Sequence, TargetRows
+from .sequence import Annotations, TargetRows, TrackingSequence
 
 __all__ = [
     "BDD100K_CLASSES",
@@ -17,8 +17,8 @@ __all__ = [
     "ClipDataset",
     "GeneratedSequences",
     "MotSequences",
-    "Sequence",
     "TargetRows",
+    "TrackingSequence",
     "collate_clips",
     "read_bdd100k",
     "read_crowd_human",

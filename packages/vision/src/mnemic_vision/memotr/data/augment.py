@@ -1,6 +1,6 @@
 """Augmentation of clips: every frame of a clip gets the same random change, so that motion stays what it was."""
 
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from mnemic_core.errors import UserError, check_range
 from mnemic_vision.boxes import xywh_to_cxcywh
-from mnemic_vision.images import normalise
+from mnemic_vision.images import normalize
 from mnemic_vision.memotr.data.sequence import TargetRows
 from mnemic_vision.memotr.targets import Target
 
@@ -23,7 +23,7 @@ class Clip:
     """A few frames of one sequence, ready for the network.
 
     Attributes:
-        images: RGB normalised with ImageNet's mean and standard deviation.
+        images: RGB normalized with ImageNet's mean and standard deviation.
         targets: ground truth of each frame.
     """
 
@@ -51,7 +51,7 @@ class RawClip:
 
 @dataclass(frozen=True)
 class ClipAugmentation:
-    """Flip, resize or crop, and colour jitter, as MeMOTR trains (``data/transforms.py``); defaults for DanceTrack.
+    """Flip, resize or crop, and color jitter, as MeMOTR trains (``data/transforms.py``); defaults for DanceTrack.
 
     With ``crop_prob`` the clip is brought to one of ``crop_scales``, cut to a random rectangle and brought to one of
     ``scales``; otherwise only to one of ``scales``.
@@ -98,7 +98,7 @@ class ClipAugmentation:
 
     def __call__(self, clip: RawClip, generator: np.random.Generator) -> Clip:
         """Return the clip changed at random and ready for the network."""
-        # Some sets go on annotating people who have left the image; nothing could be learnt from these boxes.
+        # Some sets go on annotating people who have left the image; nothing could be learned from these boxes.
         clip = crop(clip, (0, 0, *clip.size), overflow_boxes=True)
         if generator.random() < self.flip_prob:
             clip = flip(clip)
@@ -196,7 +196,7 @@ def jitter(clip: RawClip, gains: tuple[int, int, int], generator: np.random.Gene
     return replace(clip, images=torch.stack(images))
 
 
-def _apply(tables: Items[np.ndarray], image: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "3 height width"]:
+def _apply(tables: Sequence[np.ndarray], image: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "3 height width"]:
     channels = tv.to_pil_image(image).convert("HSV").split()
     changed = [channel.point(table.tolist()) for channel, table in zip(channels, tables, strict=True)]
     pixels = np.array(Image.merge("HSV", changed).convert("RGB"))
@@ -204,7 +204,7 @@ def _apply(tables: Items[np.ndarray], image: UInt8[Tensor, "3 height width"]) ->
 
 
 def to_network(clip: RawClip) -> Clip:
-    """Normalise the colours, and give boxes as centre and size relative to the image."""
+    """Normalize the colors, and give boxes as center and size relative to the image."""
     height, width = clip.size
     scale = torch.tensor([width, height, width, height], dtype=torch.float32)
     targets = [
@@ -215,7 +215,7 @@ def to_network(clip: RawClip) -> Clip:
         )
         for row in clip.rows
     ]
-    return Clip(normalise(clip.images), targets)
+    return Clip(normalize(clip.images), targets)
 
 
 def shift_still(

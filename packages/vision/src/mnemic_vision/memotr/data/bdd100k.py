@@ -8,24 +8,24 @@ import numpy as np
 
 from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.mot import image_size
-from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, Sequence, TargetRows
+from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, TargetRows, TrackingSequence
 from mnemic_vision.video import IMAGE_SUFFIXES
 
 BDD100K_CLASSES = ("pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 BDD100K_FRAME_RATE = 5.0
 
 
-def read_bdd100k(root: str | Path, split: str) -> list[Sequence]:
+def read_bdd100k(root: str | Path, split: str) -> list[TrackingSequence]:
     """Read BDD100K MOT; a label is a position in ``BDD100K_CLASSES``.
 
-    Crowds and other categories are left out. Frames that the labels do not mention count as not labelled.
+    Crowds and other categories are left out. Frames that the labels do not mention count as not labeled.
 
     Args:
         root: folder with ``images/track/{split}/VIDEO/*.jpg`` and ``labels/box_track_20/{split}/VIDEO.json``.
         split: train, val or test; without a folder of labels for the split there is no ground truth.
 
     Raises:
-        FileNotFoundError: a folder, the labels of a video or labelled images are missing.
+        FileNotFoundError: a folder, the labels of a video or labeled images are missing.
         UserError: labels are malformed.
     """
     images, labels = Path(root) / "images" / "track" / split, Path(root) / "labels" / "box_track_20" / split
@@ -37,11 +37,11 @@ def read_bdd100k(root: str | Path, split: str) -> list[Sequence]:
     return [_read_video(video, labels / f"{video.name}.json" if labels.is_dir() else None) for video in videos]
 
 
-def _read_video(folder: Path, labels: Path | None) -> Sequence:
+def _read_video(folder: Path, labels: Path | None) -> TrackingSequence:
     names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not names:
         raise UserError(f"{folder} holds no jpg or png image; a video needs at least one frame")
-    return Sequence(
+    return TrackingSequence(
         name=folder.name,
         frames=ImageFiles(folder, names),
         image_size=image_size(folder / names[0]),
@@ -55,12 +55,12 @@ def _read_labels(path: Path, names: list[str]) -> Annotations:
         raise FileNotFoundError(f"{path} does not exist, but its folder holds the labels of the split")
     positions = {name: index for index, name in enumerate(names)}
     identities: dict[str, int] = {}
-    labelled = np.zeros(len(names), dtype=bool)
+    labeled = np.zeros(len(names), dtype=bool)
     columns: list[tuple[int, int, int, list[float]]] = []
     try:
         for record in json.loads(path.read_text(encoding="utf-8")):
             frame = positions[record["name"]]
-            labelled[frame] = True
+            labeled[frame] = True
             for item in filter(_counts, record.get("labels") or []):
                 identity = identities.setdefault(str(item["id"]), len(identities) + 1)
                 columns.append((frame, identity, BDD100K_CLASSES.index(item["category"]), _box(item["box2d"])))
@@ -72,7 +72,7 @@ def _read_labels(path: Path, names: list[str]) -> Annotations:
     frames, ids, classes = (np.array([row[place] for row in columns], dtype=np.int64) for place in range(3))
     boxes = np.array([row[3] for row in columns], dtype=np.float32).reshape(-1, 4)
     rows = TargetRows(ids, classes, boxes, np.ones(len(columns), dtype=np.float32))
-    return Annotations.from_rows(frames, rows, labelled)
+    return Annotations.from_rows(frames, rows, labeled)
 
 
 def _counts(item: dict[str, Any]) -> bool:

@@ -1,7 +1,6 @@
 """Training clips: which frames of which sequence, and how they become a batch."""
 
-from collections.abc import Mapping
-from collections.abc import Sequence as Items
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ from torch.utils.data import Dataset
 from mnemic_core.errors import UserError
 from mnemic_vision.images import pad_images
 from mnemic_vision.memotr.data.augment import Clip, ClipAugmentation, RawClip, shift_still
-from mnemic_vision.memotr.data.sequence import Sequence, TargetRows
+from mnemic_vision.memotr.data.sequence import TargetRows, TrackingSequence
 from mnemic_vision.memotr.targets import ClipBatch
 
 
@@ -18,7 +17,7 @@ class ClipDataset(Dataset[Clip]):
     """Every frame with enough successors starts a clip (MeMOTR, ``data/dancetrack.py``).
 
     The frames of a clip are d apart, d = min(random 1 to ``max_interval``, the most that fits into the sequence), and
-    1 where that would meet a frame that was not labelled (BDD100K). Stills are repeated and shifted instead.
+    1 where that would meet a frame that was not labeled (BDD100K). Stills are repeated and shifted instead.
 
     A clip depends on (seed, epoch, index) alone, not on the process that loads it, so a resumed run sees what the
     interrupted one would have seen. Frames without objects give empty targets (the official BDD100K code invents a box
@@ -48,7 +47,7 @@ class ClipDataset(Dataset[Clip]):
 
     def __init__(
         self,
-        sequences: Items[Sequence],
+        sequences: Sequence[TrackingSequence],
         length: int | Mapping[int, int] = 2,
         *,
         max_interval: int = 10,
@@ -81,7 +80,7 @@ class ClipDataset(Dataset[Clip]):
         self._starts = np.concatenate(starts) if starts else np.zeros(0, dtype=np.int64)
         self._owners = np.repeat(np.arange(len(starts)), [len(found) for found in starts])
         if not len(self._starts):
-            raise UserError(f"no sequence has {self.length} labelled frames in a row; use shorter clips")
+            raise UserError(f"no sequence has {self.length} labeled frames in a row; use shorter clips")
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -108,7 +107,7 @@ class ClipDataset(Dataset[Clip]):
         return rows._replace(ids=rows.ids + self._offsets[owner])
 
 
-def _identity_offsets(sequences: Items[Sequence]) -> list[int]:
+def _identity_offsets(sequences: Sequence[TrackingSequence]) -> list[int]:
     """Return what to add to the identities of each sequence so that no two sequences share one."""
     offsets, total = [], 0
     for sequence in sequences:
@@ -119,23 +118,23 @@ def _identity_offsets(sequences: Items[Sequence]) -> list[int]:
     return offsets
 
 
-def _clip_starts(sequence: Sequence, length: int) -> np.ndarray:
-    """Return the frames from which on ``length`` frames in a row are labelled."""
-    labelled = sequence.annotations.labelled if sequence.annotations else np.zeros(0, dtype=bool)
+def _clip_starts(sequence: TrackingSequence, length: int) -> np.ndarray:
+    """Return the frames from which on ``length`` frames in a row are labeled."""
+    labeled = sequence.annotations.labeled if sequence.annotations else np.zeros(0, dtype=bool)
     length = 1 if sequence.are_stills else length  # a still is shifted to a clip, see `shift_still`
-    if len(labelled) < length:
+    if len(labeled) < length:
         return np.zeros(0, dtype=np.int64)
-    return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(labelled, length).all(axis=1))
+    return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(labeled, length).all(axis=1))
 
 
 def clip_frames(
-    sequence: Sequence, start: int, length: int, max_interval: int, generator: np.random.Generator
+    sequence: TrackingSequence, start: int, length: int, max_interval: int, generator: np.random.Generator
 ) -> list[int]:
     """Choose the frames of a clip.
 
     Args:
         sequence: with ground truth.
-        start: first frame; ``length`` frames in a row from here on are labelled.
+        start: first frame; ``length`` frames in a row from here on are labeled.
         length: how many frames.
         max_interval: greatest distance between two of them.
         generator: source of randomness.
@@ -147,13 +146,13 @@ def clip_frames(
     room = sequence.num_frames - 1 - start
     interval = min(drawn, room // max(1, length - 1))
     chosen = [start + step * interval for step in range(length)]
-    # BDD100K has unlabelled frames; those right after the start are labelled, see `_clip_starts`.
-    if sequence.annotations and not sequence.annotations.labelled[chosen].all():
+    # BDD100K has unlabeled frames; those right after the start are labeled, see `_clip_starts`.
+    if sequence.annotations and not sequence.annotations.labeled[chosen].all():
         chosen = list(range(start, start + length))
     return chosen
 
 
-def collate_clips(clips: Items[Clip]) -> ClipBatch:
+def collate_clips(clips: Sequence[Clip]) -> ClipBatch:
     """Make a batch of clips of one length, padded at the right and at the bottom to multiples of 32.
 
     Raises:

@@ -9,10 +9,10 @@ import numpy as np
 
 from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.mot import image_size
-from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, Sequence, TargetRows
+from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, TargetRows, TrackingSequence
 
 
-def read_crowd_human(root: str | Path, split: str = "val") -> Sequence:
+def read_crowd_human(root: str | Path, split: str = "val") -> TrackingSequence:
     """Read the images of a split as one sequence of stills, every person with an identity of one's own.
 
     Boxes are those of the whole body and may reach beyond the image; people to be ignored are left out.
@@ -46,7 +46,7 @@ def read_crowd_human(root: str | Path, split: str = "val") -> Sequence:
         visibility=np.ones(len(boxes), dtype=np.float32),
     )
     frames = np.repeat(np.arange(len(pictures)), [len(picture.boxes) for picture in pictures])
-    return Sequence(
+    return TrackingSequence(
         name=f"CrowdHuman-{split}",
         frames=ImageFiles(folder, names),
         image_size=image_size(folder / names[0]),

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from mnemic_vision.memotr.data.mot import Part, find_sequences, read_sequence
-from mnemic_vision.memotr.data.sequence import Sequence
+from mnemic_vision.memotr.data.sequence import TrackingSequence
 
 _DETECTORS = ("SDP", "FRCNN", "DPM")  # of MOT17, the one that MeMOTR takes first
 
 
-def read_dance_track(root: str | Path, split: str) -> list[Sequence]:
+def read_dance_track(root: str | Path, split: str) -> list[TrackingSequence]:
     """Read DanceTrack (or SportsMOT, which has the same form).
 
     Args:
@@ -22,7 +22,7 @@ def read_dance_track(root: str | Path, split: str) -> list[Sequence]:
     return _read(find_sequences(_split_folder(root, split)), split, "all")
 
 
-def read_mot_challenge(root: str | Path, split: str, part: Part = "all") -> list[Sequence]:
+def read_mot_challenge(root: str | Path, split: str, part: Part = "all") -> list[TrackingSequence]:
     """Read MOT17 or MOT20.
 
     MOT17 holds every video three times, with the detections of three detectors; one of them is read (SDP if there).
@@ -39,7 +39,7 @@ def read_mot_challenge(root: str | Path, split: str, part: Part = "all") -> list
     return _read(one_detector(find_sequences(_split_folder(root, split))), split, part)
 
 
-def _read(folders: list[Path], split: str, part: Part) -> list[Sequence]:
+def _read(folders: list[Path], split: str, part: Part) -> list[TrackingSequence]:
     return [read_sequence(folder, require_ground_truth=split != "test", part=part) for folder in folders]
 
 

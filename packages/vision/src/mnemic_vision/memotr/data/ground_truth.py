@@ -45,7 +45,7 @@ def read_ground_truth(path: Path, num_frames: int, classes: tuple[int, ...], par
         visibility=table[:, 8].astype(np.float32),
     )
     frames = table[:, 0].astype(np.int64) - 1 - start
-    return Annotations.from_rows(frames, rows, labelled=np.ones(stop - start, dtype=bool))
+    return Annotations.from_rows(frames, rows, labeled=np.ones(stop - start, dtype=bool))
 
 
 def _read_table(path: Path) -> tuple[Float64[np.ndarray, "row column"], np.ndarray]:

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.ground_truth import read_ground_truth
-from mnemic_vision.memotr.data.sequence import ImageFiles, Sequence
+from mnemic_vision.memotr.data.sequence import ImageFiles, TrackingSequence
 from mnemic_vision.sequence_info import read_sequence_info
 from mnemic_vision.video import IMAGE_SUFFIXES, natural_order
 
@@ -92,7 +92,7 @@ def _is_sequence(folder: Path) -> bool:
 
 def read_sequence(
     folder: Path, *, classes: tuple[int, ...] = (1,), require_ground_truth: bool = False, part: Part = "all"
-) -> Sequence:
+) -> TrackingSequence:
     """Read one sequence; arguments and errors as for ``MotSequences``."""
     info = read_sequence_info(folder / "seqinfo.ini")
     images = folder / "img1" if _is_sequence(folder) else folder
@@ -101,7 +101,7 @@ def read_sequence(
     truth = folder / "gt" / "gt.txt"
     if require_ground_truth and not truth.exists():
         raise FileNotFoundError(f"{truth} does not exist; this needs ground truth for every sequence")
-    return Sequence(
+    return TrackingSequence(
         name=folder.resolve().name,
         frames=ImageFiles(images, names[chosen]),
         image_size=image_size(images / names[0]),
@@ -160,7 +160,7 @@ def _check_numbers(images: Path, names: list[str]) -> None:
             raise UserError(f"{images}: {name} is followed by number {following}, not {number + 1}; copy it again")
 
 
-def write_mot_layout(sequences: Iterable[Sequence], folder: str | Path) -> None:
+def write_mot_layout(sequences: Iterable[TrackingSequence], folder: str | Path) -> None:
     """Write sequences as folders of the MOTChallenge layout, with images as JPEG.
 
     Args:
@@ -184,7 +184,7 @@ def write_mot_layout(sequences: Iterable[Sequence], folder: str | Path) -> None:
             (target / "gt" / "gt.txt").write_text("".join(_ground_truth_lines(sequence)), encoding="utf-8")
 
 
-def _ground_truth_lines(sequence: Sequence) -> Iterable[str]:
+def _ground_truth_lines(sequence: TrackingSequence) -> Iterable[str]:
     for index in range(sequence.num_frames):
         for identity, label, box, visibility in zip(*sequence.target_rows(index), strict=True):
             sides = ",".join(f"{side:.2f}" for side in box)

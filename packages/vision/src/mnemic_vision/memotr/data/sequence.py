@@ -1,6 +1,6 @@
 """A sequence of frames with its ground truth, whatever data set it comes from."""
 
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -39,27 +39,27 @@ class Annotations:
     Attributes:
         starts: the objects of frame i are rows ``starts[i]`` to ``starts[i + 1]``.
         rows: the objects of all frames.
-        labelled: True for frames that were annotated, even when they hold no object.
+        labeled: True for frames that were annotated, even when they hold no object.
     """
 
     starts: Int64[np.ndarray, " boundary"]
     rows: TargetRows
-    labelled: Bool[np.ndarray, " frame"]
+    labeled: Bool[np.ndarray, " frame"]
 
     @classmethod
     def from_rows(
-        cls, frames: Int64[np.ndarray, " object"], rows: TargetRows, labelled: Bool[np.ndarray, " frame"]
+        cls, frames: Int64[np.ndarray, " object"], rows: TargetRows, labeled: Bool[np.ndarray, " frame"]
     ) -> "Annotations":
         """Sort rows by frame.
 
         Args:
             frames: frame of each row, from 0.
             rows: the objects in any order.
-            labelled: True for frames that were annotated.
+            labeled: True for frames that were annotated.
         """
         order = np.argsort(frames, kind="stable")
-        starts = np.searchsorted(frames[order], np.arange(len(labelled) + 1))
-        return cls(starts, TargetRows(*(column[order] for column in rows)), labelled)
+        starts = np.searchsorted(frames[order], np.arange(len(labeled) + 1))
+        return cls(starts, TargetRows(*(column[order] for column in rows)), labeled)
 
     def frame(self, index: int) -> TargetRows:
         """Return the objects of one frame, counted from 0."""
@@ -87,7 +87,7 @@ class ImageFiles:
     """
 
     folder: Path
-    names: Items[str]
+    names: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -97,7 +97,7 @@ class ImageFiles:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class TrackingSequence:
     """Frames in order, with or without ground truth.
 
     Attributes:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image, ImageDraw, ImageFilter
 
-from mnemic_vision.memotr.data.generated.sprites import Colour, Sprite, shade
+from mnemic_vision.memotr.data.generated.sprites import Color, Sprite, shade
 from mnemic_vision.memotr.data.generated.walkers import FARTHEST, Hideout, person_height
 
 _GROUNDS = ((176, 168, 154), (160, 164, 168), (186, 172, 146), (148, 158, 132))
@@ -68,8 +68,8 @@ def _draw_obstacle(generator: np.random.Generator, kind: str, size: tuple[int, i
     return Sprite.of(picture.reduce(2))
 
 
-def _pick(generator: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
-    return colours[int(generator.integers(len(colours)))]
+def _pick(generator: np.random.Generator, colors: tuple[Color, ...]) -> Color:
+    return colors[int(generator.integers(len(colors)))]
 
 
 def _draw_pillar(draw: ImageDraw.ImageDraw, picture: Image.Image, generator: np.random.Generator) -> None:
@@ -100,24 +100,24 @@ def _draw_billboard(draw: ImageDraw.ImageDraw, picture: Image.Image, generator: 
 
 def _draw_kiosk(draw: ImageDraw.ImageDraw, picture: Image.Image, generator: np.random.Generator) -> None:
     width, height = picture.size
-    colour = _pick(generator, _SIGNS)
+    color = _pick(generator, _SIGNS)
     inset = width // 16
-    draw.rectangle((inset, height * 0.18, width - inset, height), fill=(*shade(colour, 0.75), 255))
+    draw.rectangle((inset, height * 0.18, width - inset, height), fill=(*shade(color, 0.75), 255))
     draw.rectangle((inset * 2, height * 0.34, width - inset * 2, height * 0.6), fill=(52, 58, 70, 255))
     draw.polygon(
         [(inset * 3, height * 0.34), (inset * 6, height * 0.34), (inset * 3, height * 0.6), (inset * 2, height * 0.6)],
         fill=(92, 104, 120, 255),
     )
-    draw.rectangle((inset, height * 0.6, width - inset, height * 0.66), fill=(*shade(colour, 1.2), 255))
+    draw.rectangle((inset, height * 0.6, width - inset, height * 0.66), fill=(*shade(color, 1.2), 255))
     for stripe in range(8):
-        fill = (242, 238, 228, 255) if stripe % 2 else (*colour, 255)
+        fill = (242, 238, 228, 255) if stripe % 2 else (*color, 255)
         left, right = width * stripe / 8, width * (stripe + 1) / 8
         draw.rectangle((left, height * 0.05, right, height * 0.27), fill=fill)
         draw.ellipse((left, height * 0.22, right, height * 0.32), fill=fill)
-    draw.rectangle((0, 0, width, height * 0.06), fill=(*shade(colour, 0.6), 255))
+    draw.rectangle((0, 0, width, height * 0.06), fill=(*shade(color, 0.6), 255))
     for board in range(1, 6):
         x = inset + (width - 2 * inset) * board / 6
-        draw.line((x, height * 0.67, x, height), fill=(*shade(colour, 0.6), 255), width=2)
+        draw.line((x, height * 0.67, x, height), fill=(*shade(color, 0.6), 255), width=2)
 
 
 def _draw_hedge(draw: ImageDraw.ImageDraw, picture: Image.Image, generator: np.random.Generator) -> None:
@@ -198,7 +198,7 @@ def _draw_windows(
     sides: tuple[float, float],
     horizon: int,
     rows: int,
-    wall: Colour,
+    wall: Color,
 ) -> None:
     step, pane = 0.11 * rows, 0.06 * rows
     for x in np.arange(sides[0] + 0.4 * step, sides[1] - pane, step):

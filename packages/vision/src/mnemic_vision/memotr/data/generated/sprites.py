@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw
 
-Colour: TypeAlias = tuple[int, int, int]
+Color: TypeAlias = tuple[int, int, int]
 Point: TypeAlias = tuple[float, float]
 
 NUM_PHASES = 8
@@ -31,35 +31,35 @@ class Look:
     """What tells people apart.
 
     Attributes:
-        skin: colour of face and hands.
-        hair: colour of hair, or of the hat.
+        skin: color of face and hands.
+        hair: color of hair, or of the hat.
         headwear: what is on the head: short, long, hat or hood.
-        top: colour of the upper body.
-        second: colour of its pattern.
+        top: color of the upper body.
+        second: color of its pattern.
         pattern: plain, hoops, stripes, checks, dots or sash.
-        trousers: colour of the legs.
+        trousers: color of the legs.
         has_coat: whether the upper part reaches to the knees.
-        bag: colour of a backpack, if there is one.
+        bag: color of a backpack, if there is one.
         width: breadth relative to the average.
     """
 
-    skin: Colour
-    hair: Colour
+    skin: Color
+    hair: Color
     headwear: str
-    top: Colour
-    second: Colour
+    top: Color
+    second: Color
     pattern: str
-    trousers: Colour
+    trousers: Color
     has_coat: bool
-    bag: Colour | None
+    bag: Color | None
     width: float
 
 
 def random_look(generator: np.random.Generator) -> Look:
     """Dress somebody."""
 
-    def pick(colours: tuple[Colour, ...]) -> Colour:
-        return colours[int(generator.integers(len(colours)))]
+    def pick(colors: tuple[Color, ...]) -> Color:
+        return colors[int(generator.integers(len(colors)))]
 
     top, second = (_CLOTHES[index] for index in generator.choice(len(_CLOTHES), 2, replace=False))
     return Look(
@@ -76,9 +76,9 @@ def random_look(generator: np.random.Generator) -> Look:
     )
 
 
-def shade(colour: Colour, factor: float) -> Colour:
-    """Return a lighter (above 1) or darker colour."""
-    red, green, blue = (min(255, max(0, round(channel * factor))) for channel in colour)
+def shade(color: Color, factor: float) -> Color:
+    """Return a lighter (above 1) or darker color."""
+    red, green, blue = (min(255, max(0, round(channel * factor))) for channel in color)
     return red, green, blue
 
 
@@ -141,27 +141,27 @@ def _draw_body(draw: ImageDraw.ImageDraw, picture: Image.Image, look: Look, angl
     _draw_arm(draw, (middle, shoulder + 14), -swing * 1.2, shade(look.top, 0.85), look.skin)
 
 
-def _limb(draw: ImageDraw.ImageDraw, points: list[Point], thickness: int, colour: Colour) -> None:
-    draw.line(points, fill=colour, width=thickness, joint="curve")
+def _limb(draw: ImageDraw.ImageDraw, points: list[Point], thickness: int, color: Color) -> None:
+    draw.line(points, fill=color, width=thickness, joint="curve")
     radius = thickness / 2
     for x, y in points:
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
 
-def _draw_leg(draw: ImageDraw.ImageDraw, hip: Point, swing: float, colour: Colour, lift: float) -> None:
+def _draw_leg(draw: ImageDraw.ImageDraw, hip: Point, swing: float, color: Color, lift: float) -> None:
     """A lifted leg is bent at the knee."""
     x, y = hip
     knee = (x + 0.7 * swing + 14 * lift, y + 64)
     foot = (x + 1.5 * swing - 16 * lift, 300 - 20 * lift - 0.15 * abs(swing))
-    _limb(draw, [(x, y), knee, foot], 25, colour)
+    _limb(draw, [(x, y), knee, foot], 25, color)
     draw.rounded_rectangle((foot[0] - 13, foot[1] - 2, foot[0] + 27, foot[1] + 17), 8, fill=(46, 38, 36))
 
 
-def _draw_arm(draw: ImageDraw.ImageDraw, shoulder: Point, swing: float, colour: Colour, skin: Colour) -> None:
+def _draw_arm(draw: ImageDraw.ImageDraw, shoulder: Point, swing: float, color: Color, skin: Color) -> None:
     x, y = shoulder
     hand = (x + 1.3 * swing + 6, y + 92)
     draw.ellipse((hand[0] - 9, hand[1] - 4, hand[0] + 9, hand[1] + 16), fill=skin)
-    _limb(draw, [(x, y), (x + 0.5 * swing - 4, y + 46), hand], 19, colour)
+    _limb(draw, [(x, y), (x + 0.5 * swing - 4, y + 46), hand], 19, color)
 
 
 def _draw_torso(picture: Image.Image, look: Look, box: tuple[float, float, float, float]) -> None:

@@ -15,7 +15,7 @@ from mnemic_vision.memotr.data.generated.scenery import Obstacle, draw_backgroun
 from mnemic_vision.memotr.data.generated.sprites import NUM_PHASES, SPRITE_ASPECT, Sprite, draw_person
 from mnemic_vision.memotr.data.generated.walkers import Walker, person_height, simulate_walkers
 from mnemic_vision.memotr.data.mot import write_mot_layout
-from mnemic_vision.memotr.data.sequence import Annotations, Sequence, TargetRows
+from mnemic_vision.memotr.data.sequence import Annotations, TargetRows, TrackingSequence
 
 _SHAKE = 0.02  # how far the camera moves, in image heights
 _NOISE = 5  # standard deviation of the sensor's noise, of 255
@@ -73,7 +73,7 @@ class GeneratedSequences:
             raise UserError(f"min_visibility must be from 0 to 1, got {min_visibility}")
         scenes = [make_scene((seed, index), num_frames, size, num_objects) for index in range(num_sequences)]
         self.sequences = [
-            Sequence(
+            TrackingSequence(
                 name=f"generated-{seed}-{index:03d}",
                 frames=scene,
                 image_size=size,
