@@ -6,7 +6,8 @@ from measured import bench_facts, measured_table, speed_facts, speed_table
 from members import member_pages
 from proof_table import proof_table
 
-from mnemic_core.catalogue import cost_table, mechanism_table
+from mnemic_core.catalogue import list_mechanisms, mechanism_table
+from mnemic_core.markdown import markdown_table
 from mnemic_core.testing.matrix import matrix_table, stated_matrix
 
 DOCS = Path(__file__).parent
@@ -89,6 +90,18 @@ def pages() -> dict[Path, str]:
         DOCS / "proofs.md": PROOFS.format(table=proof_table(DOCS / "proofs")),
         **member_pages(DOCS.parent),
     }
+
+
+def cost_table() -> str:
+    """Return place, cost, size and gradient policy of the mechanisms as a Markdown table."""
+    head = ("name", "place", "causal", "cost of a segment", "bytes of a row's state", "gradients of what is stored")
+    rows = []
+    for entry in list_mechanisms():
+        size = f"`{entry.bytes_per_row}`" if entry.bytes_per_row else "no state"
+        policies = {"stored": "none", "never": "all"}
+        policy = ", ".join(policies[name] for name in entry.detach) or "-"
+        rows.append([f"`{entry.name}`", entry.place, "yes" if entry.is_causal else "no", entry.cost, size, policy])
+    return markdown_table(head, rows)
 
 
 if __name__ == "__main__":

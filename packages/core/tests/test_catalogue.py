@@ -32,6 +32,7 @@ NO_MECHANISM = {
     "ReadWriteMemory",
     "ModelWrapper",
     "TokenMachine",
+    "CellMachine",
     "MemoryTransformer",
     "ResidualMemory",
 }

@@ -14,10 +14,6 @@ def variant(mechanism: Mechanism, detach: str) -> Callable[[], SegmentMemory]:
     return partial(mechanism.build_small, **({"detach": detach} if len(mechanism.detach) > 1 else {}))
 
 
-def without_exceptions(mechanism: Mechanism) -> list[str]:
-    return [rule for rule in CONTRACT if rule.split()[0] not in mechanism.exceptions]
-
-
 RECURRENT = [mechanism for mechanism in list_mechanisms() if mechanism.is_recurrent]
 VARIANTS = [
     pytest.param(variant(mechanism, detach), id=f"{mechanism.name}-{detach}")
@@ -25,10 +21,10 @@ VARIANTS = [
     for detach in mechanism.detach
 ]
 MATRIX = [
-    pytest.param(variant(mechanism, detach), CONTRACT[rule], id=f"{mechanism.name}-{detach}-{rule}")
+    pytest.param(variant(mechanism, detach), check, id=f"{mechanism.name}-{detach}-{rule}")
     for mechanism in RECURRENT
     for detach in mechanism.detach
-    for rule in without_exceptions(mechanism)
+    for rule, check in CONTRACT.items()
 ]
 
 

@@ -85,7 +85,7 @@ def build_machine(config: MachineConfig, dim: int) -> SegmentMemory[Any]:
         8
     """
     mechanism = config.memory.mechanism
-    if mechanism.place != "machine":
+    if not mechanism.is_machine:
         return SegmentedModel(dim, build_transformer(_transformer_config(config)), config.segment_length)
     if "hidden_dim" in mechanism.options:
         return _with_options(config.memory, {"hidden_dim": config.hidden_dim}).build(dim)

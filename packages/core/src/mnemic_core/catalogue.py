@@ -49,18 +49,6 @@ def mechanism_table() -> str:
     return markdown_table(head, rows)
 
 
-def cost_table() -> str:
-    """Return place, cost, size and gradient policy of the mechanisms as a Markdown table."""
-    head = ("name", "place", "causal", "cost of a segment", "bytes of a row's state", "gradients of what is stored")
-    rows = []
-    for entry in list_mechanisms():
-        size = f"`{entry.bytes_per_row}`" if entry.bytes_per_row else "no state"
-        policies = {"stored": "none", "never": "all"}
-        policy = ", ".join(policies[name] for name in entry.detach) or "-"
-        rows.append([f"`{entry.name}`", entry.place, "yes" if entry.is_causal else "no", entry.cost, size, policy])
-    return markdown_table(head, rows)
-
-
 def _load(name: str, module: str) -> Mechanism:
     entries = (value for value in vars(import_module(module)).values() if isinstance(value, Mechanism))
     return next(entry for entry in entries if entry.name == name)

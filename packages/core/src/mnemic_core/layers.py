@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import check_heads
 
 
 class MultiHeadAttention(nn.Module):
@@ -27,8 +27,7 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0, bias: bool = True) -> None:
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise UserError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}")
+        check_heads(dim, num_heads)
         self.num_heads, self.dropout = num_heads, dropout
         self.query, self.key, self.value, self.output = (nn.Linear(dim, dim, bias) for _ in range(4))
 
@@ -121,9 +120,7 @@ class CausalAttention(nn.Module):
             position = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
             allowed = None
         else:
-            position = ((~padding).cumsum(1) - 1).clamp(min=0)
-            itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-            allowed = ((torch.ones_like(itself).tril() & ~padding[:, None]) | itself)[:, None]
+            position, allowed = token_positions(padding), causal_mask(padding)[:, None]
         found = F.scaled_dot_product_attention(
             rotate(query, position), rotate(key, position), value, attn_mask=allowed, is_causal=allowed is None
         )
@@ -166,3 +163,27 @@ def rotate(
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+def or_no_padding(
+    padding: Bool[Tensor, "batch time"] | None, x: Shaped[Tensor, "batch time *item"]
+) -> Bool[Tensor, "batch time"]:
+    """Return the mask, or one that is False everywhere if there is none."""
+    return torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device) if padding is None else padding
+
+
+def token_positions(padding: Bool[Tensor, "batch time"]) -> Int[Tensor, "batch time"]:
+    """Return the position of each token among those of its row; padding takes up none."""
+    return ((~padding).cumsum(1) - 1).clamp(min=0)
+
+
+def tokens_first(padding: Bool[Tensor, "batch time"]) -> Int[Tensor, "batch time"]:
+    """Return the indices of the tokens of each row in their order, then those of its padding."""
+    return padding.long().argsort(dim=1, stable=True)
+
+
+def causal_mask(padding: Bool[Tensor, "batch time"]) -> Bool[Tensor, "batch query key"]:
+    """Return True where a query may see a key: at itself and at tokens before it that are not padding."""
+    itself = torch.eye(padding.shape[1], dtype=torch.bool, device=padding.device)
+    # Padding sees itself too: the softmax of a row that may see nothing is NaN.
+    return (torch.ones_like(itself).tril() & ~padding[:, None]) | itself

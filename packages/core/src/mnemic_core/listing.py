@@ -46,31 +46,45 @@ class Listing:
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether it carries a state from segment to segment, and so is under the contract."""
+        """Whether it carries a state from segment to segment and keeps the memory contract."""
         return self.place in SEQUENCE_PLACES
 
     @property
-    def is_segment_memory(self) -> bool:
-        """Whether it can stand in a transformer that works segment by segment."""
-        return self.is_recurrent and self.place != "machine"
+    def is_machine(self) -> bool:
+        """Whether it processes a sequence token by token."""
+        return self.place == "machine"
+
+    @property
+    def is_whole_model(self) -> bool:
+        """Whether it is a complete model, which needs no transformer around it."""
+        return self.place == "stack"
+
+    @property
+    def wraps_model(self) -> bool:
+        """Whether it wraps a model that the host must supply."""
+        return self.place == "model"
+
+    @property
+    def replaces_attention(self) -> bool:
+        """Whether a block with it has no self-attention of its own."""
+        return self.place == "attention"
 
     @property
     def fits_causal_model(self) -> bool:
-        """Whether it can stand in a transformer that predicts token by token.
+        """Whether a transformer that predicts token by token can use it segment by segment.
 
-        One that wraps a causal model may look ahead in what it recalls, which ``is_causal`` says; any other would show
-        each token its successors.
+        A wrapper may look ahead in what it recalls, which ``is_causal`` states: the model in it is causal all the same.
         """
-        return self.is_segment_memory and (self.is_causal or self.place == "model")
+        return self.is_recurrent and not self.is_machine and (self.is_causal or self.wraps_model)
 
     @property
     def fits_encoder(self) -> bool:
         """Whether it can follow an encoder: a machine, or a memory of a transformer block."""
-        return self.place in {"attention", "beside", "machine"}
+        return self.is_recurrent and not (self.wraps_model or self.is_whole_model)
 
     @property
     def fits_strings(self) -> bool:
-        """Whether it can work through a string, to answer at its end, without seeing what comes after a token."""
+        """Whether it can read a string causally and answer at its end."""
         return self.is_recurrent and self.is_causal
 
 
@@ -81,7 +95,7 @@ def lists_memories(fits: Callable[[Listing], bool]) -> Callable[[T], T]:
         fits: which mechanisms.
 
     Example:
-        >>> @lists_memories(lambda entry: entry.place == "model")
+        >>> @lists_memories(lambda entry: entry.wraps_model)
         ... def wrap(): "One of {memories}."
         >>> wrap.__doc__
         'One of hierarchical, memory_tokens.'
@@ -101,7 +115,7 @@ def memory_names(fits: Callable[[Listing], bool] = lambda entry: entry.is_recurr
         fits: which mechanisms; by default those that carry a state.
 
     Example:
-        >>> memory_names(lambda entry: entry.place == "model")
+        >>> memory_names(lambda entry: entry.wraps_model)
         ('hierarchical', 'memory_tokens')
     """
     return tuple(name for entry, _ in listings() if fits(entry) for name in entry.names)

@@ -58,7 +58,6 @@ class Mechanism(Listing):
         small: options of an instance that is small enough for any test.
         sized: options of an instance that stores about what the sizes say; none where it has no size to choose.
         size_option: the option that says how much it holds, if the same weights serve any value of it.
-        exceptions: rules of the contract that it cannot keep, by their number, each with the reason.
     """
 
     cls: Callable[..., Any]
@@ -77,14 +76,13 @@ class Mechanism(Listing):
     small: Mapping[str, Any] = field(default_factory=dict)
     sized: Callable[[Sizes], dict[str, Any]] = _fixed_size
     size_option: str | None = None
-    exceptions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         kind: type = self.cls if isinstance(self.cls, type) else object
         if self.place in SEQUENCE_PLACES and not issubclass(kind, SegmentMemory):
             raise TypeError(
-                f"{self.name!r} stands in a sequence ({self.place}), so its class must be a SegmentMemory: "
-                "what only looks like one would escape the contract"
+                f"{self.name!r} processes sequences (place {self.place}), so its class must be a SegmentMemory: "
+                "a class with the same methods would escape the contract"
             )
         if self.is_read_write != issubclass(kind, ReadWriteMemory):
             raise TypeError(f"{self.name!r} must state is_read_write={not self.is_read_write}, as its class is")

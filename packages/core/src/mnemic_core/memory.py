@@ -1,16 +1,15 @@
 """The base of memories that are read and written: what they share, said once."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least, check_choice
 from mnemic_core.report import MemoryReport, memory_report
-from mnemic_core.state import MemoryState
+from mnemic_core.state import Device, MemoryState
 
 S = TypeVar("S", bound=MemoryState)
 
@@ -46,18 +45,14 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
 
     def __init__(self, dim: int, detach: Detach) -> None:
         super().__init__()
-        if dim < 1:
-            raise UserError(f"dim must be at least 1, got {dim}")
-        if detach not in get_args(Detach):
-            raise UserError(f"detach must be one of {', '.join(get_args(Detach))}, got {detach!r}")
+        check_at_least(1, dim=dim)
+        check_choice(Detach, detach=detach)
         self.dim = dim
         self.out_dim = dim
         self.detach: Detach = detach
 
     @abstractmethod
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> S:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> S:
         """Return a fresh state of ``batch`` rows: deterministic, and differentiable where a paper learns it."""
 
     @abstractmethod
@@ -73,6 +68,7 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
         *,
         padding: Bool[Tensor, "batch time"] | None = None,
         reset: Bool[Tensor, " batch"] | None = None,
+        **options: Any,
     ) -> tuple[Float[Tensor, "batch time out_dim"], S]:
         """Run one segment.
 
@@ -81,6 +77,7 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
             state: what earlier segments left.
             padding: True at tokens to ignore, anywhere in the row; outputs there have no meaning.
             reset: True at rows that begin a new sequence with this segment.
+            options: further arguments of the mechanism's ``_run_segment``; most have none.
 
         Returns:
             The output for every token, and the new state.
@@ -89,7 +86,16 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
             TypeError: if the state is that of another memory.
             UserError: if the tokens do not fit the memory or the state, or the state does not fit the memory.
         """
-        return self._run_checked(self._run_segment, x, state, padding, reset)
+        self._check(x, state)
+        if reset is not None:
+            state = self.reset(state, reset)
+        if x.shape[1] == 0:
+            return x.new_zeros(len(x), 0, self.out_dim), state
+        if padding is not None:
+            x = self._blank(x, padding)
+        output, state = self._run_segment(x, state, padding, **options)
+        # Only what leaves the segment is detached: a learned start still has its gradient from the first one.
+        return output, state.map(self._stored) if self.detach == "stored" else state
 
     def reset(self, state: S, rows: Bool[Tensor, " batch"]) -> S:
         """Return the state with the given rows as :meth:`init_state` makes them."""
@@ -99,26 +105,6 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
         """Return how the memory is used: slots, diversity and ages."""
         with torch.no_grad():
             return memory_report(state)
-
-    def _run_checked(
-        self,
-        run: Callable[[Tensor, S, Tensor | None], tuple[Tensor, S]],
-        x: Float[Tensor, "batch time dim"],
-        state: S,
-        padding: Bool[Tensor, "batch time"] | None,
-        reset: Bool[Tensor, " batch"] | None,
-    ) -> tuple[Float[Tensor, "batch time out_dim"], S]:
-        """Do what every memory does around ``run``, which is the mechanism's ``_run_segment``."""
-        self._check(x, state)
-        if reset is not None:
-            state = self.reset(state, reset)
-        if x.shape[1] == 0:
-            return x.new_zeros(len(x), 0, self.out_dim), state
-        if padding is not None:
-            x = self._blank(x, padding)
-        output, state = run(x, state, padding)
-        # Only what leaves the segment is detached: a learned start still has its gradient from the first one.
-        return output, state.map(self._stored) if self.detach == "stored" else state
 
     def _check(self, x: Float[Tensor, "batch time width"], state: S) -> None:
         """Raise if tokens and state do not fit each other or the memory; a mechanism adds what its sizes ask for."""

@@ -93,7 +93,7 @@ class MemoryConfig:
             UserError: if an option has an impossible value.
         """
         mechanism = self.mechanism
-        wrapped = {"host": host} if mechanism.place == "model" else {}
+        wrapped = {"host": host} if mechanism.wraps_model else {}
         try:
             memory: SegmentMemory[Any] = mechanism.cls(dim, **wrapped, **self._all_options)
         except TypeError as error:

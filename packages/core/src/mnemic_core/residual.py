@@ -8,7 +8,7 @@ from mnemic_core.memory import SegmentMemory
 from mnemic_core.memory_config import MemoryConfig
 from mnemic_core.report import MemoryReport
 from mnemic_core.slots.no_memory import NoMemory
-from mnemic_core.state import MemoryState
+from mnemic_core.state import Device, MemoryState
 from mnemic_core.training.segments import run_in_segments
 
 
@@ -58,9 +58,7 @@ class ResidualMemory(SegmentMemory[MemoryState]):
         self.scale = nn.Parameter(torch.zeros(())) if is_gated else None
         self.dropout = nn.Dropout(dropout)
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> MemoryState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> MemoryState:
         """Return a fresh state of the memory."""
         state: MemoryState = self.memory.init_state(batch, device=device, dtype=dtype)
         return state

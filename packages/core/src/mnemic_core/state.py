@@ -15,6 +15,9 @@ from mnemic_core.tensor_file import read_tensors, write_tensors
 
 State = TypeVar("State", bound="MemoryState")
 
+Device = torch.device | str | None
+"""Where tensors are made; None is the default device of torch."""
+
 FORMAT_VERSION = "2"  # 1 named classes without their module
 
 _CLASSES: dict[str, type["MemoryState"]] = {}  # by qualified name, for files that hold states of several classes
@@ -71,7 +74,7 @@ class MemoryState:
         """Return a copy that shares no storage with this state; gradients flow through it."""
         return self.map(torch.clone)
 
-    def to(self: State, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> State:
+    def to(self: State, device: Device = None, dtype: torch.dtype | None = None) -> State:
         """Return a copy on ``device`` whose floating-point tensors have ``dtype``; counters stay integers."""
         return self.map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else None))
 
@@ -312,6 +315,12 @@ class SlotView(MemoryState):
     values: Shaped[Tensor, "batch slot dim"]
     valid: Bool[Tensor, "batch slot"]
     age: Int[Tensor, "batch slot"]
+
+    @classmethod
+    def of_equal_age(cls, values: Shaped[Tensor, "batch slot dim"], writes: Int[Tensor, " batch"]) -> "SlotView":
+        """Return slots that every write changes together, after the given number of writes to each row."""
+        age = (writes - 1)[:, None].expand(values.shape[:2])
+        return cls(values, age >= 0, age)
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from mnemic_core.memory import SegmentMemory
 from mnemic_core.memory_config import MemoryConfig
 from mnemic_core.residual import ResidualMemory
 from mnemic_core.slots.model_adapter import HostModel, ModelAdapter
-from mnemic_core.state import MemoryState
+from mnemic_core.state import Device, MemoryState
 
 
 @lists_memories(lambda entry: entry.fits_causal_model)
@@ -71,13 +71,13 @@ def build_transformer(config: TransformerConfig) -> SegmentMemory[Any]:
         >>> y.shape, len(state)
         (torch.Size([1, 5, 8]), 2)
     """
-    place = config.memory.mechanism.place
-    if place in {"attention", "beside"}:
-        return MemoryTransformer(config)
-    if place == "stack":
+    mechanism = config.memory.mechanism
+    if mechanism.is_whole_model:
         return config.memory.build(config.dim)
-    stack = MemoryTransformer(replace(config, memory=MemoryConfig()))
-    return config.memory.build(config.dim, HostModel(stack, STACK_ADAPTER))
+    if mechanism.wraps_model:
+        stack = MemoryTransformer(replace(config, memory=MemoryConfig()))
+        return config.memory.build(config.dim, HostModel(stack, STACK_ADAPTER))
+    return MemoryTransformer(config)
 
 
 class MemoryTransformer(SegmentMemory[LayerStates]):
@@ -99,9 +99,7 @@ class MemoryTransformer(SegmentMemory[LayerStates]):
         self.norm = nn.LayerNorm(config.dim)
         self.detach = next((block.memory.detach for block in self._blocks() if not block.memory.adds_nothing), "never")
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> LayerStates:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> LayerStates:
         """Return the fresh states of all blocks."""
         states = (block.memory.init_state(batch, device=device, dtype=dtype) for block in self._blocks())
         return LayerStates(tuple(states))
@@ -130,7 +128,7 @@ class MemoryBlock(nn.Module):
     def __init__(self, config: TransformerConfig, memory: MemoryConfig) -> None:
         super().__init__()
         dim = config.dim
-        self.attends_itself = memory.mechanism.place == "beside"
+        self.attends_itself = not memory.mechanism.replaces_attention
         if self.attends_itself:
             self.attention_norm = nn.LayerNorm(dim)
             self.attention = CausalAttention(dim, config.num_heads)

@@ -282,9 +282,9 @@ def test_a_missing_number_stays_in_its_row(attention: NeighbourAttention) -> Non
     ("options", "message"),
     [
         ({"num_heads": 3}, "num_heads must divide dim, got dim=4, num_heads=3"),
-        ({"capacity": 0}, "capacity and k must be at least 1"),
-        ({"k": 0}, "got capacity=6, k=0"),
-        ({"window": -1}, "window=-1"),
+        ({"capacity": 0}, "capacity must be at least 1, got 0"),
+        ({"k": 0}, "k must be at least 1, got 0"),
+        ({"window": -1}, "window must be at least 0, got -1"),
         ({"fusion": "sum"}, "fusion must be one of gate, joint_softmax, got 'sum'"),
     ],
 )

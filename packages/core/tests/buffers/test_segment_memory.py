@@ -307,10 +307,10 @@ def test_a_state_that_does_not_fit_is_refused() -> None:
     ("build", "message"),
     [
         (partial(attention, capacity=-1), "capacity must be at least 0, got -1"),
-        (partial(attention, num_heads=3), "num_heads must divide dim unless head_dim is given, got dim=4, num_heads=3"),
+        (partial(attention, num_heads=3), "num_heads must divide dim, got dim=4, num_heads=3"),
         (partial(attention, head_dim=0), "head_dim must be at least 1, got 0"),
         (partial(attention, clamp=0), "clamp must be at least 1, got 0; use None"),
-        (partial(attention, capacity=0, same_length=True), "window=0; same_length needs a memory"),
+        (partial(attention, capacity=0, same_length=True), "window must be at least 1, got 0"),
         (partial(RelativeSegmentAttention, 3, num_heads=1), "dim must be even, half sines and half cosines, got 3"),
         (partial(stack, memory_lengths=()), "a length of at least 0 for each layer"),
         (partial(stack, memory_lengths=(2, -1)), "a length of at least 0 for each layer"),

@@ -245,7 +245,7 @@ def test_stored_cuts_between_segments_and_not_inside() -> None:
     ("options", "message"),
     [
         ({"size": 0}, "size must be at least 1, got 0"),
-        ({"num_stacks": 0}, "at least 1, got 8 and 0; use RecurrentMachine"),
+        ({"num_stacks": 0}, "num_stacks must be at least 1, got 0; use RecurrentMachine"),
         ({"hidden_dim": 0}, "hidden_dim must be at least 1"),
         ({"inner": "gru"}, "inner must be one of rnn, lstm, got 'gru'"),
         ({"detach": "segment"}, "detach must be one of"),

@@ -143,8 +143,8 @@ def test_report_counts_cells_that_hold_something() -> None:
     ("options", "message"),
     [
         ({"size": 0}, "size must be at least 1, got 0"),
-        ({"num_tapes": 0}, "at least 1, got 2, 0 and"),
-        ({"mlp": (4, 0)}, r"got 2, 2 and \[4, 0\]; use RecurrentMachine"),
+        ({"num_tapes": 0}, "num_tapes must be at least 1, got 0"),
+        ({"mlp": (4, 0)}, r"mlp\[1\] must be at least 1, got 0; use RecurrentMachine"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, object], message: str) -> None:

@@ -13,6 +13,7 @@ from mnemic_core import MemoryConfig
 from mnemic_core.machines.recurrent import RecurrentMachine, TokenMachine
 from mnemic_core.machines.turing_addressing import HeadParameters
 from mnemic_core.machines.turing_memory import TURING, NeuralTuringMemory, TuringState, convert_official_turing
+from mnemic_core.machines.turing_run import ScanInputs
 from mnemic_core.machines.turing_sequence import turing_scan
 from mnemic_core.testing import CONTRACT, GoldenCase, golden_cases, unchecked_annotations
 
@@ -116,7 +117,7 @@ def test_the_derivative_of_the_recurrence_is_the_true_one(is_full: bool) -> None
     leaves = [tensor.clone().requires_grad_() for tensor in (drive, recurrent, start.memory, start.reads, weights)]
     active = torch.tensor([[True, True], [True, False]])
     assert torch.autograd.gradcheck(
-        lambda *inputs: turing_scan(*inputs, active, memory.layout, is_full=is_full), leaves, fast_mode=True
+        lambda *inputs: turing_scan(ScanInputs(*inputs, active), memory.layout, is_full=is_full), leaves, fast_mode=True
     )
 
 

@@ -119,7 +119,7 @@ def test_a_document_may_be_empty(rule: str) -> None:
     ("settings", "message"),
     [
         ({"rule": "lowest"}, "rule must be one of low, percentile, highest, got 'lowest'"),
-        ({"limit": 0}, "limit must be at least 1 token, got 0"),
+        ({"limit": 0}, "limit must be at least 1, got 0"),
         ({"rule": "highest", "threshold": 0.3}, "has no threshold, got 0.3"),
         ({"threshold": 30.0}, "rule 'low' must be between 0 and 1, got 30.0"),
         ({"rule": "percentile", "threshold": 101.0}, "rule 'percentile' must be between 0 and 100, got 101.0"),

@@ -8,10 +8,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
-from mnemic_core.errors import UserError
-from mnemic_core.layers import join_heads, masked_softmax, rotate, split_heads
+from mnemic_core.errors import UserError, check_at_least
+from mnemic_core.layers import (
+    causal_mask,
+    join_heads,
+    masked_softmax,
+    or_no_padding,
+    rotate,
+    split_heads,
+    token_positions,
+)
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import SegmentMemory
+from mnemic_core.state import Device
 
 
 class GatedFifoMemory(SegmentMemory[RingBuffer]):
@@ -56,8 +65,7 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
                 f"dim must be a multiple of 2 * num_heads, rotary positions turn pairs; "
                 f"got dim={dim}, num_heads={num_heads}"
             )
-        if capacity < 1 or chunk_length < 1:
-            raise UserError(f"capacity and chunk_length must be at least 1, got {capacity} and {chunk_length}")
+        check_at_least(1, capacity=capacity, chunk_length=chunk_length)
         self.num_heads = num_heads
         self.capacity = capacity
         self.chunk_length = chunk_length
@@ -67,9 +75,7 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         self.candidate = nn.Linear(dim, dim)
         self.gate = nn.Linear(2 * dim, dim)
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> RingBuffer:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> RingBuffer:
         """Return empty banks; keep ``dtype`` at float32, a gate near 0 is lost in half precision."""
         return RingBuffer.empty(batch, self.capacity, self.dim, device=device, dtype=dtype)
 
@@ -77,9 +83,8 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         self, x: Float[Tensor, "batch time dim"], state: RingBuffer, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], RingBuffer]:
         """Let every token read the bank as it was before, then write the chunks; padding has no place in a chunk."""
-        if padding is None:
-            padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
-        position = (~padding).cumsum(1) - 1
+        padding = or_no_padding(padding, x)
+        position = token_positions(padding)
         y = self._attend(x, state, position, padding)
         return y, self._write(state, y, position, padding)
 
@@ -93,9 +98,7 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         query, key, value = (split_heads(part, self.num_heads) for part in self.project(x).chunk(3, dim=-1))
         turned, key = rotate(query, position), rotate(key, position)  # batch head time head_dim
         chunk = position // self.chunk_length
-        itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-        # Every token may see itself, padding too: a row that may see nothing would be NaN.
-        allowed = (torch.ones_like(itself).tril() & ~padding[:, None]) | itself  # batch query key
+        allowed = causal_mask(padding)  # batch query key
         local = allowed & (chunk[:, :, None] == chunk[:, None])
         paths = (
             F.scaled_dot_product_attention(turned, key, value, attn_mask=allowed[:, None]),

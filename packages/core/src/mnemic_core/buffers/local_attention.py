@@ -2,14 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_choice
 
 CountsFrom = Literal["query", "window"]
 
@@ -37,8 +37,7 @@ class DistanceBuckets:
                 "num_buckets must be at least 2 and max_distance above half of it, "
                 f"got num_buckets={self.num_buckets}, max_distance={self.max_distance}"
             )
-        if self.counts_from not in get_args(CountsFrom):
-            raise UserError(f"counts_from must be one of {', '.join(get_args(CountsFrom))}, got {self.counts_from!r}")
+        check_choice(CountsFrom, counts_from=self.counts_from)
 
 
 T5_BUCKETS = DistanceBuckets()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar, get_args
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,12 +19,12 @@ from mnemic_core.buffers.local_attention import (
     newest_slots,
 )
 from mnemic_core.buffers.ring_buffer import RingBuffer
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least, check_choice
 from mnemic_core.layers import join_heads, split_heads
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.report import MemoryReport, memory_report
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 from mnemic_core.stores.search_backend import ExactSearch, SearchBackend
 
 Fusion = Literal["gate", "joint_softmax"]
@@ -139,13 +139,9 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         super().__init__(dim, detach)
         if head_dim is None and dim % num_heads:
             raise UserError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}; or give head_dim")
-        if capacity < 1 or k < 1 or window < 0:
-            raise UserError(
-                f"capacity and k must be at least 1 and window at least 0, got capacity={capacity}, k={k}, "
-                f"window={window}"
-            )
-        if fusion not in get_args(Fusion):
-            raise UserError(f"fusion must be one of {', '.join(get_args(Fusion))}, got {fusion!r}")
+        check_at_least(1, capacity=capacity, k=k)
+        check_at_least(0, window=window)
+        check_choice(Fusion, fusion=fusion)
         self.num_heads, self.head_dim = num_heads, head_dim or dim // num_heads
         self.kv_heads = 1 if shared_kv else num_heads
         self.capacity, self.window, self.k = capacity, window, min(k, capacity)
@@ -211,9 +207,7 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         attention.load_state_dict(ours)
         return attention
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> NeighbourState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> NeighbourState:
         """Return a memory without pairs; ``dtype`` is that of the pairs, and bfloat16 halves its size."""
         item_shape = (2, self.kv_heads, self.head_dim)
         # One ring for both: the newest pairs are the window, and one that leaves it is searched without being moved.

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least, check_heads
 from mnemic_core.layers import join_heads, split_heads
 
 LONGEST_PERIOD = 10_000.0
@@ -93,14 +93,10 @@ class RelativeAttention(nn.Module):
         super().__init__()
         if dim % 2:
             raise UserError(f"dim must be even, half sines and half cosines, got {dim}")
-        if num_heads < 1 or (head_dim is None and dim % num_heads):
-            raise UserError(f"num_heads must divide dim unless head_dim is given, got {dim=}, {num_heads=}")
-        if head_dim is not None and head_dim < 1:
-            raise UserError(f"head_dim must be at least 1, got {head_dim}; use None for dim / num_heads")
-        if clamp is not None and clamp < 1:
-            raise UserError(f"clamp must be at least 1, got {clamp}; use None to keep every distance")
-        if window is not None and window < 1:
-            raise UserError(f"a query must see at least itself, got window={window}; same_length needs a memory")
+        if head_dim is None:
+            check_heads(dim, num_heads)
+        check_at_least(1, num_heads=num_heads)
+        check_at_least(1, "use None for no limit", head_dim=head_dim, clamp=clamp, window=window)
         self.dim, self.num_heads, self.clamp, self.window = dim, num_heads, clamp, window
         self.head_dim = dim // num_heads if head_dim is None else head_dim
         inner = num_heads * self.head_dim

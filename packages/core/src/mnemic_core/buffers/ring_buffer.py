@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
-from mnemic_core.errors import UserError
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.errors import check_at_least
+from mnemic_core.layers import tokens_first
+from mnemic_core.state import Device, MemoryState, SlotView
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class RingBuffer(MemoryState):
         batch: int,
         capacity: int,
         *item_shape: int,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> "RingBuffer":
         """Return a ring with nothing in it.
@@ -53,8 +54,7 @@ class RingBuffer(MemoryState):
         Raises:
             UserError: if the capacity is below 1.
         """
-        if capacity < 1:
-            raise UserError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
+        check_at_least(1, "use NoMemory to keep nothing", capacity=capacity)
         return cls(
             torch.zeros(batch, capacity, *item_shape, device=device, dtype=dtype),
             torch.zeros(batch, device=device, dtype=torch.long),
@@ -87,7 +87,7 @@ class RingBuffer(MemoryState):
         slot = (self.cursor[:, None] + rank) % self.capacity
         source = rank.clamp(min=0)
         if padding is not None:
-            source = padding.long().argsort(dim=1, stable=True).gather(1, source)
+            source = tokens_first(padding).gather(1, source)
         written = _with_item_axes(rank >= 0, items)
         incoming = torch.where(written, _take(items.to(self.items.dtype), source), _take(self.items, slot))
         return RingBuffer(

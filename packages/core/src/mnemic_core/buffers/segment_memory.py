@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.buffers.relative_attention import RelativeAttention
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.layer_states import LayerStates
-from mnemic_core.layers import FeedForward
+from mnemic_core.layers import FeedForward, token_positions, tokens_first
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, SegmentMemory
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 
 S = TypeVar("S", bound=MemoryState)
 
@@ -65,8 +65,8 @@ class _LatestTokens(SegmentMemory[S]):
     ) -> tuple[Float[Tensor, "batch time dim"], S]:
         if padding is None:
             return self._run(x, state, None)
-        y, state = self._run(_tokens_first(x, padding), state, (~padding).sum(1))
-        return _back_in_place(y, padding), state
+        y, state = self._run(x.take_along_dim(tokens_first(padding)[..., None], dim=1), state, (~padding).sum(1))
+        return y.take_along_dim(token_positions(padding)[..., None], dim=1), state
 
     @abstractmethod
     def _run(
@@ -118,8 +118,7 @@ class RelativeSegmentAttention(_LatestTokens[SegmentState]):
         detach: Detach = "stored",
     ) -> None:
         super().__init__(dim, detach)
-        if capacity < 0:
-            raise UserError(f"capacity must be at least 0, got {capacity}")
+        check_at_least(0, capacity=capacity)
         self.capacity = capacity
         window = capacity if same_length else None
         self.attention = RelativeAttention(
@@ -127,9 +126,7 @@ class RelativeSegmentAttention(_LatestTokens[SegmentState]):
         )
         self.biases = _new_biases(2, num_heads, self.attention.head_dim)
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> SegmentState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> SegmentState:
         """Return empty slots; they are masked, so that attention sees what the official memory of length 0 shows."""
         return _empty(batch, self.capacity, self.dim, device, dtype)
 
@@ -228,9 +225,7 @@ class SegmentMemoryStack(_LatestTokens[LayerStates]):
         self.layers = nn.ModuleList(_Layer(each, ffn_dim, dropout, pre_norm=pre_norm) for each in attentions)
         self.biases = _new_biases(1 if tie_biases else len(attentions), 2, num_heads, attentions[0].head_dim)
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> LayerStates:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> LayerStates:
         """Return empty slots for each layer."""
         return LayerStates(tuple(_empty(batch, length, self.dim, device, dtype) for length in self.memory_lengths))
 
@@ -340,9 +335,7 @@ def convert_transformer_xl(weights: Mapping[str, Tensor], *, pre_norm: bool = Fa
     return converted | {"biases": torch.stack(pairs)}
 
 
-def _empty(
-    batch: int, capacity: int, dim: int, device: torch.device | str | None, dtype: torch.dtype | None
-) -> SegmentState:
+def _empty(batch: int, capacity: int, dim: int, device: Device, dtype: torch.dtype | None) -> SegmentState:
     return SegmentState(
         torch.zeros(batch, capacity, dim, device=device, dtype=dtype),
         torch.zeros(batch, device=device, dtype=torch.long),
@@ -361,19 +354,3 @@ def _check_size(state: MemoryState, capacity: int, dim: int) -> None:
 
 def _new_biases(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape).normal_(std=0.02))
-
-
-def _tokens_first(
-    x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"]
-) -> Float[Tensor, "batch time dim"]:
-    """Return each row with its tokens first, in order, and its padding behind them."""
-    order = padding.long().argsort(dim=1, stable=True)
-    return x.take_along_dim(order[..., None], dim=1)
-
-
-def _back_in_place(
-    y: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"]
-) -> Float[Tensor, "batch time dim"]:
-    """Return the outputs of :func:`_tokens_first` where the tokens stood."""
-    place = ((~padding).cumsum(1) - 1).clamp(min=0)
-    return y.take_along_dim(place[..., None], dim=1)

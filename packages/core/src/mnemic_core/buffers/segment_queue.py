@@ -2,18 +2,18 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
-from mnemic_core.errors import UserError
-from mnemic_core.layers import masked_softmax
+from mnemic_core.errors import check_at_least, check_choice
+from mnemic_core.layers import masked_softmax, or_no_padding, tokens_first
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, ReadWriteMemory
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 
 SampleFrom = Literal["newest", "oldest"]
 
@@ -110,22 +110,16 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
         detach: Detach = "stored",
     ) -> None:
         super().__init__(dim, detach)
-        if min(capacity, segment_length, stride) < 1:
-            raise UserError(
-                "capacity, segment_length and stride must be at least 1, "
-                f"got {capacity}, {segment_length} and {stride}; use NoMemory to keep nothing"
-            )
-        if sample_from not in get_args(SampleFrom):
-            raise UserError(f"sample_from must be one of {', '.join(get_args(SampleFrom))}, got {sample_from!r}")
+        way_out = "use NoMemory to keep nothing"
+        check_at_least(1, way_out, capacity=capacity, segment_length=segment_length, stride=stride)
+        check_choice(SampleFrom, sample_from=sample_from)
         self.capacity = capacity
         self.segment_length = segment_length
         self.stride = stride
         self._num_frames = math.ceil(segment_length / stride)
         self._oldest_age = segment_length - 1 if sample_from == "oldest" else (self._num_frames - 1) * stride
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> SegmentQueueState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> SegmentQueueState:
         """Return empty queues."""
         return SegmentQueueState(
             RingBuffer.empty(batch, self.capacity, self._num_frames, self.dim, device=device, dtype=dtype),
@@ -184,12 +178,11 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
         """
         if values.shape[1] == 0:
             return state
-        if padding is None:
-            padding = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
+        padding = or_no_padding(padding, values)
         number = (~padding).sum(1)
         newest = torch.where(number > 0, state.newest + number if now is None else now, state.newest)
         place = number[:, None] - 1 - self._frame_ages(values.device)  # batch frame
-        source = padding.long().argsort(dim=1, stable=True).gather(1, place.clamp(min=0))
+        source = tokens_first(padding).gather(1, place.clamp(min=0))
         frames = self._stored(values).gather(1, source[..., None].expand(-1, -1, self.dim))
         frames = frames.masked_fill((place < 0)[..., None], 0)
         kept = (place >= 0).sum(1)

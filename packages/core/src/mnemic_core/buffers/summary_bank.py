@@ -1,7 +1,6 @@
 """One summary vector for each past segment, attended to beside the frames of the present one."""
 
 from collections.abc import Mapping
-from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,10 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
-from mnemic_core.errors import UserError
-from mnemic_core.layers import join_heads, split_heads
+from mnemic_core.errors import UserError, check_at_least, check_heads
+from mnemic_core.layers import join_heads, or_no_padding, split_heads, token_positions
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, SegmentMemory
+from mnemic_core.state import Device
 
 
 class SummaryAttention(nn.Module):
@@ -45,10 +45,8 @@ class SummaryAttention(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise UserError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}")
-        if max_distance < 0:
-            raise UserError(f"max_distance must be at least 0 (no relative positions), got {max_distance}")
+        check_heads(dim, num_heads)
+        check_at_least(0, max_distance=max_distance)
         self.num_heads = num_heads
         self.max_distance = max_distance
         self.suppression = suppression
@@ -104,7 +102,7 @@ class SummaryAttention(nn.Module):
 
     def _distance(self, bank: RingBuffer, padding: Bool[Tensor, "batch time"]) -> Int[Tensor, "batch query key"]:
         """Return the row of the relative tables for each query and key; padding takes up no place."""
-        place = (~padding).cumsum(1) - 1
+        place = token_positions(padding)
         keys = torch.cat([-1 - bank.age(), place], dim=1)
         queries = torch.cat([place, (~padding).sum(1, keepdim=True)], dim=1)
         distance = keys[:, None] - queries[..., None]  # batch query key
@@ -168,42 +166,15 @@ class SummaryBank(SegmentMemory[RingBuffer]):
         detach: Detach = "never",
     ) -> None:
         super().__init__(dim, detach)
-        if capacity < 1:
-            raise UserError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
+        check_at_least(1, "use NoMemory to keep nothing", capacity=capacity)
         self.capacity = capacity
         self.attention = SummaryAttention(
             dim, num_heads, max_distance=max_distance, suppression=suppression, dropout=dropout
         )
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> RingBuffer:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> RingBuffer:
         """Return empty banks."""
         return RingBuffer.empty(batch, self.capacity, self.dim, device=device, dtype=dtype)
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: RingBuffer,
-        *,
-        padding: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, " batch"] | None = None,
-        center: Bool[Tensor, "batch time"] | None = None,
-    ) -> tuple[Float[Tensor, "batch time dim"], RingBuffer]:
-        """Run one segment.
-
-        Args:
-            x: the frames of the window.
-            state: summaries of earlier segments.
-            padding: True at frames to ignore; outputs there have no meaning. A row of padding only writes nothing.
-            reset: True at rows that begin a new sequence with this segment.
-            center: True at frames that the summary is of; None for all. The others are context, recomputed in every
-                window (see :func:`~mnemic_core.buffers.context_windows.context_windows`).
-
-        Returns:
-            What every frame found, context included, and the bank with the summary of this segment.
-        """
-        return self._run_checked(partial(self._run_segment, center=center), x, state, padding, reset)
 
     def _run_segment(
         self,
@@ -212,8 +183,12 @@ class SummaryBank(SegmentMemory[RingBuffer]):
         padding: Bool[Tensor, "batch time"] | None,
         center: Bool[Tensor, "batch time"] | None = None,
     ) -> tuple[Float[Tensor, "batch time dim"], RingBuffer]:
-        if padding is None:
-            padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+        """Return what every frame found, context included, and the bank with the summary of this segment.
+
+        ``center`` is True at frames that the summary is of, None for all. The others are context, recomputed in every
+        window (see :func:`~mnemic_core.buffers.context_windows.context_windows`).
+        """
+        padding = or_no_padding(padding, x)
         summarised = ~padding if center is None else center & ~padding
         number = summarised.sum(1, keepdim=True)
         query = x.masked_fill(~summarised[..., None], 0).sum(1) / number.clamp(min=1)

@@ -7,10 +7,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
-from mnemic_core.errors import UserError
+from mnemic_core.errors import check_at_least
 from mnemic_core.layers import masked_softmax
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, ReadWriteMemory
+from mnemic_core.state import Device
 
 
 class WindowMemory(ReadWriteMemory[RingBuffer]):
@@ -34,13 +35,10 @@ class WindowMemory(ReadWriteMemory[RingBuffer]):
 
     def __init__(self, dim: int, *, capacity: int = 8, detach: Detach = "stored") -> None:
         super().__init__(dim, detach)
-        if capacity < 1:
-            raise UserError(f"capacity must be at least 1, got {capacity}; use NoMemory to keep nothing")
+        check_at_least(1, "use NoMemory to keep nothing", capacity=capacity)
         self.capacity = capacity
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> RingBuffer:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> RingBuffer:
         """Return empty windows."""
         return RingBuffer.empty(batch, self.capacity, self.dim, device=device, dtype=dtype)
 

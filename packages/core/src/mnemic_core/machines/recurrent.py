@@ -3,16 +3,16 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least, check_choice
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, SegmentMemory
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 
 S = TypeVar("S", bound=MemoryState)
 
@@ -74,8 +74,7 @@ class RecurrentState(MemoryState):
 
     def slots(self) -> SlotView:
         """Return the hidden state as one slot, in use once it is not zero; it is as new as the last token."""
-        written = (self.hidden != 0).any(1, keepdim=True)
-        return SlotView(self.hidden[:, None], written, written.long() - 1)
+        return SlotView.of_equal_age(self.hidden[:, None], (self.hidden != 0).any(1).long())
 
 
 class RecurrentCell(nn.Module):
@@ -98,10 +97,8 @@ class RecurrentCell(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int, read_dim: int, inner: Inner) -> None:
         super().__init__()
-        if inner not in get_args(Inner):
-            raise UserError(f"inner must be one of {', '.join(get_args(Inner))}, got {inner!r}")
-        if hidden_dim < 1:
-            raise UserError(f"hidden_dim must be at least 1, got {hidden_dim}")
+        check_choice(Inner, inner=inner)
+        check_at_least(1, hidden_dim=hidden_dim)
         self.hidden_dim = hidden_dim
         self.cell_dim = hidden_dim if inner == "lstm" else 0
         width = hidden_dim * (4 if inner == "lstm" else 1)
@@ -109,12 +106,10 @@ class RecurrentCell(nn.Module):
         self.recurrent = nn.Linear(read_dim + hidden_dim, width, bias=False)
         self._initialise(dim, read_dim)
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> RecurrentState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> RecurrentState:
         """Return zeros."""
-        hidden, cell = (torch.zeros(batch, width, device=device, dtype=dtype) for width in self._widths())
-        return RecurrentState(hidden, cell)
+        widths = self.hidden_dim, self.cell_dim
+        return RecurrentState(*(torch.zeros(batch, width, device=device, dtype=dtype) for width in widths))
 
     def forward(
         self, projected: Float[Tensor, "batch gate"], state: RecurrentState, *read: Float[Tensor, "batch read"]
@@ -136,9 +131,6 @@ class RecurrentCell(nn.Module):
             hidden = (torch.sigmoid(show) * torch.tanh(cell)).to(gates.dtype)
         return hidden, RecurrentState(hidden.to(state.hidden.dtype), cell)
 
-    def _widths(self) -> tuple[int, int]:
-        return self.hidden_dim, self.cell_dim
-
     def _initialise(self, dim: int, read_dim: int) -> None:
         """Draw weights as if they were the matrices of the official code: see :func:`initialise`."""
         seen = dim + read_dim
@@ -151,7 +143,27 @@ class RecurrentCell(nn.Module):
                 self.recurrent.weight[:, read_dim:] *= (seen / self.hidden_dim) ** 0.5
 
 
-class RecurrentMachine(TokenMachine[RecurrentState]):
+class CellMachine(TokenMachine[S]):
+    """A machine around one recurrent cell, which gets what was read from a memory.
+
+    Args:
+        dim: width of tokens.
+        hidden_dim: width of the hidden state and of outputs; ``dim`` if None.
+        read_dim: width of what is read.
+        inner: ``"rnn"`` or ``"lstm"``.
+        detach: as in :class:`TokenMachine`.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int | None, read_dim: int, inner: Inner, detach: Detach) -> None:
+        super().__init__(dim, dim if hidden_dim is None else hidden_dim, detach)
+        self.cell = RecurrentCell(dim, self.out_dim, read_dim, inner)
+
+    def _project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch gate"]:
+        projected: Tensor = self.cell.inputs(x)
+        return projected
+
+
+class RecurrentMachine(CellMachine[RecurrentState]):
     """The inner cell without any memory beside it: the baseline that stack and tape machines are compared with.
 
     A ReLU RNN as in Elman (1990) or an LSTM as in Hochreiter and Schmidhuber (1997); the equations are those of
@@ -174,18 +186,11 @@ class RecurrentMachine(TokenMachine[RecurrentState]):
     def __init__(
         self, dim: int, *, hidden_dim: int | None = None, inner: Inner = "rnn", detach: Detach = "never"
     ) -> None:
-        super().__init__(dim, dim if hidden_dim is None else hidden_dim, detach)
-        self.cell = RecurrentCell(dim, self.out_dim, 0, inner)
+        super().__init__(dim, hidden_dim, 0, inner, detach)
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> RecurrentState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> RecurrentState:
         """Return zeros."""
         return self.cell.init_state(batch, device=device, dtype=dtype)
-
-    def _project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch gate"]:
-        projected: Tensor = self.cell.inputs(x)
-        return projected
 
     def _advance(
         self, projected: Float[Tensor, "batch gate"], state: RecurrentState

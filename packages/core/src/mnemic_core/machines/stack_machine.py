@@ -8,21 +8,21 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.machines.recurrent import (
+    CellMachine,
     Inner,
-    RecurrentCell,
     RecurrentState,
-    TokenMachine,
     convert_official_cell,
     initialise,
     strip_official_prefix,
 )
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 
 NUM_ACTIONS = 3  # push, pop, no-op
+NO_STACK = "use RecurrentMachine to have no stack"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class StackState(MemoryState):
         Raises:
             UserError: if the size is below 1.
         """
-        _check_size(size)
+        check_at_least(1, NO_STACK, size=size)
         return replace(self, stacks=F.pad(self.stacks, (0, 0, 0, size - self.size)))
 
     def slots(self) -> SlotView:
@@ -61,7 +61,7 @@ class StackState(MemoryState):
         return SlotView(self.stacks.flatten(1, 2), valid, torch.where(valid, depth, -1))
 
 
-class StackCell(TokenMachine[StackState]):
+class StackCell(CellMachine[StackState]):
     """A recurrent cell that pushes to and pops from differentiable stacks, each action done in part.
 
     Stacks as in Joulin and Mikolov 2015 (arXiv:1503.01007, equations 5 and 6), the network as in Delétang et al. 2023,
@@ -111,18 +111,12 @@ class StackCell(TokenMachine[StackState]):
         inner: Inner = "rnn",
         detach: Detach = "never",
     ) -> None:
-        super().__init__(dim, dim if hidden_dim is None else hidden_dim, detach)
-        if min(cell_dim, num_stacks) < 1:
-            raise UserError(
-                f"cell_dim and num_stacks must be at least 1, got {cell_dim} and {num_stacks}; "
-                "use RecurrentMachine to have no stack"
-            )
-        _check_size(size)
+        super().__init__(dim, hidden_dim, num_stacks * cell_dim, inner, detach)
+        check_at_least(1, NO_STACK, cell_dim=cell_dim, num_stacks=num_stacks, size=size)
         self.cell_dim = cell_dim
         self.size = size
         self.num_stacks = num_stacks
         self.joint_actions = joint_actions
-        self.cell = RecurrentCell(dim, self.out_dim, num_stacks * cell_dim, inner)
         self.control = nn.Linear(self.out_dim, num_stacks * (cell_dim + NUM_ACTIONS))  # all values, then all actions
         initialise(self.control)
 
@@ -131,7 +125,7 @@ class StackCell(TokenMachine[StackState]):
         batch: int,
         *,
         size: int | None = None,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> StackState:
         """Return empty stacks.
@@ -146,7 +140,7 @@ class StackCell(TokenMachine[StackState]):
             UserError: if the size is below 1.
         """
         size = self.size if size is None else size
-        _check_size(size)
+        check_at_least(1, NO_STACK, size=size)
         return StackState(
             torch.zeros(batch, self.num_stacks, size, self.cell_dim, device=device, dtype=dtype),
             self.cell.init_state(batch, device=device, dtype=dtype),
@@ -156,10 +150,6 @@ class StackCell(TokenMachine[StackState]):
     def reset(self, state: StackState, rows: Bool[Tensor, " batch"]) -> StackState:
         """Return the state with the given rows empty; stacks keep the size that they have."""
         return state.replace_rows(rows, self.init_state(state.batch_size, size=state.size, device=state.device))
-
-    def _project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch gate"]:
-        projected: Tensor = self.cell.inputs(x)
-        return projected
 
     def _advance(
         self, projected: Float[Tensor, "batch gate"], state: StackState
@@ -242,8 +232,3 @@ def convert_official_stack(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise UserError(f"a StackRNNCore has no weights {sorted(rest)}; convert those of the core alone")
     converted = {f"cell.{name}": weight for name, weight in cell.items()}
     return converted | {"control.weight": control["w"].T.contiguous(), "control.bias": control["b"]}
-
-
-def _check_size(size: int) -> None:
-    if size < 1:
-        raise UserError(f"size must be at least 1, got {size}; use RecurrentMachine to have no stack")

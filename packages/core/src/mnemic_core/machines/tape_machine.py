@@ -8,21 +8,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.machines.recurrent import (
+    CellMachine,
     Inner,
-    RecurrentCell,
     RecurrentState,
-    TokenMachine,
     convert_official_cell,
     initialise,
     strip_official_prefix,
 )
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 
 NUM_ACTIONS = 5  # stay, one cell left, one cell right, input_length cells left, input_length cells right
+NO_TAPE = "use RecurrentMachine to have no tape"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class TapeState(MemoryState):
         return SlotView(cells, valid, torch.where(valid, (self.tokens - 1)[:, None], -1))
 
 
-class TapeCell(TokenMachine[TapeState]):
+class TapeCell(CellMachine[TapeState]):
     """A recurrent cell that writes on differentiable tapes and moves them, each movement done in part.
 
     Delétang et al. 2023, "Neural Networks and the Chomsky Hierarchy" (arXiv:2207.02098, section 4 and appendix). One
@@ -103,17 +103,12 @@ class TapeCell(TokenMachine[TapeState]):
         inner: Inner = "rnn",
         detach: Detach = "never",
     ) -> None:
-        super().__init__(dim, dim if hidden_dim is None else hidden_dim, detach)
-        if min(cell_dim, num_tapes, *mlp, 1) < 1:
-            raise UserError(
-                f"cell_dim, num_tapes and the widths of mlp must be at least 1, got {cell_dim}, {num_tapes} and "
-                f"{list(mlp)}; use RecurrentMachine to have no tape"
-            )
-        _check_size(size)
+        super().__init__(dim, hidden_dim, num_tapes * cell_dim, inner, detach)
+        widths = {f"mlp[{index}]": width for index, width in enumerate(mlp)}
+        check_at_least(1, NO_TAPE, cell_dim=cell_dim, num_tapes=num_tapes, size=size, **widths)
         self.cell_dim = cell_dim
         self.size = size
         self.num_tapes = num_tapes
-        self.cell = RecurrentCell(dim, self.out_dim, num_tapes * cell_dim, inner)
         self.write = _mlp([self.out_dim, *mlp, num_tapes * cell_dim])
         self.actions = nn.Linear(self.out_dim, num_tapes * NUM_ACTIONS)
         for layer in (*self.write, self.actions):
@@ -126,7 +121,7 @@ class TapeCell(TokenMachine[TapeState]):
         *,
         input_length: int | Int[Tensor, " batch"] = 1,
         size: int | None = None,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> TapeState:
         """Return empty tapes.
@@ -142,7 +137,7 @@ class TapeCell(TokenMachine[TapeState]):
             UserError: if the size is below 1.
         """
         size = self.size if size is None else size
-        _check_size(size)
+        check_at_least(1, NO_TAPE, size=size)
         length = torch.as_tensor(input_length, device=device, dtype=torch.long)
         return TapeState(
             torch.zeros(batch, self.num_tapes, size, self.cell_dim, device=device, dtype=dtype),
@@ -158,10 +153,6 @@ class TapeCell(TokenMachine[TapeState]):
         """
         fresh = self.init_state(state.batch_size, input_length=state.input_length, size=state.size, device=state.device)
         return state.replace_rows(rows, fresh)
-
-    def _project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch gate"]:
-        projected: Tensor = self.cell.inputs(x)
-        return projected
 
     def _advance(
         self, projected: Float[Tensor, "batch gate"], state: TapeState
@@ -266,8 +257,3 @@ def _mlp(widths: list[int]) -> nn.Sequential:
     for before, after in pairwise(widths):
         layers += [nn.ReLU(), nn.Linear(before, after)]
     return nn.Sequential(*layers[1:])
-
-
-def _check_size(size: int) -> None:
-    if size < 1:
-        raise UserError(f"size must be at least 1, got {size}; use RecurrentMachine to have no tape")

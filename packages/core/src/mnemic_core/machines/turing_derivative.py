@@ -209,13 +209,7 @@ def turing_gradients(
     memories: Float[Tensor, "version batch width slot"],
     traces: list[tuple[Tensor, Tensor, Tensor]],
     gradients: Views,
-) -> tuple[
-    Float[Tensor, "time batch parameter"],
-    Float[Tensor, "parameter recurrent"],
-    Float[Tensor, "batch slot width"],
-    Float[Tensor, "batch read_head width"],
-    Float[Tensor, "batch head slot"],
-]:
+) -> Views:
     """Return the gradients of drive, recurrent, memory, reads and weights.
 
     Args:
@@ -238,10 +232,10 @@ def turing_gradients(
         chain = _chain(parameters, layout, group, memory, content, chosen, active)
         place = _place(parameters, layout, group, content, chosen, shift, first) if is_full else None
         groups.append(_Back(chain, place, layout))
-    return _go_back(groups, _squash_slopes(parameters).unbind(0), recurrent, before, active, gradients, layout)
+    return _backpropagate(groups, _squash_slopes(parameters).unbind(0), recurrent, before, active, gradients, layout)
 
 
-def _go_back(
+def _backpropagate(
     groups: list[_Back],
     slopes: Views,
     recurrent: Float[Tensor, "parameter recurrent"],
@@ -249,13 +243,7 @@ def _go_back(
     active: Bool[Tensor, "time batch"] | None,
     gradients: Views,
     layout: HeadLayout,
-) -> tuple[
-    Float[Tensor, "time batch parameter"],
-    Float[Tensor, "parameter recurrent"],
-    Float[Tensor, "batch slot width"],
-    Float[Tensor, "batch read_head width"],
-    Float[Tensor, "batch head slot"],
-]:
+) -> Views:
     d_outputs, last_memory, last_weights = gradients
     d_memory = last_memory.transpose(1, 2).clone(memory_format=torch.contiguous_format)
     d_weights = [part.clone(memory_format=torch.contiguous_format) for part in layout.cut(last_weights)]

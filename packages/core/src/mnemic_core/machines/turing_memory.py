@@ -1,15 +1,15 @@
-"""The memory of a Neural Turing Machine: slots that heads read, erase and add to by content and by place."""
+"""The memory of a Neural Turing Machine: slots that heads address by content and location, read, erase and add to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least, check_choice
 from mnemic_core.loading import name_some
 from mnemic_core.machines.recurrent import TokenMachine
 from mnemic_core.machines.turing_addressing import (
@@ -21,11 +21,12 @@ from mnemic_core.machines.turing_addressing import (
     read_slots,
     write_slots,
 )
+from mnemic_core.machines.turing_run import ScanInputs
 from mnemic_core.machines.turing_sequence import turing_scan, uniform_scan
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
 from mnemic_core.report import MemoryReport, memory_report
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 
 SHORT = 3  # segments below this number of tokens are stepped
 
@@ -53,13 +54,11 @@ class TuringState(MemoryState):
 
     def slots(self) -> SlotView:
         """Return the slots; a soft write touches all of them, so all are as old as the stream."""
-        slots = self.memory.shape[1]
-        age = (self.count - 1)[:, None].expand(-1, slots)
-        return SlotView(self.memory, age >= 0, age)
+        return SlotView.of_equal_age(self.memory, self.count)
 
 
 class NeuralTuringMemory(TokenMachine[TuringState]):
-    """Memory with heads that find slots by likeness and by walking from where they were, and rewrite them in part.
+    """Memory whose heads address slots by content similarity and by shifts, and partly rewrite them.
 
     Neural Turing Machines (Graves et al. 2014, arXiv:1410.5401, section 3); the controller stands before this module,
     whose token ``h`` it makes. One step, with ``r`` the vectors that were read last::
@@ -122,18 +121,10 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
         detach: Detach = "never",
     ) -> None:
         super().__init__(dim, dim, detach)
-        for name, value, allowed in (
-            ("addressing", addressing, Addressing),
-            ("order", order, Order),
-            ("start", start, Start),
-        ):
-            if value not in get_args(allowed):
-                raise UserError(f"{name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
-        if min(slots, width, read_heads, write_heads) < 1:
-            raise UserError(
-                "slots, width, read_heads and write_heads must be at least 1, "
-                f"got {slots}, {width}, {read_heads} and {write_heads}"
-            )
+        check_choice(Addressing, addressing=addressing)
+        check_choice(Order, order=order)
+        check_choice(Start, start=start)
+        check_at_least(1, slots=slots, width=width, read_heads=read_heads, write_heads=write_heads)
         if order == "pairs" and read_heads != write_heads:
             raise UserError(
                 f"order='pairs' needs as many read_heads as write_heads, got {read_heads} and {write_heads}; "
@@ -151,9 +142,7 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
         if residual:
             self.scale = nn.Parameter(torch.zeros(()))
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> TuringState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> TuringState:
         """Return the first memory, nothing read, and all heads at slot 0.
 
         Memory accumulates: without a ``dtype`` it has at least float32, also where parameters have less.
@@ -264,17 +253,13 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
         padding: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "time batch read_head width"], TuringState]:
         """Return what was read in every step, and the state after the last one, tokens not yet counted."""
+        weights = self.layout.join(state.read_weights, state.write_weights)
         active = None if padding is None else ~padding.t()
-        recurrent, weights = self._recurrent(drive.dtype), self.layout.join(state.read_weights, state.write_weights)
+        inputs = ScanInputs(drive, self._recurrent(drive.dtype), state.memory, state.reads, weights, active)
         if self.addressing == "uniform":
-            reads, memory = uniform_scan(drive, recurrent, state.memory, state.reads, active, self.layout)
-            uniform = torch.full_like(weights, 1 / self.slots)
-            weights = uniform if active is None else torch.where(active.any(0)[:, None, None], uniform, weights)
+            reads, memory, weights = uniform_scan(inputs, self.layout)
         else:
-            is_full = self.addressing == "full"
-            reads, memory, weights = turing_scan(
-                drive, recurrent, state.memory, state.reads, weights, active, self.layout, is_full=is_full
-            )
+            reads, memory, weights = turing_scan(inputs, self.layout, is_full=self.addressing == "full")
         return reads, TuringState(memory, reads[-1].clone(), *self.layout.part(weights), state.count)
 
     def _check(self, x: Float[Tensor, "batch time width"], state: TuringState) -> None:

@@ -16,6 +16,34 @@ from mnemic_core.machines.turing_addressing import COSINE_EPS, HeadLayout, shift
 Views = tuple[Tensor, ...]
 
 
+class ScanInputs(NamedTuple):
+    """What a run over a segment starts from.
+
+    Attributes:
+        drive: the controller's part of the head parameters before squashing, for at least one step.
+        recurrent: maps the vectors read in the previous step to their part of the head parameters.
+        memory: the slots before the segment.
+        reads: the vectors read last.
+        weights: the last weights, heads in the order of use.
+        active: False at tokens to ignore; None if there are none.
+    """
+
+    drive: Float[Tensor, "time batch parameter"]
+    recurrent: Float[Tensor, "parameter recurrent"]
+    memory: Float[Tensor, "batch slot width"]
+    reads: Float[Tensor, "batch read_head width"]
+    weights: Float[Tensor, "batch head slot"]
+    active: Bool[Tensor, "time batch"] | None
+
+
+class ScanResults(NamedTuple):
+    """The vectors read in every step, and memory and weights after the last one."""
+
+    reads: Float[Tensor, "time batch read_head width"]
+    memory: Float[Tensor, "batch slot width"]
+    weights: Float[Tensor, "batch head slot"]
+
+
 class SegmentParameters(NamedTuple):
     """Head parameters of a whole segment, as views of one tensor [time batch parameter].
 
@@ -69,7 +97,7 @@ class GroupTrace(NamedTuple):
 
 
 class Moves:
-    """Room for one shift of a group's weights.
+    """Buffers for one shift of a group's weights.
 
     Args:
         sources: where each weight comes from, one circle of slots for each move.
@@ -92,13 +120,13 @@ class Moves:
         return self.after
 
 
-def new_room(like: Float[Tensor, "..."], shape: tuple[int, ...], keep: bool) -> Float[Tensor, "..."]:
-    """Return room for every step, or without ``keep`` the same room for all; time comes first."""
+def allocate(like: Float[Tensor, "..."], shape: tuple[int, ...], keep: bool) -> Float[Tensor, "..."]:
+    """Return an empty tensor with memory for every step, or without ``keep`` the same memory for all; time first."""
     return like.new_empty(shape) if keep else like.new_empty(shape[1:]).expand(shape)
 
 
 def unbind_time(stacked: Float[Tensor, "time ..."]) -> Views:
-    """Return the views of all steps; one view serves all where they share their room, which takes less time."""
+    """Return the views of all steps; where they share their memory one view serves all, which takes less time."""
     return stacked.unbind(0) if stacked.stride(0) else (stacked[0],) * len(stacked)
 
 
@@ -115,38 +143,22 @@ class TuringRun:
     """One run over a segment.
 
     Args:
-        drive: the controller's part of the head parameters, not squashed.
-        recurrent: how the vectors read in the previous step enter them.
-        memory: the slots before the segment.
-        reads: the vectors read last.
-        weights: the last weights, heads in the order of use.
-        active: False at tokens to ignore.
+        inputs: what it starts from.
         layout: the heads.
         is_full: all stages of addressing, or content only.
         keep: hold what the derivative needs, such as the memory before every write.
     """
 
-    def __init__(
-        self,
-        drive: Float[Tensor, "time batch parameter"],
-        recurrent: Float[Tensor, "parameter recurrent"],
-        memory: Float[Tensor, "batch slot width"],
-        reads: Float[Tensor, "batch read_head width"],
-        weights: Float[Tensor, "batch head slot"],
-        active: Bool[Tensor, "time batch"] | None,
-        layout: HeadLayout,
-        *,
-        is_full: bool,
-        keep: bool,
-    ) -> None:
+    def __init__(self, inputs: ScanInputs, layout: HeadLayout, *, is_full: bool, keep: bool) -> None:
+        drive, recurrent, memory, reads, weights, active = inputs
         time, batch, slots = len(drive), *memory.shape[:2]
         self.layout, self.is_full, self.active = layout, is_full, active
         self.driven = drive.clone()
-        self.squashed = self.driven if keep else new_room(drive, drive.shape, keep)
+        self.squashed = self.driven if keep else allocate(drive, drive.shape, keep)
         self.outputs = drive.new_empty(time, *reads.shape)
         versions = time * layout.write_heads + 1
         # Without keep all versions are one, written over.
-        self.memories = new_room(drive, (versions, batch, layout.width, slots), keep)
+        self.memories = allocate(drive, (versions, batch, layout.width, slots), keep)
         self.memories[0] = memory.transpose(1, 2)
         self.parts = self._cut(SegmentParameters.of(self.squashed, layout), slots, keep)
         self.versions, self.turned = map(unbind_time, (self.memories, self.memories.transpose(2, 3)))
@@ -154,18 +166,12 @@ class TuringRun:
         sources = shift_sources(slots, layout.max_shift, drive.device)
         self.moves = [Moves(sources, part.shape, part) for part in self.last]
         self.eps, self.ones = drive.new_full((), COSINE_EPS), drive.new_ones(batch, 1, layout.width)
-        self._go(recurrent, reads)
+        self._unroll(recurrent, reads)
 
-    def results(
-        self,
-    ) -> tuple[
-        Float[Tensor, "time batch read_head width"],
-        Float[Tensor, "batch slot width"],
-        Float[Tensor, "batch head slot"],
-    ]:
-        """Return reads, memory and weights."""
+    def results(self) -> ScanResults:
+        """Return what the run computed."""
         memory = self.memories[-1].transpose(1, 2).contiguous()
-        return self.outputs, memory, torch.cat([part.weights[-1] for part in self.parts], 1)
+        return ScanResults(self.outputs, memory, torch.cat([part.weights[-1] for part in self.parts], 1))
 
     def _cut(self, parameters: SegmentParameters, slots: int, keep: bool) -> list[GroupTrace]:
         time, batch = self.squashed.shape[:2]
@@ -176,9 +182,9 @@ class TuringRun:
         for group, (*own, raw_shift) in enumerate(zip(*cut, strict=True)):
             num_reads = self.layout.groups[group]
             shape = (time, batch, num_reads + 1, slots)
-            weights = new_room(raw_shift, shape, keep or self.active is not None)  # tokens to ignore keep the last ones
-            content = new_room(weights, shape, keep) if self.is_full else weights
-            shift = new_room(raw_shift, raw_shift.shape, keep)
+            weights = allocate(raw_shift, shape, keep or self.active is not None)  # tokens to ignore keep the last ones
+            content = allocate(weights, shape, keep) if self.is_full else weights
+            shift = allocate(raw_shift, raw_shift.shape, keep)
             flat_shift = shift.flatten(1, 2).unsqueeze(2)
             reading, writing = weights.split([num_reads, 1], 2)
             written = (parameters.erase[:, :, group, :, None], parameters.add[:, :, group, :, None])
@@ -187,7 +193,7 @@ class TuringRun:
             parts.append(GroupTrace(key, strength, gate, sharpening, *used, *written, reads[group]))
         return parts
 
-    def _go(
+    def _unroll(
         self, recurrent: Float[Tensor, "parameter recurrent"], reads: Float[Tensor, "batch read_head width"]
     ) -> None:
         layout, squashed = self.layout, SegmentParameters.of(self.squashed, self.layout)
@@ -206,12 +212,12 @@ class TuringRun:
             if self.active is not None:
                 live = self.active[time, :, None, None]
             for group, here in enumerate(parts[time]):
-                self._act(group, here, time * len(self.parts) + group, live)
+                self._step_heads(group, here, time * len(self.parts) + group, live)
             if live is not None:
                 torch.where(live, outputs[time], reads, out=outputs[time])
             reads, flat = outputs[time], flats[time]
 
-    def _act(self, group: int, here: GroupTrace, version: int, live: Bool[Tensor, "batch 1 1"] | None) -> None:
+    def _step_heads(self, group: int, here: GroupTrace, version: int, live: Bool[Tensor, "batch 1 1"] | None) -> None:
         """Address, read and write with one group of heads."""
         memory, writing = self.versions[version], here.writing
         self._address(group, here, memory)
@@ -227,8 +233,8 @@ class TuringRun:
     def _address(self, group: int, here: GroupTrace, memory: Float[Tensor, "batch width slot"]) -> None:
         norm = torch.linalg.vector_norm(here.key, dim=-1, keepdim=True)
         norms = torch.addcmul(self.eps, norm, torch.bmm(self.ones, memory * memory).sqrt_())  # see slot_norm
-        likeness = torch.bmm(here.key * here.strength, memory).div_(norms)
-        torch.softmax(likeness, -1, out=here.content)
+        similarity = torch.bmm(here.key * here.strength, memory).div_(norms)
+        torch.softmax(similarity, -1, out=here.content)
         if self.is_full:
             moves = self.moves[group]
             torch.softmax(here.raw_shift, -1, out=here.shift)

@@ -9,70 +9,33 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mnemic_core.machines.turing_addressing import HeadLayout
 from mnemic_core.machines.turing_derivative import turing_gradients
-from mnemic_core.machines.turing_run import TuringRun
+from mnemic_core.machines.turing_run import ScanInputs, ScanResults, TuringRun
 
 
-def turing_scan(
-    drive: Float[Tensor, "time batch parameter"],
-    recurrent: Float[Tensor, "parameter recurrent"],
-    memory: Float[Tensor, "batch slot width"],
-    reads: Float[Tensor, "batch read_head width"],
-    weights: Float[Tensor, "batch head slot"],
-    active: Bool[Tensor, "time batch"] | None,
-    layout: HeadLayout,
-    *,
-    is_full: bool,
-) -> tuple[
-    Float[Tensor, "time batch read_head width"],
-    Float[Tensor, "batch slot width"],
-    Float[Tensor, "batch head slot"],
-]:
-    """Run all steps of a segment.
-
-    Args:
-        drive: the controller's part of the head parameters, not squashed, for at least one step.
-        recurrent: how the vectors read in the previous step enter the head parameters.
-        memory: the slots before the segment.
-        reads: the vectors read last.
-        weights: the last weights, heads in the order of use.
-        active: False at tokens to ignore; None if there are none.
-        layout: the heads.
-        is_full: all stages of addressing, or content only.
-
-    Returns:
-        The vectors read in every step, and memory and weights after the last one.
-    """
-    tensors = (drive, recurrent, memory, reads, weights)
-    with full_precision(drive.device):
-        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+def turing_scan(inputs: ScanInputs, layout: HeadLayout, *, is_full: bool) -> ScanResults:
+    """Run all steps of a segment, with all stages of addressing or with content only."""
+    with full_precision(inputs.drive.device):
+        if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
             scan: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Scan.apply
-            return scan(*tensors, active, layout, is_full)
+            return ScanResults(*scan(*inputs, layout, is_full))
         # A step is little but the start of its kernels, and in this mode a kernel starts in less time.
         with torch.inference_mode():
-            run = TuringRun(*tensors, active, layout, is_full=is_full, keep=False)
-        outputs, memory, last = (result.clone() for result in run.results())  # usable where gradients are wanted
-        return outputs, memory, last
+            results = TuringRun(inputs, layout, is_full=is_full, keep=False).results()
+        return ScanResults(*(result.clone() for result in results))  # usable where gradients are wanted
 
 
-def uniform_scan(
-    drive: Float[Tensor, "time batch parameter"],
-    recurrent: Float[Tensor, "parameter recurrent"],
-    memory: Float[Tensor, "batch slot width"],
-    reads: Float[Tensor, "batch read_head width"],
-    active: Bool[Tensor, "time batch"] | None,
-    layout: HeadLayout,
-) -> tuple[Float[Tensor, "time batch read_head width"], Float[Tensor, "batch slot width"]]:
-    """Run all steps of a segment with every weight ``1 / slots``; arguments as in :func:`turing_scan`.
+def uniform_scan(inputs: ScanInputs, layout: HeadLayout) -> ScanResults:
+    """Run all steps of a segment with every weight ``1 / slots``.
 
     All heads then read the mean slot, which is a recurrence of its own, and every slot's distance from it shrinks by
     the same factors.
     """
+    drive, recurrent, memory, reads, weights, active = inputs
     slots, added = memory.shape[1], layout.write_heads * layout.width
     wide, gates, *_ = layout.sizes
     used = [slice(wide - added, wide), slice(wide + gates - added, wide + gates)]  # what is added, what is erased
@@ -106,7 +69,10 @@ def uniform_scan(
             keeps.append(keep)
         kept = torch.stack(keeps, 1).view(len(total), -1, layout.width).prod(1)  # of all steps and heads
         read = torch.stack(outputs).unflatten(-1, (-1, layout.width)) / slots
-        return read, torch.addcmul(((total - start * kept) / slots)[:, None], memory, kept[:, None])
+        memory = torch.addcmul(((total - start * kept) / slots)[:, None], memory, kept[:, None])
+    uniform = torch.full_like(weights, 1 / slots)
+    weights = uniform if active is None else torch.where(active.any(0)[:, None, None], uniform, weights)
+    return ScanResults(read, memory, weights)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:
@@ -121,22 +87,23 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        _, recurrent, _, reads, weights, active, layout, is_full = inputs
-        run = TuringRun(*inputs[:-1], is_full=is_full, keep=True)
-        outputs, memory, last = run.results()
-        before = torch.cat([reads[None], outputs[:-1]])
+        *tensors, layout, is_full = inputs
+        start = ScanInputs(*tensors)
+        run = TuringRun(start, layout, is_full=is_full, keep=True)
+        results = run.results()
+        before = torch.cat([start.reads[None], results.reads[:-1]])
         columns = [tensor for part in run.parts for tensor in (part.content, part.weights, part.flat_shift)]
-        ctx.save_for_backward(recurrent, before, weights, active, run.squashed, run.memories, *columns)
+        kept = (start.recurrent, before, start.weights, start.active, run.squashed, run.memories)
+        ctx.save_for_backward(*kept, *columns)
         ctx.layout, ctx.is_full = layout, is_full
-        return outputs, memory, last
+        return results.reads, results.memory, results.weights
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         recurrent, before, weights, active, squashed, memories, *columns = ctx.saved_tensors
         traces = list(zip(columns[0::3], columns[1::3], columns[2::3], strict=True))
+        kept = (recurrent, before, weights, active, squashed, memories)
         with full_precision(before.device):
-            found = turing_gradients(
-                ctx.layout, ctx.is_full, recurrent, before, weights, active, squashed, memories, traces, gradients
-            )
+            found = turing_gradients(ctx.layout, ctx.is_full, *kept, traces, gradients)
         return (*found, None, None, None)

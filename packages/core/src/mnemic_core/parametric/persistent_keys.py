@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import check_at_least
 from mnemic_core.layers import MultiHeadAttention, split_heads
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.parametric.param_groups import memory_param_groups
@@ -42,13 +42,8 @@ class PersistentKeyValues(nn.Module):
 
     def __init__(self, num_heads: int, head_dim: int, num_slots: int = 40, *, scaled: bool = True) -> None:
         super().__init__()
-        for name, number, least in (
-            ("num_heads", num_heads, 1),
-            ("head_dim", head_dim, 1),
-            ("num_slots", num_slots, 0),
-        ):
-            if number < least:
-                raise UserError(f"{name} must be at least {least}, got {number}")
+        check_at_least(1, num_heads=num_heads, head_dim=head_dim)
+        check_at_least(0, num_slots=num_slots)
         self.num_heads, self.head_dim, self.num_slots, self.scaled = num_heads, head_dim, num_slots, scaled
         key_scale, value_scale = self._scales()
         # Both forms start alike: with the factors, standard deviations 1/sqrt(head_dim) and 1/sqrt(num_slots).

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least
+from mnemic_core.grouped_top_k import grouped_top_k
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.parametric.param_groups import memory_param_groups
 
@@ -119,9 +120,7 @@ class ProductKeyMemory(nn.Module):
     ) -> None:
         super().__init__()
         out_dim = dim if out_dim is None else out_dim
-        for name, size in {"dim": dim, "out_dim": out_dim, "num_heads": num_heads, "k": k}.items():
-            if size < 1:
-                raise UserError(f"{name} must be at least 1, got {size}")
+        check_at_least(1, dim=dim, out_dim=out_dim, num_heads=num_heads, k=k)
         if k > sub_keys:
             raise UserError(f"k must be at most sub_keys, got k={k}, sub_keys={sub_keys}; read fewer or add keys")
         if key_dim < 2 or key_dim % 2:
@@ -231,7 +230,10 @@ class ProductKeyMemory(nn.Module):
         self, scores: Float[Tensor, "head 2 token sub_key"]
     ) -> tuple[Int[Tensor, "head token k"], Int[Tensor, "head token k"]]:
         """Return the sub-keys of the best ``k`` pairs."""
-        values, indices = _top_k(scores, self.k)
+        size = self.sub_keys
+        # Grouping costs a pass over the scores: it pays for rows that are long compared with k.
+        fold = next((fold for fold in (4, 2) if size % fold == 0 and size >= fold * fold * self.k), 1)
+        values, indices = grouped_top_k(scores, self.k, fold)
         first_rank, second_rank = self.candidate_ranks
         sums = values[:, 0].index_select(-1, first_rank) + values[:, 1].index_select(-1, second_rank)
         best = sums.topk(self.k).indices
@@ -297,24 +299,3 @@ def _initial_keys(num_heads: int, sub_keys: int, width: int) -> Float[Tensor, "h
     sets = [torch.rand(sub_keys, width, generator=torch.Generator().manual_seed(i)) for i in range(2 * num_heads)]
     keys: Tensor = (2 * torch.stack(sets).unflatten(0, (num_heads, 2)) - 1) / math.sqrt(width)
     return keys
-
-
-def _top_k(
-    scores: Float[Tensor, "*batch candidate"], k: int
-) -> tuple[Float[Tensor, "*batch k"], Int[Tensor, "*batch k"]]:
-    """Return values and indices of the ``k`` largest along the last axis, largest first, as ``torch.topk`` does.
-
-    Its time grows with the number of entries, so the entries are folded into groups first: one of the largest ``k``
-    lies in one of the ``k`` groups with the largest maxima, because fewer than ``k`` groups can have a larger one.
-    """
-    size = scores.shape[-1]
-    fold = next((fold for fold in (4, 2) if size % fold == 0 and size >= fold * fold * k), 1)
-    if fold == 1:
-        values, indices = scores.topk(k)
-        return values, indices
-    groups = size // fold
-    folded = scores.unflatten(-1, (fold, groups))  # a group is a column: maxima of columns are fast
-    chosen = folded.amax(-2).topk(k, sorted=False).indices
-    members = folded.gather(-1, chosen[..., None, :].expand(*chosen.shape[:-1], fold, k)).flatten(-2)
-    values, place = members.topk(k)
-    return values, chosen.gather(-1, place % k) + place.div(k, rounding_mode="floor") * groups

@@ -1,13 +1,13 @@
 """GEMFormer: remember the tokens of a document that the model is most certain about."""
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least, check_choice
 from mnemic_core.mechanism import Mechanism
 
 Rule = Literal["low", "percentile", "highest"]
@@ -144,10 +144,8 @@ CERTAIN_TOKENS = Mechanism(
 
 
 def _checked_threshold(rule: str, threshold: float | None, limit: int) -> float:
-    if rule not in get_args(Rule):
-        raise UserError(f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}")
-    if limit < 1:
-        raise UserError(f"limit must be at least 1 token, got {limit}; an empty memory needs no selection")
+    check_choice(Rule, rule=rule)
+    check_at_least(1, limit=limit)
     if rule == "highest":
         if threshold is not None:
             raise UserError(f"the rule 'highest' keeps the limit and has no threshold, got {threshold}; leave it out")

@@ -7,9 +7,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mnemic_core.errors import UserError
+from mnemic_core.layers import or_no_padding
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, ReadWriteMemory
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ExponentialState(MemoryState):
 
     def slots(self) -> SlotView:
         """Return one slot per row, as old as the values that followed its first one."""
-        return SlotView(self.long[:, None], (self.count > 0)[:, None], (self.count - 1)[:, None])
+        return SlotView.of_equal_age(self.long[:, None], self.count)
 
 
 class ExponentialMemory(ReadWriteMemory[ExponentialState]):
@@ -54,9 +55,7 @@ class ExponentialMemory(ReadWriteMemory[ExponentialState]):
             raise UserError(f"decay must be above 0 and at most 1, got {decay}")
         self.decay = decay
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> ExponentialState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> ExponentialState:
         """Return rows that remember nothing; keep ``dtype`` at float32, a small decay is lost in half precision."""
         return ExponentialState(
             torch.zeros(batch, self.dim, device=device, dtype=dtype),
@@ -81,8 +80,7 @@ class ExponentialMemory(ReadWriteMemory[ExponentialState]):
         padding: Bool[Tensor, "batch time"] | None = None,
     ) -> ExponentialState:
         """Return the state after the values of a segment, in their order; a row without any stays bit-identical."""
-        if padding is None:
-            padding = torch.zeros(values.shape[:2], device=values.device, dtype=torch.bool)
+        padding = or_no_padding(padding, values)
         rank = (~padding).cumsum(1)  # 1 at the first value of the row that counts
         added = rank[:, -1:] if values.shape[1] else torch.zeros_like(state.count)[:, None]
         is_first_ever = (rank == 1) & (state.count == 0)[:, None]

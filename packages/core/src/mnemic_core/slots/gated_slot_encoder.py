@@ -8,11 +8,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
-from mnemic_core.layers import FeedForward, MultiHeadAttention
+from mnemic_core.errors import UserError, check_at_least, check_heads
+from mnemic_core.layers import FeedForward, MultiHeadAttention, or_no_padding
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.slots.slot_attention_memory import SlotState
+from mnemic_core.state import Device
 
 _STD = 0.02  # of every weight in BART
 
@@ -77,12 +78,9 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
     ) -> None:
         super().__init__(dim, detach="never")
         ffn_dim = 4 * dim if ffn_dim is None else ffn_dim
-        counts = {"num_slots": num_slots, "num_heads": num_heads, "ffn_dim": ffn_dim, "num_layers": num_layers}
-        for name, number in {**counts, "max_length": max_length}.items():
-            if number < 1:
-                raise UserError(f"{name} must be at least 1, got {number}")
-        if dim % num_heads:
-            raise UserError(f"num_heads must divide dim, got dim={dim}, num_heads={num_heads}")
+        check_at_least(1, num_slots=num_slots, ffn_dim=ffn_dim, num_layers=num_layers, max_length=max_length)
+        check_at_least(1, num_heads=num_heads)
+        check_heads(dim, num_heads)
         self.num_slots, self.max_length = num_slots, max_length
         self.positions = nn.Parameter(torch.empty(max_length, dim))
         self.bias = nn.Parameter(torch.empty(num_slots, dim))
@@ -106,9 +104,7 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
         nn.init.normal_(self.positions, std=_STD)
         nn.init.normal_(self.bias, std=_STD)
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> GatedSlotState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> GatedSlotState:
         """Return slots of zeros; in float32 if the weights have less and no ``dtype`` is given."""
         device = self.bias.device if device is None else device
         dtype = dtype or torch.promote_types(self.bias.dtype, torch.float32)
@@ -118,10 +114,8 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
     def _run_segment(
         self, x: Float[Tensor, "batch time dim"], state: GatedSlotState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], GatedSlotState]:
-        batch, time = x.shape[:2]
-        if padding is None:
-            padding = torch.zeros(batch, time, dtype=torch.bool, device=x.device)
-        tokens = self.dropout(self.token_norm(x + self.positions[:time]))
+        padding = or_no_padding(padding, x)
+        tokens = self.dropout(self.token_norm(x + self.positions[: x.shape[1]]))
         start = self._start(state.content)
         slots, allowed = start.to(tokens.dtype), self._allowed(padding)
         for layer in self.layers:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
-from mnemic_core.errors import UserError
-from mnemic_core.layers import masked_softmax
+from mnemic_core.errors import UserError, check_at_least
+from mnemic_core.layers import masked_softmax, or_no_padding, tokens_first
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
 from mnemic_core.slots.model_adapter import HostModel, ModelWrapper, rename_official, rows_with_tokens
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,7 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
     ) -> None:
         super().__init__(dim, host, detach)
         recall_dim = dim if recall_dim is None else recall_dim
-        for name, number in (("num_bank", num_bank), ("num_sensory", num_sensory), ("recall_dim", recall_dim)):
-            if number < 1:
-                raise UserError(f"{name} must be at least 1, got {number}")
+        check_at_least(1, num_bank=num_bank, num_sensory=num_sensory, recall_dim=recall_dim)
         if not 0 < summary_fraction <= 1:
             raise UserError(f"summary_fraction must be above 0 and at most 1, got {summary_fraction}")
         self.num_bank, self.num_sensory, self.summary_fraction = num_bank, num_sensory, summary_fraction
@@ -95,9 +93,7 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         self.query = nn.Linear(dim, recall_dim, bias=False)
         self.key = nn.Linear(dim, recall_dim, bias=False)
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> HierarchicalState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> HierarchicalState:
         """Return an empty bank and no sensory tokens."""
         device = self.initial.device if device is None else device
         dtype = self.initial.dtype if dtype is None else dtype
@@ -136,8 +132,7 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         if padding is None:
             x = x[:, :length]
         else:
-            order = padding.long().argsort(dim=1, stable=True)[:, :length]  # the row's own tokens first
-            x = x.gather(1, order[..., None].expand(-1, -1, self.dim))
+            x = x.take_along_dim(tokens_first(padding)[:, :length, None], dim=1)
             lengths = (self.summary_fraction * (~padding).sum(1).double()).round()  # half to even, as Python rounds
             padding = F.pad(torch.arange(length, device=x.device) >= lengths[:, None], (1, 1))
         prompt = self.prompt.to(x.dtype).expand(x.shape[0], -1, -1)
@@ -183,10 +178,8 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         self, x: Float[Tensor, "batch time dim"], state: HierarchicalState, padding: Bool[Tensor, "batch time"] | None
     ) -> Bool[Tensor, "batch whole"]:
         """Return where ``[recalled ; sensory ; x ; recalled]`` is padding."""
-        if padding is None:
-            padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
         # A ring fills from its first slot and its ordered items from the first place: in use are the same indices.
-        return F.pad(torch.cat([~state.sensory.valid(), padding], dim=1), (1, 1))
+        return F.pad(torch.cat([~state.sensory.valid(), or_no_padding(padding, x)], dim=1), (1, 1))
 
 
 HIERARCHICAL = Mechanism(

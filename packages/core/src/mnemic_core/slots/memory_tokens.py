@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
 from mnemic_core.slots.model_adapter import HostModel, ModelWrapper, rename_official, rows_with_tokens
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ class MemoryTokens(MemoryState):
 
     def slots(self) -> SlotView:
         """Return the tokens as slots; each segment rewrites all of them, so none is older than one segment."""
-        valid = (self.count > 0)[:, None].expand(self.memory.shape[:2])
-        return SlotView(self.memory, valid, valid.long() - 1)
+        return SlotView.of_equal_age(self.memory, (self.count > 0).long())
 
 
 class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
@@ -76,17 +75,14 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
         detach: Detach = "never",
     ) -> None:
         super().__init__(dim, host, detach)
-        if num_tokens < 1:
-            raise UserError(f"num_tokens must be at least 1, got {num_tokens}; use the model alone to keep nothing")
+        check_at_least(1, "use the model alone to keep nothing", num_tokens=num_tokens)
         if not initial_std > 0:
             # Equal tokens would attend alike. (The Transformer-XL version of the official code does start them equal.)
             raise UserError(f"initial_std must be above 0, got {initial_std}: memory tokens must differ from the start")
         self.causal = causal
         self.initial = nn.Parameter(torch.randn(num_tokens, dim) * initial_std)
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> MemoryTokens:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> MemoryTokens:
         """Return the learned memory, the same for every row; gradients reach it."""
         initial = self.initial.to(device, dtype)
         return MemoryTokens(initial.expand(batch, -1, -1), torch.zeros(batch, device=initial.device, dtype=torch.long))
@@ -100,7 +96,9 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
         embeds = torch.cat([memory, x, memory[:, :behind]], dim=1)
         hidden = self._run(embeds, None if padding is None else F.pad(padding, (num_tokens, behind)))
         written = hidden[:, -num_tokens:] if self.causal else hidden[:, :num_tokens]
-        return self._head(hidden[:, num_tokens : num_tokens + time]), self._write(state, written, x, padding)
+        has_tokens = rows_with_tokens(x, padding)
+        after = torch.where(has_tokens[:, None, None], written.to(state.memory.dtype), state.memory)
+        return self._head(hidden[:, num_tokens : num_tokens + time]), MemoryTokens(after, state.count + has_tokens)
 
     @staticmethod
     def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -113,17 +111,6 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
             UserError: if it has tensors that this class does not know.
         """
         return rename_official(state, {"memory_cell.memory": "initial"})
-
-    def _write(
-        self,
-        state: MemoryTokens,
-        written: Float[Tensor, "batch slot dim"],
-        x: Float[Tensor, "batch time dim"],
-        padding: Bool[Tensor, "batch time"] | None,
-    ) -> MemoryTokens:
-        has_tokens = rows_with_tokens(x, padding)
-        memory = torch.where(has_tokens[:, None, None], written.to(state.memory.dtype), state.memory)
-        return MemoryTokens(memory, state.count + has_tokens)
 
 
 MEMORY_TOKENS = Mechanism(

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from mnemic_core.errors import UserError
-from mnemic_core.layers import CausalAttention
+from mnemic_core.layers import CausalAttention, token_positions
 from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.state import MemoryState
 
@@ -112,7 +112,7 @@ class ModelWrapper(SegmentMemory[S]):
         if padding is None:
             positions = torch.arange(embeds.shape[1], device=embeds.device).expand(embeds.shape[:2])
         else:
-            positions = ((~padding).cumsum(1) - 1).clamp(min=0)
+            positions = token_positions(padding)
         hidden = self.adapter.run(self.model, embeds, padding, positions)
         if not isinstance(hidden, Tensor) or hidden.shape != embeds.shape:
             found = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__

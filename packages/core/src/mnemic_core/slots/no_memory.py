@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import ReadWriteMemory
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ class NoMemory(ReadWriteMemory[NoMemoryState]):
     def __init__(self, dim: int) -> None:
         super().__init__(dim, detach="stored")
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> NoMemoryState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> NoMemoryState:
         """Return the state of rows that have written nothing; there is nothing that ``dtype`` could apply to."""
         return NoMemoryState(torch.zeros(batch, device=device, dtype=torch.long))
 

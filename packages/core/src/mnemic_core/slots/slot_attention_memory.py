@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
-from mnemic_core.layers import MultiHeadAttention
+from mnemic_core.errors import UserError, check_at_least
+from mnemic_core.layers import MultiHeadAttention, or_no_padding
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import ReadWriteMemory
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 
 Slots = TypeVar("Slots", bound="SlotState")
 
@@ -38,8 +38,7 @@ class SlotState(MemoryState):
 
     def slots(self) -> SlotView:
         """Return the slots, as old as the segments that followed the first one."""
-        shape = self.content.shape[:2]
-        return SlotView(self.content, (self.count > 0)[:, None].expand(shape), (self.count - 1)[:, None].expand(shape))
+        return SlotView.of_equal_age(self.content, self.count)
 
     def require(self, batch: int, num_slots: int, dim: int) -> None:
         """Refuse a state of other sizes; one of a single row would otherwise serve every row of a batch.
@@ -101,8 +100,7 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
 
     def __init__(self, dim: int, *, num_slots: int = 32, num_heads: int = 8, temperature: float = 0.25) -> None:
         super().__init__(dim, detach="never")
-        if num_slots < 1:
-            raise UserError(f"num_slots must be at least 1, got {num_slots}; use NoMemory to keep nothing")
+        check_at_least(1, "use NoMemory to keep nothing", num_slots=num_slots)
         if not 0 < temperature < math.inf:
             raise UserError(f"temperature must be positive and finite, got {temperature}")
         self.num_slots = num_slots
@@ -126,9 +124,7 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
         self.writing.output.weight.copy_(self.writing.value.weight.T)
         self.bias.copy_(_PULL * F.normalize(torch.randn_like(self.bias), dim=-1))
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> SlotAttentionState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> SlotAttentionState:
         """Return the learned slots for every row; in float32 if the weights have less and no ``dtype`` is given."""
         bias = self.bias.to(device, dtype or torch.promote_types(self.bias.dtype, torch.float32))
         content = F.normalize(bias, dim=-1).expand(batch, -1, -1)
@@ -157,7 +153,7 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
         padding: Bool[Tensor, "batch time"] | None = None,
     ) -> SlotAttentionState:
         """Return the state after a segment; a row without any token stays bit-identical."""
-        values, padding = _without_padding(values, padding)
+        padding = or_no_padding(padding, values)
         weights, own, offered = self._write_weights(state, values, padding)
         found = self.writing.merge(weights[..., :1] * own + weights[..., 1:] @ offered)
         content = found.to(state.content.dtype) + self.bias.to(state.content.dtype)
@@ -174,7 +170,7 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
 
         The first weight says what a slot keeps: near 1 it holds on to its content, near 0 it is overwritten.
         """
-        return self._write_weights(state, *_without_padding(values, padding))[0]
+        return self._write_weights(state, values, or_no_padding(padding, values))[0]
 
     def _write_weights(
         self,
@@ -188,6 +184,7 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
     ]:
         """Return the attention with which slots are written, and what they read in themselves and in the tokens."""
         content = self._content(state, values)
+        values = values.masked_fill(padding[..., None], 0)  # it may hold NaN
         queries, (own_keys, own_values) = self.writing.queries(content), self.writing.keys_and_values(content)
         keys, offered = self.writing.keys_and_values(values)
         to_itself = (queries * own_keys).sum(-1, keepdim=True)
@@ -249,12 +246,3 @@ def convert_memformer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             raise UserError(f"expected bias, read.* or write.* with q, k, v or o, got {name!r}: no Memformer weights")
     return converted
-
-
-def _without_padding(
-    values: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None
-) -> tuple[Float[Tensor, "batch time dim"], Bool[Tensor, "batch time"]]:
-    """Return the values with zeros at padding, which may hold anything, and the mask, which may have been left out."""
-    if padding is None:
-        return values, torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
-    return values.masked_fill(padding[..., None], 0), padding

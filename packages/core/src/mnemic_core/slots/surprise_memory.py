@@ -7,10 +7,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import check_at_least
+from mnemic_core.layers import or_no_padding, tokens_first
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, SegmentMemory
-from mnemic_core.state import MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,7 @@ class SurpriseState(MemoryState):
 
     def slots(self) -> SlotView:
         """Return what each input of the last layer recalls: one slot per column, as old as the first token."""
-        columns = self.weights[:, -1].mT
-        valid = (self.count > 0)[:, None].expand(columns.shape[:2])
-        return SlotView(columns, valid, (self.count - 1)[:, None].expand(columns.shape[:2]))
+        return SlotView.of_equal_age(self.weights[:, -1].mT, self.count)
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,7 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
 
     def __init__(self, dim: int, *, depth: int = 1, chunk_length: int = 16, detach: Detach = "never") -> None:
         super().__init__(dim, detach)
-        for name, number in {"depth": depth, "chunk_length": chunk_length}.items():
-            if number < 1:
-                raise UserError(f"{name} must be at least 1, got {number}")
+        check_at_least(1, depth=depth, chunk_length=chunk_length)
         self.depth, self.chunk_length = depth, chunk_length
         self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
         self.gates = nn.Linear(dim, 3)  # logits of step size, momentum and forgetting
@@ -115,9 +112,7 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         self.norm = nn.RMSNorm(dim, eps=1e-5)  # early recalls are faint: one step writes 1 / chunk_length of a value
         self.output = nn.Linear(dim, dim, bias=False)
 
-    def init_state(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> SurpriseState:
+    def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> SurpriseState:
         """Return the learned first network for every row, in float32 unless said otherwise."""
         initial = self.initial.to(device, dtype or torch.float32)
         # Copies, not views of the parameter: then the first step has the form of all others and the same graph.
@@ -130,12 +125,13 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
     ) -> tuple[Float[Tensor, "batch time dim"], SurpriseState]:
         """Learn from the tokens and answer each by what is known after it, itself included, a chunk at a time."""
         place, source, valid = self._places(x, state, padding)
-        tokens = self._project(_take(x, source).masked_fill(~valid[..., None], 0), valid, state)
+        placed = x.take_along_dim(source[..., None], dim=1).masked_fill(~valid[..., None], 0)
+        tokens = self._project(placed, valid, state)
         recalled = []
         for start in range(0, valid.shape[1], self.chunk_length):
             answers, state = _learn_chunk(tokens.cut(start, start + self.chunk_length), state)
             recalled.append(answers)
-        return self._answer(_take(torch.cat(recalled, dim=1), place), x), state
+        return self._answer(torch.cat(recalled, dim=1).take_along_dim(place[..., None], dim=1), x), state
 
     def step(
         self, x: Float[Tensor, "batch dim"], state: SurpriseState
@@ -165,14 +161,14 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         """
         time = x.shape[1]
         begun = (state.count % self.chunk_length)[:, None]
-        counts = torch.ones(x.shape[:2], device=x.device, dtype=torch.bool) if padding is None else ~padding
+        counts = ~or_no_padding(padding, x)
         # As many chunks as the latest start may need: a number that depends on the shape alone.
         chunks = -(-(self.chunk_length - 1 + time) // self.chunk_length)
         rank = torch.arange(chunks * self.chunk_length, device=x.device) - begun  # of the token that has the place
         valid = (rank >= 0) & (rank < counts.sum(1, keepdim=True))
         source = rank.clamp(0, time - 1)
         if padding is not None:
-            source = padding.long().argsort(dim=1, stable=True).gather(1, source)
+            source = tokens_first(padding).gather(1, source)
         return (counts.cumsum(1) - 1).clamp(min=0) + begun, source, valid
 
     def _project(
@@ -280,10 +276,3 @@ def _products(log_gate: Float[Tensor, "batch time"]) -> Float[Tensor, "batch tim
     later = torch.ones_like(difference, dtype=torch.bool).triu(1)
     # Masked before the exponential, which could overflow there and make gradients NaN.
     return difference.masked_fill(later, -torch.inf).exp()
-
-
-def _take(
-    items: Float[Tensor, "batch time dim"], index: Int[Tensor, "batch place"]
-) -> Float[Tensor, "batch place dim"]:
-    """Return ``items[row, index[row, i]]``."""
-    return items.gather(1, index[..., None].expand(-1, -1, items.shape[-1]))

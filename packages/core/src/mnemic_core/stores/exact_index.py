@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least, check_choice
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.stores import running_top_k
 from mnemic_core.stores.index_io import json_copies, read_snapshot, write_snapshot
@@ -47,10 +47,8 @@ class ExactIndex:
     """
 
     def __init__(self, dim: int, *, scan: Scan = "float32", device: torch.device | str = "cpu") -> None:
-        if dim < 1:
-            raise UserError(f"dim must be at least 1, got {dim}")
-        if scan not in get_args(Scan):
-            raise UserError(f"scan must be one of {', '.join(get_args(Scan))}, got {scan!r}")
+        check_at_least(1, dim=dim)
+        check_choice(Scan, scan=scan)
         self.dim = dim
         self.scan: Scan = scan
         # Rows of the tensors beyond this number wait for entries; a removed entry keeps its row but is not live.
@@ -143,8 +141,7 @@ class ExactIndex:
             UserError: if ``k`` is below 1, a shape is wrong or a value is not finite.
         """
         query = self._checked(query, "query")
-        if k < 1:
-            raise UserError(f"k must be at least 1, got {k}")
+        check_at_least(1, k=k)
         rows = self._searched_rows(allowed)
         number_found = min(k, self._num_rows if rows is None else len(rows))
         scores = torch.full((len(query), k), -torch.inf, device=query.device)

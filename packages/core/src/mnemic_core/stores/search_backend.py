@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import check_at_least
+from mnemic_core.grouped_top_k import grouped_top_k
 
 _GROUP = 16
 
@@ -51,8 +52,7 @@ class ExactSearch:
     """
 
     def __init__(self, block: int = 4096) -> None:
-        if block < 1:
-            raise UserError(f"block must be at least 1, got {block}")
+        check_at_least(1, block=block)
         self.block = block
 
     def __call__(
@@ -69,7 +69,9 @@ class ExactSearch:
             part = slice(start, start + self.block)
             scores = query @ keys[:, part].to(query.dtype).permute(0, 2, 3, 1)
             scores = scores.masked_fill(~allowed[:, None, None, part], -torch.inf)
-            top, index = _top_k(scores, min(k, scores.shape[-1]))
+            size, most = scores.shape[-1], min(k, scores.shape[-1])
+            fold = _GROUP if size % _GROUP == 0 and size > 2 * most * _GROUP else 1  # only then are few groups sorted
+            top, index = grouped_top_k(scores, most, fold)
             best, order = torch.cat([best, top], dim=-1).topk(k)
             place = torch.cat([place, index + start], dim=-1).gather(-1, order)
         return place.masked_fill(best == -torch.inf, -1)
@@ -117,23 +119,6 @@ class FaissBackend:
         index.train(entries)
         index.add(entries)
         return torch.from_numpy(index.search(wanted, k)[1]).to(query.device)
-
-
-def _top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return what ``scores.topk(k)`` does, several times faster for long rows.
-
-    The k largest lie in the k groups with the largest maxima: were one of them elsewhere, each of those k groups would
-    hold a number at least as large. So only those groups are sorted.
-    """
-    groups, rest = divmod(scores.shape[-1], _GROUP)
-    if rest or groups <= 2 * k:
-        return scores.topk(k)
-    # Members of a group lie `groups` apart: the maximum then runs along memory, for many groups at once.
-    best_groups = scores.unflatten(-1, (_GROUP, groups)).amax(-2).topk(k).indices
-    members = torch.arange(0, scores.shape[-1], groups, device=scores.device)
-    candidates = (best_groups[..., None] + members).flatten(-2)
-    top, order = scores.gather(-1, candidates).topk(k)
-    return top, candidates.gather(-1, order)
 
 
 def _import_faiss() -> ModuleType:

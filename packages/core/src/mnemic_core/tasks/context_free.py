@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from jaxtyping import Int
 from torch import Tensor
 
-from mnemic_core.tasks.task import END, RowTask, SymbolTask, check_at_least
+from mnemic_core.errors import check_at_least
+from mnemic_core.tasks.task import END, RowTask, SymbolTask
 
 
 class ReverseString(SymbolTask):
@@ -89,7 +90,7 @@ class ModularArithmeticBrackets(RowTask):
     level = "dcf"
 
     def __init__(self, modulus: int = 5, *, has_products: bool = True) -> None:
-        check_at_least("modulus", modulus, 2)
+        check_at_least(2, modulus=modulus)
         self.modulus = modulus
         self.operators = "+-*" if has_products else "+-"
         self.symbols = [*map(str, range(modulus)), "+", "-", "*", "(", ")"]
@@ -126,7 +127,7 @@ class SolveEquation(RowTask):
     level = "dcf"
 
     def __init__(self, modulus: int = 5) -> None:
-        check_at_least("modulus", modulus, 2)
+        check_at_least(2, modulus=modulus)
         self.modulus = modulus
         self.symbols = [*map(str, range(modulus)), "+", "-", "(", ")", "x", "="]
         self.input_size = modulus + 6

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from mnemic_core.errors import UserError
-from mnemic_core.tasks.task import check_at_least, draw_tokens
+from mnemic_core.errors import UserError, check_at_least
+from mnemic_core.tasks.task import draw_tokens
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class CopyTask:
     """
 
     def __init__(self, symbols: int = 8, *, is_reversed: bool = False) -> None:
-        check_at_least("symbols", symbols, 2)
+        check_at_least(2, symbols=symbols)
         self.symbols = symbols
         self.is_reversed = is_reversed
         self.input_size = symbols + 2
@@ -91,8 +91,8 @@ class AssociativeRecall:
     """
 
     def __init__(self, keys: int = 8, values: int = 8) -> None:
-        check_at_least("keys", keys, 1)
-        check_at_least("values", values, 2)
+        check_at_least(1, keys=keys)
+        check_at_least(2, values=values)
         self.keys = keys
         self.values = values
         self.input_size = keys + values + 1
@@ -138,6 +138,5 @@ def _asked_last(tokens: Tensor, answers: Tensor) -> SegmentBatch:
 
 
 def _check_sizes(batch: int, length: int, segments: int) -> None:
-    check_at_least("batch", batch, 1)
-    check_at_least("the length or number of pairs", length, 1)
-    check_at_least("segments", segments, 2)
+    check_at_least(1, batch=batch, **{"the length or number of pairs": length})
+    check_at_least(2, segments=segments)

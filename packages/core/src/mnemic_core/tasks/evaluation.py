@@ -13,7 +13,7 @@ from mnemic_core.machines.recurrent import initialise
 from mnemic_core.machines.stack_machine import StackCell
 from mnemic_core.machines.tape_machine import TapeCell
 from mnemic_core.memory import SegmentMemory
-from mnemic_core.state import MemoryState
+from mnemic_core.state import Device, MemoryState
 from mnemic_core.tasks.task import AlgorithmicTask, TaskBatch
 
 
@@ -83,7 +83,7 @@ def task_accuracy(
     *,
     batch: int = 128,
     seed: int = 0,
-    device: torch.device | str | None = None,
+    device: Device = None,
 ) -> dict[int, float]:
     """Return the share of right outputs at every length, 0 to 1.
 

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mnemic_core.tasks.task import AlgorithmicTask, StringTask, check_at_least, draw_tokens
+from mnemic_core.errors import check_at_least
+from mnemic_core.tasks.task import AlgorithmicTask, StringTask, draw_tokens
 
 
 class EvenPairs(StringTask):
@@ -76,7 +77,7 @@ class ModularArithmetic(AlgorithmicTask):
     level = "regular"
 
     def __init__(self, modulus: int = 5) -> None:
-        check_at_least("modulus", modulus, 2)
+        check_at_least(2, modulus=modulus)
         self.modulus = modulus
         self.input_size = modulus + 4
         self.output_size = modulus

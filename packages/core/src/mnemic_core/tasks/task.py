@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import check_at_least
 
 Level = Literal["regular", "dcf", "cs"]
 
@@ -85,8 +85,7 @@ class AlgorithmicTask(ABC):
         Raises:
             UserError: if the batch or the length is below 1.
         """
-        if min(batch, length) < 1:
-            raise UserError(f"batch and length must be at least 1, got {batch} and {length}")
+        check_at_least(1, batch=batch, length=length)
         inputs = self.draw(batch, length, generator)
         targets = self.solve(inputs)
         return TaskBatch(inputs, targets, self.valid(targets))
@@ -108,7 +107,7 @@ class SymbolTask(StringTask):
     """
 
     def __init__(self, symbols: int = 2) -> None:
-        check_at_least("symbols", symbols, 2)
+        check_at_least(2, symbols=symbols)
         self.input_size = self.output_size = symbols
 
     def output_length(self, length: int) -> int:
@@ -140,9 +139,3 @@ class RowTask(AlgorithmicTask):
 def draw_tokens(batch: int, length: int, size: int, generator: torch.Generator | None) -> Int[Tensor, "batch time"]:
     """Return tokens below ``size``, all equally likely."""
     return torch.randint(size, (batch, length), generator=generator)
-
-
-def check_at_least(name: str, value: int, least: int) -> None:
-    """Raise ``ValueError`` for an option that is too small."""
-    if value < least:
-        raise UserError(f"{name} must be at least {least}, got {value}")

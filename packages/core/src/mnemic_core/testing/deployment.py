@@ -18,6 +18,7 @@ from mnemic_core.state import MemoryState
 from mnemic_core.testing.annotations import unchecked_annotations
 from mnemic_core.testing.behaviour import BATCH, LENGTH, compare_states, random_segments
 from mnemic_core.testing.golden import assert_close
+from mnemic_core.testing.gradients import LayerBefore
 from mnemic_core.training import replay_backward
 
 TRACED_LENGTH = 2
@@ -94,7 +95,7 @@ def check_distributed(build: Callable[[], SegmentMemory[Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         spawn(_learn, (build, folder), nprocs=2)
         ranks: list[dict[str, Tensor]] = [torch.load(Path(folder) / f"rank{rank}.pt") for rank in range(2)]
-    expected = _two_segments(_Wrapped(build), slice(None))
+    expected = _two_segments(_wrapped(build), slice(None))
     for name, tensor in expected.items():
         of_rows = name.startswith("state ")
         found = [torch.cat([rank[name] for rank in ranks])] if of_rows else [rank[name] for rank in ranks]
@@ -102,20 +103,9 @@ def check_distributed(build: Callable[[], SegmentMemory[Any]]) -> None:
             assert_close(actual, tensor, name=f"rule 10, two processes differ from one: {name}")
 
 
-class _Wrapped(nn.Module):
-    """The module behind a layer: data parallelism refuses a module that has no parameters."""
-
-    def __init__(self, build: Callable[[], SegmentMemory[Any]]) -> None:
-        super().__init__()
-        torch.manual_seed(0)  # equal weights in every process
-        self.module = build()
-        self.dim = self.module.dim
-        self.layer = nn.Linear(self.dim, self.dim)
-
-    def forward(self, x: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
-        hidden = self.layer(x)
-        recalled, state = self.module(hidden, state)
-        return recalled + hidden, state
+def _wrapped(build: Callable[[], SegmentMemory[Any]]) -> LayerBefore:
+    torch.manual_seed(0)  # equal weights in every process
+    return LayerBefore(build())  # data parallelism refuses a module without parameters
 
 
 def _learn(rank: int, build: Callable[[], SegmentMemory[Any]], folder: str) -> None:
@@ -124,7 +114,7 @@ def _learn(rank: int, build: Callable[[], SegmentMemory[Any]], folder: str) -> N
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(minutes=2))
     try:
         rows = slice(0, 2) if rank == 0 else slice(2, 4)
-        result = _two_segments(DistributedDataParallel(_Wrapped(build)), rows)
+        result = _two_segments(DistributedDataParallel(_wrapped(build)), rows)
         torch.save(result, Path(folder) / f"rank{rank}.pt")
     finally:
         distributed.destroy_process_group()
@@ -133,7 +123,7 @@ def _learn(rank: int, build: Callable[[], SegmentMemory[Any]], folder: str) -> N
 def _two_segments(model: nn.Module, rows: slice) -> dict[str, Tensor]:
     """Return the gradients of a rollout over the given rows of four, and the last state of those rows."""
     wrapped = model.module if isinstance(model, DistributedDataParallel) else model
-    assert isinstance(wrapped, _Wrapped)
+    assert isinstance(wrapped, LayerBefore)
     x = torch.randn(4, 2 * LENGTH, wrapped.dim, generator=torch.Generator().manual_seed(0))[rows]
     start: MemoryState = wrapped.module.init_state(len(x))
     _, state, _ = replay_backward(model, torch.split(x, LENGTH, dim=1), start, lambda y, _: y.square().mean())

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.state import MemoryState
-from mnemic_core.testing.behaviour import BATCH, random_segments
+from mnemic_core.testing.behaviour import BATCH, compare_states, random_segments
 from mnemic_core.testing.golden import assert_close
 from mnemic_core.training import directional_derivative, gradient_reach, replay_backward, run_segments
 
@@ -19,7 +20,7 @@ def check_gradient_policy(module: SegmentMemory[Any]) -> None:
 
     The true derivative is a finite difference in float64, so a hidden detach is found as surely as a missing one.
     """
-    module = _in_double(module)
+    module = copy.deepcopy(module).double()
     # Segments of one token, so that a memory of a few items still holds the first when the third is read.
     segments = [segment[:, :1].double() for segment in random_segments(module, 3)]
 
@@ -40,7 +41,7 @@ def check_gradient_policy(module: SegmentMemory[Any]) -> None:
 
 def check_replay_equality(module: SegmentMemory[Any]) -> None:
     """Rule 6: memory replay gives the gradients of plain back-propagation within 1e-6, dropout included."""
-    step = _Front(module)
+    step = LayerBefore(copy.deepcopy(module), dropout=0.25)
     step.train()
     segments, targets = random_segments(module, 3), random_segments(module, 3, seed=1)
 
@@ -57,29 +58,27 @@ def check_replay_equality(module: SegmentMemory[Any]) -> None:
 
     torch.manual_seed(0)
     _, replayed_state, _ = replay_backward(step, segments, module.init_state(BATCH), loss_fn)
-    for name, tensor in state.tensors().items():
-        assert_close(replayed_state.tensors()[name], tensor, tolerance=1e-6, name=f"rule 6, replayed: state {name}")
+    compare_states(replayed_state, state, "rule 6, replayed", tolerance=1e-6)
     for name, gradient in _take_gradients(step).items():
         assert_close(gradient, expected[name], tolerance=1e-6, name=f"rule 6, replayed: gradient of {name}")
 
 
-class _Front(nn.Module):
-    """A layer and dropout before the module, so that there is something to learn and something random."""
+class LayerBefore(nn.Module):
+    """A memory behind a layer, so that there is always something to learn, and with dropout something random."""
 
-    def __init__(self, module: SegmentMemory[Any]) -> None:
+    def __init__(self, module: SegmentMemory[Any], dropout: float = 0.0) -> None:
         super().__init__()
+        self.module, self.dim = module, module.dim
         self.layer = nn.Linear(module.dim, module.dim)
-        self.dropout = nn.Dropout(0.25)
-        self.module = copy.deepcopy(module)
+        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
+    def forward(
+        self, x: Float[Tensor, "batch time dim"], state: MemoryState
+    ) -> tuple[Float[Tensor, "batch time dim"], MemoryState]:
+        """Return the tokens of the layer with what the memory recalls for them added."""
         hidden = self.dropout(self.layer(x))
         recalled, state = self.module(hidden, state)
         return recalled + hidden, state
-
-
-def _in_double(module: SegmentMemory[Any]) -> SegmentMemory[Any]:
-    return copy.deepcopy(module).double()
 
 
 def _take_gradients(module: nn.Module) -> dict[str, Tensor]:

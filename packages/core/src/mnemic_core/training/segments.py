@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least, check_choice
+from mnemic_core.layers import or_no_padding
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.state import MemoryState
 
@@ -45,10 +46,8 @@ def split_segments(
         [[[0, 1]], [[2, 3]]]
     """
     before, after = _margins(x.shape[1], length, align)
-    if padding is None:
-        padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
     whole = F.pad(x, (0, 0) * (x.ndim - 2) + (before, after))
-    whole_padding = F.pad(padding, (before, after), value=True)
+    whole_padding = F.pad(or_no_padding(padding, x), (before, after), value=True)
     if whole.shape[1] == 0:
         return [], []
     return list(torch.split(whole, length, dim=1)), list(torch.split(whole_padding, length, dim=1))
@@ -94,8 +93,7 @@ def run_segments(
     Raises:
         UserError: if ``bptt`` is below 1 or there are not as many paddings or resets as segments.
     """
-    if bptt is not None and bptt < 1:
-        raise UserError(f"bptt must be at least 1 segment, got {bptt}; use None for full back-propagation")
+    check_at_least(1, "use None for full back-propagation", bptt=bptt)
     for name, given in (("paddings", paddings), ("reset", reset)):
         if given is not None and len(given) != len(segments):
             raise UserError(f"{name} must have one entry for each of the {len(segments)} segments, got {len(given)}")
@@ -138,10 +136,8 @@ def run_in_segments(
 
 def _margins(time: int, length: int, align: Align) -> tuple[int, int]:
     """Return how many padding tokens go before and after the sequence."""
-    if length < 1:
-        raise UserError(f"length of a segment must be at least 1, got {length}")
+    check_at_least(1, length=length)
+    check_choice(Align, align=align)
     missing = -time % length
-    before = {"left": 0, "right": missing, "center": missing // 2}
-    if align not in before:
-        raise UserError(f"align must be one of {', '.join(before)}, got {align!r}")
-    return before[align], missing - before[align]
+    before = {"left": 0, "right": missing, "center": missing // 2}[align]
+    return before, missing - before

@@ -55,7 +55,7 @@ class ConformerNtmConfig:
     @property
     def takes_segments(self) -> bool:
         """Whether the memory processes segments of frames, so that their boundaries matter."""
-        return self.memory.name != "none" and self.memory.mechanism.place != "machine"
+        return self.memory.name != "none" and not self.memory.mechanism.is_machine
 
     @property
     def sos_eos_id(self) -> int:

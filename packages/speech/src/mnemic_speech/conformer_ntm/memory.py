@@ -34,7 +34,7 @@ class EncoderMemory(nn.Module):
     def __init__(self, dim: int, memory: MemoryConfig, segment: int = 25) -> None:
         super().__init__()
         self.mechanism: SegmentMemory[Any]
-        if memory.mechanism.place == "machine":
+        if memory.mechanism.is_machine:
             self.mechanism = memory.build(dim)
         else:
             self.mechanism = ResidualMemory(dim, memory, is_normed=False, is_gated=True, segment_length=segment)
