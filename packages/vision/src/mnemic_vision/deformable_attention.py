@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
-from mnemic_vision.gathered_sample import gathered_sample
+from mnemic_vision.gathered_sample import gathered_sample, sample_forward
 
 Shapes: TypeAlias = Sequence[tuple[int, int]]
 
@@ -171,8 +171,11 @@ def deformable_sample(
     # torch.compile claims to be exporting as well (torch 2.11), torch.export does not claim to be Dynamo.
     is_exporting = torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
     if value.device.type == "cpu" and locations.numel() and not is_exporting:
+        # The first call of an operator imports torch's compiler, a second of CPU time that inference is spared.
+        is_plain = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        sample = sample_forward if is_plain else gathered_sample
         sizes = [size for shape in shapes for size in shape]
-        sampled: Tensor = gathered_sample(value, sizes, locations.flatten(3, 4), weights.flatten(3))
+        sampled: Tensor = sample(value, sizes, locations.flatten(3, 4), weights.flatten(3))
         return sampled.flatten(2)
     return _sample_by_level(value, shapes, locations, weights)
 

@@ -18,11 +18,8 @@ _BORDER = 2  # cells of zeros around a map: a sample clamped to them has all its
 
 
 # Operators have plain annotations, as torch reads their schema there; axes are in the docstrings.
-@torch.library.custom_op("mnemic_vision::gathered_sample", mutates_args=())
-def gathered_sample(value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
+def sample_forward(value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
     """The form for CPUs: one weighted `embedding_bag` gathers the four corners of all samples of a query and head.
-
-    An operator of its own, so that a compiled graph calls it as it is. Only the inputs are kept for the backward pass.
 
     Args:
         value: Maps [batch key head head_dim].
@@ -42,6 +39,10 @@ def gathered_sample(value: Tensor, sizes: Sequence[int], locations: Tensor, weig
         sums = F.embedding_bag(bags, table, mode="sum", per_sample_weights=factors)
         output[item] = sums.view_as(output[item])
     return output
+
+
+gathered_sample = torch.library.custom_op("mnemic_vision::gathered_sample", sample_forward, mutates_args=())
+"""`sample_forward` as an operator, which a compiled graph calls as it is; the backward pass keeps only the inputs."""
 
 
 @torch.library.custom_op("mnemic_vision::gathered_sample_backward", mutates_args=())
