@@ -23,7 +23,7 @@ CONFIGS = sorted(path.stem for path in train.CONFIGS.glob("*.yaml"))
         (["fit", "--config", "proof", "--model.config.size=3"], "size"),
         (["evaluate", "--checkpoint", "absent.ckpt"], "no checkpoint at absent.ckpt"),
         (["evaluate", "--checkpoint", "absent.ckpt", "--lengths", "x"], "lengths"),
-        (["compare", "--machines", "elephant"], "--machines must be one of gated_fifo, neighbours"),
+        (["compare", "--machines", "elephant"], "--machines: must be one of gated_fifo, neighbours"),
         (["compare", "--task", "sorting"], "task must be one of even_pairs"),
         (["compare", "--seeds", "[]"], "at least one variant and one seed"),
         (["bench", "--mechanism", "product_key"], "mechanisms that carry a state are"),

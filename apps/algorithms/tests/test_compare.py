@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from mnemic_algorithms import cli
-from mnemic_algorithms.commands import compare
+from mnemic_algorithms.commands import compare, train
 from mnemic_kit import training
 from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.configs import find_config
 from mnemic_kit.experiment import summarize
 from mnemic_kit.experiment.report import markdown
 from mnemic_kit.made_files import protecting
@@ -70,6 +71,12 @@ def test_a_folder_with_another_budget_is_refused(
     assert shown.out == ""
     assert named in shown.err
     assert shown.err.endswith("give another --out\n")
+
+
+def test_trained_lengths_are_those_of_config_and_options() -> None:
+    config = find_config("proof", train.CONFIGS)
+    assert compare.training_length(config, []) == 20
+    assert compare.training_length(config, ["--data.max_length=3"]) == 3
 
 
 def test_a_seed_has_solved_the_task_from_a_score_of_nine_tenths_on() -> None:

@@ -19,7 +19,7 @@ def test_a_picture_is_written(tmp_path: Path, suffix: str) -> None:
 def test_a_picture_names_machines_chance_and_training_lengths(tmp_path: Path) -> None:
     plot_accuracy(CURVES, tmp_path / "curves.svg", **LABELS)
     text = (tmp_path / "curves.svg").read_text()
-    assert all(f"<!-- {label} -->" in text for label in ("rnn", "stack_rnn", "chance", "training lengths"))
+    assert all(f"<!-- {label} -->" in text for label in ("rnn", "stack_rnn", "chance", "trained"))
 
 
 def test_costs_of_many_memories_are_drawn(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_costs_of_many_memories_are_drawn(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("curves", [{}, {"rnn": []}])
 def test_nothing_to_draw_is_refused_and_leaves_no_file(tmp_path: Path, curves: dict[str, list[object]]) -> None:
-    with pytest.raises(ValueError, match="at least one seed for each machine"):
+    with pytest.raises(ValueError, match="at least one seed for each variant"):
         plot_accuracy(curves, tmp_path / "curves.png", **LABELS)
     with pytest.raises(ValueError, match="at least one mechanism"):
         plot_costs({}, tmp_path / "costs.png")

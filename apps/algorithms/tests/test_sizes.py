@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mnemic_algorithms.sizes import build_memory
+from mnemic_algorithms.bench import build_memory
 from mnemic_core import Mechanism, Sizes, list_mechanisms
 
 RECURRENT = [mechanism for mechanism in list_mechanisms() if mechanism.is_recurrent]

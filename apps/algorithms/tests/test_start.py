@@ -38,9 +38,7 @@ def of_a_newer_version(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def of_weights_only(content: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value for name, value in content.items() if name not in {"optimizer_states", "lr_schedulers", "loops"}
-    }
+    return {name: value for name, value in content.items() if name not in {"optimizer_states", "lr_schedulers"}}
 
 
 def of_other_sizes(content: dict[str, Any]) -> dict[str, Any]:

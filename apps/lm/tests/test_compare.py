@@ -118,4 +118,4 @@ def test_the_table_has_mean_and_spread_and_marks_what_looks_ahead() -> None:
 def test_an_unknown_memory_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(["compare", "--memories", "elephant", "--out", str(tmp_path)])
-    assert re.search(r"memories must be one of .*window.*, got 'elephant'", capsys.readouterr().err)
+    assert re.search(r"memories: must be one of .*window.*, got 'elephant'", capsys.readouterr().err)

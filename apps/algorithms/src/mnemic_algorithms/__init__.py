@@ -1,1 +1,1 @@
-"""Memories on tasks with exact solutions: training, length against accuracy, and what every mechanism costs."""
+"""Memories on algorithmic tasks: training, accuracy against length, and cost."""

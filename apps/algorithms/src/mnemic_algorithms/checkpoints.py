@@ -1,4 +1,4 @@
-"""One file with everything that a trained machine needs: weights, sizes, its task and the lengths of training."""
+"""Checkpoints of trained machines: weights, config, task and training lengths."""
 
 from dataclasses import dataclass
 from math import inf
@@ -10,10 +10,10 @@ from mnemic_core.errors import check_range
 
 @dataclass(frozen=True)
 class AlgorithmSettings:
-    """What a machine was trained on.
+    """Lengths that a machine was trained on.
 
     Args:
-        max_length: of the strings in training; None where it is not known.
+        max_length: longest training string; None if unknown.
     """
 
     max_length: int | None = None

@@ -1,8 +1,8 @@
-"""Strings of random lengths to train on, and the same strings at every validation."""
+"""Training strings of random lengths, and fixed validation strings."""
 
 import hashlib
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -13,15 +13,15 @@ from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
 
 
 class RandomBatches(Dataset[TaskBatch]):
-    """Batches of one epoch; each has one length, equally likely from 1 to the largest.
+    """Batches of one epoch, each of one length, uniform from 1 to the largest.
 
-    What is in a batch follows from seed, epoch and index.
+    A batch is determined by seed, epoch and index.
 
     Args:
-        task: where strings come from.
+        task: samples the strings.
         max_length: largest length.
-        batch_size: strings of a batch.
-        count: batches of the epoch.
+        batch_size: strings per batch.
+        count: batches per epoch.
         seed: of all strings.
         epoch: number of the epoch, from 0.
     """
@@ -44,16 +44,16 @@ class RandomBatches(Dataset[TaskBatch]):
 
 
 class AlgorithmData(SplitData):
-    """Strings of a task for training and validation; the defaults are those of the short proof on a CPU.
+    """Strings of a task for training and validation; the defaults are those of the config ``proof``.
 
     Args:
         task: name of the task, such as ``reverse_string``.
-        max_length: training strings have 1 to this many tokens; 40 in the study.
-        batch_size: strings of a training batch, all of one length; 128 in the study.
-        steps_per_epoch: training batches of an epoch.
+        max_length: longest training string, in tokens; 40 in the study.
+        batch_size: strings per training batch, all of one length; 128 in the study.
+        steps_per_epoch: training batches per epoch.
         val_lengths: lengths of the validation strings.
-        val_strings: validation strings of each length, the same for every seed.
-        seed: of the training strings; the command line sets it to ``seed_everything``.
+        val_strings: validation strings per length, the same for every seed.
+        seed: of the training strings; linked to ``seed_everything`` on the command line.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class AlgorithmData(SplitData):
         if split == "train":
             return self.task
         return [
+            # Not from the seed of the run: every run is validated on the same strings.
             self.task.sample(self.val_strings, length, generator=_generator(f"validation/{length}"))
             for length in self.val_lengths
         ]
@@ -93,9 +94,10 @@ class AlgorithmData(SplitData):
 
     def whole_loader(self, opened: list[TaskBatch]) -> DataLoader[Any]:
         """Return one batch for each validation length."""
-        return DataLoader(opened, batch_size=None)  # type: ignore[arg-type]  # a list will do
+        return DataLoader(cast("Dataset[TaskBatch]", opened), batch_size=None)  # a list has all that it needs
 
 
 def _generator(key: str) -> torch.Generator:
+    # Python's hash() of a text differs between processes.
     digest = hashlib.blake2b(key.encode(), digest_size=7).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big"))

@@ -1,4 +1,4 @@
-"""Length against accuracy of a trained machine."""
+"""Accuracy of a trained machine against string length."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ MULTIPLES = (1, 2, 5, 10)  # of the largest training length
 def evaluate_checkpoint(
     checkpoint: Path, lengths: Sequence[int] = (), *, strings: int = 64, seed: int = 0, device: Device = "auto"
 ) -> dict[str, Any]:
-    """Return accuracy by length with what is known of the machine.
+    """Return accuracy by length with facts on the machine.
 
-    The score is the mean accuracy of the lengths beyond the training lengths; of all lengths if there are none.
+    The score is the mean accuracy over the lengths beyond training; over all lengths if there are none.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
@@ -44,7 +44,7 @@ def evaluate_checkpoint(
 
 
 def accuracy_table(curve: dict[int, float], max_length: int | None) -> str:
-    """Return the curve as a Markdown table with a mark at the lengths that training saw."""
+    """Return the curve as a Markdown table; a column marks the training lengths."""
     rows = [
         [str(length), f"{100 * value:.1f}", "yes" if max_length is not None and length <= max_length else "no"]
         for length, value in curve.items()

@@ -1,4 +1,4 @@
-"""Every machine that can be trained on a task, by name."""
+"""The machines that can be trained on a task, by name."""
 
 from dataclasses import dataclass, field
 from math import inf
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mnemic_algorithms.options import TRANSFORMER, machine_names
+from mnemic_algorithms.options import TRANSFORMER
 from mnemic_core import (
     LayerStates,
     MemoryConfig,
@@ -17,7 +17,7 @@ from mnemic_core import (
     TransformerConfig,
     build_transformer,
 )
-from mnemic_core.errors import UserError, check_range
+from mnemic_core.errors import check_range
 from mnemic_core.listing import lists_memories
 from mnemic_core.machines.recurrent import RecurrentMachine
 from mnemic_core.memory import SegmentMemory
@@ -29,15 +29,15 @@ from mnemic_core.training import run_in_segments
 @lists_memories(lambda entry: entry.fits_strings)
 @dataclass(frozen=True)
 class MachineConfig:
-    """Which machine, and how large.
+    """Kind and sizes of a machine.
 
     Args:
-        memory: a token machine, such as ``stack_rnn`` (``turing`` gets an LSTM as its controller), or a causal segment
-            memory in a transformer that sees one segment at a time; ``none`` is that transformer without memory. Its
-            options replace those that follow from the sizes. One of {memories}.
+        memory: a token machine, such as ``stack_rnn`` (``turing`` gets an LSTM controller), or a causal segment memory
+            in a transformer that sees one segment at a time; ``none`` is that transformer without memory. Its options
+            override those that follow from the sizes. One of {memories}.
         hidden_dim: width of the hidden state, or of the tokens of a transformer.
-        stored: vectors that a segment memory or a Turing machine keeps.
-        segment_length: tokens that a transformer sees at a time; None: the whole string.
+        stored: vectors that a segment memory or a Turing machine stores.
+        segment_length: tokens that a transformer sees at a time; None: the complete string.
         num_layers: blocks of a transformer.
         num_heads: attention heads of a transformer; ``hidden_dim`` must be a multiple of twice as many.
     """
@@ -57,18 +57,12 @@ class MachineConfig:
 
     @property
     def name(self) -> str:
-        """What tables call it: its memory, or ``transformer`` where a transformer without sees the whole string."""
+        """Name in tables: its memory, or ``transformer`` for one without memory that sees the complete string."""
         return TRANSFORMER if self.segment_length is None and self.memory.name == "none" else self.memory.name
 
 
 def machine_arguments(machine: str) -> list[str]:
-    """Return the options of fit that choose a machine by its name.
-
-    Raises:
-        UserError: if there is no such machine.
-    """
-    if machine not in machine_names():
-        raise UserError(f"machine must be one of {', '.join(machine_names())}, got {machine!r}")
+    """Return the options of fit that choose a machine."""
     if machine == TRANSFORMER:
         return ["--model.config.memory.name=none", "--model.config.segment_length=null"]
     return [f"--model.config.memory.name={machine}"]
@@ -89,8 +83,9 @@ def build_machine(config: MachineConfig, dim: int) -> SegmentMemory[Any]:
         return SegmentedModel(dim, build_transformer(_transformer_config(config)), config.segment_length)
     if "hidden_dim" in mechanism.options:
         return _with_options(config.memory, {"hidden_dim": config.hidden_dim}).build(dim)
-    sizes = {"slots": config.stored, "width": min(config.hidden_dim, 16)}
-    memory = _with_options(config.memory, sizes).build(config.hidden_dim)
+    # Narrow slots: each head computes several vectors of this width per step.
+    sizes = Sizes(min(config.hidden_dim, 16), config.stored)
+    memory = _with_options(config.memory, mechanism.sized(sizes)).build(config.hidden_dim)
     return ControlledMemory(dim, memory)
 
 
@@ -99,7 +94,7 @@ class AlgorithmConfig:
     """A machine for a task.
 
     Args:
-        machine: which machine, and how large.
+        machine: its kind and sizes.
         task: name of the task.
     """
 
@@ -108,7 +103,7 @@ class AlgorithmConfig:
 
 
 class AlgorithmModel(TaskModel, PretrainedModel):
-    """A machine between one-hot tokens and the logits of the answer.
+    """A machine from one-hot tokens to the logits of the answer.
 
     Args:
         config: machine and task.
@@ -118,19 +113,20 @@ class AlgorithmModel(TaskModel, PretrainedModel):
 
     def __init__(self, config: AlgorithmConfig) -> None:
         task = create_task(config.task)
+        # One more token than the input has: the empty one at which the answer is given.
         super().__init__(build_machine(config.machine, task.input_size + 1), task)
         self.config = config
 
 
 class SegmentedModel(SegmentMemory[MemoryState]):
-    """A causal model over embedded tokens that it sees one segment at a time, with its memory between segments.
+    """A causal model of embedded tokens that sees one segment at a time, with a memory between segments.
 
     State: that of the model.
 
     Args:
         dim: width of tokens.
-        model: works on wider tokens.
-        segment_length: tokens of a segment; None: all that are given.
+        model: of embedded tokens.
+        segment_length: tokens per segment; None: all in one.
     """
 
     def __init__(self, dim: int, model: SegmentMemory[Any], segment_length: int | None) -> None:
@@ -143,7 +139,7 @@ class SegmentedModel(SegmentMemory[MemoryState]):
     def init_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> MemoryState:
-        """Return a fresh state of the model."""
+        """Return the initial state of the model."""
         state: MemoryState = self.model.init_state(batch, device=device, dtype=dtype)
         return state
 
@@ -154,12 +150,12 @@ class SegmentedModel(SegmentMemory[MemoryState]):
 
 
 class ControlledMemory(SegmentMemory[LayerStates]):
-    """An LSTM that controls the memory of a Neural Turing Machine (Graves et al. 2014, arXiv:1410.5401, section 3).
+    """An LSTM controller of a Neural Turing Machine's memory (Graves et al. 2014, arXiv:1410.5401, section 3).
 
-    The heads see the controller's output and what they read last. In the paper the controller sees the reads too; here
-    it does not, so that a segment goes through each part at once.
+    The heads see the controller's output and the last read vectors. Unlike in the paper the controller does not see
+    the reads, so that a segment runs through each part at once.
 
-    State: a :class:`LayerStates` of the controller's and the memory's.
+    State: a :class:`LayerStates` of controller and memory.
 
     Args:
         dim: width of tokens.
@@ -175,7 +171,7 @@ class ControlledMemory(SegmentMemory[LayerStates]):
     def init_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> LayerStates:
-        """Return a fresh controller and a fresh memory."""
+        """Return the initial states of controller and memory."""
         parts = (self.controller, self.memory)
         return LayerStates(tuple(part.init_state(batch, device=device, dtype=dtype) for part in parts))
 
@@ -189,9 +185,9 @@ class ControlledMemory(SegmentMemory[LayerStates]):
 
 def _transformer_config(config: MachineConfig) -> TransformerConfig:
     mechanism = config.memory.mechanism
-    length = config.segment_length or config.stored
+    length = config.segment_length or config.stored  # the length of complete strings is unknown here
     sizes = Sizes(config.hidden_dim, config.stored, length, config.num_layers, config.num_heads)
-    # What is stored must have gradients: a task is solved over segments only if writing is learned, too.
+    # With gradients through the stored vectors: tasks across segments are only solved if writing is learned too.
     detach = {"detach": "never"} if "never" in mechanism.detach and len(mechanism.detach) > 1 else {}
     memory = _with_options(config.memory, {**mechanism.sized(sizes), **detach})
     return TransformerConfig(
@@ -200,5 +196,5 @@ def _transformer_config(config: MachineConfig) -> TransformerConfig:
 
 
 def _with_options(memory: MemoryConfig, options: dict[str, Any]) -> MemoryConfig:
-    """Return the memory with options that hold unless its own say otherwise."""
+    """Return the memory with defaults for options that it does not set."""
     return MemoryConfig(memory.name, {**options, **memory.options})

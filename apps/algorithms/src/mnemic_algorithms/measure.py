@@ -1,4 +1,4 @@
-"""What a memory costs over a stream, and how far back it recalls: measured, whatever it claims."""
+"""Cost per step of a memory over a stream, and its recall distance."""
 
 import platform
 import time
@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -17,19 +18,19 @@ from mnemic_core import MemoryState
 from mnemic_core.memory import SegmentMemory
 
 POINTS = 8  # of the curves
-TOLERANCE = 1e-5  # a change of an output below this share of the outputs' root mean square does not show
-PROBES = 4  # tokens that are changed, each in a copy of the stream of its own
+TOLERANCE = 1e-5  # smallest change of an output that counts, relative to the root mean square of the outputs
+PROBES = 4  # changed tokens, each in its own copy of the stream
 
 
 @dataclass(frozen=True)
 class StreamPoint:
-    """What a step costs after so many tokens.
+    """Cost of a step at one point of the stream.
 
     Attributes:
-        tokens: length of the stream so far.
-        seconds: time of one step, the smallest of the steps up to here since the last point.
-        peak_bytes: most bytes that one step holds.
-        state_bytes: bytes of the state, all rows together.
+        tokens: length of the stream up to here.
+        seconds: time of one step, the minimum since the previous point.
+        peak_bytes: peak memory of one step.
+        state_bytes: size of the state, summed over rows.
     """
 
     tokens: int
@@ -39,16 +40,16 @@ class StreamPoint:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors that operators make and that are still alive.
+    """Counts the bytes of live tensors created by operators.
 
-    What a kernel needs inside itself is not counted. What was alive before does not count either, even if it dies.
+    Temporary memory inside kernels is not counted, nor are tensors that existed before.
 
     Args:
-        present: tensors that are alive already; views of them are no new memory.
+        present: existing tensors; views of them do not count.
 
     Attributes:
         now: bytes alive.
-        peak: largest number of them so far.
+        peak: maximum so far.
 
     Example:
         >>> with LiveBytes([]) as live:
@@ -57,28 +58,30 @@ class LiveBytes(TorchDispatchMode):
         (4, 2048)
     """
 
-    def __init__(self, present: list[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch has no type for it
+    def __init__(self, present: list[Shaped[Tensor, "*_shape"]]) -> None:
+        initialize: Callable[[], None] = super().__init__  # torch annotates nothing here
+        initialize()
         self.now = self.peak = 0
         self._known = {_place(tensor) for tensor in present}
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run one operator and count what it made."""
+        """Run one operator and count its results."""
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._count(leaf)
         return result
 
-    def _count(self, tensor: Tensor) -> None:
+    def _count(self, tensor: Shaped[Tensor, "*shape"]) -> None:
         storage, place = tensor.untyped_storage(), _place(tensor)
         if place in self._known or not storage.nbytes():
             return
         self._known.add(place)
         self.now += storage.nbytes()
         self.peak = max(self.peak, self.now)
+        # Forgotten when it dies, since addresses are reused.
         weakref.finalize(storage, self._forget, place, storage.nbytes())
 
     def _forget(self, place: int, size: int) -> None:
@@ -89,16 +92,16 @@ class LiveBytes(TorchDispatchMode):
 def measure(
     memory: SegmentMemory[Any], *, segment_length: int, segments: int, batch: int, device: torch.device
 ) -> dict[str, Any]:
-    """Return time and peak memory per step against stream length, state size, throughput and recall distance.
+    """Return time and peak memory per step along a stream, state size, throughput and recall distance.
 
-    A step is one segment. Times are the smallest of all steps around a point: other programs only make them larger.
+    A step is one segment. Times are minima over the steps before a point, since other programs only add to them.
 
     Args:
-        memory: what is measured, with the weights that it has.
-        segment_length: tokens of a segment.
-        segments: segments of the stream, a multiple of the number of points.
+        memory: the memory, with its current weights.
+        segment_length: tokens per segment.
+        segments: segments of the stream, a multiple of `POINTS`.
         batch: rows of the stream.
-        device: where to run.
+        device: to run on.
     """
     memory = memory.to(device).eval()
     with torch.inference_mode():
@@ -122,29 +125,29 @@ def measure(
 def measure_stream(
     memory: SegmentMemory[Any], segment_length: int, segments: int, batch: int, device: torch.device
 ) -> list[StreamPoint]:
-    """Return the points of the curves."""
+    """Return time, peak memory and state size at `POINTS` points of the stream."""
     generator = torch.Generator().manual_seed(0)
     state = memory.init_state(batch, device=device)
-    for _ in range(segments // POINTS):  # the libraries make buffers of their own, the processor wakes up
+    for _ in range(segments // POINTS):  # warm-up: buffers of libraries, clock of the processor
         memory(_segment(memory, batch, segment_length, generator, device), state)
     points = []
     for point in range(POINTS):
         times = []
         for _ in range(segments // POINTS):
             segment = _segment(memory, batch, segment_length, generator, device)
-            before = state
-            _synchronise(device)
+            before = state  # for the peak of the last step, which is repeated
+            _synchronize(device)
             started = time.perf_counter()
             _, state = memory(segment, before)
-            _synchronise(device)
+            _synchronize(device)
             times.append(time.perf_counter() - started)
         tokens = (point + 1) * (segments // POINTS) * segment_length
         points.append(StreamPoint(tokens, min(times), peak_bytes(memory, segment, before), state.nbytes))
     return points
 
 
-def peak_bytes(memory: SegmentMemory[Any], segment: Tensor, state: MemoryState) -> int:
-    """Return the most bytes that one step holds beside its arguments and parameters."""
+def peak_bytes(memory: SegmentMemory[Any], segment: Float[Tensor, "batch time dim"], state: MemoryState) -> int:
+    """Return the peak memory of one step in bytes, without arguments and parameters."""
     if segment.is_cuda:
         torch.cuda.reset_peak_memory_stats(segment.device)
         before = torch.cuda.memory_allocated(segment.device)
@@ -159,13 +162,13 @@ def peak_bytes(memory: SegmentMemory[Any], segment: Tensor, state: MemoryState) 
 def recall_distance(
     memory: SegmentMemory[Any], segment_length: int, segments: int, device: torch.device
 ) -> tuple[int, bool]:
-    """Return how far back a changed token still changes an output, and whether the last segment still changes.
+    """Return the largest distance from a changed token to an output that it changes, in tokens.
 
-    The rows of a batch are the same stream, each with another token of its first segment changed but for the last
-    row. The distance is from the changed token to the last token whose output differs.
+    All rows are copies of one stream. In each but the last, another token of the first segment is changed; outputs are
+    compared with those of the last row.
 
     Returns:
-        The largest distance of all rows, and True if the stream was too short to find it.
+        Maximum over the rows, and whether outputs still differ in the last segment, so that the stream was too short.
     """
     generator = torch.Generator().manual_seed(1)
     changed = sorted({round(index * (segment_length - 1) / max(PROBES - 1, 1)) for index in range(PROBES)})
@@ -179,6 +182,7 @@ def recall_distance(
             for row, place in enumerate(changed):
                 segment[row, place] = torch.randn(memory.dim, generator=generator).to(device)
         output, state = memory(segment, state)
+        # In every segment, since a difference can vanish and return.
         for row, latest in enumerate(_latest_change(output)):
             if latest >= 0:
                 last = index * segment_length + latest
@@ -186,8 +190,8 @@ def recall_distance(
     return farthest, last >= (segments - 1) * segment_length
 
 
-def _latest_change(output: Tensor) -> list[int]:
-    """Return the last token of each row whose output differs from that of the last row; -1 if none does."""
+def _latest_change(output: Float[Tensor, "row time dim"]) -> list[int]:
+    """Return for each row but the last the last token whose output differs from the last row; -1 if none does."""
     output = output.float()
     scale = output[-1].square().mean().sqrt().clamp(min=torch.finfo(torch.float32).tiny)
     differs = ((output[:-1] - output[-1]).abs() > TOLERANCE * scale).any(-1)
@@ -198,22 +202,23 @@ def _latest_change(output: Tensor) -> list[int]:
 
 def _segment(
     memory: SegmentMemory[Any], batch: int, length: int, generator: torch.Generator, device: torch.device
-) -> Tensor:
+) -> Float[Tensor, "batch time dim"]:
     return torch.randn(batch, length, memory.dim, generator=generator).to(device)
 
 
-def _synchronise(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _place(tensor: Tensor) -> int:
+def _place(tensor: Shaped[Tensor, "*shape"]) -> int:
+    """Return the address of the storage, which views share."""
     return tensor.untyped_storage().data_ptr()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run with one thread: threads that wait for each other blur the times of small steps."""
+    """Run with one thread, since synchronization of threads dominates the time of small steps."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -223,7 +228,7 @@ def one_thread() -> Iterator[None]:
 
 
 def machine_facts(device: torch.device) -> dict[str, Any]:
-    """Return what measurements were made on."""
+    """Return machine and versions of a measurement."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "machine": {"device": name, "system": platform.system(), "threads": torch.get_num_threads()},

@@ -1,4 +1,4 @@
-"""Options that several commands share; importing them is quick, as their help pages need it."""
+"""Names of machines; a light import for help pages."""
 
 from mnemic_core.listing import memory_names
 
@@ -6,5 +6,5 @@ TRANSFORMER = "transformer"
 
 
 def machine_names() -> tuple[str, ...]:
-    """Return the names of all machines: the memories that fit, and the transformer that sees whole strings."""
+    """Return the names of all machines: the memories that fit, and the transformer that sees complete strings."""
     return (*memory_names(lambda entry: entry.fits_strings), TRANSFORMER)

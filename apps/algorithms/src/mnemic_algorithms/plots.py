@@ -1,6 +1,6 @@
-"""Figures: length against accuracy, and what memories cost over a stream.
+"""Plots of accuracy against length, and of the cost of memories along a stream.
 
-Matplotlib (``pip install mnemic-algorithms[plots]``) is imported when a figure is drawn; no display is needed.
+Need matplotlib (``pip install mnemic-algorithms[plots]``), imported when drawing; no display.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mnemic_core.errors import UserError
+from mnemic_kit.experiment import Metric, summarize
+from mnemic_kit.experiment.report import plot
 from mnemic_kit.figures import COLOURS, open_figure
 
 if TYPE_CHECKING:
@@ -15,54 +17,57 @@ if TYPE_CHECKING:
 
 Curve: TypeAlias = Mapping[int, float]  # accuracy, 0 to 1, by length
 
-# More lines than colours: the second round is dashed.
+# After the last color, lines are dashed and start with the first color again.
 _COLOURS = (*COLOURS, "#000000")
 _DASHES = ("-", "--", ":", "-.")
 
 
-def plot_accuracy(
-    curves: Mapping[str, Sequence[Curve]], path: str | Path, *, title: str, chance: float, max_length: int | None
-) -> None:
-    """Draw accuracy against length: the mean of the seeds as a line, each seed as a dot.
+def accuracy_metric(chance: float, max_length: int | None) -> Metric:
+    """Return how accuracies are shown.
 
     Args:
-        curves: name of a machine -> the curve of each seed.
-        path: the picture to write (.png, .svg or .pdf); its folder must exist.
-        title: heading.
         chance: accuracy of guessing.
-        max_length: largest training length; lengths up to it are shaded.
+        max_length: longest training string; None if unknown.
+    """
+    trained = [f"length {length}" for length in range(1, (max_length or 0) + 1)]
+    return Metric("accuracy (%)", scale=100.0, chance=chance, trained=trained)
+
+
+def plot_accuracy(
+    curves: Mapping[str, Sequence[Curve]], path: Path, *, title: str, chance: float, max_length: int | None
+) -> None:
+    """Draw accuracy against length.
+
+    Args:
+        curves: machine -> curve of each seed.
+        path: image to write (.png, .svg or .pdf); its folder must exist.
+        title: title.
+        chance: accuracy of guessing, a dashed line.
+        max_length: longest training string; the lengths up to it are shaded.
 
     Raises:
-        UserError: if a machine has no curve.
-        UserError: if matplotlib is not installed.
+        UserError: if there is no curve, or matplotlib is not installed.
     """
-    if not curves or not all(curves.values()):
-        raise UserError(f"expected a curve of at least one seed for each machine, got {sorted(curves)}")
-    with open_figure(path, 6.5, 3.6, program="mnemic-algorithms") as figure:
-        axes = figure.subplots()
-        for index, (name, seeds) in enumerate(curves.items()):
-            lengths = sorted(set.intersection(*(set(curve) for curve in seeds)))
-            means = [100 * sum(curve[length] for curve in seeds) / len(seeds) for length in lengths]
-            axes.plot(lengths, means, label=name, **_look(index))
-            for curve in seeds if len(seeds) > 1 else ():
-                axes.scatter(list(curve), [100 * value for value in curve.values()], s=9, color=_look(index)["color"])
-        if max_length is not None:
-            axes.axvspan(1, max_length, color="#F0F0F0", zorder=0, label="training lengths")
-        axes.axhline(100 * chance, color="#808080", linestyle="--", linewidth=1, label="chance")
-        axes.set(title=title, xlabel="length", ylabel="right outputs (%)", ylim=(0, 103))
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    metrics = {"accuracy": accuracy_metric(chance, max_length)}
+    found = {
+        machine: {
+            seed: {title: {f"accuracy@length {length}": value for length, value in curve.items()}}
+            for seed, curve in enumerate(seeds)
+        }
+        for machine, seeds in curves.items()
+    }
+    plot(summarize(found, metrics, next(iter(curves), "")), metrics, path, program="mnemic-algorithms")
 
 
 def plot_costs(results: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
-    """Draw what each memory costs per step over a stream, how large its state is and how far back it recalls.
+    """Draw time and peak memory per step along a stream, state size and recall distance of each memory.
 
     Args:
-        results: name of a mechanism -> what `mnemic_algorithms.measure.measure` returned.
-        path: the picture to write (.png, .svg or .pdf); its folder must exist.
+        results: mechanism -> result of `mnemic_algorithms.measure.measure`.
+        path: image to write (.png, .svg or .pdf); its folder must exist.
 
     Raises:
-        UserError: if there are no results.
-        UserError: if matplotlib is not installed.
+        UserError: if there are no results, or matplotlib is not installed.
     """
     if not results:
         raise UserError("expected the results of at least one mechanism, got none")
@@ -72,19 +77,16 @@ def plot_costs(results: Mapping[str, Mapping[str, Any]], path: str | Path) -> No
             tokens = [point["tokens"] for point in result["stream"]]
             time.plot(tokens, [1e3 * point["seconds"] for point in result["stream"]], label=name, **_look(index))
             peak.plot(tokens, [point["peak_bytes"] / 1024 for point in result["stream"]], **_look(index))
-        for axes, title, unit in (
-            (time, "Time per step", "ms"),
-            (peak, "Peak memory per step", "KiB"),
-        ):
-            axes.set(title=title, xlabel="tokens of the stream so far", ylabel=unit, yscale="log")
+        for axes, title, unit in ((time, "Time per step", "ms"), (peak, "Peak memory per step", "KiB")):
+            axes.set(title=title, xlabel="tokens of the stream", ylabel=unit, yscale="log")
         _bars(size, {name: result["state_bytes_per_row"] / 1024 for name, result in results.items()})
-        size.set(title="State per row", xlabel="KiB", xscale="symlog")
+        size.set(title="State per row", xlabel="KiB", xscale="symlog")  # some have no state
         _bars(recall, {name: result["recall_distance"] for name, result in results.items()})
         for place, result in enumerate(results.values()):
             if result["recall_reaches_start"]:
                 recall.annotate(" or more", (result["recall_distance"], place), va="center", fontsize=7)
         recall.set(title="Recall distance", xlabel="tokens")
-        recall.margins(x=0.2)
+        recall.margins(x=0.2)  # space for the annotations
         figure.legend(*time.get_legend_handles_labels(), loc="outside right upper")
 
 

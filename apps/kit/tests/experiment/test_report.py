@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,16 @@ def test_a_figure_names_variants_metrics_conditions_and_points(tmp_path: Path) -
     with Image.open(tmp_path / "compare.png") as image:
         assert len(np.unique(np.asarray(image.convert("L")))) > 20
         assert image.size == (1136, 384)
+
+
+def test_a_curve_shows_chance_and_the_points_of_training(tmp_path: Path) -> None:
+    metrics = {name: replace(metric, chance=0.5, trained={"0-3 words"}) for name, metric in METRICS.items()}
+    for name, each in {"plain": METRICS, "marked": metrics}.items():
+        plot(TABLE, each, tmp_path / f"{name}.svg", program="mnemic-kit")
+    plain, marked = ((tmp_path / f"{name}.svg").read_text() for name in ("plain", "marked"))
+    for label in ("chance", "trained"):
+        assert f"<!-- {label} -->" in marked
+        assert f"<!-- {label} -->" not in plain
 
 
 def test_what_cannot_be_drawn_is_refused_and_leaves_the_earlier_picture(tmp_path: Path) -> None:

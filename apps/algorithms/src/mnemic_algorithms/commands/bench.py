@@ -1,4 +1,4 @@
-"""``mnemic-algorithms bench``: what every memory costs per step, and how far back it recalls."""
+"""``mnemic-algorithms bench``: cost per step and recall distance of every memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,20 +19,20 @@ def bench(
     out: Path = Path("runs/bench"),
     json: bool = False,
 ) -> None:
-    """Measure memories over a stream: time and peak memory per step, state, throughput, recall distance.
+    """Measure memories over a stream: time and peak memory per step, state size, throughput and recall distance.
 
-    Weights are random: recall distance shows what a structure lets through, not what training would make of it. On a
-    CPU one thread runs.
+    Weights are random: the recall distance is that of the structure, which training may not use. On a CPU with one
+    thread.
 
     Args:
         mechanism: names from the catalogue; all that carry a state by default.
         dim: width of tokens, a multiple of 8.
-        stored: vectors, slots or tokens that a memory keeps, where it has such a number.
-        segment_length: tokens of a segment, which is a step.
+        stored: vectors, slots or tokens that a memory stores, where it has such a size.
+        segment_length: tokens per segment, which is a step.
         segments: segments of the stream, a multiple of 8.
-        batch: rows of the stream; recall distance has rows of its own.
-        device: where to run.
-        out: folder for bench.json, bench.md and bench.png; the last needs matplotlib.
+        batch: rows of the stream; the recall distance uses its own rows.
+        device: to run on.
+        out: folder for bench.json, bench.md and bench.png, if matplotlib is installed.
         json: print one JSON object as the last line.
     """
     from mnemic_algorithms.bench import bench_one, bench_table, choose

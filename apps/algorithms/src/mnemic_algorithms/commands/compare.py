@@ -9,7 +9,7 @@ from mnemic_kit.configs import find_config
 from mnemic_kit.experiment import Comparison, Metric, Run, Scores, Share, Variant
 from mnemic_kit.parse import OneOf
 
-SOLVED = 0.9  # the study calls a task solved from this score on, the mean accuracy beyond the training lengths
+SOLVED = 0.9  # smallest score of a solved task in the study: the mean accuracy beyond the training lengths
 METRICS = {
     "score": Metric("score (%)", scale=100.0),
     "solved": Share("solved", None),
@@ -28,7 +28,7 @@ def compare(
     options: Sequence[str] = (),
     json: bool = False,
 ) -> None:
-    """Train each machine with each seed on the same steps, and score all at lengths that training never saw.
+    """Train each machine with each seed for the same number of steps, and score all beyond the training lengths.
 
     Finished runs are kept, a killed one is resumed, and another call with other machines or seeds adds to the table.
 
@@ -38,7 +38,7 @@ def compare(
         seeds: seeds of each.
         config: config of the runs.
         lengths: lengths to score; 1, 2, 5 and 10 times the largest training length by default.
-        strings: strings of each length.
+        strings: strings per length.
         out: folder for the runs, compare.json, compare.md and compare.png.
         options: further options of fit, such as ["--trainer.max_epochs=2"]; those for one machine alone begin with
             its name, such as rnn:--model.lr=0.001.
@@ -46,9 +46,12 @@ def compare(
     """
     from mnemic_algorithms.commands import train
     from mnemic_algorithms.machines import machine_arguments
+    from mnemic_algorithms.plots import accuracy_metric
     from mnemic_core.tasks import create_task
 
-    create_task(task)  # mistakes show before hours of training
+    chance = 1 / create_task(task).output_size  # before training, to refuse unknown tasks
+    path = find_config(config, train.CONFIGS)
+    accuracy = accuracy_metric(chance, training_length(path, options))
     variants = [Variant(machine, tuple(machine_arguments(machine))) for machine in machines]
 
     def score(run: Run, conditions: Sequence[str]) -> Scores:
@@ -59,21 +62,30 @@ def compare(
         out,
         variants,
         seeds,
-        METRICS,
-        find_config(config, train.CONFIGS),
+        METRICS | {"accuracy": accuracy},
+        path,
         options=[f"--data.task={task}", *options],
         conditions=[task],
         settings={"lengths": sorted(set(lengths)), "strings": strings},
     ).run(score, as_json=json)
 
 
+def training_length(config: Path, options: Sequence[str]) -> int:
+    """Return the length of the longest training strings."""
+    import yaml
+
+    data = yaml.safe_load(config.read_text("utf-8")).get("data", {})
+    given = [option.partition("=")[2] for option in options if option.startswith("--data.max_length=")]
+    return int([data.get("max_length", 20), *given][-1])  # 20: the default of `AlgorithmData`
+
+
 def train_and_score(run: Run, lengths: Sequence[int], strings: int) -> dict[str, float]:
     """Train one machine and score its last state.
 
     Args:
-        run: what to train.
-        lengths: lengths to score; none for the default ones.
-        strings: strings of each length.
+        run: machine and seed.
+        lengths: string lengths; empty: the default ones.
+        strings: strings per length.
     """
     from mnemic_algorithms.commands import train
     from mnemic_algorithms.evaluation import evaluate_checkpoint
@@ -84,6 +96,6 @@ def train_and_score(run: Run, lengths: Sequence[int], strings: int) -> dict[str,
 
 
 def scores_of(score: float, accuracy: dict[str, float]) -> dict[str, float]:
-    """Return the scores of a run from the mean accuracy beyond the training lengths and the accuracy by length."""
+    """Return the scores of a run from its score and its accuracy by length."""
     curve = {f"accuracy@length {length}": value for length, value in accuracy.items()}
     return {"score": score, "solved": float(score >= SOLVED), **curve}

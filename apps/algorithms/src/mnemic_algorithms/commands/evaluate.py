@@ -1,4 +1,4 @@
-"""``mnemic-algorithms evaluate``: length against accuracy of a trained machine."""
+"""``mnemic-algorithms evaluate``: accuracy of a trained machine against string length."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,17 +16,17 @@ def evaluate(
     out: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Print the share of right outputs at each length, inside and beyond the training lengths.
+    """Print the accuracy at each string length, within and beyond the training lengths.
 
-    Stacks and tapes get as much room as the strings need.
+    Stacks and tapes are as large as the strings need.
 
     Args:
-        checkpoint: a checkpoint that fit wrote.
+        checkpoint: file of mnemic-algorithms fit, or an export.
         lengths: lengths of the strings; 1, 2, 5 and 10 times the largest training length by default.
-        strings: strings of each length.
+        strings: strings per length.
         seed: of the strings.
-        device: where to run; auto takes a GPU where there is one.
-        out: folder for accuracy.json, accuracy.md and accuracy.png; the last needs matplotlib.
+        device: auto uses a GPU if available.
+        out: folder for accuracy.json, accuracy.md and accuracy.png, if matplotlib is installed.
         json: print one JSON object as the last line.
     """
     from mnemic_algorithms.evaluation import accuracy_table, evaluate_checkpoint
@@ -43,7 +43,7 @@ def evaluate(
     summary = evaluate_checkpoint(checkpoint, lengths, strings=strings, seed=seed, device=device)
     curve = {int(length): value for length, value in summary["accuracy"].items()}
     table = accuracy_table(curve, summary["max_length"])
-    show(f"{summary['task']}, {summary['machine']}, share of right outputs in percent\n\n{table}")
+    show(f"{summary['task']}, {summary['machine']}, accuracy in percent\n\n{table}")
     if record is not None:
         record.write(summary)
         write_text(record.path.with_suffix(".md"), table)

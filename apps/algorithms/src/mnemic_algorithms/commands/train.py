@@ -1,4 +1,4 @@
-"""``mnemic-algorithms fit`` and ``validate``: LightningCLI with our strings, machines and checkpoints."""
+"""``mnemic-algorithms fit`` and ``validate``: LightningCLI with our data and task."""
 
 from pathlib import Path
 
@@ -19,17 +19,17 @@ TRAINER_DEFAULTS = {
 
 
 class AlgorithmsCLI(AppCLI):
-    """Adds the task, which data and model share."""
+    """Links the task of the data to the model."""
 
     monitor = "val/accuracy"
     mode = "max"
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Take the task from the data."""
+        """Link the task of the data to the model."""
         super().add_arguments_to_parser(parser)
         parser.link_arguments("data.task", "model.task")
 
 
 def main(program: str, arguments: list[str]) -> AppCLI:
-    """Train or validate, as the last word of ``program`` says; return what it leaves."""
+    """Train or validate, by the last word of ``program``; return the finished CLI."""
     return run_training(AlgorithmsCLI, AlgorithmTask, AlgorithmData, program, arguments, CONFIGS, TRAINER_DEFAULTS)

@@ -119,5 +119,10 @@ def _draw_curves(axes: "Axes", rows: Rows, name: str, metric: Metric) -> None:
             dashes = ("-", "--", ":", "-.")[place // len(COLOURS) % 4]
             color = COLOURS[place % len(COLOURS)]
             axes.plot(labels, values, dashes, marker="o", label=variant, color=color)
+    covered = [place for place, point in enumerate(points) if point.partition(POINT)[2] in metric.trained]
+    if covered:  # labels are at 0, 1, 2 ...
+        axes.axvspan(-0.5, max(covered) + 0.5, color="#F0F0F0", zorder=0, label="trained")
+    if metric.chance is not None:
+        axes.axhline(metric.scale * metric.chance, color="#808080", linestyle="--", linewidth=1, label="chance")
     axes.set_ylabel(metric.label)
-    axes.legend(loc="best", fontsize=7)
+    axes.legend(loc="best", fontsize=7, frameon=bool(covered))  # a frame sets the shade off

@@ -1,6 +1,6 @@
 """Statistics of a comparison: means over seeds, and paired differences to a baseline with 95 % intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from statistics import fmean, stdev
@@ -21,12 +21,16 @@ class Metric:
         better: which values are better; None for a fact, such as a size, of which no difference is taken.
         scale: factor of the shown number, such as 100 for percent.
         digits: decimals of the shown number.
+        chance: value that guessing reaches; a dashed line in plots of curves.
+        trained: points of a curve that training covers, shaded in plots.
     """
 
     label: str
     better: Better | None = "higher"
     scale: float = 1.0
     digits: int = 1
+    chance: float | None = None
+    trained: Collection[str] = ()
 
     def show(self, value: float, sign: Literal["", "+"] = "") -> str:
         """Return a value as text."""
