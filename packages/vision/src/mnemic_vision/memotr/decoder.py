@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from mnemic_core.layers import join_heads, split_heads
 from mnemic_vision.deformable_attention import DeformableAttention
 from mnemic_vision.memotr.embeddings import logit
 from mnemic_vision.memotr.encoder import EncodedImage
@@ -57,16 +59,32 @@ class DecoderLayer(nn.Module):
         allowed: Bool[Tensor, "query query"] | None = None,
     ) -> Float[Tensor, "batch query dim"]:
         """Return the queries after one layer; ``allowed`` is True where one query may attend to another."""
-        located = queries + positions
-        blocked = (
-            None if allowed is None else ~allowed
-        )  # masks of MultiheadAttention are True where attention is blocked
-        found, _ = self.self_attention(
-            located, located, queries, key_padding_mask=padding, attn_mask=blocked, need_weights=False
-        )
+        visible = ~padding[:, None] if allowed is None else allowed & ~padding[:, None]
+        found = self._attend(queries + positions, queries, visible)
         queries = self.self_attention_norm(queries + self.dropout(found))
         found = self.cross_attention(queries + positions, reference, image.tokens, image.shapes, image.padding)
         out: Tensor = self.ffn(self.cross_attention_norm(queries + self.dropout(found)))
+        return out
+
+    def _attend(
+        self,
+        located: Float[Tensor, "batch query dim"],
+        queries: Float[Tensor, "batch query dim"],
+        visible: Bool[Tensor, "batch _ query"],
+    ) -> Float[Tensor, "batch query dim"]:
+        """Return the self-attention of the queries.
+
+        The module's own ``forward`` checks a padding mask with symbolic shapes and imports sympy for it, a third of the
+        time of importing torch.
+        """
+        attention, dim = self.self_attention, queries.shape[-1]
+        weight, bias = attention.in_proj_weight, attention.in_proj_bias
+        query, key = F.linear(located, weight[: 2 * dim], bias[: 2 * dim]).chunk(2, dim=-1)
+        value = F.linear(queries, weight[2 * dim :], bias[2 * dim :])
+        query, key, value = (split_heads(part, attention.num_heads) for part in (query, key, value))
+        dropout = attention.dropout if self.training else 0.0
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=visible[:, None], dropout_p=dropout)
+        out: Tensor = attention.out_proj(join_heads(found))
         return out
 
 
