@@ -92,6 +92,18 @@ def test_a_run_does_not_replace_another_one_that_it_does_not_continue(
     assert "is of an earlier run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml"])
+def test_fit_does_not_write_over_files_that_it_did_not_make(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / name
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("mine")
+    assert run("fit", tmp_path, "--trainer.logger=false") == 2
+    assert "give another --trainer.default_root_dir" in capsys.readouterr().err
+    assert own.read_text() == "mine"
+
+
 def test_two_trainings_in_one_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from mnemic_kit.run_folder import lock_folder
 

@@ -16,6 +16,7 @@ from mnemic_core.errors import UserError
 from mnemic_kit.checkpoints import BestCheckpoint, LastCheckpoint, WholeFileIO
 from mnemic_kit.configs import find_config
 from mnemic_kit.interruption import Interrupted
+from mnemic_kit.made_files import protecting
 from mnemic_kit.quick_start import usual_collection
 from mnemic_kit.run_folder import checkpoint_path, lock_folder
 
@@ -82,15 +83,22 @@ class AppCLI(LightningCLI):
         self.trainer.test(ckpt_path=self._find_trained(ckpt_path), **options)
 
     def predict(self, ckpt_path: str | None = None, **options: Any) -> None:
-        """Write what a checkpoint predicts for test data."""
-        self.trainer.predict(ckpt_path=self._find_trained(ckpt_path), **options)
+        """Write what a checkpoint predicts for test data, over no file that another program made."""
+        with protecting(()):
+            self.trainer.predict(ckpt_path=self._find_trained(ckpt_path), **options)
 
     def _find_start(self, given: str | None, last: Path) -> str | None:
-        """Return the checkpoint that is given, unless an earlier run would be replaced."""
-        if last.exists() and (given is None or Path(given).resolve().parent != last.resolve().parent):
-            raise UserError(
-                f"{last} is of an earlier run: continue it with --resume, or give another --trainer.default_root_dir"
-            )
+        """Return the checkpoint that is given, unless a new run would write over files that are there."""
+        if given is not None and Path(given).resolve().parent == last.resolve().parent:
+            return given
+        other = "give another --trainer.default_root_dir"
+        if last.exists():
+            raise UserError(f"{last} is of an earlier run: continue it with --resume, or {other}")
+        # Without a logger Lightning saves the config in the folder itself; with one in a new folder of each start.
+        config = [] if self.trainer.loggers else [last.parents[1] / "config.yaml"]
+        for path in [last.with_stem("best"), *config]:
+            if path.exists() and not (path.suffix == ".ckpt" and _is_of_killed_run(path)):
+                raise UserError(f"{path} exists and was not made by this program; move it away, or {other}")
         return given
 
     def _find_trained(self, given: str | None) -> Path:
@@ -159,6 +167,14 @@ def run_training(
         parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False}},
     )
     return run
+
+
+def _is_of_killed_run(path: Path) -> bool:
+    """Return whether a file is a checkpoint of a run that was killed before its first ``last.ckpt``."""
+    try:
+        return bool(WholeFileIO().load_checkpoint(path))
+    except UserError:
+        return False
 
 
 def translate(arguments: list[str], configs: Path) -> list[str]:
