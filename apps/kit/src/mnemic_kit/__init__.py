@@ -1,1 +1,1 @@
-"""What every app is made of: command line, training that resumes, files that are whole."""
+"""What all apps share: command line, training that resumes, files that are never half written."""

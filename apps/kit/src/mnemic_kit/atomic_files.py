@@ -18,7 +18,7 @@ def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[I
     r"""Open a file that appears under its name only when it is complete.
 
     The content goes to a temporary name in the same folder, is flushed to the disk and then renamed. When the block
-    fails, the temporary file is removed and whatever was at ``path`` stays as it was.
+    fails, the temporary file is removed and the earlier file stays as it was.
 
     Args:
         path: the file to write; its folder must exist.

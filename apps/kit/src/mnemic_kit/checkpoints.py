@@ -38,9 +38,9 @@ _PARTS = {
 
 
 class WholeFileIO(TorchCheckpointIO):
-    """Writes checkpoints beside their place and renames them: a kill or a full disk leaves the earlier one.
+    """Writes checkpoints under a temporary name and renames them: a kill or a full disk leaves the earlier one.
 
-    What it reads is data only: a checkpoint of a stranger runs no code.
+    It reads data only: an untrusted checkpoint runs no code.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -54,7 +54,7 @@ class WholeFileIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Return the content, on the CPU: the network, the optimiser and the schedule copy it to where they are.
+        """Return the content on the CPU; network, optimizer and schedule copy it to their devices.
 
         Raises:
             UserError: if the file is damaged, holds more than tensors and plain data, or is no checkpoint of fit.
@@ -68,14 +68,14 @@ class WholeFileIO(TorchCheckpointIO):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """The state to resume from, ``last.ckpt``, replaced every so many steps and after every epoch.
+    """The state to resume from, ``last.ckpt``, replaced every ``every_n_train_steps`` steps and after every epoch.
 
     Ctrl-C and SIGTERM end training after the step that is running, with its state saved. A validation is not waited
     for: the state before the step that it follows is saved, since Lightning resumes a later one behind the validation.
 
     Args:
-        folder: where it lies.
-        every_n_train_steps: optimizer steps between two of them; a kill costs at most so many steps.
+        folder: of the checkpoint.
+        every_n_train_steps: optimizer steps between two of them, the most that a kill can cost.
     """
 
     def __init__(self, folder: str, every_n_train_steps: int = 200) -> None:
@@ -107,7 +107,7 @@ class LastCheckpoint(ModelCheckpoint):
         """Write the state if it is due or if a signal asks for the end.
 
         Not after the last batch of an epoch: Lightning 2.6 resumes from there without counting the new epoch, and a
-        second kill in that epoch would begin it again. `on_train_epoch_end` writes instead. Not before a validation
+        second kill in that epoch would restart it. `on_train_epoch_end` writes instead. Not before a validation
         either: a run that is killed in it would resume behind it. `on_validation_end` writes instead.
         """
         if trainer.global_step == self._step_before:
@@ -154,7 +154,7 @@ class LastCheckpoint(ModelCheckpoint):
             self._last_global_step_saved = trainer.global_step
 
     def _should_stop(self, trainer: pl.Trainer) -> bool:
-        """Tell whether any process received a signal; all must ask at the same place."""
+        """Return whether any process received a signal; all must ask at the same place."""
         return trainer.strategy.reduce_boolean_decision(self._signals.received is not None, all=False)
 
     def _stop(self) -> NoReturn:
@@ -170,7 +170,7 @@ class BestCheckpoint(ModelCheckpoint):
     """The state with the best validation, ``best.ckpt``.
 
     Args:
-        folder: where it lies.
+        folder: of the checkpoint.
         monitor: validation figure that decides.
         mode: ``max`` or ``min``, whichever is better.
     """
@@ -187,9 +187,9 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 def _is_validated_within(trainer: pl.Trainer, batches: int) -> bool:
-    """Tell whether a validation follows the batch that has just ended, or one of so many after it.
+    """Return whether a validation follows the batch that has just ended, or one of the next ``batches``.
 
-    Lightning has no public word for it, and none at all for later batches.
+    Lightning has no public function for it.
     """
     loop, every = trainer.fit_loop.epoch_loop, trainer.val_check_batch
     if batches == 0:
@@ -202,7 +202,7 @@ def _is_validated_within(trainer: pl.Trainer, batches: int) -> bool:
 
 
 def _is_finished(trainer: pl.Trainer) -> bool:
-    """Tell whether the batch that has just ended is the last one of the run."""
+    """Return whether the batch that has just ended is the last one of the run."""
     is_last_epoch = trainer.max_epochs not in (None, -1) and trainer.current_epoch + 1 >= trainer.max_epochs
     is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and is_last_epoch
     return is_last or trainer.global_step == trainer.max_steps

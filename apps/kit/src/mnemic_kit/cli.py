@@ -1,6 +1,5 @@
-"""One program with several commands: finds the command, turns mistakes into one line, imports nothing heavy itself."""
+"""A program with several commands: finds the command, reports mistakes in one line, imports nothing heavy."""
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from mnemic_core.errors import UserError
 from mnemic_kit.help_pages import show_page
 from mnemic_kit.interruption import Interrupted
+from mnemic_kit.output import show
 from mnemic_kit.parse import call
 from mnemic_kit.quick_start import rare_collection
 
@@ -45,21 +45,33 @@ class Program:
         """
         given = list(sys.argv[1:] if argv is None else argv)
         debug = "--debug" in given or os.environ.get("MNEMIC_DEBUG") == "1"
-        given = [word for word in given if word != "--debug"]
-        if not given or given[0] not in self.commands:
-            sys.exit(self._guarded(lambda: self._explain(given or ["--help"]), debug))
+        command, *arguments = [word for word in given if word != "--debug"] or ["--help"]
         try:
-            code = self._guarded(lambda: self.run(given[0], given[1:]), debug)
+            self.run(command, arguments)
         except Interrupted as end:
-            way = "continue it with --resume" if given[0] == "fit" else "the same command continues it"
+            way = "continue it with --resume" if command == "fit" else "the same command continues it"
             way = "no state was saved, start again" if end.saved is None else f"{way} from {end.saved}"
-            code = self._report(f"interrupted: {way}", 128 + end.number)
-        sys.exit(code)
+            sys.exit(self._report(f"interrupted: {way}", 128 + end.number))
+        except KeyboardInterrupt:
+            sys.exit(self._report("interrupted", INTERRUPTED))
+        except SystemExit as request:
+            if type(request).__name__ == "SIGTERMException":  # Lightning's, in an evaluation
+                sys.exit(self._report("terminated", TERMINATED))
+            sys.exit(request.code if isinstance(request.code, int) else USER_ERROR if request.code else 0)
+        except Exception as error:
+            if debug or not _is_mistake(error):
+                raise
+            sys.exit(self._report(f"error: {' '.join(str(error).split())}", USER_ERROR))
+        sys.exit(0)
 
     def run(self, command: str, arguments: list[str]) -> None:
         """Run a command; its module is imported only now, since torch and Lightning take seconds."""
         program = f"{self.name} {command}"
-        if command not in TRAINING:
+        if command in {"-h", "--help"}:
+            show(self._overview())
+        elif command not in self.commands:
+            raise UserError(f"invalid choice: {command!r} is not a command; use one of {', '.join(self.commands)}")
+        elif command not in TRAINING:
             with rare_collection():
                 call(self.function(command), program, arguments)
         elif arguments in (["--help"], ["-h"]):
@@ -78,45 +90,16 @@ class Program:
         function: Callable[..., object] = getattr(import_module(f"{self.package}.{name}"), name)
         return function
 
-    def _guarded(self, run: Callable[[], None], debug: bool) -> int:
-        """Return the exit code; a mistake of the user is one line on standard error."""
-        if debug:
-            run()
-            return 0
-        try:
-            run()
-        except KeyboardInterrupt:
-            return self._report("interrupted", INTERRUPTED)
-        except Interrupted:
-            raise
-        except SystemExit as request:
-            if type(request).__name__ == "SIGTERMException":  # Lightning's, in an evaluation
-                return self._report("terminated", TERMINATED)
-            return request.code if isinstance(request.code, int) else USER_ERROR if request.code else 0
-        except Exception as error:  # sorted here: what is no mistake of the user is raised again
-            if not _is_mistake(error):
-                raise
-            return self._report(f"error: {' '.join(str(error).split())}", USER_ERROR)
-        return 0
-
     def _report(self, line: str, code: int) -> int:
         sys.stderr.write(f"{self.name}: {line}\n")
         return code
 
-    def _explain(self, words: list[str]) -> None:
-        """Answer what is no command: help, or what is wrong."""
+    def _overview(self) -> str:
         width = max(map(len, self.commands))
-        listing = "\n".join(f"  {name:<{width}}  {text}" for name, text in self.commands.items())
-        parser = argparse.ArgumentParser(
-            prog=self.name,
-            description=self.description,
-            epilog=f"commands:\n{listing}\n\n{self.name} COMMAND --help tells the options of each.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            exit_on_error=False,
-        )
-        parser.add_argument("command", choices=list(self.commands), metavar="COMMAND", help="one of the commands below")
-        parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
-        parser.parse_args(words)
+        listing = [f"  {name:<{width}}  {text}" for name, text in self.commands.items()]
+        usage = f"usage: {self.name} COMMAND [OPTIONS]\n\n{self.description}\n\ncommands:"
+        end = f"{self.name} COMMAND --help lists the options of a command; --debug shows the traceback of an error."
+        return "\n".join([usage, *listing, "", end])
 
 
 def find_programs(workspace: Path) -> dict[str, Program]:
@@ -132,7 +115,7 @@ def find_programs(workspace: Path) -> dict[str, Program]:
 
 
 def _is_mistake(error: Exception) -> bool:
-    """Tell wrong input from a defect of the program: our own checks raise `UserError`, the system `OSError`."""
+    """Return whether an error is wrong input and no defect: our own checks raise `UserError`, the system `OSError`."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    # By name, since their modules are slow to import: jsonargparse's errors, and Lightning's of a wrong setting.
+    # By name, since their modules are slow to import: errors of jsonargparse, and of Lightning about a wrong setting.
     return isinstance(error, (UserError, OSError)) or bool(names & {"ArgumentError", "MisconfigurationException"})

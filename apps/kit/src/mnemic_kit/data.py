@@ -35,7 +35,7 @@ class EpochShare:
 
 
 class SplitData(pl.LightningDataModule):
-    """Base of every data module, which says how a split is opened and loaded.
+    """Base of all data modules, which define how a split is opened and loaded.
 
     Attributes:
         contents: what a split holds, for messages.
@@ -96,7 +96,7 @@ class SplitData(pl.LightningDataModule):
             UserError: there is no trainer, or one that would keep the loader of its first epoch.
         """
         trainer = self.trainer
-        if trainer is None or trainer.reload_dataloaders_every_n_epochs != 1:  # type: ignore[attr-defined]  # undeclared
+        if trainer is None or getattr(trainer, "reload_dataloaders_every_n_epochs", 0) != 1:
             raise UserError("batches change with the epoch: the trainer needs reload_dataloaders_every_n_epochs=1")
         share = EpochShare(trainer.current_epoch, self.seed, trainer.world_size, trainer.global_rank)
         return self.epoch_loader(self.split("train"), share)

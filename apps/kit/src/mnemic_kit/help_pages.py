@@ -1,7 +1,7 @@
-"""Help pages that take seconds to make, kept from one call to the next.
+"""Help pages that take seconds to make, cached in ``~/.cache/mnemic``.
 
-A training command's page is made of the signatures of task, data, trainer and callbacks, so that all of them have to be
-imported first. It is kept in ``~/.cache/mnemic`` until a source file of ours or the version of a library changes.
+The page of a training command is made from the signatures of task, data, trainer and callbacks. Importing Lightning
+takes three times as long as importing torch, so the page is kept until a source file of ours or a library changes.
 """
 
 import hashlib
@@ -12,49 +12,38 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from uuid import uuid4
+
+from mnemic_kit.atomic_files import atomic_write
 
 
 def show_page(program: str, make: Callable[[], object]) -> None:
-    """Print a help page that was kept, or make and keep it.
+    """Print a cached help page, or make and cache it.
 
     Args:
         program: what the user typed: program and command.
         make: prints the page and ends with `SystemExit`.
 
     Raises:
-        SystemExit: what ``make`` ended with when it failed.
+        SystemExit: from ``make``, if it failed.
     """
-    file = _folder() / f"{_key(program)}.txt"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnemic" / "help"
+    file = folder / f"{_key(program)}.txt"
     if not file.is_file():
-        _keep(file, _printed(make))
+        page = io.StringIO()
+        try:
+            with redirect_stdout(page):
+                make()
+        except SystemExit as request:
+            if request.code:
+                raise
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as cached:
+            cached.write(page.getvalue())
     sys.stdout.write(file.read_text("utf-8"))
 
 
-def _printed(make: Callable[[], object]) -> str:
-    page = io.StringIO()
-    try:
-        with redirect_stdout(page):
-            make()
-    except SystemExit as request:
-        if request.code:
-            raise
-    return page.getvalue()
-
-
-def _keep(file: Path, page: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{uuid4().hex}.tmp")
-    temporary.write_text(page, "utf-8")
-    temporary.replace(file)
-
-
-def _folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnemic" / "help"
-
-
 def _key(program: str) -> str:
-    """Return what changes when the page may have changed."""
+    """Return a digest of all that the page depends on."""
     places = [Path(folder) for folder in sys.path if folder]
     versions = [path.name for place in places for path in place.glob("*.dist-info")]
     sources = [(path, path.stat()) for place in places for path in place.glob("mnemic_*/**/*.py")]

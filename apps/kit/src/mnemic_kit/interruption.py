@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: taken note of, and obeyed between two steps."""
+"""Ctrl-C and SIGTERM during training: noted at once, acted on between two steps."""
 
 import signal
 import sys
@@ -22,7 +22,7 @@ class Interrupted(SystemExit):
 
 
 class SignalWatch:
-    """Takes note of Ctrl-C and SIGTERM instead of acting on them; a second Ctrl-C ends the process at once.
+    """Notes Ctrl-C and SIGTERM instead of acting on them; a second Ctrl-C ends the process at once.
 
     Attributes:
         received: number of the signal; None before any.
@@ -41,7 +41,7 @@ class SignalWatch:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        sys.stderr.write("\nstopping after this step; Ctrl-C ends at once, without saving\n")
+        sys.stderr.write("\nstopping after this step; press Ctrl-C to stop at once, without saving\n")
 
 
 def ignore_signals(worker: int) -> None:

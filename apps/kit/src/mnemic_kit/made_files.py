@@ -1,4 +1,4 @@
-"""Commands write over files that they made, and over no others: neither their inputs nor a stranger's.
+"""Commands write over files that they made and over no others, neither their inputs nor foreign files.
 
 Every folder of results has a list ``.mnemic`` of what was written there, as ``sha256sum`` prints it. While a command
 runs, `check_outputs` refuses a file that exists and is not on the list with the content that it has now.
@@ -36,7 +36,7 @@ def check_outputs(*paths: Path) -> None:
     """Refuse to write files, before the work begins.
 
     Raises:
-        UserError: if one is an input of the command, under whatever name, or exists and was not made by a command.
+        UserError: if one is an input of the command, also under another name, or exists and was not made by a command.
     """
     inputs = _inputs.get()
     if inputs is None:
@@ -56,10 +56,10 @@ def note_output(path: Path, content: Path | None = None) -> None:
     Args:
         path: its place.
         content: the complete file where it waits to be renamed; None: it is in its place. Noting before renaming keeps
-            a kill between the two from leaving a file that nobody would own.
+            a kill between the two from leaving a file that no command may replace.
     """
     if _inputs.get() is not None:
-        with (path.parent / LIST).open("a", encoding="utf-8") as file:  # appended whole: several commands may write
+        with (path.parent / LIST).open("a", encoding="utf-8") as file:  # one write: several commands may append
             file.write(_line(path, content or path) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Choosing a memory on the command line of training, whatever the config chooses."""
+"""The option of training that replaces the memory of a config."""
 
 import json
 from collections.abc import Mapping

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 from mnemic_core.errors import UserError
 from mnemic_kit.made_files import protecting
 
-OUTPUTS = {"out", "session"}  # options of this name say where to write
+OUTPUTS = {"out", "session"}  # options that name what is written
 _METAVARS: dict[Any, str] = {int: "N", float: "X"}
 _EXPECTED: dict[Any, str] = {int: "a whole number", float: "a number"}
 
@@ -174,7 +174,7 @@ def _underscored(word: str) -> str:
 
 
 def _split_docstring(docstring: str) -> tuple[str, dict[str, str]]:
-    """Return the text before the section of the arguments, and what it says about each argument."""
+    """Return the text before the section of the arguments, and the text of each argument."""
     text, _, section = cleandoc(docstring).replace("``", "").partition("\n\nArgs:\n")
     lines = re.split(r"^(?=\S)", section, maxsplit=1, flags=re.MULTILINE)[0]
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", lines, re.MULTILINE)
@@ -184,6 +184,6 @@ def _split_docstring(docstring: str) -> tuple[str, dict[str, str]]:
 def _default_for_help(value: object) -> str:
     if value is Parameter.empty:
         return " (required)"
-    if value in (None, (), ""):  # these say nothing by themselves; the docstring says what they mean
+    if value in (None, (), ""):  # the docstring explains what these mean
         return ""
     return f" (default: {' '.join(map(str, value)) if isinstance(value, (tuple, list)) else value})"

@@ -40,7 +40,7 @@ def training_provenance(task: "LightningModule", package: str, seed: int) -> dic
         for name, value in task.trainer.callback_metrics.items()
         if name.startswith("val/") and value.isfinite()
     }
-    data = getattr(task.trainer.datamodule, "description", None)  # type: ignore[attr-defined]  # set where it is given
+    data = getattr(getattr(task.trainer, "datamodule", None), "description", None)
     step, epoch = task.global_step, task.current_epoch
     return provenance(package, seed=seed, data=data, step=step, epoch=epoch, metrics=metrics)
 

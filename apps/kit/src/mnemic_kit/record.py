@@ -1,7 +1,7 @@
 """Results that carry the settings that made them.
 
-Commands that write to a folder, or go on with what lies there, open a `Record` first. Without it a second call with
-other options would show the earlier results under the new options.
+Commands that write to a folder, or continue what is there, open a `Record` first. Without it a second call with other
+options would show the earlier results under the new options.
 """
 
 import hashlib
@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -82,19 +81,19 @@ def read_results(path: Path) -> dict[str, Any]:
     """Return the content of a file of results.
 
     Raises:
-        UserError: if it is not JSON, or does not say which settings made it.
+        UserError: if it is not JSON, or lacks the settings that made it.
     """
     try:
         content = json.loads(path.read_text("utf-8"))
     except ValueError as error:  # neither UTF-8 nor JSON
         raise UserError(f"{path} is not a file of results ({error}); give another --out") from error
     if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
-        raise UserError(f"{path} does not say which settings made it; give another --out")
+        raise UserError(f"{path} lacks the settings that made it; give another --out")
     return content
 
 
 def program_version(program: str) -> dict[str, str]:
-    """Return the part of the settings that says which program makes the results."""
+    """Return name and version of the program, a part of the settings."""
     return {"program": program, "version": version(program)}
 
 
@@ -114,7 +113,7 @@ def content_digest(path: Path) -> str:
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return in words how two settings differ; empty if they are equal.
+    """Return a description of how two settings differ; empty if they are equal.
 
     Example:
         >>> difference({"data": {"size": 2}, "seed": 0}, {"data": {"size": 3}, "seed": 0})
@@ -124,11 +123,12 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """
     old, new = (dict(_leaves(json.loads(dumps(settings)))) for settings in (before, now))
     names = [name for name in {**old, **new} if old.get(name, ...) != new.get(name, ...)]
-    told = [
-        f"{name}: {' '.join(_only(old, new, name))} there, {' '.join(_only(new, old, name))} here" for name in names
+    more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    shown = [
+        f"{name}: {' '.join(_only(old, new, name))} there, {' '.join(_only(new, old, name))} here"
+        for name in names[:SHOWN]
     ]
-    more = [f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
-    return "; ".join([*islice(told, SHOWN), *more])
+    return "; ".join([*shown, *more])
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

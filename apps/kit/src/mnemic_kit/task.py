@@ -1,4 +1,4 @@
-"""What every task of training does alike: seeded steps, logs, evaluation, schedules and what a checkpoint tells."""
+"""What all training tasks share: seeded steps, logs, evaluation, schedules and the header of checkpoints."""
 
 from math import inf
 from pathlib import Path
@@ -19,10 +19,10 @@ Split = Literal["val", "test"]
 
 
 class Task(pl.LightningModule):
-    """Base of every task, which adds its loss, its scores and its own hooks.
+    """Base of all tasks, which add loss, scores and hooks.
 
-    Validation and test are the same evaluation: a task says what one step of it does (`evaluation_step`) and what is
-    logged at the end (`log_scores`).
+    Validation and test are the same evaluation: a task defines its step (`evaluation_step`) and what is logged at the
+    end (`log_scores`).
 
     Attributes:
         distribution: name of the distribution that a checkpoint names as its maker.
@@ -75,7 +75,7 @@ class Task(pl.LightningModule):
         Raises:
             UserError: the run has no end.
         """
-        # Not Lightning's estimate: it builds the loader before a checkpoint tells its place in the epoch.
+        # Not Lightning's estimate: it builds the loader before a checkpoint restores the position in the epoch.
         trainer = self.trainer
         limits = [trainer.max_steps] if trainer.max_steps != -1 else []
         batches: int | None = getattr(getattr(trainer, "datamodule", None), "steps_per_epoch", None)
@@ -87,12 +87,14 @@ class Task(pl.LightningModule):
         return min(limits)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Make the noise of the step follow from its number."""
+        """Seed the noise of the step by its number."""
         seed_step(self.seed, self.global_rank, self.trainer.fit_loop.total_batch_idx)
 
     def on_validation_epoch_start(self) -> None:
-        """Begin an evaluation."""
+        """Prepare for an evaluation."""
         self.begin_evaluation()
+
+    on_test_epoch_start = on_validation_epoch_start
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Score one batch of validation data."""
@@ -101,10 +103,6 @@ class Task(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation data."""
         self.log_scores("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Begin an evaluation."""
-        self.begin_evaluation()
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Score one batch of test data."""

@@ -1,4 +1,4 @@
-"""Breaking trainings off in tests, and reading what they logged."""
+"""Test helpers that interrupt trainings and read their logs."""
 
 import csv
 import os
@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, Trainer
 
 
 class Stop(Callback):
-    """Ends training without any farewell, with ``RuntimeError("killed")``, after so many batches of all epochs."""
+    """Aborts training with ``RuntimeError("killed")`` after N batches, counted over all epochs."""
 
     def __init__(self, batches: int) -> None:
         self.batches = batches
@@ -59,12 +59,12 @@ def losses(root: Path) -> dict[int, str]:
 
 
 def run_and_kill(command: list[str], root: Path, steps: int) -> None:
-    """Start a training and kill all its processes as soon as it has logged so many steps.
+    """Start a training and kill all its processes as soon as it has logged N steps.
 
     Args:
         command: the program and its arguments.
         root: folder of the run.
-        steps: fewer than the whole run has.
+        steps: N, fewer than the complete run has.
 
     Raises:
         RuntimeError: if the run ended before.

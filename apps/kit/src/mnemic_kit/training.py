@@ -1,4 +1,4 @@
-"""LightningCLI as every app uses it: loggers without network, whole checkpoints, ``--resume``, configs by name."""
+"""LightningCLI as all apps use it: local loggers, atomic checkpoints, ``--resume``, configs by name."""
 
 import logging
 import warnings
@@ -68,7 +68,7 @@ class AppCLI(LightningCLI):
             raise UserError(f"nothing to resume, {last} does not exist: leave out --resume to start a new run")
         with lock_folder(folder) if self.trainer.is_global_zero else nullcontext():
             start = str(last) if resumes else self._find_start(ckpt_path, last)
-            self.config["fit"]["resume"] = False  # whoever uses the saved config starts another run
+            self.config["fit"]["resume"] = False  # the saved config, used again, starts a new run
             try:
                 self.trainer.fit(ckpt_path=start, **options)
             except SystemExit as request:
@@ -102,7 +102,7 @@ class AppCLI(LightningCLI):
         return given
 
     def _find_trained(self, given: str | None) -> Path:
-        """Return the checkpoint to evaluate; untrained weights tell nothing."""
+        """Return the checkpoint to evaluate; scores of untrained weights mean nothing."""
         best = checkpoint_path(self.trainer.default_root_dir, "best")
         if given is None:
             raise UserError(f"which checkpoint? give one with --ckpt_path, such as --ckpt_path {best}")
@@ -112,7 +112,7 @@ class AppCLI(LightningCLI):
         return path
 
     def _end(self, request: SystemExit) -> NoReturn:
-        """Say what is saved when a signal has ended training; processes beside the first one have nothing to say.
+        """Report what is saved when a signal has ended training; only the first process does.
 
         Raises:
             Interrupted: in the first process.
@@ -196,7 +196,7 @@ def translate(arguments: list[str], configs: Path) -> list[str]:
 
 
 def loggers(root: str) -> list[Logger]:
-    """Return loggers that write to ``root/logs/version_N``, a new version for every start of a run."""
+    """Return loggers that write to ``root/logs/version_N``, a new version for each start of a run."""
     # Flushed at every logged step: a killed run keeps its curve up to the end.
     csv = CSVLogger(root, "logs", flush_logs_every_n_steps=1)
     if find_spec("tensorboard") is None:
@@ -218,7 +218,7 @@ def silence() -> None:
         "LightningCLI's args parameter.*",
         ".*does not have many workers.*",
         ".*in eval mode at the start of training.*",  # frozen batch norm
-        ".*dirpath has changed from.*",  # an ablation goes on from epochs that it shares
+        ".*dirpath has changed from.*",  # stages of a comparison start from a shared one
         ".*Checkpoint directory .* exists and is not empty.*",  # that is where it resumes from
         ".*lr_scheduler.step.*before.*optimizer.step.*",
         ".*Total length of `list` across ranks is zero.*",  # training without validation

@@ -1,4 +1,4 @@
-"""A grid of variants and seeds: each run is trained and scored once, kept, and compared with all that lie beside it."""
+"""A grid of variants and seeds: each run is trained and scored once, kept, and compared with all in its folder."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -28,7 +28,7 @@ class Comparison:
     A folder takes one comparison. Another call with other variants, seeds or conditions adds to it; one with another
     config, other general options or other settings is refused. ``compare.json`` in it holds
 
-    - ``settings``: program, version, content of the config, options and whatever else decides the scores,
+    - ``settings``: program, version, content of the config, options and all else that decides the scores,
     - ``baseline``, and ``variants`` with their options and notes,
     - ``metrics`` with label and direction,
     - ``scores``: by condition, variant and metric the value ``of_seeds``, their ``mean`` and ``deviation``, and the

@@ -95,7 +95,7 @@ class Run:
         }
 
     def keep(self, scores: Scores) -> None:
-        """Write the scores; without any, the file still says what the folder is for."""
+        """Write the scores; without any, the file still identifies the run."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record.write({"note": self.variant.note, "scores": scores})
 

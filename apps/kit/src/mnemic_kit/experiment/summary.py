@@ -61,7 +61,7 @@ class Difference:
         low: lower end of the 95 % interval; None where too few pairs allow none.
         high: upper end.
         share_better: share of the pairs, or of the resampled sets, in which the variant is better; ties count half.
-        over: what was paired: ``seeds`` or ``utterances``, say.
+        over: what was paired, such as ``seeds`` or ``utterances``.
     """
 
     mean: float
