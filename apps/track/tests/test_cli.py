@@ -17,7 +17,7 @@ def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, 
     [
         (["runn"], "invalid choice: 'runn'"),
         (["run", "absent.mp4", "--checkpoint", "absent.ckpt"], "no checkpoint at absent.ckpt"),
-        (["evaluate", "--data", "absent"], "absent is no folder"),
+        (["evaluate", "--data", "absent"], "absent is not a folder"),
         (["evaluate", "--data", "x", "--memory", "elephant"], "elephant"),
         (["run", "x.mp4", "--evry", "2"], "evry"),
         (["fit", "--config", "memotr_dancetrak"], "memotr_dancetrack"),

@@ -240,7 +240,7 @@ def test_a_video_without_frames_is_an_error(tmp_path: Path) -> None:
     write_avi(tmp_path / "empty.avi")
     data = (tmp_path / "empty.avi").read_bytes()
     (tmp_path / "empty.avi").write_bytes(data[: data.index(b"movi") + 4])
-    with pytest.raises(ValueError, match=r"empty\.avi holds no frame"):
+    with pytest.raises(ValueError, match=r"empty\.avi has no frame"):
         open_frames(tmp_path / "empty.avi")
 
 
@@ -254,7 +254,7 @@ def test_writing_no_frame_is_an_error_and_leaves_no_file(tmp_path: Path) -> None
 
 
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no jpg or png"):
+    with pytest.raises(ValueError, match="contains no jpg or png"):
         open_frames(tmp_path)
 
 

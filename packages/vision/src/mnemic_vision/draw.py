@@ -1,14 +1,11 @@
 """Tracks drawn on frames: boxes, identities, scores and the way each object came."""
 
 import colorsys
-import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Integer
 from PIL import Image, ImageDraw, ImageFont
 
 from mnemic_core.errors import UserError
@@ -17,13 +14,11 @@ from mnemic_vision.video import Frame
 
 Color: TypeAlias = tuple[int, int, int]
 Point: TypeAlias = tuple[float, float]
-Corners: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom in pixels
-Paint: TypeAlias = Integer[np.ndarray, "*area 3"]  # one color, or one for each pixel of the shape
-Draw: TypeAlias = Callable[[ImageDraw.ImageDraw, Callable[[Point], Point]], None]  # pen, and from image to pen
+Box: TypeAlias = tuple[float, float, float, float]  # left, top, width, height in pixels
 
-_SMOOTH = 3  # shapes are drawn this many times larger and reduced, since Pillow draws with jagged edges
-_FAR = 100_000.0  # coordinates beyond this are drawn here: far outside any image, and small enough for Pillow
-_DARK_INK_ABOVE = 140.0  # luminance of a plate from which black letters read better than white ones
+_FAR = 100_000.0  # Pillow cannot draw at larger coordinates, which are outside of any image
+_LOST = 0.45  # opacity of lost tracks
+_DARK_INK_ABOVE = 140.0  # luminance of a label above which black letters are easier to read than white ones
 
 
 class Trails:
@@ -108,129 +103,75 @@ def draw_tracks(
         >>> bool(black.any()), bool(drawn.any())
         (False, True)
     """
-    canvas = _Canvas(image)
+    canvas = Image.fromarray(image)
+    painter = _Painter(canvas)
     if trails is not None:
         for identity in trails.ids:
-            canvas.trail(trails.points(identity), trails.freshness(identity), color_of(identity))
+            painter.trail(trails.points(identity), trails.freshness(identity), color_of(identity))
     for track in lost:
-        canvas.box(track.box, color_of(track.id), opacity=0.45)
-        canvas.label(track.box, f"{track.id}", color_of(track.id), opacity=0.45)
-    # From back to front: whose feet are lower in the picture stands nearer to the camera.
+        painter.box(track.box, color_of(track.id), opacity=_LOST)
+        painter.label(track.box, f"{track.id}", color_of(track.id), opacity=_LOST)
+    # From back to front: an object whose box ends lower in the image is nearer to the camera.
     ordered = sorted(tracks, key=lambda track: track.box[1] + track.box[3])
     for track in ordered:
-        canvas.box(track.box, color_of(track.id))
+        painter.box(track.box, color_of(track.id))
     for track in ordered:
         name = f" {names[track.label]}" if names else ""
-        canvas.label(track.box, f"{track.id}{name}  {track.score:.2f}", color_of(track.id))
-    return canvas.pixels
+        painter.label(track.box, f"{track.id}{name}  {track.score:.2f}", color_of(track.id))
+    return np.array(canvas)
 
 
-class _Canvas:
-    """An image that shapes are blended onto, with one line width and letter size for all of them."""
+class _Painter:
+    """Draws on an image, with line width and letters in proportion to its size."""
 
-    def __init__(self, image: Frame) -> None:
-        self.pixels = image.copy()
-        short_side = min(image.shape[:2])
-        self._line = max(1.0, short_side / 300)
-        self._font_size = max(9, round(short_side / 42))
-        self._font = _font(self._font_size)
-        self._plates: list[tuple[int, int, int, int]] = []  # left, top, width, height of the labels so far
+    def __init__(self, canvas: Image.Image) -> None:
+        self.size = canvas.size
+        self.pen = ImageDraw.Draw(canvas, "RGBA")  # blends colors by their opacity
+        self.line = max(1, round(min(canvas.size) / 300))
+        self.font_size = max(9, round(min(canvas.size) / 42))
+        self.font = ImageFont.load_default(self.font_size)
+        self.labels: list[tuple[int, int, int, int]] = []  # left, top, width, height
 
     def trail(self, points: Sequence[Point], freshness: Sequence[float], color: Color) -> None:
         """A line that gets thinner and fainter towards the past."""
-        if len(points) < 2:
-            return
+        for start, end, fresh in zip(points, points[1:], freshness[1:], strict=False):
+            width = max(1, round(self.line * (0.6 + fresh)))
+            self.pen.line([_bounded(start), _bounded(end)], fill=(*color, round(217 * fresh)), width=width)
 
-        def draw(pen: ImageDraw.ImageDraw, place: Callable[[Point], Point]) -> None:
-            for start, end, fresh in zip(points[:-1], points[1:], freshness[1:], strict=True):
-                width = self._line * (0.6 + fresh) * _SMOOTH
-                ends = [place(start), place(end)]
-                level = round(255 * fresh)
-                pen.line(ends, fill=level, width=round(width))
-                for x, y in ends:  # round joints
-                    pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=level)
-
-        xs, ys = zip(*points, strict=True)
-        margin = 2 * self._line
-        self._stamp((min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin), color, draw, 0.85)
-
-    def box(self, box_xywh: Corners, color: Color, opacity: float = 1.0) -> None:
-        """A rounded outline."""
+    def box(self, box_xywh: Box, color: Color, opacity: float = 1.0) -> None:
+        """A rounded outline with a dark rim, which separates it from a background of the same color."""
         left, top, width, height = box_xywh
-        right, bottom = left + width, top + height
-        line, rim = self._line, max(0.5, self._line / 3)
-        radius = min(3 * line, width / 4, height / 4)
+        radius = min(3 * self.line, width / 4, height / 4)
+        rim = max(1, round(self.line / 2))
+        for margin, paint in ((rim, (0, 0, 0, 0.4 * opacity)), (0, (*color, opacity))):
+            corners = _bounded((left - margin, top - margin)), _bounded((left + width + margin, top + height + margin))
+            fill = (*paint[:3], round(255 * paint[3]))
+            self.pen.rounded_rectangle(corners, radius + margin, outline=fill, width=self.line + 2 * margin)
 
-        def outline(margin: float) -> Draw:
-            def draw(pen: ImageDraw.ImageDraw, place: Callable[[Point], Point]) -> None:
-                corners = [place((left - margin, top - margin)), place((right + margin, bottom + margin))]
-                pen.rounded_rectangle(
-                    corners, (radius + margin) * _SMOOTH, outline=255, width=round((line + 2 * margin) * _SMOOTH)
-                )
+    def label(self, box_xywh: Box, text: str, color: Color, opacity: float = 1.0) -> None:
+        """Text on a colored plate above the box, or inside where the image ends; always within the image."""
+        gap = max(2, round(self.font_size * 0.28))
+        width, height = round(self.font.getlength(text)) + 2 * gap, self.font_size + gap
+        left, top = self._free_place(box_xywh, width, height)
+        luminance = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]  # ITU-R BT.601
+        ink, alpha = (0, 0, 0) if luminance > _DARK_INK_ABOVE else (255, 255, 255), round(255 * opacity)
+        corners = (left, top, left + width - 1, top + height - 1)
+        self.pen.rounded_rectangle(corners, gap, fill=(*color, alpha))
+        self.pen.text((left + width / 2, top + height / 2), text, fill=(*ink, alpha), font=self.font, anchor="mm")
 
-            return draw
-
-        around = (left - line, top - line, right + line, bottom + line)
-        self._stamp(around, (0, 0, 0), outline(rim), 0.4 * opacity)  # a dark rim parts the line from a like background
-        self._stamp(around, color, outline(0.0), opacity)
-
-    def label(self, box_xywh: Corners, text: str, color: Color, opacity: float = 1.0) -> None:
-        """Text on a plate above the box, or inside where the image ends; always within the image."""
-        gap = max(2, round(self._font_size * 0.28))
-        width, height = round(self._font.getlength(text)) + 2 * gap, self._font_size + gap
-        plate = Image.new("RGB", (width, height), color)
-        ink = "black" if _luminance(color) > _DARK_INK_ABOVE else "white"
-        ImageDraw.Draw(plate).text((width / 2, height / 2), text, fill=ink, font=self._font, anchor="mm")
-        x, y = self._free_place(box_xywh, width, height)
-        shape = Image.new("L", (width * _SMOOTH, height * _SMOOTH))
-        ImageDraw.Draw(shape).rounded_rectangle((0, 0, shape.width - 1, shape.height - 1), gap * _SMOOTH, fill=255)
-        self._blend(x, y, np.asarray(plate), shape, opacity)
-
-    def _free_place(self, box_xywh: Corners, width: int, height: int) -> tuple[int, int]:
-        """Left top corner for a plate: above its box, moved up over other plates, and always within the image."""
-        image_height, image_width = self.pixels.shape[:2]
-        left = round(min(max(box_xywh[0], 0), max(image_width - width, 0)))
-        above = box_xywh[1] - height - self._line
-        top = round(min(max(above if above >= 0 else box_xywh[1] + self._line, 0), max(image_height - height, 0)))
-        for x, y, other_width, other_height in sorted(self._plates, key=lambda plate: -plate[1]):
+    def _free_place(self, box_xywh: Box, width: int, height: int) -> tuple[int, int]:
+        """Left top corner for a label: above its box, moved up over other labels, and always within the image."""
+        left = round(min(max(box_xywh[0], 0), max(self.size[0] - width, 0)))
+        above = box_xywh[1] - height - self.line
+        top = round(min(max(above if above >= 0 else box_xywh[1] + self.line, 0), max(self.size[1] - height, 0)))
+        for x, y, other_width, other_height in sorted(self.labels, key=lambda label: -label[1]):
             covers = -other_width < x - left < width and -other_height < y - top < height
             if covers and y >= height:
                 top = y - height
-        self._plates.append((left, top, width, height))
+        self.labels.append((left, top, width, height))
         return left, top
 
-    def _stamp(self, corners: Corners, color: Color, draw: Draw, opacity: float) -> None:
-        """Blend a shape within ``corners`` onto the image; ``draw`` paints its coverage, 0 to 255."""
-        left, top = (max(math.floor(value), 0) for value in corners[:2])
-        right, bottom = (
-            min(math.ceil(value), side) for value, side in zip(corners[2:], self.pixels.shape[1::-1], strict=True)
-        )
-        if right <= left or bottom <= top:
-            return
 
-        def place(point: Point) -> Point:
-            x, y = ((value - start) * _SMOOTH for value, start in zip(point, (left, top), strict=True))
-            return min(max(x, -_FAR), _FAR), min(max(y, -_FAR), _FAR)
-
-        coverage = Image.new("L", ((right - left) * _SMOOTH, (bottom - top) * _SMOOTH))
-        draw(ImageDraw.Draw(coverage), place)
-        self._blend(left, top, np.array(color), coverage, opacity)
-
-    def _blend(self, left: int, top: int, paint: Paint, coverage: Image.Image, opacity: float) -> None:
-        """Mix paint into the image; what reaches beyond the right or lower edge is cut off."""
-        share = np.asarray(coverage.reduce(_SMOOTH), dtype=np.float32)[..., None] * (opacity / 255)
-        region = self.pixels[top : top + share.shape[0], left : left + share.shape[1]]
-        height, width = region.shape[:2]
-        paint = np.broadcast_to(paint, (*share.shape[:2], 3))[:height, :width]
-        region[:] = np.rint(region + (paint - region.astype(np.float32)) * share[:height, :width])
-
-
-def _luminance(color: Color) -> float:
-    """Perceived brightness, 0 to 255 (ITU-R BT.601)."""
-    red, green, blue = color
-    return 0.299 * red + 0.587 * green + 0.114 * blue
-
-
-@lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def _bounded(point: Point) -> Point:
+    x, y = (min(max(value, -_FAR), _FAR) for value in point)
+    return x, y

@@ -8,7 +8,7 @@ import errno
 import os
 import re
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -28,20 +28,20 @@ from mnemic_vision.sequence_info import DEFAULT_FRAME_RATE, read_sequence_info
 
 Frame: TypeAlias = UInt8[np.ndarray, "height width 3"]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-_BT709 = 1  # number of the HD color standard in the H.264 headers
+_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+_BT709 = 1  # code of the HD color standard in H.264 headers
 
 
 class FrameSource(Iterator[Frame]):
-    """The frames of one source, read once from first to last; made by ``open_frames``.
+    """The frames of a source from `open_frames`, which can be read once.
 
-    The first frame is read at once, so that an unusable source fails here and not in the middle of a run.
+    The first frame is read at once, so that an unreadable source raises here.
 
     Attributes:
-        name: what to call the source in file names and messages.
-        size: (width, height) of the first frame in pixels; images of a folder may differ from it.
+        name: of the source in file names and messages.
+        size: (width, height) of the first frame in pixels; images of a folder may differ in size.
         frame_rate: frames per second.
-        num_frames: how many frames the source announces, None when it does not know.
+        num_frames: number of frames by the header, None if unknown.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class FrameSource(Iterator[Frame]):
         self.close()
 
     def close(self) -> None:
-        """Release the file or the camera; no frame comes afterwards."""
+        """Release the file or the camera; there are no further frames."""
         self._decoder.close()
         self._frames = chain()
 
@@ -80,8 +80,8 @@ def open_frames(source: str | Path | int) -> FrameSource:
 
     Raises:
         FileNotFoundError: there is no such file, folder or camera.
-        UserError: the source cannot be read as video or images, or holds no frame. While iterating: a damaged image,
-            or a video that breaks off (after all frames that could be decoded).
+        UserError: the source cannot be read as video or images, or has no frame. While iterating: a damaged image, or
+            the end of a truncated video.
     """
     path = Path(str(source))
     if isinstance(source, int) or (path.name == str(source) and path.name.isdigit() and not path.exists()):
@@ -125,7 +125,7 @@ def _open_container(container: InputContainer, label: str, name: str) -> FrameSo
 
 
 def _decode(container: InputContainer, label: str) -> Generator[Frame, None, None]:
-    """Yield all frames, and close the container whenever the caller stops."""
+    """Yield all frames, and close the container at the end or when the generator is closed."""
     with container:
         yield from _decode_packets(container, label)
 
@@ -147,20 +147,17 @@ def _decode_packets(container: InputContainer, label: str) -> Generator[Frame, N
     if cut_off:
         raise UserError(f"{label} is damaged or cut off after {count} frames ({reason}); give a complete copy")
     if count == 0:
-        raise UserError(f"{label} holds no frame; give a complete video file")
+        raise UserError(f"{label} has no frame; give a complete video file")
 
 
 def _upright(frame: av.VideoFrame) -> Frame:
-    """Decode to RGB; telephones store portrait videos lying on the side and note the angle."""
+    """Return a frame as RGB, rotated as its metadata say, since phones store portrait videos lying on the side."""
     image = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
 
 
 def _open_folder(folder: Path) -> FrameSource:
-    images = folder / "img1" if (folder / "img1").is_dir() else folder
-    paths = sorted((path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
-    if not paths:
-        raise UserError(f"{images} holds no jpg or png image; give a folder of images or a video file")
+    paths = list_images(folder / "img1" if (folder / "img1").is_dir() else folder)
     return FrameSource(
         (read_image(path) for path in paths),
         name=folder.resolve().name,
@@ -169,37 +166,59 @@ def _open_folder(folder: Path) -> FrameSource:
     )
 
 
-def natural_order(path: Path) -> list[tuple[int, str]]:
-    """Return a sort key that puts frame2 before frame10: digits count as numbers."""
+def is_image(path: Path) -> bool:
+    """Whether a file is a jpg or png image, by its name."""
+    return path.suffix.lower() in _IMAGE_SUFFIXES
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the images of a folder in natural order, so that frame2 comes before frame10.
+
+    Raises:
+        UserError: there is none.
+    """
+    paths = sorted(filter(is_image, folder.iterdir()), key=_natural_order)
+    if not paths:
+        raise UserError(f"{folder} contains no jpg or png image; give a folder with at least one")
+    return paths
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def read_image(path: str | Path) -> Frame:
-    """Read one image file as RGB, upright as its EXIF orientation says.
+    """Read an image file as RGB, rotated by its EXIF orientation; errors are those of `open_image`."""
+    with open_image(path) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+@contextmanager
+def open_image(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image file; also errors within the block, when it is decoded, are reported as those of the file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: the file is no complete image.
+        UserError: it is not a complete image.
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            yield image
     except FileNotFoundError as error:
         raise FileNotFoundError(f"image {path} does not exist") from error
     except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"image {path} is damaged or no image; replace or remove it ({error})") from error
+        raise UserError(f"image {path} is damaged or not an image; replace or remove it ({error})") from error
 
 
 class VideoWriter:
-    """Writes frames to an H.264 mp4 that every browser plays.
+    """Writes frames to an H.264 mp4 that browsers can play.
 
-    The video grows under a temporary name beside ``path`` and gets its name when the block ends. When the block fails,
-    the temporary file is removed and an earlier video stays as it was.
+    The file gets its name when the block ends; if the block raises, an existing video is unchanged.
 
     Args:
         path: the file to write; it must end in .mp4 and its folder must exist.
-        size: (width, height) in pixels. H.264 needs even numbers: an odd side gets one more row or column, a copy of
-            the last. A frame of another size is scaled to fit and centered on black.
+        size: (width, height) in pixels. H.264 needs even numbers, so the last row or column of an odd side is repeated.
+            A frame of another size is scaled to fit and centered on black.
         frame_rate: frames per second.
 
     Example:
@@ -229,7 +248,7 @@ class VideoWriter:
         self._stream.pix_fmt = "yuv420p"
         self._stream.options = {"preset": "veryfast", "crf": "20"}
         self._stream.codec_context.thread_count = 2
-        # Untagged video is shown with one player's guess of the colors and another's.
+        # Without these tags players guess the colors differently.
         context = self._stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = _BT709
         context.color_range = ColorRange.MPEG
@@ -250,7 +269,7 @@ class VideoWriter:
         """Append a frame.
 
         Raises:
-            OSError: the disk is full; the message names the video.
+            OSError: if the disk is full; the message names the video.
         """
         picture = av.VideoFrame.from_ndarray(_to_size(frame, self._size), format="rgb24")
         picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
@@ -258,7 +277,7 @@ class VideoWriter:
         self._num_frames += 1
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
-        """Encode and store a frame; None stores what the encoder still holds."""
+        """Encode a frame; None flushes the encoder."""
         try:
             self._container.mux(self._stream.encode(picture))
         except OSError as error:
@@ -277,7 +296,7 @@ class VideoWriter:
         self._temporary.replace(self._path)
 
     def _discard(self) -> None:
-        with suppress(OSError):  # a full disk was reported already, and the file goes
+        with suppress(OSError):  # a full disk was reported already
             self._container.close()
         self._temporary.unlink(missing_ok=True)
 
@@ -289,7 +308,7 @@ class VideoWriter:
 
 
 def _to_size(frame: Frame, size: tuple[int, int]) -> UInt8[np.ndarray, "even_height even_width 3"]:
-    """Bring a frame to (width, height) and both sides to even numbers."""
+    """Resize a frame to (width, height), and make both sides even."""
     width, height = size
     if frame.shape[:2] != (height, width):
         frame = np.asarray(ImageOps.pad(Image.fromarray(frame), size))

@@ -161,8 +161,8 @@ def test_a_batch_is_padded_after_normalization_and_ordered_by_frame(world: list[
     ("change", "message"),
     [
         (lambda: ClipDataset([numbered(3)], 4), "no sequence has 4 labeled frames in a row"),
-        (lambda: ClipDataset([numbered(3)], 0), "length must say how many frames"),
-        (lambda: ClipDataset([numbered(3)], {2: 2}), "length must say how many frames"),
+        (lambda: ClipDataset([numbered(3)], 0), "length must give the number of frames"),
+        (lambda: ClipDataset([numbered(3)], {2: 2}), "length must give the number of frames"),
         (lambda: ClipDataset([numbered(3)], max_interval=0), "max_interval must be at least 1"),
         (lambda: ClipDataset([TrackingSequence("a", NumberedFrames(3), (32, 48), 10.0)]), "there is none for a"),
     ],
@@ -180,5 +180,5 @@ def test_a_batch_moves_to_another_device_as_a_whole(world: list[TrackingSequence
 
 def test_clips_of_different_lengths_make_no_batch() -> None:
     clips = [ClipDataset([numbered(4)], length, augmentation=PLAIN)[0] for length in (2, 3)]
-    with pytest.raises(ValueError, match=r"need one length, got \[2, 3\]"):
+    with pytest.raises(ValueError, match=r"must have the same length, got \[2, 3\]"):
         collate_clips(clips)

@@ -29,7 +29,7 @@ def test_dance_track_needs_ground_truth_except_for_test(tmp_path: Path) -> None:
     write_sequence(tmp_path / "train" / "dancetrack0002", has_truth=False)
     with pytest.raises(FileNotFoundError, match=r"dancetrack0002.*does not exist; this needs ground truth"):
         read_dance_track(tmp_path, "train")
-    with pytest.raises(FileNotFoundError, match=r"val does not exist; .* holds test, train"):
+    with pytest.raises(FileNotFoundError, match=r"val does not exist; .* contains test, train"):
         read_dance_track(tmp_path, "val")
 
 
@@ -39,7 +39,7 @@ def test_of_three_detector_copies_one_is_read(tmp_path: Path) -> None:
         write_sequence(tmp_path / "images" / "train" / name)
     sequences = read_mot_challenge(tmp_path, "train", part="second_half")
     assert [sequence.name for sequence in sequences] == ["MOT17-02-SDP", "MOT17-04-FRCNN", "MOT20-01"]
-    with pytest.raises(FileNotFoundError, match="holds images"):
+    with pytest.raises(FileNotFoundError, match="contains images"):
         read_mot_challenge(tmp_path, "test")
 
 
@@ -121,8 +121,8 @@ def test_bdd100k_keeps_eight_classes_without_crowds_and_knows_unlabeled_frames(t
     ("content", "message"),
     [
         ("[{", r"v\.json is malformed \(.*line 1"),
-        ([{"name": "w-0000001.jpg"}], "'w-0000001.jpg' is no image of the video"),
-        ([{"name": NAMES[0], "labels": [{"id": "x", "category": "car"}]}], "'box2d' is no image .* or a key"),
+        ([{"name": "w-0000001.jpg"}], "'w-0000001.jpg' is not an image of the video"),
+        ([{"name": NAMES[0], "labels": [{"id": "x", "category": "car"}]}], "'box2d' is not an image .* or a missing key"),
         (
             [{"name": NAMES[0], "labels": [item("x", "car") | {"box2d": dict.fromkeys(("x1", "x2", "y1", "y2"), 1)}]}],
             "x1 < x2",

@@ -105,7 +105,7 @@ def test_missing_images_are_named(write_sequence: WriteSequence) -> None:
         MotSequences(folder)
     for image in (folder / "img1").iterdir():
         image.unlink()
-    with pytest.raises(ValueError, match="img1 holds no jpg or png image"):
+    with pytest.raises(ValueError, match="img1 contains no jpg or png image"):
         MotSequences(folder)
     (folder / "img1").rmdir()
     with pytest.raises(FileNotFoundError, match="img1 does not exist"):
@@ -132,7 +132,7 @@ def test_a_damaged_image_is_named(write_sequence: WriteSequence) -> None:
         ("[Sequence]\nframeRate=0\n", r"seqinfo\.ini, line 2: frameRate must be a number above 0"),
         ("[Sequence]\nframeRate=nan\n", r"seqinfo\.ini, line 2: frameRate must be a number above 0"),
         ("[Sequence]\nseqLength=2.5\n", r"seqinfo\.ini, line 2: seqLength must be a whole number above 0, got '2.5'"),
-        ("[Sequence]\nseqLength=4\n", r"img1 holds 3 images but seqinfo\.ini says seqLength=4"),
+        ("[Sequence]\nseqLength=4\n", r"img1 has 3 images but seqinfo\.ini says seqLength=4"),
         ("[Other]\nname=a\n", r"seqinfo\.ini, line 1: expected \[Sequence\]"),
         ("", r"seqinfo\.ini, line 1: expected \[Sequence\]"),
     ],
@@ -165,12 +165,12 @@ def test_a_plain_folder_of_images_is_a_sequence_without_ground_truth(tmp_path: P
 
 def test_a_folder_without_sequences_says_where_to_look(write_sequence: WriteSequence, tmp_path: Path) -> None:
     write_sequence(name="train/walk")
-    with pytest.raises(ValueError, match=r"holds no sequence: did you mean one of its folders train\?"):
+    with pytest.raises(ValueError, match=r"contains no sequence: did you mean one of its folders train\?"):
         MotSequences(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="holds no sequence: a sequence has a folder img1"):
+    with pytest.raises(ValueError, match="contains no sequence: a sequence has a folder img1"):
         MotSequences(tmp_path / "empty")
-    with pytest.raises(FileNotFoundError, match="nowhere is no folder"):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
         MotSequences(tmp_path / "nowhere")
 
 

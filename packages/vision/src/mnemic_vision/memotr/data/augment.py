@@ -1,4 +1,4 @@
-"""Augmentation of clips: every frame of a clip gets the same random change, so that motion stays what it was."""
+"""Augmentation of clips, the same for all frames of a clip."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,12 +20,7 @@ from mnemic_vision.memotr.targets import Target
 
 @dataclass(frozen=True)
 class Clip:
-    """A few frames of one sequence, ready for the network.
-
-    Attributes:
-        images: RGB normalized with ImageNet's mean and standard deviation.
-        targets: ground truth of each frame.
-    """
+    """Frames of a sequence, normalized with ImageNet's mean and standard deviation, with their ground truth."""
 
     images: Float[Tensor, "frame 3 height width"]
     targets: list[Target]
@@ -33,12 +28,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class RawClip:
-    """A clip as it comes from the data set, and between the steps of the augmentation.
-
-    Attributes:
-        images: RGB bytes, all of one size.
-        rows: ground truth of each frame, in pixels.
-    """
+    """A clip before and during the augmentation, as RGB bytes with ground truth in pixels."""
 
     images: UInt8[Tensor, "frame 3 height width"]
     rows: list[TargetRows]
@@ -51,21 +41,21 @@ class RawClip:
 
 @dataclass(frozen=True)
 class ClipAugmentation:
-    """Flip, resize or crop, and color jitter, as MeMOTR trains (``data/transforms.py``); defaults for DanceTrack.
+    """Flip, random crop, resize and color jitter of MeMOTR (``data/transforms.py``); defaults for DanceTrack.
 
-    With ``crop_prob`` the clip is brought to one of ``crop_scales``, cut to a random rectangle and brought to one of
-    ``scales``; otherwise only to one of ``scales``.
+    A crop is taken from the clip resized to one of ``crop_scales``; in any case the result is resized to one of
+    ``scales``.
 
     Attributes:
-        scales: lengths of the shorter side to choose from, in pixels.
-        max_size: greatest length of the longer side, in pixels.
-        crop_prob: how often a crop is taken.
+        scales: lengths of the shorter side, one of which is chosen, in pixels.
+        max_size: maximum length of the longer side, in pixels.
+        crop_prob: probability of a crop.
         crop_scales: lengths of the shorter side before the crop.
-        crop_size: shortest and longest side of the crop, in pixels.
-        overflow_boxes: keep boxes whole that reach out of the crop (MOT17, BDD100K) instead of cutting them.
-        flip_prob: how often left and right are exchanged.
-        hsv_gains: greatest change of hue, saturation and value, in OpenCV's units (hue 0 to 179, others 0 to 255).
-        reverse_prob: how often the clip runs backwards.
+        crop_size: minimum and maximum side of the crop, in pixels.
+        overflow_boxes: keep boxes that extend beyond the crop (MOT17, BDD100K) instead of clipping them.
+        flip_prob: probability of a horizontal flip.
+        hsv_gains: maximum change of hue, saturation and value, in OpenCV's units (hue 0 to 179, others 0 to 255).
+        reverse_prob: probability of reversing the clip.
 
     Example:
         >>> small = ClipAugmentation(scales=(64,), max_size=96, crop_scales=(72,), crop_size=(48, 72))
@@ -88,7 +78,7 @@ class ClipAugmentation:
 
     def __post_init__(self) -> None:
         if not 0 < self.crop_size[0] <= self.crop_size[1]:
-            raise UserError(f"crop_size must be (shortest, longest), both above 0, got {self.crop_size}")
+            raise UserError(f"crop_size must be (minimum, maximum), both above 0, got {self.crop_size}")
         for name in ("scales", "crop_scales"):
             if not getattr(self, name) or min(getattr(self, name)) < 1:
                 raise UserError(f"{name} must be one or more lengths in pixels, got {getattr(self, name)}")
@@ -97,8 +87,8 @@ class ClipAugmentation:
         check_range(self, 0, inf, "hsv_gains")
 
     def __call__(self, clip: RawClip, generator: np.random.Generator) -> Clip:
-        """Return the clip changed at random and ready for the network."""
-        # Some sets go on annotating people who have left the image; nothing could be learned from these boxes.
+        """Return the augmented clip."""
+        # Some data sets annotate people outside of the image; nothing can be learned from these boxes.
         clip = crop(clip, (0, 0, *clip.size), overflow_boxes=True)
         if generator.random() < self.flip_prob:
             clip = flip(clip)
@@ -122,19 +112,18 @@ class ClipAugmentation:
 
 
 def flip(clip: RawClip) -> RawClip:
-    """Exchange left and right."""
+    """Flip a clip horizontally."""
     width = clip.size[1]
     rows = []
     for row in clip.rows:
         boxes = row.boxes.copy()
-        # Boxes are xywh: the right edge becomes the left one.
         boxes[:, 0] = width - boxes[:, 0] - boxes[:, 2]
         rows.append(row._replace(boxes=boxes))
     return RawClip(clip.images.flip(3), rows)
 
 
 def resize(clip: RawClip, short: int, max_size: int | None = None) -> RawClip:
-    """Bring the shorter side to ``short`` pixels, or the longer one to ``max_size`` if it would be longer."""
+    """Resize the shorter side to ``short`` pixels, or the longer one to ``max_size`` if it would be longer."""
     scale = short / min(clip.size)
     if max_size is not None:
         scale = min(scale, max_size / max(clip.size))
@@ -143,22 +132,18 @@ def resize(clip: RawClip, short: int, max_size: int | None = None) -> RawClip:
 
 
 def resize_to(clip: RawClip, size: tuple[int, int]) -> RawClip:
-    """Bring a clip to (height, width), anti-aliased."""
+    """Resize a clip to (height, width) with anti-aliasing."""
     if clip.size == size:
         return clip
-    # x, y, width, height by the true ratios, since the sides were rounded.
     ratio = np.array([size[1] / clip.size[1], size[0] / clip.size[0]] * 2, dtype=np.float32)
     images = tv.resize(clip.images, list(size), antialias=True)
     return RawClip(images, [row._replace(boxes=row.boxes * ratio) for row in clip.rows])
 
 
 def crop(clip: RawClip, rectangle: tuple[int, int, int, int], *, overflow_boxes: bool = False) -> RawClip:
-    """Cut out a rectangle.
+    """Return a rectangle (top, left, height, width) of a clip, without the boxes outside of it.
 
-    Args:
-        clip: what to cut.
-        rectangle: (top, left, height, width) in pixels, inside the images.
-        overflow_boxes: keep a box whole that is only partly inside. One that is outside is dropped in either case.
+    Boxes that are partly inside are clipped unless ``overflow_boxes``.
     """
     top, left, height, width = rectangle
     images = clip.images[:, :, top : top + height, left : left + width]
@@ -166,30 +151,26 @@ def crop(clip: RawClip, rectangle: tuple[int, int, int, int], *, overflow_boxes:
     for row in clip.rows:
         boxes = row.boxes - np.array([left, top, 0, 0], dtype=np.float32)
         inside = clip_boxes(boxes, (height, width))
-        # What the network could see decides, also where the whole box is kept.
         keep = inside[:, 2:].min(axis=1) > 0
-        rows.append(_select(row._replace(boxes=boxes if overflow_boxes else inside), keep))
+        kept = row._replace(boxes=boxes if overflow_boxes else inside)
+        rows.append(TargetRows(*(column[keep] for column in kept)))
     return RawClip(images, rows)
 
 
 def clip_boxes(boxes: Float[np.ndarray, "object 4"], size: tuple[int, int]) -> Float[np.ndarray, "object 4"]:
-    """Return the parts of xywh boxes inside an image of (height, width); sizes are 0 where nothing is left."""
+    """Clip xywh boxes to an image of (height, width); boxes outside get size 0."""
     limit = np.array(size[::-1], dtype=boxes.dtype)
     first = boxes[:, :2].clip(0, limit)
     last = (boxes[:, :2] + boxes[:, 2:]).clip(0, limit)
     return np.concatenate([first, last - first], axis=1)
 
 
-def _select(rows: TargetRows, keep: np.ndarray) -> TargetRows:
-    return TargetRows(*(column[keep] for column in rows))
-
-
 def jitter(clip: RawClip, gains: tuple[int, int, int], generator: np.random.Generator) -> RawClip:
-    """Move hue, saturation and value, each with probability one half, by up to its gain."""
+    """Shift hue, saturation and value, each with probability one half, by up to its gain."""
     amounts = (generator.uniform(-1, 1, 3) * gains * generator.integers(0, 2, 3)).astype(int)
     if not amounts.any():
         return clip
-    # Pillow's hue has 256 steps where OpenCV's has 180; both wrap around. Saturation and value saturate.
+    # Hue wraps around, and has 256 steps in Pillow and 180 in OpenCV.
     levels = np.arange(256)
     tables = [(levels + round(amounts[0] * 256 / 180)) % 256, *(np.clip(levels + n, 0, 255) for n in amounts[1:])]
     images = [_apply(tables, image) for image in clip.images]
@@ -204,7 +185,7 @@ def _apply(tables: Sequence[np.ndarray], image: UInt8[Tensor, "3 height width"])
 
 
 def to_network(clip: RawClip) -> Clip:
-    """Normalize the colors, and give boxes as center and size relative to the image."""
+    """Normalize colors, and convert boxes to centers and sizes relative to the image."""
     height, width = clip.size
     scale = torch.tensor([width, height, width, height], dtype=torch.float32)
     targets = [
@@ -227,19 +208,19 @@ def shift_still(
     max_shift: int = 50,
     overflow_boxes: bool = True,
 ) -> RawClip:
-    """Make a clip of a still image as if a camera moved over it (CrowdHuman joint training).
+    """Return a clip of a still image as if a camera moved over it (joint training with CrowdHuman).
 
-    One random shift is drawn for the clip. Each frame is the previous one without the columns and rows that the shift
-    moves out, resized back; half of the clips run backwards. The official code treats shifts to the left and to the
-    right differently by mistake (max for min); here they are symmetric.
+    Each frame is the previous one without the columns and rows that a shift of the clip moves out, resized back; half
+    of the clips are reversed. The official code treats shifts to the left and to the right differently by mistake (max
+    for min); here they are symmetric.
 
     Args:
         image: RGB bytes.
         rows: its objects.
         length: frames of the clip.
-        generator: source of randomness.
-        max_shift: greatest shift between two frames in pixels; at most a quarter of the image.
-        overflow_boxes: keep boxes whole that are partly shifted out.
+        generator: random numbers.
+        max_shift: maximum shift between two frames in pixels; at most a quarter of the image.
+        overflow_boxes: keep boxes that extend beyond the image instead of clipping them.
     """
     height, width = image.shape[1:]
     across = int(generator.integers(-min(max_shift, width // 4), min(max_shift, width // 4), endpoint=True))

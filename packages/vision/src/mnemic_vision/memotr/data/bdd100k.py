@@ -8,17 +8,15 @@ import numpy as np
 
 from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.mot import image_size
-from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, TargetRows, TrackingSequence
-from mnemic_vision.video import IMAGE_SUFFIXES
+from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, ObjectRow, TrackingSequence
+from mnemic_vision.video import list_images
 
 BDD100K_CLASSES = ("pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 BDD100K_FRAME_RATE = 5.0
 
 
 def read_bdd100k(root: str | Path, split: str) -> list[TrackingSequence]:
-    """Read BDD100K MOT; a label is a position in ``BDD100K_CLASSES``.
-
-    Crowds and other categories are left out. Frames that the labels do not mention count as not labeled.
+    """Read BDD100K MOT with the classes `BDD100K_CLASSES`, without crowds.
 
     Args:
         root: folder with ``images/track/{split}/VIDEO/*.jpg`` and ``labels/box_track_20/{split}/VIDEO.json``.
@@ -30,17 +28,15 @@ def read_bdd100k(root: str | Path, split: str) -> list[TrackingSequence]:
     """
     images, labels = Path(root) / "images" / "track" / split, Path(root) / "labels" / "box_track_20" / split
     if not images.is_dir():
-        raise FileNotFoundError(f"{images} does not exist; it holds one folder of images for each video")
+        raise FileNotFoundError(f"{images} does not exist; it contains a folder of images for each video")
     videos = sorted(folder for folder in images.iterdir() if folder.is_dir())
     if not videos:
-        raise UserError(f"{images} holds no video; each is a folder of images")
+        raise UserError(f"{images} contains no video; each is a folder of images")
     return [_read_video(video, labels / f"{video.name}.json" if labels.is_dir() else None) for video in videos]
 
 
 def _read_video(folder: Path, labels: Path | None) -> TrackingSequence:
-    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not names:
-        raise UserError(f"{folder} holds no jpg or png image; a video needs at least one frame")
+    names = [path.name for path in list_images(folder)]
     return TrackingSequence(
         name=folder.name,
         frames=ImageFiles(folder, names),
@@ -56,23 +52,21 @@ def _read_labels(path: Path, names: list[str]) -> Annotations:
     positions = {name: index for index, name in enumerate(names)}
     identities: dict[str, int] = {}
     labeled = np.zeros(len(names), dtype=bool)
-    columns: list[tuple[int, int, int, list[float]]] = []
+    objects: list[ObjectRow] = []
     try:
         for record in json.loads(path.read_text(encoding="utf-8")):
             frame = positions[record["name"]]
             labeled[frame] = True
             for item in filter(_counts, record.get("labels") or []):
                 identity = identities.setdefault(str(item["id"]), len(identities) + 1)
-                columns.append((frame, identity, BDD100K_CLASSES.index(item["category"]), _box(item["box2d"])))
+                label = BDD100K_CLASSES.index(item["category"])
+                objects.append((frame, identity, label, _box(item["box2d"]), 1.0))
     except KeyError as error:
-        raise UserError(f"{path}: {error} is no image of the video, or a key that is missing") from error
+        raise UserError(f"{path}: {error} is not an image of the video, or a missing key") from error
     except (ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is malformed ({reason}); expected a list of frames with name and labels") from error
-    frames, ids, classes = (np.array([row[place] for row in columns], dtype=np.int64) for place in range(3))
-    boxes = np.array([row[3] for row in columns], dtype=np.float32).reshape(-1, 4)
-    rows = TargetRows(ids, classes, boxes, np.ones(len(columns), dtype=np.float32))
-    return Annotations.from_rows(frames, rows, labeled)
+    return Annotations.from_objects(objects, labeled)
 
 
 def _counts(item: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Training clips: which frames of which sequence, and how they become a batch."""
+"""Training clips: their frames, and batches of them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,21 +14,21 @@ from mnemic_vision.memotr.targets import ClipBatch
 
 
 class ClipDataset(Dataset[Clip]):
-    """Every frame with enough successors starts a clip (MeMOTR, ``data/dancetrack.py``).
+    """A clip from every frame with enough successors (MeMOTR, ``data/dancetrack.py``).
 
-    The frames of a clip are d apart, d = min(random 1 to ``max_interval``, the most that fits into the sequence), and
-    1 where that would meet a frame that was not labeled (BDD100K). Stills are repeated and shifted instead.
+    The frames of a clip are d apart, d = min(random 1 to ``max_interval``, maximum that fits into the sequence), and 1
+    where that would include a frame without labels (BDD100K). Stills are repeated and shifted instead.
 
-    A clip depends on (seed, epoch, index) alone, not on the process that loads it, so a resumed run sees what the
-    interrupted one would have seen. Frames without objects give empty targets (the official BDD100K code invents a box
-    there). Identities are made unique over all sequences.
+    A clip depends on seed, epoch and index alone, not on the process that loads it, so resumed training gets the same
+    clips. Frames without objects give empty targets (the official BDD100K code invents a box there). Identities are
+    made unique over all sequences.
 
     Args:
         sequences: with ground truth.
-        length: frames of a clip, or from which epoch on there are how many, such as ``{0: 2, 6: 3, 10: 4, 14: 5}``.
-        max_interval: greatest distance between two frames of a clip.
-        augmentation: what is changed at random.
-        seed: start of all randomness.
+        length: frames of a clip, or a schedule by epoch such as ``{0: 2, 6: 3, 10: 4, 14: 5}``.
+        max_interval: maximum distance between two frames of a clip.
+        augmentation: of the clips; None: the default one.
+        seed: random seed.
 
     Raises:
         UserError: a sequence has no ground truth, or none is long enough.
@@ -61,7 +61,7 @@ class ClipDataset(Dataset[Clip]):
             raise UserError(f"max_interval must be at least 1, got {max_interval}")
         self._lengths = {0: length} if isinstance(length, int) else dict(length)
         if 0 not in self._lengths or min(self._lengths.values()) < 1:
-            raise UserError(f"length must say how many frames a clip has from epoch 0 on, got {length}")
+            raise UserError(f"length must give the number of frames, at least 1, from epoch 0 on, got {length}")
         self.sequences = sequences
         self.augmentation = augmentation or ClipAugmentation()
         self._max_interval = max_interval
@@ -70,9 +70,9 @@ class ClipDataset(Dataset[Clip]):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch: its clip length, and so the number of clips, and its random numbers.
+        """Set the epoch, on which length and number of clips and the random numbers depend.
 
-        Loader processes hold a copy of the data set: make them anew after the call.
+        Loader processes have a copy of the data set: start new ones after the call.
         """
         self._epoch = epoch
         self.length = self._lengths[max(first for first in self._lengths if first <= epoch)]
@@ -88,7 +88,6 @@ class ClipDataset(Dataset[Clip]):
     def __getitem__(self, index: int) -> Clip:
         if not 0 <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}")
-        # By seed, epoch and index: the same whichever process loads it, and after a restart.
         generator = np.random.default_rng((self._seed, self._epoch, index))
         owner, start = int(self._owners[index]), int(self._starts[index])
         sequence = self.sequences[owner]
@@ -108,7 +107,7 @@ class ClipDataset(Dataset[Clip]):
 
 
 def _identity_offsets(sequences: Sequence[TrackingSequence]) -> list[int]:
-    """Return what to add to the identities of each sequence so that no two sequences share one."""
+    """Return an offset for the identities of each sequence that makes them unique over all sequences."""
     offsets, total = [], 0
     for sequence in sequences:
         ids = sequence.annotations.rows.ids if sequence.annotations else np.zeros(0, dtype=np.int64)
@@ -119,9 +118,9 @@ def _identity_offsets(sequences: Sequence[TrackingSequence]) -> list[int]:
 
 
 def _clip_starts(sequence: TrackingSequence, length: int) -> np.ndarray:
-    """Return the frames from which on ``length`` frames in a row are labeled."""
+    """Return the frames that start ``length`` consecutive labeled frames."""
     labeled = sequence.annotations.labeled if sequence.annotations else np.zeros(0, dtype=bool)
-    length = 1 if sequence.are_stills else length  # a still is shifted to a clip, see `shift_still`
+    length = 1 if sequence.are_stills else length  # `shift_still` makes a clip of one
     if len(labeled) < length:
         return np.zeros(0, dtype=np.int64)
     return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(labeled, length).all(axis=1))
@@ -130,39 +129,24 @@ def _clip_starts(sequence: TrackingSequence, length: int) -> np.ndarray:
 def clip_frames(
     sequence: TrackingSequence, start: int, length: int, max_interval: int, generator: np.random.Generator
 ) -> list[int]:
-    """Choose the frames of a clip.
-
-    Args:
-        sequence: with ground truth.
-        start: first frame; ``length`` frames in a row from here on are labeled.
-        length: how many frames.
-        max_interval: greatest distance between two of them.
-        generator: source of randomness.
-
-    Returns:
-        Frames counted from 0, equally far apart.
-    """
+    """Return ``length`` equidistant labeled frames from ``start`` on, at most ``max_interval`` apart."""
     drawn = int(generator.integers(1, max_interval, endpoint=True))
     room = sequence.num_frames - 1 - start
     interval = min(drawn, room // max(1, length - 1))
     chosen = [start + step * interval for step in range(length)]
-    # BDD100K has unlabeled frames; those right after the start are labeled, see `_clip_starts`.
+    # BDD100K has unlabeled frames, but not right after the start; see `_clip_starts`.
     if sequence.annotations and not sequence.annotations.labeled[chosen].all():
         chosen = list(range(start, start + length))
     return chosen
 
 
 def collate_clips(clips: Sequence[Clip]) -> ClipBatch:
-    """Make a batch of clips of one length, padded at the right and at the bottom to multiples of 32.
-
-    Raises:
-        UserError: the clips have different lengths.
-    """
+    """Return a batch of clips of equal length, padded at the right and at the bottom to multiples of 32."""
     lengths = {len(clip.targets) for clip in clips}
     if len(lengths) != 1:
-        raise UserError(f"the clips of a batch need one length, got {sorted(lengths)}")
+        raise UserError(f"the clips of a batch must have the same length, got {sorted(lengths)}")
     length = lengths.pop()
     images, padding = pad_images([image for clip in clips for image in clip.images])
     by_frame = [[clip.targets[frame] for clip in clips] for frame in range(length)]
-    # Padding of one frame for all: the frames of a clip have one size.
+    # One padding mask per clip, since its frames have the same size.
     return ClipBatch(images.unflatten(0, (len(clips), length)), padding[::length], by_frame)

@@ -1,7 +1,6 @@
 """CrowdHuman: still images of crowds, which MeMOTR trains on together with MOT17."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +8,17 @@ import numpy as np
 
 from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.mot import image_size
-from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, TargetRows, TrackingSequence
+from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, TrackingSequence
 
 
 def read_crowd_human(root: str | Path, split: str = "val") -> TrackingSequence:
-    """Read the images of a split as one sequence of stills, every person with an identity of one's own.
+    """Read the images of a split as one sequence of stills, in which each person has a different identity.
 
-    Boxes are those of the whole body and may reach beyond the image; people to be ignored are left out.
+    Boxes are of the full body and may extend beyond the image; people marked as ignored are left out.
 
     Args:
         root: folder with ``annotation_{split}.odgt`` and the images in ``images/{split}`` or ``images``.
-        split: train or val (MeMOTR takes val).
+        split: train or val (MeMOTR uses val).
 
     Raises:
         FileNotFoundError: the annotations or an image are missing.
@@ -27,42 +26,31 @@ def read_crowd_human(root: str | Path, split: str = "val") -> TrackingSequence:
     """
     path = Path(root) / f"annotation_{split}.odgt"
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; it is the list of people of CrowdHuman's {split} split")
+        raise FileNotFoundError(f"{path} does not exist; it has the annotations of CrowdHuman's {split} split")
     lines = path.read_text(encoding="utf-8").splitlines()
     pictures = [_parse(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not pictures:
         raise UserError(f"{path} is empty; copy it again")
     folder = Path(root) / "images"
     folder = folder / split if (folder / split).is_dir() else folder
-    names = [f"{picture.name}.jpg" for picture in pictures]
+    names = [f"{name}.jpg" for name, _ in pictures]
     missing = sorted(set(names) - {image.name for image in folder.glob("*.jpg")})
     if missing:
         raise FileNotFoundError(f"{folder} lacks {len(missing)} images of {path.name}, such as {missing[0]}")
-    boxes = np.array([box for picture in pictures for box in picture.boxes], dtype=np.float32).reshape(-1, 4)
-    rows = TargetRows(
-        ids=np.arange(1, len(boxes) + 1, dtype=np.int64),
-        labels=np.zeros(len(boxes), dtype=np.int64),
-        boxes=boxes,
-        visibility=np.ones(len(boxes), dtype=np.float32),
-    )
-    frames = np.repeat(np.arange(len(pictures)), [len(picture.boxes) for picture in pictures])
+    people = [(frame, box) for frame, (_, boxes) in enumerate(pictures) for box in boxes]
+    objects = [(frame, identity, 0, box, 1.0) for identity, (frame, box) in enumerate(people, start=1)]
     return TrackingSequence(
         name=f"CrowdHuman-{split}",
         frames=ImageFiles(folder, names),
         image_size=image_size(folder / names[0]),
         frame_rate=1.0,
-        annotations=Annotations.from_rows(frames, rows, np.ones(len(pictures), dtype=bool)),
+        annotations=Annotations.from_objects(objects, np.ones(len(pictures), dtype=bool)),
         are_stills=True,
     )
 
 
-@dataclass(frozen=True)
-class _Picture:
-    name: str
-    boxes: list[list[float]]
-
-
-def _parse(path: Path, number: int, line: str) -> _Picture:
+def _parse(path: Path, number: int, line: str) -> tuple[str, list[list[float]]]:
+    """Return the name of an image and the boxes in it."""
     try:
         record = json.loads(line)
         people = [person for person in record["gtboxes"] if _counts(person)]
@@ -73,7 +61,7 @@ def _parse(path: Path, number: int, line: str) -> _Picture:
     for box in boxes:
         if len(box) != 4 or not np.isfinite(box).all():
             raise UserError(f"{path}, line {number}: fbox must be left, top, width and height, got {box}")
-    return _Picture(name, [box for box in boxes if box[2] > 0 and box[3] > 0])
+    return name, [box for box in boxes if box[2] > 0 and box[3] > 0]
 
 
 def _counts(person: dict[str, Any]) -> bool:

@@ -1,15 +1,15 @@
-"""Data sets of the MOTChallenge layout, as their authors distribute them."""
+"""Data sets in the layout of MOTChallenge, as distributed by their authors."""
 
 from pathlib import Path
 
 from mnemic_vision.memotr.data.mot import Part, find_sequences, read_sequence
 from mnemic_vision.memotr.data.sequence import TrackingSequence
 
-_DETECTORS = ("SDP", "FRCNN", "DPM")  # of MOT17, the one that MeMOTR takes first
+_DETECTORS = ("SDP", "FRCNN", "DPM")  # of MOT17, in order of preference; MeMOTR uses SDP
 
 
 def read_dance_track(root: str | Path, split: str) -> list[TrackingSequence]:
-    """Read DanceTrack (or SportsMOT, which has the same form).
+    """Read DanceTrack, or SportsMOT, which has the same layout.
 
     Args:
         root: folder with the splits, each a folder of sequences.
@@ -25,10 +25,10 @@ def read_dance_track(root: str | Path, split: str) -> list[TrackingSequence]:
 def read_mot_challenge(root: str | Path, split: str, part: Part = "all") -> list[TrackingSequence]:
     """Read MOT17 or MOT20.
 
-    MOT17 holds every video three times, with the detections of three detectors; one of them is read (SDP if there).
+    MOT17 contains every video three times, with the detections of three detectors; one of them is read.
 
     Args:
-        root: folder with the splits, or with ``images`` that holds them.
+        root: folder with the splits, or with a folder ``images`` that contains them.
         split: train or test; test has no ground truth.
         part: half of each sequence, for validation where only the training split has ground truth.
 
@@ -49,12 +49,12 @@ def _split_folder(root: str | Path, split: str) -> Path:
     found = next((folder for folder in candidates if folder.is_dir()), None)
     if found is None:
         there = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-        raise FileNotFoundError(f"{candidates[0]} does not exist; {root} holds {', '.join(there) or 'no folder'}")
+        raise FileNotFoundError(f"{candidates[0]} does not exist; {root} contains {', '.join(there) or 'no folder'}")
     return found
 
 
 def one_detector(folders: list[Path]) -> list[Path]:
-    """Return one folder for each video of MOT17; folders of other names stay."""
+    """Return one folder for each video of MOT17, and all folders with other names."""
     chosen: dict[str, Path] = {}
     for folder in sorted(folders, key=_preference):
         video, _, detector = folder.name.rpartition("-")

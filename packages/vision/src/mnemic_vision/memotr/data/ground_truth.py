@@ -1,6 +1,6 @@
 """Ground truth files of MOTChallenge, checked line by line."""
 
-from collections.abc import Iterable
+from math import isfinite, nan
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.sequence import Annotations, TargetRows
 
 _NUM_COLUMNS = 9  # frame, id, left, top, width, height, mark, class, visibility
-_MOT15_NUM_COLUMNS = 10  # frame, id, left, top, width, height, mark, and a position in the world
+_MOT15_NUM_COLUMNS = 10  # frame, id, left, top, width, height, mark, position in the world
 
 
 def read_ground_truth(path: Path, num_frames: int, classes: tuple[int, ...], part: slice = slice(None)) -> Annotations:
@@ -18,17 +18,17 @@ def read_ground_truth(path: Path, num_frames: int, classes: tuple[int, ...], par
 
     Args:
         path: the file.
-        num_frames: frames of the whole sequence.
-        classes: class numbers to keep; a number's position becomes the label.
+        num_frames: frames of the complete sequence.
+        classes: class numbers to keep; the index of a number becomes the label.
         part: frames to keep.
 
     Raises:
-        UserError: a line has another number of columns, something other than finite numbers, a frame outside the
-            sequence, a box without area, or an identity that its frame already has; or no line is left.
+        UserError: a line has a different number of columns, a value that is not a finite number, a frame outside the
+            sequence, a box without area, or an identity that is already in its frame; or no line is left.
     """
     table, lines = _read_table(path)
     if table.shape[1] == _MOT15_NUM_COLUMNS:
-        table[:, 7:9] = 1  # in MOT15 these are positions in the world; all objects are pedestrians and visible
+        table[:, 7:9] = 1  # world positions in MOT15; all objects are visible pedestrians
     kept = (table[:, 6] != 0) & np.isin(table[:, 7], classes)
     if not kept.any():
         found = sorted({int(number) for number in table[:, 7]})
@@ -49,41 +49,33 @@ def read_ground_truth(path: Path, num_frames: int, classes: tuple[int, ...], par
 
 
 def _read_table(path: Path) -> tuple[Float64[np.ndarray, "row column"], np.ndarray]:
-    """Return the numbers and the line, counted from 1, that each row stands on."""
-    content = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    numbered = [(number, line) for number, line in enumerate(content, start=1) if line.strip()]
-    if not numbered:
-        raise UserError(f"{path} is empty; copy it again, or remove it if there is no ground truth")
-    try:
-        table = np.loadtxt([line for _, line in numbered], delimiter=",", ndmin=2, comments=None)
-    except ValueError:
-        table = np.full((1, 1), np.nan)
-    if table.shape[1] not in {_NUM_COLUMNS, _MOT15_NUM_COLUMNS} or not np.isfinite(table).all():
-        _explain(path, numbered)
-    return table, np.array([number for number, _ in numbered])
-
-
-def _explain(path: Path, numbered: Iterable[tuple[int, str]]) -> None:
-    """Raise for the first line that is not nine finite numbers (or, in all lines, ten)."""
-    expected = None
-    for number, line in numbered:
+    """Return the numbers, and the line of each row, counted from 1."""
+    rows: list[list[float]] = []
+    lines: list[int] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
         columns = line.split(",")
-        if len(columns) not in ({_NUM_COLUMNS, _MOT15_NUM_COLUMNS} if expected is None else {expected}):
+        if len(columns) not in ({len(rows[0])} if rows else {_NUM_COLUMNS, _MOT15_NUM_COLUMNS}):
             raise UserError(
-                f"{path}, line {number}: expected {expected or _NUM_COLUMNS} columns "
+                f"{path}, line {number}: expected {len(rows[0]) if rows else _NUM_COLUMNS} columns "
                 f"(frame,id,left,top,width,height,mark,class,visibility), got {len(columns)}"
             )
-        expected = len(columns)
-        for column in columns:
-            if not _is_finite(column):
-                raise UserError(f"{path}, line {number}: expected a finite number, got {column.strip()!r}")
+        rows.append([_finite(column, f"{path}, line {number}") for column in columns])
+        lines.append(number)
+    if not rows:
+        raise UserError(f"{path} is empty; copy it again, or remove it if there is no ground truth")
+    return np.array(rows), np.array(lines)
 
 
-def _is_finite(text: str) -> bool:
+def _finite(text: str, place: str) -> float:
     try:
-        return bool(np.isfinite(float(text)))
+        value = float(text)
     except ValueError:
-        return False
+        value = nan
+    if not isfinite(value):
+        raise UserError(f"{place}: expected a finite number, got {text.strip()!r}")
+    return value
 
 
 def _check_table(path: Path, table: Float64[np.ndarray, "row column"], lines: np.ndarray, num_frames: int) -> None:

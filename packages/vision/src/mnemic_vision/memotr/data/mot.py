@@ -1,4 +1,4 @@
-"""Sequences in the layout of MOTChallenge, which DanceTrack, SportsMOT and most tools share.
+"""Sequences in the layout of MOTChallenge, also used by DanceTrack, SportsMOT and most tools.
 
 A sequence is a folder with ``img1/*.jpg``, and optionally ``gt/gt.txt`` and ``seqinfo.ini``.
 """
@@ -8,33 +8,33 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.ground_truth import read_ground_truth
 from mnemic_vision.memotr.data.sequence import ImageFiles, TrackingSequence
 from mnemic_vision.sequence_info import read_sequence_info
-from mnemic_vision.video import IMAGE_SUFFIXES, natural_order
+from mnemic_vision.video import is_image, list_images, open_image
 
 Part: TypeAlias = Literal["all", "first_half", "second_half"]
 
 
 class MotSequences:
-    """One or many sequences of the MOTChallenge layout.
+    """One or several sequences in the layout of MOTChallenge.
 
     Ground truth is ``frame,id,left,top,width,height,mark,class,visibility`` with frames from 1 (DanceTrack and
     SportsMOT write 1,1,1 in the last three columns). Lines with mark 0 or of another class are left out. Frames are
-    the images of ``img1`` in the order of their numbers; ``seqinfo.ini`` is read for the frame rate and the length.
+    the images of ``img1`` in the order of their numbers; ``seqinfo.ini`` gives frame rate and length.
 
     Args:
         root: the folder of one sequence, a folder of sequences, or a plain folder of images (no ground truth).
-        classes: class numbers to keep; a number's position becomes the label.
-        require_ground_truth: fail when a sequence has no ``gt/gt.txt``.
-        part: half of each sequence for training on one and validating on the other (MOT17 has no public validation
-            ground truth); the first half has the middle frame.
+        classes: class numbers to keep; the index of a number becomes the label.
+        require_ground_truth: raise if a sequence has no ``gt/gt.txt``.
+        part: half of each sequence, to train on one and validate on the other (MOT17 has no public validation ground
+            truth); the first half includes the middle frame.
 
     Raises:
-        FileNotFoundError: the folder, its images or ground truth that is required do not exist.
+        FileNotFoundError: the folder, its images or required ground truth do not exist.
         UserError: a file is malformed; the message names file, line and remedy.
 
     Attributes:
@@ -57,43 +57,42 @@ class MotSequences:
         require_ground_truth: bool = False,
         part: Part = "all",
     ) -> None:
-        folders = find_sequences(root)
         self.sequences = [
             read_sequence(folder, classes=classes, require_ground_truth=require_ground_truth, part=part)
-            for folder in folders
+            for folder in find_sequences(root)
         ]
 
 
 def find_sequences(root: str | Path) -> list[Path]:
-    """Return the folders of the sequences in a folder, sorted by name; the folder itself when it is one.
+    """Return the sequences in a folder, sorted by name, or the folder itself if it is one.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        UserError: it holds no sequence.
+        UserError: it contains no sequence.
     """
     root = Path(root)
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} is no folder; give a sequence (with img1/) or a folder of sequences")
-    if _is_sequence(root) or _image_names(root):
+        raise FileNotFoundError(f"{root} is not a folder; give a sequence (with img1/) or a folder of sequences")
+    if _is_sequence(root) or any(map(is_image, root.iterdir())):
         return [root]
     folders = sorted(folder for folder in root.iterdir() if folder.is_dir())
     found = [folder for folder in folders if _is_sequence(folder)]
     if not found:
         deeper = [folder.name for folder in folders if any(map(_is_sequence, folder.iterdir()))]
         hint = f"did you mean one of its folders {', '.join(deeper)}?" if deeper else "a sequence has a folder img1"
-        raise UserError(f"{root} holds no sequence: {hint}")
+        raise UserError(f"{root} contains no sequence: {hint}")
     return found
 
 
 def _is_sequence(folder: Path) -> bool:
-    """Whether a folder says that it is a sequence, even when its images are missing."""
+    """Whether a folder has files of the layout, even if the images are missing."""
     return any((folder / name).exists() for name in ("img1", "gt/gt.txt", "seqinfo.ini"))
 
 
 def read_sequence(
     folder: Path, *, classes: tuple[int, ...] = (1,), require_ground_truth: bool = False, part: Part = "all"
 ) -> TrackingSequence:
-    """Read one sequence; arguments and errors as for ``MotSequences``."""
+    """Read one sequence; arguments and errors are those of `MotSequences`."""
     info = read_sequence_info(folder / "seqinfo.ini")
     images = folder / "img1" if _is_sequence(folder) else folder
     names = _frame_names(images, info.length)
@@ -120,39 +119,26 @@ def image_size(path: Path) -> tuple[int, int]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it is no image.
+        UserError: it is not an image.
     """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"image {path} does not exist") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"image {path} is damaged or no image; replace or remove it ({error})") from error
-
-
-def _image_names(folder: Path) -> list[str]:
-    """Return the names of the images of a folder in natural order: 2 before 10."""
-    images = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    return [path.name for path in sorted(images, key=natural_order)]
+    with open_image(path) as image:
+        return image.height, image.width
 
 
 def _frame_names(images: Path, length: int | None) -> list[str]:
     """Return the images of a sequence after checking that none is missing."""
     if not images.is_dir():
         raise FileNotFoundError(f"{images} does not exist; put the frames of the sequence there")
-    names = _image_names(images)
-    if not names:
-        raise UserError(f"{images} holds no jpg or png image; a sequence needs at least one frame")
+    names = [path.name for path in list_images(images)]
     if length is not None and len(names) < length:
-        raise UserError(f"{images} holds {len(names)} images but seqinfo.ini says seqLength={length}; copy it again")
+        raise UserError(f"{images} has {len(names)} images but seqinfo.ini says seqLength={length}; copy it again")
     if images.name == "img1":
         _check_numbers(images, names)
     return names
 
 
 def _check_numbers(images: Path, names: list[str]) -> None:
-    """Refuse a gap: the ground truth counts frames, so everything after a missing image would be shifted."""
+    """Raise for a gap in the numbers, after which the ground truth would be shifted."""
     matches = [re.search(r"(\d+)\.\w+$", name) for name in names]
     numbers = [int(match[1]) for match in matches if match]
     for name, number, following in zip(names, numbers, numbers[1:], strict=False):
@@ -161,12 +147,7 @@ def _check_numbers(images: Path, names: list[str]) -> None:
 
 
 def write_mot_layout(sequences: Iterable[TrackingSequence], folder: str | Path) -> None:
-    """Write sequences as folders of the MOTChallenge layout, with images as JPEG.
-
-    Args:
-        sequences: what to write; their names become folder names.
-        folder: where to write; made when absent.
-    """
+    """Write sequences into a folder in the layout of MOTChallenge, with JPEG images."""
     for sequence in sequences:
         target = Path(folder) / sequence.name
         (target / "img1").mkdir(parents=True, exist_ok=True)

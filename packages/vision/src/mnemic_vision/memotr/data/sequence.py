@@ -1,9 +1,9 @@
-"""A sequence of frames with its ground truth, whatever data set it comes from."""
+"""Frames of a video with their ground truth, of any data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 from mnemic_core.errors import UserError
 from mnemic_vision.video import read_image
 
+# Frame from 0, identity, class from 0, (left, top, width, height) in pixels, visible share.
+ObjectRow: TypeAlias = tuple[int, int, int, Sequence[float], float]
+
 
 class TargetRows(NamedTuple):
     """The objects of one frame.
@@ -20,8 +23,8 @@ class TargetRows(NamedTuple):
     Attributes:
         ids: identity within the sequence.
         labels: class, from 0.
-        boxes: left, top, width, height in pixels; may reach beyond the image.
-        visibility: share of the object that can be seen, 0 to 1; 1 where the data set does not tell.
+        boxes: left, top, width, height in pixels; may extend beyond the image.
+        visibility: visible share of the object, 0 to 1; 1 if not in the data set.
     """
 
     ids: Int64[np.ndarray, " object"]
@@ -32,14 +35,12 @@ class TargetRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Annotations:
-    """Ground truth of a sequence in five arrays, sorted by frame.
-
-    Loader processes share arrays without copying them; nested lists would be copied page by page (MOTIP issue 31).
+    """Ground truth of a sequence in arrays, which loader processes share, whereas lists would be copied page by page.
 
     Attributes:
         starts: the objects of frame i are rows ``starts[i]`` to ``starts[i + 1]``.
         rows: the objects of all frames.
-        labeled: True for frames that were annotated, even when they hold no object.
+        labeled: True at annotated frames, with or without objects.
     """
 
     starts: Int64[np.ndarray, " boundary"]
@@ -50,16 +51,22 @@ class Annotations:
     def from_rows(
         cls, frames: Int64[np.ndarray, " object"], rows: TargetRows, labeled: Bool[np.ndarray, " frame"]
     ) -> "Annotations":
-        """Sort rows by frame.
-
-        Args:
-            frames: frame of each row, from 0.
-            rows: the objects in any order.
-            labeled: True for frames that were annotated.
-        """
+        """Return the annotations of objects in any order, with their frames counted from 0."""
         order = np.argsort(frames, kind="stable")
         starts = np.searchsorted(frames[order], np.arange(len(labeled) + 1))
         return cls(starts, TargetRows(*(column[order] for column in rows)), labeled)
+
+    @classmethod
+    def from_objects(cls, objects: Sequence[ObjectRow], labeled: Bool[np.ndarray, " frame"]) -> "Annotations":
+        """Return the annotations of objects in any order."""
+        frames, ids, labels, boxes, visibility = zip(*objects, strict=True) if objects else ((),) * 5
+        rows = TargetRows(
+            ids=np.array(ids, dtype=np.int64),
+            labels=np.array(labels, dtype=np.int64),
+            boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
+            visibility=np.array(visibility, dtype=np.float32),
+        )
+        return cls.from_rows(np.array(frames, dtype=np.int64), rows, labeled)
 
     def frame(self, index: int) -> TargetRows:
         """Return the objects of one frame, counted from 0."""
@@ -68,23 +75,16 @@ class Annotations:
 
 @runtime_checkable
 class Frames(Protocol):
-    """Images by index, all RGB bytes (3, height, width)."""
+    """RGB images by index."""
 
-    def __len__(self) -> int:
-        """Return how many there are."""
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> UInt8[Tensor, "3 height width"]:
-        """Return one image, counted from 0."""
+    def __getitem__(self, index: int) -> UInt8[Tensor, "3 height width"]: ...
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Frames that are image files, decoded when asked for.
-
-    Attributes:
-        folder: where the files are.
-        names: one file name for each frame.
-    """
+    """Frames in image files of a folder, decoded on access."""
 
     folder: Path
     names: Sequence[str]
@@ -105,8 +105,8 @@ class TrackingSequence:
         frames: the images.
         image_size: (height, width) of the first frame in pixels.
         frame_rate: frames per second.
-        annotations: ground truth, if there is any.
-        are_stills: True when the frames are unrelated pictures instead of a video.
+        annotations: ground truth, if any.
+        are_stills: True if the frames are unrelated images instead of a video.
     """
 
     name: str
@@ -118,20 +118,20 @@ class TrackingSequence:
 
     @property
     def num_frames(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
         return len(self.frames)
 
     @property
     def has_ground_truth(self) -> bool:
-        """Whether ``target_rows`` can be asked."""
+        """Whether there is ground truth for ``target_rows``."""
         return self.annotations is not None
 
     def image(self, index: int) -> UInt8[Tensor, "3 height width"]:
-        """Return the RGB bytes of a frame, counted from 0."""
+        """Return a frame, counted from 0, as RGB bytes."""
         return self.frames[index]
 
     def target_rows(self, index: int) -> TargetRows:
-        """Return the objects of a frame, counted from 0: ids, labels, boxes (xywh in pixels) and visibility.
+        """Return the objects of a frame, counted from 0.
 
         Raises:
             UserError: the sequence has no ground truth.

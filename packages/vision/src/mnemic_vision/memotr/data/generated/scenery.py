@@ -1,4 +1,4 @@
-"""What does not move: the ground, the houses behind, and things that people disappear behind."""
+"""The static part of the generated scenes: ground, houses, and obstacles that hide people."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image, ImageDraw, ImageFilter
 
-from mnemic_vision.memotr.data.generated.sprites import Color, Sprite, shade
+from mnemic_vision.memotr.data.generated.sprites import Color, Sprite, pick, shade
 from mnemic_vision.memotr.data.generated.walkers import FARTHEST, Hideout, person_height
 
 _GROUNDS = ((176, 168, 154), (160, 164, 168), (186, 172, 146), (148, 158, 132))
@@ -17,13 +17,13 @@ _HORIZON = 0.3  # where wall and ground meet, in image heights
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Something that stands on the ground.
+    """An obstacle on the ground; lengths are in image heights.
 
     Attributes:
-        x: middle, in image heights.
-        base: where it touches the ground; people whose feet are further up are behind it.
-        width: in image heights.
-        sprite: how it looks, at the size at which it is shown.
+        x: center.
+        base: where it touches the ground; people whose feet are higher in the image are behind it.
+        width: of the obstacle.
+        sprite: its picture, at the size at which it is shown.
     """
 
     x: float
@@ -33,49 +33,31 @@ class Obstacle:
 
     @property
     def hideout(self) -> Hideout:
-        """Where somebody behind it stands."""
+        """The place behind it."""
         return Hideout(self.x, self.base - 0.03, self.width / 2)
 
 
 def random_obstacles(generator: np.random.Generator, aspect: float, rows: int) -> list[Obstacle]:
-    """Place a pillar, a billboard, a kiosk and a hedge, or some of them, side by side.
-
-    Args:
-        generator: source of randomness.
-        aspect: width of the image in image heights.
-        rows: height of the image in pixels.
-    """
-    kinds = list(generator.permutation(list(_DRAWERS)))[: max(1, min(4, round(2.2 * aspect)))]
+    """Place some of a pillar, a billboard, a kiosk and a hedge side by side in an image of ``rows`` pixels' height."""
+    kinds = list(generator.permutation(list(_OBSTACLES)))[: max(1, min(4, round(2.2 * aspect)))]
     spaces = np.linspace(0, aspect, len(kinds) + 1)
     obstacles = []
     for kind, left, right in zip(kinds, spaces, spaces[1:], strict=False):
         base = float(generator.uniform(FARTHEST + 0.22, 0.94))
         height = person_height(base)
-        width_factor, height_factor = _SIZES[kind]
+        draw, width_factor, height_factor = _OBSTACLES[kind]
         width = height * width_factor * float(generator.uniform(0.9, 1.15))
         size = (max(4, round(width * rows)), max(4, round(height * height_factor * rows)))
         x = float(generator.uniform(left + 0.35 * (right - left), left + 0.65 * (right - left)))
-        obstacles.append(Obstacle(x, base, width, _draw_obstacle(generator, kind, size)))
+        picture = Image.new("RGBA", (2 * size[0], 2 * size[1]), (90, 90, 90, 0))
+        draw(ImageDraw.Draw(picture), *picture.size, generator)
+        obstacles.append(Obstacle(x, base, width, Sprite.of(picture.reduce(2))))
     return obstacles
 
 
-_SIZES = {"pillar": (0.62, 1.7), "billboard": (1.3, 1.3), "kiosk": (1.3, 1.4), "hedge": (1.5, 1.15)}  # body heights
-
-
-def _draw_obstacle(generator: np.random.Generator, kind: str, size: tuple[int, int]) -> Sprite:
-    picture = Image.new("RGBA", (2 * size[0], 2 * size[1]), (90, 90, 90, 0))
-    _DRAWERS[kind](ImageDraw.Draw(picture), picture, generator)
-    return Sprite.of(picture.reduce(2))
-
-
-def _pick(generator: np.random.Generator, colors: tuple[Color, ...]) -> Color:
-    return colors[int(generator.integers(len(colors)))]
-
-
-def _draw_pillar(draw: ImageDraw.ImageDraw, picture: Image.Image, generator: np.random.Generator) -> None:
-    width, height = picture.size
-    stone = shade(_pick(generator, _WALLS), 1.1)
-    for x in range(width // 12, width - width // 12):  # a round column is lightest left of its middle
+def _draw_pillar(draw: ImageDraw.ImageDraw, width: int, height: int, generator: np.random.Generator) -> None:
+    stone = shade(pick(generator, _WALLS), 1.1)
+    for x in range(width // 12, width - width // 12):  # a round column is brightest left of its center
         light = 0.55 + 0.55 * float(np.sin(np.pi * (x / width) ** 0.8))
         draw.line((x, 0, x, height), fill=(*shade(stone, light), 255))
     for top, bottom in ((0, height // 14), (height - height // 12, height)):
@@ -84,8 +66,7 @@ def _draw_pillar(draw: ImageDraw.ImageDraw, picture: Image.Image, generator: np.
     draw.rectangle((width // 12, band, width - width // 12 - 1, band + height // 40), fill=(*shade(stone, 0.6), 255))
 
 
-def _draw_billboard(draw: ImageDraw.ImageDraw, picture: Image.Image, generator: np.random.Generator) -> None:
-    width, height = picture.size
+def _draw_billboard(draw: ImageDraw.ImageDraw, width: int, height: int, generator: np.random.Generator) -> None:
     first, second, third = (_SIGNS[index] for index in generator.choice(len(_SIGNS), 3, replace=False))
     draw.rectangle((0, 0, width, height), fill=(64, 66, 72, 255))
     edge = max(2, width // 24)
@@ -98,9 +79,8 @@ def _draw_billboard(draw: ImageDraw.ImageDraw, picture: Image.Image, generator: 
         draw.rectangle((width * 0.14, y, width * (0.8 - 0.25 * line), y + height * 0.025), fill=(240, 240, 236, 255))
 
 
-def _draw_kiosk(draw: ImageDraw.ImageDraw, picture: Image.Image, generator: np.random.Generator) -> None:
-    width, height = picture.size
-    color = _pick(generator, _SIGNS)
+def _draw_kiosk(draw: ImageDraw.ImageDraw, width: int, height: int, generator: np.random.Generator) -> None:
+    color = pick(generator, _SIGNS)
     inset = width // 16
     draw.rectangle((inset, height * 0.18, width - inset, height), fill=(*shade(color, 0.75), 255))
     draw.rectangle((inset * 2, height * 0.34, width - inset * 2, height * 0.6), fill=(52, 58, 70, 255))
@@ -120,8 +100,7 @@ def _draw_kiosk(draw: ImageDraw.ImageDraw, picture: Image.Image, generator: np.r
         draw.line((x, height * 0.67, x, height), fill=(*shade(color, 0.6), 255), width=2)
 
 
-def _draw_hedge(draw: ImageDraw.ImageDraw, picture: Image.Image, generator: np.random.Generator) -> None:
-    width, height = picture.size
+def _draw_hedge(draw: ImageDraw.ImageDraw, width: int, height: int, generator: np.random.Generator) -> None:
     box = int(height * 0.72)
     draw.rectangle((width * 0.03, height * 0.12, width * 0.97, box), fill=(46, 84, 46, 255))
     for _ in range(260):
@@ -133,17 +112,16 @@ def _draw_hedge(draw: ImageDraw.ImageDraw, picture: Image.Image, generator: np.r
     draw.rectangle((0, box, width, box + height * 0.04), fill=(174, 142, 110, 255))
 
 
-_DRAWERS = {"pillar": _draw_pillar, "billboard": _draw_billboard, "kiosk": _draw_kiosk, "hedge": _draw_hedge}
+_OBSTACLES = {  # width and height in body heights
+    "pillar": (_draw_pillar, 0.62, 1.7),
+    "billboard": (_draw_billboard, 1.3, 1.3),
+    "kiosk": (_draw_kiosk, 1.3, 1.4),
+    "hedge": (_draw_hedge, 1.5, 1.15),
+}
 
 
 def draw_background(generator: np.random.Generator, size: tuple[int, int], margin: int) -> Image.Image:
-    """Return houses and a paved square, larger than the image by ``margin`` pixels on every side.
-
-    Args:
-        generator: source of randomness.
-        size: (height, width) of the image in pixels.
-        margin: room for a shaking camera in pixels.
-    """
+    """Return houses and a paved square, ``margin`` pixels larger than an image of (height, width) on every side."""
     rows = size[0]
     height, width = (side + 2 * margin for side in size)
     horizon = margin + round(_HORIZON * rows)
@@ -154,14 +132,14 @@ def draw_background(generator: np.random.Generator, size: tuple[int, int], margi
     grain = _grain(generator, (height, width), rows)
     pixels = np.asarray(picture, dtype=np.float32) * (1 + 0.16 * grain[:, :, None])
     textured = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    return textured.filter(ImageFilter.GaussianBlur(rows / 600))  # as a lens would
+    return textured.filter(ImageFilter.GaussianBlur(rows / 600))
 
 
 def _draw_ground(
     draw: ImageDraw.ImageDraw, generator: np.random.Generator, size: tuple[int, int], horizon: int
 ) -> None:
     width, height = size
-    ground, joint = _pick(generator, _GROUNDS), 0.82
+    ground, joint = pick(generator, _GROUNDS), 0.82
     for row in range(horizon, height):  # lighter in the distance
         draw.line((0, row, width, row), fill=shade(ground, 1.12 - 0.22 * (row - horizon) / (height - horizon)))
     vanishing = (width * float(generator.uniform(0.3, 0.7)), horizon - 0.5 * (height - horizon))
@@ -184,7 +162,7 @@ def _draw_houses(
     left = -0.1 * rows
     while left < width:
         house_width = rows * float(generator.uniform(0.35, 0.65))
-        wall = shade(_pick(generator, _WALLS), float(generator.uniform(0.8, 1.05)))
+        wall = shade(pick(generator, _WALLS), float(generator.uniform(0.8, 1.05)))
         draw.rectangle((left, 0, left + house_width, horizon), fill=wall)
         _draw_windows(draw, generator, (left, left + house_width), horizon, rows, wall)
         draw.rectangle((left, horizon - 0.02 * rows, left + house_width, horizon), fill=shade(wall, 0.6))

@@ -1,15 +1,17 @@
-"""Drawing people: a look is drawn once for each phase of the stride and scaled when it is needed."""
+"""Drawing of people, once for each phase of the stride; frames show scaled copies."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import cos, pi, sin
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 Color: TypeAlias = tuple[int, int, int]
 Point: TypeAlias = tuple[float, float]
+Choice = TypeVar("Choice")
 
 NUM_PHASES = 8
 SPRITE_ASPECT = 0.6  # width of a person's picture relative to its height
@@ -28,50 +30,38 @@ _HEADWEAR = ("short", "long", "hat", "hood")
 
 @dataclass(frozen=True)
 class Look:
-    """What tells people apart.
-
-    Attributes:
-        skin: color of face and hands.
-        hair: color of hair, or of the hat.
-        headwear: what is on the head: short, long, hat or hood.
-        top: color of the upper body.
-        second: color of its pattern.
-        pattern: plain, hoops, stripes, checks, dots or sash.
-        trousers: color of the legs.
-        has_coat: whether the upper part reaches to the knees.
-        bag: color of a backpack, if there is one.
-        width: breadth relative to the average.
-    """
+    """The appearance of a person."""
 
     skin: Color
     hair: Color
-    headwear: str
+    headwear: str  # short, long, hat or hood
     top: Color
-    second: Color
+    second: Color  # of the pattern of the top, and of hats and hoods
     pattern: str
     trousers: Color
-    has_coat: bool
+    has_coat: bool  # the top reaches to the knees
     bag: Color | None
-    width: float
+    width: float  # relative to the average
+
+
+def pick(generator: np.random.Generator, choices: Sequence[Choice]) -> Choice:
+    """Return a random element."""
+    return choices[int(generator.integers(len(choices)))]
 
 
 def random_look(generator: np.random.Generator) -> Look:
-    """Dress somebody."""
-
-    def pick(colors: tuple[Color, ...]) -> Color:
-        return colors[int(generator.integers(len(colors)))]
-
+    """Return a random appearance."""
     top, second = (_CLOTHES[index] for index in generator.choice(len(_CLOTHES), 2, replace=False))
     return Look(
-        skin=pick(_SKINS),
-        hair=pick(_HAIRS),
-        headwear=_HEADWEAR[int(generator.integers(len(_HEADWEAR)))],
+        skin=pick(generator, _SKINS),
+        hair=pick(generator, _HAIRS),
+        headwear=pick(generator, _HEADWEAR),
         top=top,
         second=second,
-        pattern=_PATTERNS[int(generator.integers(len(_PATTERNS)))],
-        trousers=pick(_TROUSERS),
+        pattern=pick(generator, _PATTERNS),
+        trousers=pick(generator, _TROUSERS),
         has_coat=bool(generator.random() < 0.3),
-        bag=pick(_CLOTHES) if generator.random() < 0.35 else None,
+        bag=pick(generator, _CLOTHES) if generator.random() < 0.35 else None,
         width=float(generator.uniform(0.9, 1.2)),
     )
 
@@ -84,12 +74,12 @@ def shade(color: Color, factor: float) -> Color:
 
 @dataclass(frozen=True)
 class Sprite:
-    """A picture with transparency, and what is needed to see how much of it is hidden.
+    """A picture with transparency.
 
     Attributes:
         picture: RGBA.
         outline: 255 where the picture is not transparent, 0 elsewhere; at a quarter of the size.
-        box: left, top, width, height of what is not transparent, relative to the size.
+        box: left, top, width, height of the outline, relative to the size.
     """
 
     picture: Image.Image
@@ -98,7 +88,7 @@ class Sprite:
 
     @classmethod
     def of(cls, picture: Image.Image) -> "Sprite":
-        """Find the outline of a picture."""
+        """Return a picture with its outline."""
         solid = picture.getchannel("A").point([0] * 128 + [255] * 128)
         left, top, right, bottom = solid.getbbox() or (0, 0, *picture.size)
         width, height = picture.size
@@ -109,14 +99,7 @@ class Sprite:
 
 @lru_cache(maxsize=2048)  # 15 kB each, or 60 kB when large
 def draw_person(look: Look, phase: int, *, faces_left: bool, is_large: bool) -> Sprite:
-    """Draw somebody walking.
-
-    Args:
-        look: who.
-        phase: of the stride, from 0 to ``NUM_PHASES``.
-        faces_left: instead of right.
-        is_large: 160 pixels high instead of 80.
-    """
+    """Draw a walking person in a phase of the stride, 80 pixels high, or 160 if large."""
     picture = Image.new("RGBA", _DRAWN_SIZE, (*look.top, 0))
     _draw_body(ImageDraw.Draw(picture), picture, look, 2 * pi * phase / NUM_PHASES)
     if faces_left:
@@ -125,7 +108,7 @@ def draw_person(look: Look, phase: int, *, faces_left: bool, is_large: bool) -> 
 
 
 def _draw_body(draw: ImageDraw.ImageDraw, picture: Image.Image, look: Look, angle: float) -> None:
-    """Draw from the far side to the near one; 320 high, looking to the right."""
+    """Draw from the far side to the near one, facing right."""
     middle, swing = 96.0, 30 * sin(angle)
     bob = 4 * abs(cos(angle))  # the body is lowest when the legs are apart
     shoulder, hip = 66 + bob, 170 + bob
@@ -149,7 +132,6 @@ def _limb(draw: ImageDraw.ImageDraw, points: list[Point], thickness: int, color:
 
 
 def _draw_leg(draw: ImageDraw.ImageDraw, hip: Point, swing: float, color: Color, lift: float) -> None:
-    """A lifted leg is bent at the knee."""
     x, y = hip
     knee = (x + 0.7 * swing + 14 * lift, y + 64)
     foot = (x + 1.5 * swing - 16 * lift, 300 - 20 * lift - 0.15 * abs(swing))
@@ -171,13 +153,9 @@ def _draw_torso(picture: Image.Image, look: Look, box: tuple[float, float, float
     ImageDraw.Draw(outline).rounded_rectangle((0, 0, size[0] - 1, size[1] - 1), 20, fill=255)
     cloth = _draw_cloth(look, size)
     light = Image.linear_gradient("L").rotate(90).resize(size).point([150 - level // 2 for level in range(256)])
-    shaded = Image.composite(cloth, Image.new("RGB", size, shade(look.top, 0.55)), light.point(_lighten()))
-    picture.paste(shaded, (left, top), outline)
-
-
-def _lighten() -> list[int]:
-    """Return a table that keeps most of the cloth and darkens only the far side."""
-    return [min(255, 140 + level) for level in range(256)]
+    # Only the far side is darkened.
+    light = light.point([min(255, 140 + level) for level in range(256)])
+    picture.paste(Image.composite(cloth, Image.new("RGB", size, shade(look.top, 0.55)), light), (left, top), outline)
 
 
 def _draw_cloth(look: Look, size: tuple[int, int]) -> Image.Image:

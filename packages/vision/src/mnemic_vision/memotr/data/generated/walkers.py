@@ -1,20 +1,21 @@
-"""How the people of the generated world move.
+"""The movement of the people in generated scenes.
 
-Lengths are in image heights: x grows to the right from 0, y downwards from 0 to 1. The ground is a plane seen obliquely
-from above, so a person is the smaller the further up the feet are.
+Lengths are in image heights, x to the right from 0 and y downwards from 0 to 1. The ground is a plane seen obliquely
+from above, so people are smaller the higher their feet are in the image.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
 from mnemic_vision.memotr.data.generated.sprites import Look, random_look
 
-NEAREST, FARTHEST = 1.02, 0.38  # where feet can be, in image heights
-_FORESHORTENING = 0.5  # a step towards the camera looks this much shorter than one to the side
+NEAREST, FARTHEST = 1.02, 0.38  # range of y of feet
+_FORESHORTENING = 0.5  # of steps towards the camera
 _STRIDE = 0.75  # length of two steps in body heights
-_TWIN_PROB = 0.2  # besides the first pair, which is there from the start
+_TWIN_PROB = 0.2  # probability of the same look as the person before
 
 
 def person_height(y: float) -> float:
@@ -22,15 +23,8 @@ def person_height(y: float) -> float:
     return 0.16 + 0.20 * (y - FARTHEST) / (1 - FARTHEST)
 
 
-@dataclass(frozen=True)
-class Hideout:
-    """Where somebody can stand out of sight.
-
-    Attributes:
-        x: middle.
-        y: where the feet of someone behind it are.
-        reach: half the width.
-    """
+class Hideout(NamedTuple):
+    """A place hidden by an obstacle: its center, and half of its width."""
 
     x: float
     y: float
@@ -39,15 +33,15 @@ class Hideout:
 
 @dataclass(frozen=True)
 class Walker:
-    """One person from entering to leaving.
+    """A person, from entering the scene in frame ``start`` to leaving it.
 
     Attributes:
         look: appearance; twins share it.
         stature: height relative to the average.
         start: first frame.
-        feet: (x, y) in every frame from there on.
-        phases: position in the stride, 0 to 1.
-        faces_left: True where the person looks to the left.
+        feet: position (x, y) in each frame from there on.
+        phases: phase of the stride, 0 to 1.
+        faces_left: True where the person faces left instead of right.
     """
 
     look: Look
@@ -61,15 +55,7 @@ class Walker:
 def simulate_walkers(
     generator: np.random.Generator, num_frames: int, num_objects: int, aspect: float, hideouts: list[Hideout]
 ) -> list[Walker]:
-    """Let people walk.
-
-    Args:
-        generator: source of randomness.
-        num_frames: length of the sequence.
-        num_objects: people at the same time, about; who leaves is followed by somebody else.
-        aspect: width of the image in image heights.
-        hideouts: where people like to stop.
-    """
+    """Return the people of a sequence, about ``num_objects`` at the same time in an image of width ``aspect``."""
     walkers: list[Walker] = []
     for place in range(num_objects):
         start = 0
@@ -83,8 +69,7 @@ def simulate_walkers(
     return walkers
 
 
-@dataclass(frozen=True)
-class _Stop:
+class _Stop(NamedTuple):
     x: float
     y: float
     pause: int = 0
@@ -93,7 +78,7 @@ class _Stop:
 def _route(
     generator: np.random.Generator, aspect: float, hideouts: list[Hideout], *, starts_inside: bool
 ) -> list[_Stop]:
-    """Return where a person begins, goes and leaves; two of three hide on the way, some of them to turn back."""
+    """Return start, one stop and end of a way; two of three people stop in a hideout, and some turn back there."""
     margin = 0.12
     from_left = generator.random() < 0.5
     before, after = (-margin, aspect + margin) if from_left else (aspect + margin, -margin)
@@ -114,17 +99,17 @@ def _random_y(generator: np.random.Generator) -> float:
 
 
 def _walk(generator: np.random.Generator, look: Look, route: list[_Stop], start: int, num_frames: int) -> Walker:
-    """Go from stop to stop at a pace of one's own that comes and goes, with turns that are not abrupt."""
+    """Simulate a person on a route, at a varying pace and with smooth turns."""
     pace = float(generator.uniform(0.06, 0.12))  # body heights a frame
     rhythm, offset = generator.uniform(15, 40), generator.uniform(0, 2 * np.pi)
-    position, velocity = np.array([route[0].x, route[0].y]), np.zeros(2)
+    position, velocity = np.array(route[0][:2]), np.zeros(2)
     remaining, pause, phase, faces_left = list(route[1:]), 0, float(generator.random()), route[1].x < route[0].x
     feet, phases, sides = [], [], []
     for frame in range(start, num_frames):
         feet.append(position.copy())
         phases.append(phase % 1)
         sides.append(faces_left)
-        way = np.array([remaining[0].x, remaining[0].y]) - position
+        way = np.array(remaining[0][:2]) - position
         distance = float(np.hypot(way[0], way[1] / _FORESHORTENING))
         height = person_height(float(position[1]))
         step = pace * height * (1 + 0.4 * np.sin(frame / rhythm * 2 * np.pi + offset))
@@ -132,9 +117,9 @@ def _walk(generator: np.random.Generator, look: Look, route: list[_Stop], start:
             pause = remaining.pop(0).pause
             if not remaining:
                 break
-        wished = np.zeros(2) if pause else way / max(distance, 1e-6) * step
+        target = np.zeros(2) if pause else way / max(distance, 1e-6) * step
         pause = max(0, pause - 1)
-        velocity += 0.35 * (wished - velocity)
+        velocity += 0.35 * (target - velocity)
         position += velocity
         phase += float(np.hypot(velocity[0], velocity[1] / _FORESHORTENING)) / (_STRIDE * height)
         if abs(velocity[0]) > 0.1 * step:

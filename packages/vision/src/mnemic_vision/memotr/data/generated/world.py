@@ -1,4 +1,4 @@
-"""The generated world as sequences."""
+"""Generated tracking sequences of people who cross, hide and return."""
 
 from dataclasses import dataclass, field
 from math import floor, sin
@@ -15,31 +15,30 @@ from mnemic_vision.memotr.data.generated.scenery import Obstacle, draw_backgroun
 from mnemic_vision.memotr.data.generated.sprites import NUM_PHASES, SPRITE_ASPECT, Sprite, draw_person
 from mnemic_vision.memotr.data.generated.walkers import Walker, person_height, simulate_walkers
 from mnemic_vision.memotr.data.mot import write_mot_layout
-from mnemic_vision.memotr.data.sequence import Annotations, TargetRows, TrackingSequence
+from mnemic_vision.memotr.data.sequence import Annotations, ObjectRow, TrackingSequence
 
-_SHAKE = 0.02  # how far the camera moves, in image heights
-_NOISE = 5  # standard deviation of the sensor's noise, of 255
-_MOST_OBJECTS = 200
-_LARGE_ROWS = 224  # people in higher images are drawn larger
-_MASK_ROWS = 128  # rows of the small picture on which visibility is counted
+_SHAKE = 0.02  # amplitude of the camera's movement, in image heights
+_NOISE = 5  # standard deviation of the sensor noise, of 255
+_MAX_OBJECTS = 200
+_LARGE_ROWS = 224  # image height above which people are drawn larger
+_MASK_ROWS = 128  # height of the masks for visibility
 
 
 class GeneratedSequences:
-    """Seeded videos of people on a square, drawn when asked for; no files are needed.
+    """Synthetic videos of people on a square, drawn on demand from a seed, without files.
 
-    They are made so that remembering helps: people differ in clothes, cross each other, vanish for a while behind
-    pillars, kiosks, billboards and hedges, turn around there, and come back with the same identity, while twins in
-    equal clothes are about. People enter and leave, come nearer and go, slow down and hurry; the camera shakes.
+    They need memory: people of different appearance, and twins of the same, cross each other, disappear for a while
+    behind pillars, kiosks, billboards and hedges, turn around there, and return with the same identity. People enter
+    and leave, change their distance and speed, and the camera shakes.
 
     Args:
-        seed: start of all randomness; a sequence is the same for every ``num_sequences``.
-        num_sequences: how many.
+        seed: random seed; a sequence is the same for every ``num_sequences``.
+        num_sequences: number of sequences.
         num_frames: length of each.
         size: (height, width) in pixels, at least 64 each.
-        num_objects: people at the same time, about.
-        min_visibility: people of whom less than this share can be seen have no ground truth in that frame; 0 keeps
-            them all.
-        frame_rate: frames per second, which only tells players how fast to show them.
+        num_objects: approximate number of people at the same time.
+        min_visibility: people with a smaller visible share have no ground truth in a frame; 0 keeps them all.
+        frame_rate: frames per second; the movement does not depend on it.
 
     Attributes:
         sequences: named ``generated-SEED-000`` and so on.
@@ -67,8 +66,8 @@ class GeneratedSequences:
         if min(num_sequences, num_frames, num_objects) < 1:
             given = f"{num_sequences}, {num_frames} and {num_objects}"
             raise UserError(f"num_sequences, num_frames and num_objects must be at least 1, got {given}")
-        if num_objects > _MOST_OBJECTS:
-            raise UserError(f"num_objects must be at most {_MOST_OBJECTS}, got {num_objects}")
+        if num_objects > _MAX_OBJECTS:
+            raise UserError(f"num_objects must be at most {_MAX_OBJECTS}, got {num_objects}")
         if not 0 <= min_visibility <= 1:
             raise UserError(f"min_visibility must be from 0 to 1, got {min_visibility}")
         scenes = [make_scene((seed, index), num_frames, size, num_objects) for index in range(num_sequences)]
@@ -84,13 +83,13 @@ class GeneratedSequences:
         ]
 
     def write_mot_layout(self, folder: str | Path) -> None:
-        """Write all sequences below a folder in the layout of MOTChallenge."""
+        """Write all sequences into a folder in the layout of MOTChallenge."""
         write_mot_layout(self.sequences, folder)
 
 
 @dataclass(frozen=True)
 class _Placed:
-    """A picture where it is shown: left and top edge, width and height in pixels; nearer things have a larger depth."""
+    """A picture with its place in the frame in pixels; nearer objects have a larger depth."""
 
     depth: float
     left: float
@@ -98,7 +97,7 @@ class _Placed:
     width: float
     height: float
     sprite: Sprite
-    walker: int | None = None  # None: an obstacle
+    walker: int | None = None  # index of a person; None: an obstacle
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,11 @@ class Scene:
         seed: of the sequence.
         size: (height, width) in pixels.
         num_frames: length.
-        walkers: everyone who appears; identities are their positions, from 1.
-        obstacles: what they disappear behind.
+        walkers: all people; the identity of one is its index plus 1.
+        obstacles: which hide people.
+        background: larger than the frames, because the camera moves.
+        noise: larger than the frames, which add random crops of it.
+        shadow: mask of a shadow, scaled to each person and obstacle.
     """
 
     seed: tuple[int, int]
@@ -137,25 +139,18 @@ class Scene:
             shape = (max(1, round(item.width)), max(1, round(item.height)))
             picture = item.sprite.picture.resize(shape, Image.Resampling.BILINEAR)
             canvas.paste(picture, (round(item.left), round(item.top)), picture)
-        return torch.from_numpy(self._add_noise(np.asarray(canvas), index)).permute(2, 0, 1)
+        room = self.noise.shape[0] - height
+        y, x = np.random.default_rng((*self.seed, index)).integers(0, room, 2)
+        noisy = (np.asarray(canvas) + self.noise[y : y + height, x : x + width]).clip(0, 255).astype(np.uint8)
+        return torch.from_numpy(noisy).permute(2, 0, 1)
 
     def _paste_shadow(self, canvas: Image.Image, item: _Placed) -> None:
         spread, thickness = max(2, round(item.width * 1.1)), max(2, round(item.width * 0.34))
         corner = (round(item.left - 0.05 * item.width), round(item.top + item.height - 0.6 * thickness))
         canvas.paste((30, 28, 34), corner, self.shadow.resize((spread, thickness)))
 
-    def _add_noise(
-        self, pixels: UInt8[np.ndarray, "height width 3"], index: int
-    ) -> UInt8[np.ndarray, "height width 3"]:
-        """Cut another piece of one noise picture for every frame."""
-        room = self.noise.shape[0] - self.size[0]
-        top, left = np.random.default_rng((*self.seed, index)).integers(0, room, 2)
-        noise = self.noise[top : top + self.size[0], left : left + self.size[1]]
-        noisy: UInt8[np.ndarray, "height width 3"] = (pixels + noise).clip(0, 255).astype(np.uint8)
-        return noisy
-
     def camera(self, index: int) -> tuple[int, int]:
-        """Return how many pixels the picture is moved (down, right) in a frame."""
+        """Return the shift of the image (down, right) in pixels in a frame."""
         shift = [
             0.7 * sin(index / period + self.seed[1]) + 0.3 * sin(index / (period / 3.7) + self.seed[0])
             for period in (9.0, 13.0)
@@ -163,34 +158,24 @@ class Scene:
         return round(shift[0] * 0.5 * _SHAKE * self.size[0]), round(shift[1] * _SHAKE * self.size[0])
 
     def placed(self, index: int) -> list[_Placed]:
-        """Return what stands where in a frame, the farthest first."""
+        """Return the people and obstacles of a frame, the farthest first."""
+        down, right = self.camera(index)
+        rows = self.size[0]
+
+        def place(x: float, y: float, width: float, height: float, sprite: Sprite, walker: int | None) -> _Placed:
+            return _Placed(y, x * rows - width / 2 + right, y * rows - height + down, width, height, sprite, walker)
+
         items = [
-            self._place(index, (obstacle.x, obstacle.base), (float(width), float(height)), obstacle.sprite)
-            for obstacle in self.obstacles
-            for width, height in [obstacle.sprite.picture.size]
+            place(each.x, each.base, *map(float, each.sprite.picture.size), each.sprite, None)
+            for each in self.obstacles
         ]
         for number, walker in enumerate(self.walkers):
             step = index - walker.start
             if 0 <= step < len(walker.feet):
                 x, y = map(float, walker.feet[step])
-                height = person_height(y) * walker.stature * self.size[0]
-                sprite = self._sprite(walker, step)
-                items.append(self._place(index, (x, y), (height * SPRITE_ASPECT, height), sprite, number))
+                height = person_height(y) * walker.stature * rows
+                items.append(place(x, y, height * SPRITE_ASPECT, height, self._sprite(walker, step), number))
         return sorted(items, key=lambda item: item.depth)
-
-    def _place(
-        self,
-        index: int,
-        foot: tuple[float, float],
-        extent: tuple[float, float],
-        sprite: Sprite,
-        walker: int | None = None,
-    ) -> _Placed:
-        """Put something of (width, height) pixels on a point of the ground."""
-        down, right = self.camera(index)
-        left = foot[0] * self.size[0] - extent[0] / 2 + right
-        top = foot[1] * self.size[0] - extent[1] + down
-        return _Placed(foot[1], left, top, *extent, sprite, walker)
 
     def _sprite(self, walker: Walker, step: int) -> Sprite:
         phase = floor(walker.phases[step] * NUM_PHASES) % NUM_PHASES
@@ -199,13 +184,13 @@ class Scene:
 
 
 def make_scene(seed: tuple[int, int], num_frames: int, size: tuple[int, int], num_objects: int) -> Scene:
-    """Build the world of one sequence.
+    """Return the scene of one sequence.
 
     Args:
-        seed: seed of the set, and number of the sequence.
+        seed: seed of the set, and index of the sequence.
         num_frames: length.
         size: (height, width) in pixels.
-        num_objects: people at the same time, about.
+        num_objects: approximate number of people at the same time.
     """
     generator = np.random.default_rng(seed)
     rows, aspect = size[0], size[1] / size[0]
@@ -228,25 +213,17 @@ def make_scene(seed: tuple[int, int], num_frames: int, size: tuple[int, int], nu
 
 
 def annotate(scene: Scene, min_visibility: float) -> Annotations:
-    """Return the boxes of everyone of whom at least ``min_visibility`` can be seen in a frame.
+    """Return the boxes of people with a visible share of at least ``min_visibility`` in a frame.
 
-    Boxes enclose the whole person, whether hidden or outside the image.
+    Boxes enclose the complete person, also where hidden or outside the image.
     """
-    frames: list[int] = []
-    columns: list[tuple[int, tuple[float, ...], float]] = []
+    objects: list[ObjectRow] = []
     for index in range(scene.num_frames):
         placed = scene.placed(index)
         for item, visibility in zip(placed, _visibility(placed, scene.size), strict=True):
             if item.walker is not None and visibility >= min_visibility:
-                frames.append(index)
-                columns.append((item.walker + 1, _box(item), visibility))
-    rows = TargetRows(
-        ids=np.array([column[0] for column in columns], dtype=np.int64),
-        labels=np.zeros(len(columns), dtype=np.int64),
-        boxes=np.array([column[1] for column in columns], dtype=np.float32).reshape(-1, 4),
-        visibility=np.array([column[2] for column in columns], dtype=np.float32),
-    )
-    return Annotations.from_rows(np.array(frames, dtype=np.int64), rows, np.ones(scene.num_frames, dtype=bool))
+                objects.append((index, item.walker + 1, 0, _box(item), visibility))
+    return Annotations.from_objects(objects, np.ones(scene.num_frames, dtype=bool))
 
 
 def _box(item: _Placed) -> tuple[float, float, float, float]:
@@ -256,7 +233,7 @@ def _box(item: _Placed) -> tuple[float, float, float, float]:
 
 
 def _visibility(placed: list[_Placed], size: tuple[int, int]) -> Float[np.ndarray, " item"]:
-    """Return the share of each item that nothing nearer and no image border hides."""
+    """Return the visible share of each item, not hidden by nearer ones or the image border."""
     scale = _MASK_ROWS / size[0]
     owners = Image.new("L", (round(size[1] * scale), _MASK_ROWS))
     totals = np.ones(len(placed))
