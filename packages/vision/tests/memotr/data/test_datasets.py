@@ -122,7 +122,10 @@ def test_bdd100k_keeps_eight_classes_without_crowds_and_knows_unlabeled_frames(t
     [
         ("[{", r"v\.json is malformed \(.*line 1"),
         ([{"name": "w-0000001.jpg"}], "'w-0000001.jpg' is not an image of the video"),
-        ([{"name": NAMES[0], "labels": [{"id": "x", "category": "car"}]}], "'box2d' is not an image .* or a missing key"),
+        (
+            [{"name": NAMES[0], "labels": [{"id": "x", "category": "car"}]}],
+            "'box2d' is not an image .* or a missing key",
+        ),
         (
             [{"name": NAMES[0], "labels": [item("x", "car") | {"box2d": dict.fromkeys(("x1", "x2", "y1", "y2"), 1)}]}],
             "x1 < x2",
