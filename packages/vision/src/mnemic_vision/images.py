@@ -1,4 +1,4 @@
-"""From camera image to network input: resize, normalize, pad."""
+"""Preprocessing of images for the network: resize, normalize, pad."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -16,20 +16,14 @@ _COEFFICIENT_ONE = 2048  # OpenCV stores interpolation weights as integers with 
 
 
 def inference_size(size: tuple[int, int], short: int = 800, long: int = 1536) -> tuple[int, int]:
-    """Return the (height, width) at which an image is shown to the network.
+    """Return the (height, width) to which an image of (height, width) is resized for the network.
 
-    The shorter side becomes ``short`` unless the longer one would exceed ``long``; fractions are cut off, so a side may
-    be a pixel shorter than rounding would make it. At least one pixel is left.
-
-    Args:
-        size: (height, width) of the image in pixels.
-        short: wished length of the shorter side in pixels.
-        long: greatest length of the longer side in pixels.
+    The shorter side becomes ``short`` unless the longer one would exceed ``long``.
     """
     scale = short / min(size)
-    # Cut off and not rounded, as in the official code.
     if max(size) * scale > long:
         scale = long / max(size)
+    # Truncated, not rounded, as in the official code.
     return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
 
 
@@ -38,8 +32,8 @@ def resize_bilinear(
 ) -> UInt8[Tensor, "channel _ _"]:
     """Resize to (height, width) exactly as OpenCV's ``INTER_LINEAR`` does on 8-bit images.
 
-    Released weights were trained for this arithmetic: no anti-aliasing, weights of 11 bits, and bits cut off twice
-    instead of one rounding. ``torch.nn.functional.interpolate`` differs by one in every eighth value.
+    Released weights were trained with this arithmetic: no anti-aliasing, weights of 11 bits, and two truncations
+    instead of rounding. ``torch.nn.functional.interpolate`` differs by one in every eighth value.
     """
     if tuple(image.shape[1:]) == size:
         return image
@@ -52,19 +46,18 @@ def resize_bilinear(
 
 
 def _neighbors(length: int, new_length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the two source positions of every new position and their integer weights."""
+    """Return the two source positions of each new position and their integer weights."""
     centers = torch.arange(new_length, dtype=torch.float64, device=device) + 0.5
     position = (centers * (length / new_length) - 0.5).to(torch.float32).clamp(0, length - 1)
     first = position.floor().long()
     fraction = position - first
-    # At the last pixel both neighbors are the same, so that its weight does not matter.
     second = (first + 1).clamp(max=length - 1)
     weights = [(part * _COEFFICIENT_ONE).round().to(torch.int32) for part in (1 - fraction, fraction)]
     return first, second, weights[0], weights[1]
 
 
 def normalize(image: UInt8[Tensor, "*frame 3 height width"]) -> Float[Tensor, "*frame 3 height width"]:
-    """Return RGB bytes as floats with ImageNet's mean and standard deviation taken out."""
+    """Return RGB bytes normalized by ImageNet's mean and standard deviation."""
     mean = torch.tensor(IMAGENET_MEAN, device=image.device)[:, None, None]
     deviation = torch.tensor(IMAGENET_STD, device=image.device)[:, None, None]
     return (image / 255 - mean) / deviation
@@ -73,13 +66,7 @@ def normalize(image: UInt8[Tensor, "*frame 3 height width"]) -> Float[Tensor, "*
 def preprocess_frame(
     image: UInt8[Tensor, "3 height width"], short: int = 800, long: int = 1536
 ) -> tuple[Float[Tensor, "3 _ _"], tuple[int, int]]:
-    """Return an RGB image as the network sees it, and its (height, width), not padded.
-
-    Args:
-        image: RGB bytes.
-        short: wished length of the shorter side in pixels.
-        long: greatest length of the longer side in pixels.
-    """
+    """Return RGB bytes resized and normalized for the network, and the new (height, width); see `inference_size`."""
     size = inference_size((image.shape[1], image.shape[2]), short, long)
     return normalize(resize_bilinear(image, size)), size
 
@@ -87,12 +74,9 @@ def preprocess_frame(
 def pad_images(
     images: Sequence[Float[Tensor, "3 _ _"]],
 ) -> tuple[Float[Tensor, "batch 3 height width"], Bool[Tensor, "batch height width"]]:
-    """Put images of different sizes into one batch.
+    """Return images of different sizes in one batch, and its padding mask (True = padding).
 
-    Zeros are added at the right and at the bottom up to the greatest height and width, rounded up to multiples of 32.
-
-    Returns:
-        The batch, and the padding (True = no image here).
+    Zeros are added at the right and at the bottom up to the maximum height and width, rounded up to multiples of 32.
     """
     height, width = (
         ceil(max(image.shape[axis] for image in images) / SIZE_MULTIPLE) * SIZE_MULTIPLE for axis in (1, 2)

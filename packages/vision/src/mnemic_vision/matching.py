@@ -11,11 +11,11 @@ from mnemic_vision.boxes import cxcywh_to_xyxy
 
 
 def focal_cost(logits: Float[Tensor, "query label"], labels: Int[Tensor, " object"]) -> Float[Tensor, "query object"]:
-    """Return what the focal loss (alpha 0.25, gamma 2) would change if the query had the object's class."""
+    """Return the difference of the focal loss (alpha 0.25, gamma 2) with and without the class of the object."""
     probability = logits.sigmoid()
     positive = 0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log()
     negative = 0.75 * probability**2 * -(1 - probability + 1e-8).log()
-    return (positive - negative)[:, labels]  # query object
+    return (positive - negative)[:, labels]
 
 
 def matching_cost(
@@ -25,17 +25,11 @@ def matching_cost(
     objects: Float[Tensor, "object 4"],
     weights: tuple[float, float, float] = (2.0, 5.0, 2.0),
 ) -> Float[Tensor, "query object"]:
-    """Return the cost of each pair: class, L1 distance and generalized IoU with their ``weights``.
+    """Return the matching cost of each query and object, with boxes as cxcywh in [0, 1].
 
-    Args:
-        logits: class logits.
-        boxes: predicted boxes, cxcywh in [0, 1].
-        labels: class of each object.
-        objects: their boxes, cxcywh in [0, 1].
-        weights: of the focal, the L1 and the GIoU cost; the defaults are the paper's.
+    The weights are those of the focal, L1 and GIoU cost; the defaults are the paper's.
     """
     focal, distance, overlap = weights
-    # Costs are computed for all pairs, unlike losses, which know their object.
     cost = focal * focal_cost(logits, labels) + distance * torch.cdist(boxes, objects, p=1)
     iou: Tensor = generalized_box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(objects))
     return cost - overlap * iou
@@ -45,19 +39,12 @@ def matching_cost(
 def hungarian(
     cost: Float[Tensor, "batch query object"], allowed: Bool[Tensor, "batch object"]
 ) -> Int[Tensor, "batch query"]:
-    """Return the object of each query, -1 without, at the smallest total cost.
-
-    All cost matrices go to the host in one copy.
-
-    Args:
-        cost: cost of every pair.
-        allowed: objects that take part.
-    """
+    """Return the object of each query, -1 for none, in the minimum-cost assignment of the allowed objects."""
     matched = np.full(cost.shape[:2], -1)
-    # scipy refuses NaN and infinity; a diverging network must still get an assignment, and with it a gradient.
+    # scipy raises for NaN and infinity, but a diverging network still needs an assignment for its gradient.
     host, columns = cost.nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6).cpu().numpy(), allowed.cpu().numpy()
     for row, (matrix, mask) in enumerate(zip(host, columns, strict=True)):
-        # Only the columns that take part: a high cost for the others could still be chosen.
+        # Other columns are removed: objects with a high cost could still be chosen.
         (objects,) = mask.nonzero()
         queries, order = linear_sum_assignment(matrix[:, objects])
         matched[row, queries] = objects[order]

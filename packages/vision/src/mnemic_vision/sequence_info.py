@@ -7,24 +7,19 @@ from pathlib import Path
 
 from mnemic_core.errors import UserError
 
-DEFAULT_FRAME_RATE = 25.0  # frames per second, of sources that do not tell theirs
+DEFAULT_FRAME_RATE = 25.0  # frames per second of sources without a known rate
 
 
 @dataclass(frozen=True)
 class SequenceInfo:
-    """What ``seqinfo.ini`` tells.
-
-    Attributes:
-        frame_rate: frames per second.
-        length: number of frames, if told.
-    """
+    """Frames per second and, if known, number of frames of a sequence."""
 
     frame_rate: float = DEFAULT_FRAME_RATE
     length: int | None = None
 
 
 def read_sequence_info(path: Path) -> SequenceInfo:
-    """Read ``seqinfo.ini``; a file or key that is absent gives the defaults.
+    """Read ``seqinfo.ini``, with defaults for a missing file or key.
 
     Raises:
         UserError: the file is malformed; the message names the line.

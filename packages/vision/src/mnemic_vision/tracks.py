@@ -1,4 +1,4 @@
-"""What a tracker reports to its user: one box of one identity in one frame."""
+"""Output of trackers."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ class Track:
     """One tracked object in one frame.
 
     Attributes:
-        id: identity, the same number in every frame in which the object is seen.
-        label: class of the object, counted from 0.
+        id: identity, the same in all frames of the object.
+        label: class, from 0.
         score: confidence between 0 and 1.
         box: x and y of the top left corner, width and height, in pixels of the original image.
 
@@ -25,6 +25,6 @@ class Track:
 
     @property
     def center(self) -> tuple[float, float]:
-        """Middle of the box as (x, y) in pixels."""
+        """Center of the box as (x, y) in pixels."""
         x, y, width, height = self.box
         return x + width / 2, y + height / 2

@@ -74,9 +74,8 @@ def open_frames(source: str | Path | int) -> FrameSource:
     """Open a video file, a folder of images, a MOT sequence or a camera.
 
     Args:
-        source: a video file; a folder with jpg or png images, read in natural order (2 before 10); a folder of the
-            MOTChallenge layout, whose images are in ``img1`` and whose frame rate is in ``seqinfo.ini``; or the number
-            of a camera (``0`` or ``"0"``, Linux).
+        source: a video file; a folder of jpg or png images, read in natural order (2 before 10); a folder in the layout
+            of MOTChallenge; or the number of a camera (``0`` or ``"0"``, Linux).
 
     Raises:
         FileNotFoundError: there is no such file, folder or camera.
@@ -273,26 +272,18 @@ class VideoWriter:
         """
         picture = av.VideoFrame.from_ndarray(_to_size(frame, self._size), format="rgb24")
         picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
-        self._encode(picture)
-        self._num_frames += 1
-
-    def _encode(self, picture: av.VideoFrame | None) -> None:
-        """Encode a frame; None flushes the encoder."""
-        try:
+        with self._name_disk_errors():
             self._container.mux(self._stream.encode(picture))
-        except OSError as error:
-            raise self._disk_error(error) from error
+        self._num_frames += 1
 
     def _finish(self) -> None:
         if self._num_frames == 0:
             raise UserError(f"no frame was written to {self._path}; a video needs at least one")
-        self._encode(None)
-        try:
+        with self._name_disk_errors():
+            self._container.mux(self._stream.encode(None))  # flushes the encoder
             self._container.close()
             with self._temporary.open("rb") as file:
                 os.fsync(file.fileno())
-        except OSError as error:
-            raise self._disk_error(error) from error
         self._temporary.replace(self._path)
 
     def _discard(self) -> None:
@@ -300,11 +291,15 @@ class VideoWriter:
             self._container.close()
         self._temporary.unlink(missing_ok=True)
 
-    def _disk_error(self, error: OSError) -> OSError:
-        reason = "disk full; free some space, an earlier video is unchanged"
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+    @contextmanager
+    def _name_disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
             reason = str(error.strerror)
-        return OSError(error.errno, reason, str(self._path))
+            if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+                reason = "disk full; free some space, an earlier video is unchanged"
+            raise OSError(error.errno, reason, str(self._path)) from error
 
 
 def _to_size(frame: Frame, size: tuple[int, int]) -> UInt8[np.ndarray, "even_height even_width 3"]:

@@ -121,7 +121,9 @@ class Decoder(nn.Module):
             changed = self._layer(index, queries, content[:, :active], reference[:, :active], image)
             content = torch.cat([changed, content[:, active:]], dim=1)
             hidden.append(content)
-            boxes.append(self._refine(index, content, reference))
+            # Half precision would move a box of a large image by pixels.
+            with torch.autocast(content.device.type, enabled=False):
+                boxes.append((self.box_heads[index](content.float()) + logit(reference)).sigmoid())
             # Tracks that pass through keep their reference. No gradient between layers.
             reference = torch.cat([boxes[-1][:, :active], reference[:, active:]], dim=1).detach()
         newborn = torch.cat([query[..., : -self.dim], inputs[-1]], dim=-1)
@@ -144,12 +146,3 @@ class Decoder(nn.Module):
         allowed = None if queries.allowed is None else queries.allowed[:active, :active]
         changed: Tensor = self.layers[index](content, where, located, image, queries.padding[:, :active], allowed)
         return changed
-
-    def _refine(
-        self, index: int, content: Float[Tensor, "batch query dim"], reference: Float[Tensor, "batch query 4"]
-    ) -> Float[Tensor, "batch query 4"]:
-        """Return the boxes that layer ``index`` predicts, in float32."""
-        # Half precision would move a box of a large image by pixels.
-        with torch.autocast(content.device.type, enabled=False):
-            boxes: Tensor = (self.box_heads[index](content.float()) + logit(reference)).sigmoid()
-            return boxes

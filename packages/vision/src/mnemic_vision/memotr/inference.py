@@ -162,7 +162,8 @@ class Tracker(Session):
         tensor, _ = preprocess_frame(image, self.short_side, self.long_side)
         images, padding = pad_images([tensor])
         device = self.state.valid.device
-        output = self._run(images.to(device), padding.to(device))
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.use_bf16):
+            output = self.model(images.to(device), padding.to(device), self.state)
         self.state = advance(self.model, self.state, output, self.thresholds)
         size = torch.tensor([image.shape[1:]], dtype=torch.float32, device=device)
         return self._results(*visible(self.state, size, self.thresholds))
@@ -202,13 +203,6 @@ class Tracker(Session):
         """Restore the state of a tracker with the same network and settings."""
         self.state = self.state.refill(state)
 
-    def _run(
-        self, images: Float[Tensor, "batch 3 height width"], padding: Bool[Tensor, "batch height width"]
-    ) -> FrameOutput:
-        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self.use_bf16):
-            output: FrameOutput = self.model(images, padding, self.state)
-        return output
-
     def _results(self, shown: Bool[Tensor, "batch track"], boxes: Float[Tensor, "batch track 4"]) -> list[Track]:
         """Return the tracks to report, with one copy to the host."""
         state = self.state
@@ -226,8 +220,8 @@ def as_image(frame: np.ndarray | Tensor) -> Tensor:
             f"expected an RGB frame, array (height, width, 3) or tensor (3, height, width), got {tuple(frame.shape)}"
         )
     tensor = torch.from_numpy(np.array(frame)).permute(2, 0, 1) if isinstance(frame, np.ndarray) else frame
-    if min(tensor.shape[1:]) < MIN_SIDE:
-        height, width = tensor.shape[1:]
+    height, width = tensor.shape[1:]
+    if min(height, width) < MIN_SIDE:
         raise UserError(f"a frame of {width}x{height} pixels is too small to track in: need {MIN_SIDE} at least")
     if tensor.is_floating_point():
         if not tensor.isfinite().all():

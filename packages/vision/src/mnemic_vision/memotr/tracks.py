@@ -61,7 +61,7 @@ class TrackSlots(MemoryState):
     @classmethod
     def slot_fields(cls) -> list[str]:
         """Return the names of the fields with one entry per slot."""
-        return [field.name for field in fields(cls)]
+        return [field.name for field in fields(cls) if field.name not in ("memory", "next_id")]
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,6 @@ class TrackState(TrackSlots):
 
     memory: MemoryState
     next_id: Int[Tensor, " batch"]
-
-    @classmethod
-    def slot_fields(cls) -> list[str]:
-        """Return the names of the fields with one entry per slot."""
-        return [name for name in super().slot_fields() if name not in ("memory", "next_id")]
 
     @property
     def capacity(self) -> int:
@@ -135,12 +130,8 @@ def _blank_unused(tracks: Tracks) -> Tracks:
     unused = ~tracks.valid
     vectors = ("query", "reference", "output", "last_output", "boxes", "logits")
     cleared = {name: getattr(tracks, name).masked_fill(unused[..., None], 0) for name in vectors}
-    return replace(
-        tracks,
-        ids=tracks.ids.masked_fill(unused, NEGATIVE_ID),
-        missed=tracks.missed.masked_fill(unused, 0),
-        **cleared,
-    )
+    ids, missed = tracks.ids.masked_fill(unused, NEGATIVE_ID), tracks.missed.masked_fill(unused, 0)
+    return replace(tracks, ids=ids, missed=missed, **cleared)
 
 
 def empty_slots(

@@ -74,22 +74,17 @@ def denoise(
     """
     image = model.encode(model.backbone(images), padding)
     detect = model.detect_queries(image)
-    queries = put_before(noised, model.join_queries(detect, tracks))
-    output, count = model.decode(detect, queries, image), noised.content.shape[1]
+    others, count = model.join_queries(detect, tracks), noised.content.shape[1]
+    queries = Queries(
+        query=torch.cat([noised.content.to(others.query.dtype), others.query], dim=1),
+        reference=torch.cat([noised.reference, others.reference], dim=1),
+        padding=torch.cat([noised.padding, others.padding], dim=1),
+        num_detect=count + others.num_detect,
+        allowed=allowed_between(noised.group, others.query.shape[1], others.allowed),
+    )
+    output = model.decode(detect, queries, image)
     denoised = tuple(LayerPrediction(layer.logits[:, :count], layer.boxes[:, :count]) for layer in output.layers)
     return _without_first(output, count), denoised
-
-
-def put_before(noised: NoisedQueries, queries: Queries) -> Queries:
-    """Return the queries ``[noised ; detect ; track]``."""
-    count = queries.query.shape[1]
-    return Queries(
-        query=torch.cat([noised.content.to(queries.query.dtype), queries.query], dim=1),
-        reference=torch.cat([noised.reference, queries.reference], dim=1),
-        padding=torch.cat([noised.padding, queries.padding], dim=1),
-        num_detect=noised.content.shape[1] + queries.num_detect,
-        allowed=allowed_between(noised.group, count, queries.allowed),
-    )
 
 
 def allowed_between(

@@ -96,7 +96,8 @@ def read_sequence(
     info = read_sequence_info(folder / "seqinfo.ini")
     images = folder / "img1" if _is_sequence(folder) else folder
     names = _frame_names(images, info.length)
-    chosen = _part(len(names), part)
+    middle = len(names) // 2 + 1  # the usual split of MOT17 for validation
+    chosen = {"all": slice(None), "first_half": slice(middle), "second_half": slice(middle, None)}[part]
     truth = folder / "gt" / "gt.txt"
     if require_ground_truth and not truth.exists():
         raise FileNotFoundError(f"{truth} does not exist; this needs ground truth for every sequence")
@@ -107,11 +108,6 @@ def read_sequence(
         frame_rate=info.frame_rate,
         annotations=read_ground_truth(truth, len(names), classes, chosen) if truth.exists() else None,
     )
-
-
-def _part(length: int, part: Part) -> slice:
-    middle = length // 2 + 1  # the split of the usual MOT17 half-validation protocol
-    return {"all": slice(0, length), "first_half": slice(0, middle), "second_half": slice(middle, length)}[part]
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -165,10 +165,10 @@ class Scene:
         def place(x: float, y: float, width: float, height: float, sprite: Sprite, walker: int | None) -> _Placed:
             return _Placed(y, x * rows - width / 2 + right, y * rows - height + down, width, height, sprite, walker)
 
-        items = [
-            place(each.x, each.base, *map(float, each.sprite.picture.size), each.sprite, None)
-            for each in self.obstacles
-        ]
+        items = []
+        for obstacle in self.obstacles:
+            width, height = map(float, obstacle.sprite.picture.size)
+            items.append(place(obstacle.x, obstacle.base, width, height, obstacle.sprite, None))
         for number, walker in enumerate(self.walkers):
             step = index - walker.start
             if 0 <= step < len(walker.feet):
