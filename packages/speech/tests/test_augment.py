@@ -79,7 +79,7 @@ def test_warped_frames_move_by_no_more_than_the_window() -> None:
 
 
 def test_wrong_settings_are_named() -> None:
-    with pytest.raises(ValueError, match="time_share=2"):
+    with pytest.raises(ValueError, match="time_share must be between 0 and 1, got 2"):
         SpecAugment(time_share=2.0)
 
 

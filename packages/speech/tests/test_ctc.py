@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from mnemic_speech.ctc import CtcPrefixScorer, TokenSpan, greedy_ctc, greedy_lengths, greedy_spans
+from mnemic_speech.ctc import CtcPrefixScorer, greedy_ctc, greedy_lengths
 
 VOCAB, SOS_EOS = 4, 3
 LENGTHS = torch.tensor([5, 3])
@@ -124,14 +124,3 @@ def test_greedy_merges_repeats_and_drops_blanks_and_padding() -> None:
     log_probs, lengths = torch.nn.functional.one_hot(path, 3).log(), torch.tensor([6, 3, 0])
     assert greedy_ctc(log_probs, lengths) == [[2, 2, 1], [1], []]
     assert greedy_lengths(log_probs, lengths).tolist() == [3, 1, 0]
-    assert greedy_spans(log_probs, lengths) == [
-        [TokenSpan(2, 1, 3, 0.0), TokenSpan(2, 4, 5, 0.0), TokenSpan(1, 5, 6, 0.0)],
-        [TokenSpan(1, 0, 2, 0.0)],
-        [],
-    ]
-
-
-def test_spans_are_the_tokens_of_the_best_path(log_probs: Tensor) -> None:
-    spans = greedy_spans(log_probs, LENGTHS)
-    assert [[span.token for span in row] for row in spans] == greedy_ctc(log_probs, LENGTHS)
-    assert all(0 <= span.start < span.end <= length for row, length in zip(spans, LENGTHS, strict=True) for span in row)

@@ -13,31 +13,19 @@ from mnemic_core.layers import join_heads, split_heads
 
 
 class KeyValue(NamedTuple):
-    """Keys and values of frames, cached for the frames that follow in a stream.
+    """Keys and values of frames, cached for the next frames of a stream."""
 
-    Attributes:
-        keys: ``batch head frame head_dim``.
-        values: ``batch head frame head_dim``.
-    """
-
-    keys: Tensor
-    values: Tensor
+    keys: Float[Tensor, "batch head frame head_dim"]
+    values: Float[Tensor, "batch head frame head_dim"]
 
 
 def relative_positions(
     queries: int, keys: int, dim: int, device: torch.device | None = None
 ) -> Float[Tensor, "distance dim"]:
-    """Return sinusoids of every distance from a query back to a key, for queries that are the last of the keys.
+    """Return sinusoids, first all sines, of every distance from a query back to a key; queries are the last keys.
 
-    Args:
-        queries: number of queries.
-        keys: number of keys, at least ``queries``.
-        dim: width of the encoding, an even number: first all sines, then all cosines.
-        device: of the result.
-
-    Returns:
-        Distances ``keys - 1`` (the last query to the first key) down to ``-queries``, which no pair has but
-        :func:`~mnemic_core.buffers.relative_attention.relative_shift` needs.
+    The distances are ``keys - 1`` (the last query to the first key) down to ``-queries``, which no pair has but
+    :func:`~mnemic_core.buffers.relative_attention.relative_shift` needs.
     """
     return relative_sinusoids(torch.arange(keys - 1, -queries - 1, -1, device=device, dtype=torch.float32), dim)
 

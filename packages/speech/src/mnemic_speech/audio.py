@@ -58,12 +58,7 @@ def read_audio(
 def stream_audio(path: str | Path, sample_rate: int, block_seconds: float = 1.0) -> Iterator[Float[Tensor, " samples"]]:
     """Yield a recording of any length as mono blocks in [-1, 1]; concatenated they equal ``read_audio``.
 
-    Memory use is a few blocks.
-
-    Args:
-        path: as for ``read_audio``.
-        sample_rate: requested samples per second.
-        block_seconds: length of a block; the last one may be shorter.
+    Memory use is a few blocks, the last of which may be shorter.
 
     Raises:
         FileNotFoundError: there is no such file.

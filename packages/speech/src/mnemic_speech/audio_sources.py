@@ -106,12 +106,7 @@ def open_microphone(device: str | None = None) -> AudioSource:
 
 
 class SoundFileSource:
-    """A file that soundfile has opened.
-
-    Args:
-        file: the open file; closed with this source.
-        path: its path, for messages and for what soundfile does not report.
-    """
+    """A file opened by soundfile, which is closed with this source."""
 
     def __init__(self, file: soundfile.SoundFile, path: Path) -> None:
         self._file = file
@@ -133,13 +128,13 @@ class SoundFileSource:
             try:
                 block = self._file.read(min(_BLOCK_FRAMES, wanted - read), dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                raise self._cut_off(first + read, str(error)) from error
+                raise _cut_off(str(self._path), (first + read) / self.sample_rate, str(error)) from error
             if not len(block):
                 break
             read += len(block)
             yield block
         if read < wanted and (reason := self._what_is_missing(first + read)):
-            raise self._cut_off(first + read, reason)
+            raise _cut_off(str(self._path), (first + read) / self.sample_rate, reason)
 
     def num_frames(self) -> int:
         """Return the number of frames."""
@@ -156,25 +151,19 @@ class SoundFileSource:
         # libsndfile silently shortens the audio to the bytes present, but logs the size in the header.
         found = re.search(r"(?:data|SSND) : (\d+) \(should be (\d+)\)", self._file.extra_info)
         if found and int(found[2]) < int(found[1]) < _STREAMED_SIZE:
-            return f"it holds {found[2]} bytes of audio and announces {found[1]}"
+            return f"it has {found[2]} bytes of audio and announces {found[1]}"
         if read < self._file.frames:
             return f"it announces {self._file.frames / self.sample_rate:.2f} s"
         return ""
 
-    def _cut_off(self, read: int, reason: str) -> UserError:
-        return _cut_off(str(self._path), read / self.sample_rate, reason)
-
 
 class ContainerSource:
-    """The first audio track of a container opened by FFmpeg.
+    """The first audio track of a container opened by FFmpeg, which is closed with this source.
 
     Args:
-        container: the open container; closed with this source.
+        container: the open container.
         label: its name in messages.
         announced_packets: number of audio packets in the header; 0 if unknown.
-
-    Raises:
-        UserError: if it has no audio.
     """
 
     def __init__(self, container: InputContainer, label: str, announced_packets: int = 0) -> None:
@@ -220,9 +209,7 @@ class ContainerSource:
         read, packets, end, reason = 0, 0, 0.0, ""
         is_wav = self._container.format.name == "wav"  # a WAV from a pipe ends within a packet
         try:
-            for (
-                packet
-            ) in self._container.demux():  # all tracks: only together do they show whether the file is complete
+            for packet in self._container.demux():  # of all tracks, which show together whether the file is complete
                 if packet.pts is not None and packet.time_base:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if packet.stream_index != self._stream.index:
@@ -242,7 +229,7 @@ class ContainerSource:
     def _what_is_missing(self, packets: int, end: float) -> str:
         """Return why the file is shorter than announced; empty when it is complete."""
         if packets + 1 < self._announced_packets:  # encoders differ in whether the table itself counts as a packet
-            return f"it announces {self._announced_packets} packets and holds {packets}"
+            return f"it announces {self._announced_packets} packets and has {packets}"
         announced = (self._container.duration or 0) / av.time_base
         if "matroska" in self._container.format.name and end + _MISSING_END < announced:
             return f"it announces {announced:.2f} s"

@@ -1,13 +1,13 @@
 """Augmentation of audio and features."""
 
-from math import ceil
+from math import ceil, inf
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torchaudio import functional as audio
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_speech.resample import Resampler
 
 _SPEED_STEPS = 1000  # a speed is rounded to thousandths
@@ -38,17 +38,11 @@ class SpecAugment(nn.Module):
         time_share: float = 0.05,
     ) -> None:
         super().__init__()
-        if min(time_warp, num_frequency_masks, frequency_width, num_time_masks) < 0 or not 0 <= time_share <= 1:
-            raise UserError(
-                f"numbers and widths must be at least 0 and time_share 0 to 1, got time_warp={time_warp}, "
-                f"num_frequency_masks={num_frequency_masks}, frequency_width={frequency_width}, "
-                f"num_time_masks={num_time_masks}, time_share={time_share}"
-            )
         self.time_warp = time_warp
-        self.num_frequency_masks = num_frequency_masks
-        self.frequency_width = frequency_width
-        self.num_time_masks = num_time_masks
-        self.time_share = time_share
+        self.num_frequency_masks, self.frequency_width = num_frequency_masks, frequency_width
+        self.num_time_masks, self.time_share = num_time_masks, time_share
+        check_range(self, 0, inf, "time_warp", "num_frequency_masks", "frequency_width", "num_time_masks")
+        check_range(self, 0, 1, "time_share")
 
     def forward(
         self, features: Float[Tensor, "batch frame mel"], lengths: Int[Tensor, " batch"]
@@ -134,10 +128,7 @@ def add_noise(
 ) -> Float[Tensor, " samples"]:
     """Return the recording with noise at a signal-to-noise ratio over its full length.
 
-    Args:
-        waveform: the recording; noise on pure silence is 0.
-        noise: of any length: truncated or repeated to that of the recording.
-        snr_db: signal-to-noise ratio in decibels.
+    The noise is truncated or repeated to the length of the recording; on silence it is 0.
 
     Raises:
         UserError: if the noise is empty or silent where it is used.

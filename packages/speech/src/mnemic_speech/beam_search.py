@@ -60,10 +60,10 @@ class Hypothesis:
 
     Attributes:
         tokens: without start and end symbol.
-        score: the ranking score: weighted sum of the other scores plus the length penalty.
-        attention_score: log-probability under the decoder; 0 if not used.
-        ctc_score: log-probability under CTC; 0 if not used.
-        lm_score: log-probability under the language model; 0 without one.
+        score: weighted sum of the other scores plus the length penalty.
+        attention_score: log-probability under the decoder; 0 if not used, as for the others.
+        ctc_score: log-probability under CTC.
+        lm_score: log-probability under the language model.
     """
 
     tokens: list[int]
@@ -139,15 +139,9 @@ def attention_rescore(
     *,
     sos_eos: int,
 ) -> list[list[Hypothesis]]:
-    """Rescore CTC hypotheses with the decoder, best first; one pass instead of one per token.
+    """Rescore the hypotheses of a search with ``ctc_weight`` 1 with the decoder in one pass; return them best first.
 
-    Args:
-        decoder: the attention decoder, in evaluation mode.
-        hidden: the encoder's frames.
-        padding: True at frames to ignore.
-        hypotheses: of each utterance, as a search with ``ctc_weight`` 1 and several ``num_best`` finds them.
-        ctc_weight: share of CTC in the score, in [0, 1]; language model and length terms are unchanged.
-        sos_eos: the start and end symbol.
+    ``ctc_weight`` is the new share of CTC in the score; language model and length terms are unchanged.
     """
     ranked = []
     for row, found in enumerate(hypotheses):  # one utterance at a time: tokens times vocabulary are in memory
@@ -156,15 +150,12 @@ def attention_rescore(
         tokens = torch.tensor([padded], dtype=torch.long, device=hidden.device)
         one = slice(row, row + 1)
         scores = decoder.log_prob(tokens, lengths, hidden[one], padding[one], sos_eos=sos_eos)[0].tolist()
-        rated = [_rescored(h, score, ctc_weight) for h, score in zip(found, scores, strict=True)]
+        rated = [
+            replace(h, score=h.score + (1 - ctc_weight) * (score - h.ctc_score), attention_score=score)
+            for h, score in zip(found, scores, strict=True)
+        ]
         ranked.append(sorted(rated, key=lambda hypothesis: hypothesis.score, reverse=True))
     return ranked
-
-
-def _rescored(hypothesis: Hypothesis, attention: float, ctc_weight: float) -> Hypothesis:
-    others = hypothesis.score - hypothesis.ctc_score
-    score = others + ctc_weight * hypothesis.ctc_score + (1 - ctc_weight) * attention
-    return replace(hypothesis, score=score, attention_score=attention)
 
 
 def _check(

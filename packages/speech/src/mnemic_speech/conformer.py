@@ -84,24 +84,16 @@ class ConformerState(MemoryState):
 
 
 class BlockCache(NamedTuple):
-    """Cache of one block in a stream.
-
-    Attributes:
-        attention: keys and values.
-        conv_context: ``batch kernel_context dim``.
-    """
+    """Cache of one block in a stream."""
 
     attention: KeyValue
-    conv_context: Tensor
+    conv_context: Float[Tensor, "batch kernel_context dim"]
 
 
 class ConformerBlock(nn.Module):
     """Half-step feed-forward module, attention, convolution and second half-step, pre-norm with residuals.
 
     Gulati et al. 2020 (arXiv:2005.08100), equation 1, with the final norm inside the block.
-
-    Args:
-        config: sizes.
     """
 
     def __init__(self, config: ConformerConfig) -> None:
@@ -129,7 +121,7 @@ class ConformerBlock(nn.Module):
             x: the frames.
             positions: sinusoids of the distances from queries to keys.
             allowed: True where a frame may attend to a key.
-            padding: True at frames that the convolution zeroes; None: none.
+            padding: True at frames that the convolution zeroes.
             earlier: the cache of the preceding frames.
         """
         x = x + 0.5 * self.dropout(self.first_ffn(self.first_ffn_norm(x)))
@@ -152,9 +144,6 @@ class Conformer(nn.Module):
 
     State of a stream: ``4 num_mels + num_layers (2 left_chunks chunk_size + kernel_size - 1) dim`` floats and a counter
     in each row.
-
-    Args:
-        config: sizes and attention span.
 
     Example:
         >>> encoder = Conformer(ConformerConfig(num_mels=20, dim=8, num_heads=2, ffn_dim=16, num_layers=1)).eval()
@@ -228,7 +217,7 @@ class Conformer(nn.Module):
 
         Args:
             features: the next chunk of each stream, normalized.
-            state: returned for the previous chunk.
+            state: after the previous chunk.
             padding: True at feature frames after the end of a stream, in its last chunk; the row must be reset before
                 reuse. :meth:`chunk_padding` gives the padding of the hidden frames.
             reset: True at rows that start a new stream with this chunk.
@@ -284,7 +273,7 @@ class Conformer(nn.Module):
         caches: list[BlockCache] | None,
     ) -> tuple[Float[Tensor, "batch frame dim"], list[BlockCache]]:
         """Return the frames after all blocks, and the caches of a stream."""
-        # Always in single precision: bfloat16 cannot tell position 1599 from 1600.
+        # Always in single precision: position 1599 and 1600 are equal in bfloat16.
         positions = self.dropout(relative_positions(x.shape[1], allowed.shape[-1], self.config.dim, x.device))
         x = self.dropout(x * self.config.dim**0.5)
         masked = padding if self.config.mask_conv else None

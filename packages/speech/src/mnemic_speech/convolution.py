@@ -76,7 +76,7 @@ class ConvolutionModule(nn.Module):
         if padding is not None:
             gated = gated.masked_fill(padding[..., None], 0)
         before, after = (self.context, 0) if self.is_causal else (self.context // 2, self.context // 2)
-        whole = F.pad(gated, (0, 0, before, after)) if earlier is None else torch.cat([earlier, gated], 1)
-        mixed = self.norm(self.depthwise(whole.transpose(1, 2)), padding)
+        padded = F.pad(gated, (0, 0, before, after)) if earlier is None else torch.cat([earlier, gated], 1)
+        mixed = self.norm(self.depthwise(padded.transpose(1, 2)), padding)
         output: Tensor = self.contract(F.silu(mixed).transpose(1, 2))
-        return output, whole[:, whole.shape[1] - self.context :]
+        return output, padded[:, padded.shape[1] - self.context :]

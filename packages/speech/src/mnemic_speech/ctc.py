@@ -1,7 +1,6 @@
 """CTC decoding: best path, and prefix scores for beam search."""
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,23 +10,6 @@ from torch.nn import functional as F
 from mnemic_speech.token_scorer import BeamState, select_beams
 
 LOWEST = -1e5  # log-probability of an impossible token in one frame; finite, so that cumulative sums can be subtracted
-
-
-@dataclass(frozen=True)
-class TokenSpan:
-    """A token of the best path and its frames.
-
-    Attributes:
-        token: the token.
-        start: first frame.
-        end: frame after the last.
-        log_prob: mean log-probability of its frames.
-    """
-
-    token: int
-    start: int
-    end: int
-    log_prob: float
 
 
 def greedy_ctc(
@@ -45,18 +27,6 @@ def greedy_ctc(
     return [row[where].tolist() for row, where in zip(best.cpu(), kept.cpu(), strict=True)]
 
 
-def greedy_spans(
-    log_probs: Float[Tensor, "batch frame vocab"], lengths: Int[Tensor, " batch"], blank: int = 0
-) -> list[list[TokenSpan]]:
-    """Return the tokens of :func:`greedy_ctc` with the frames in which each is the most probable.
-
-    CTC outputs peak for a frame or two, so spans locate a token but do not measure its duration.
-    """
-    values, best = log_probs.max(-1)
-    utterances = zip(best.tolist(), values.tolist(), lengths.tolist(), strict=True)
-    return [_spans(path[:length], score[:length], blank) for path, score, length in utterances]
-
-
 def greedy_lengths(
     log_probs: Float[Tensor, "batch frame vocab"], lengths: Int[Tensor, " batch"], blank: int = 0
 ) -> Int[Tensor, " batch"]:
@@ -71,15 +41,6 @@ def _starts(
     changed = F.pad(best[:, 1:] != best[:, :-1], (1, 0), value=True)
     inside = torch.arange(best.shape[1], device=best.device) < lengths[:, None]
     return changed & (best != blank) & inside
-
-
-def _spans(path: list[int], scores: list[float], blank: int) -> list[TokenSpan]:
-    bounds = [frame for frame in range(len(path)) if frame == 0 or path[frame] != path[frame - 1]] + [len(path)]
-    return [
-        TokenSpan(path[start], start, end, sum(scores[start:end]) / (end - start))
-        for start, end in pairwise(bounds)
-        if path[start] != blank
-    ]
 
 
 @dataclass(frozen=True)
@@ -162,9 +123,8 @@ class CtcPrefixScorer:
         state = self._append(tokens, state)
         longer = self._prefix_scores(state)
         found = (longer - state.score[..., None]).float()
-        return found.masked_fill(
-            longer.isneginf(), -torch.inf
-        ), state  # impossible hypotheses too, where -inf + inf is NaN
+        # Of impossible hypotheses too, where the difference is NaN.
+        return found.masked_fill(longer.isneginf(), -torch.inf), state
 
     def _append(self, tokens: Int[Tensor, "batch beam"], state: CtcPrefixState) -> CtcPrefixState:
         """Return the state of the hypotheses with one more token each; the start symbol changes nothing.

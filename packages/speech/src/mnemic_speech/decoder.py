@@ -128,12 +128,7 @@ class TransformerDecoder(nn.Module):
     ) -> Float[Tensor, "batch beam"]:
         """Return the log-probability of complete hypotheses, end symbol included.
 
-        Args:
-            tokens: hypotheses of each utterance, without start and end symbol; anything beyond their lengths.
-            lengths: tokens of each hypothesis.
-            hidden: the encoder's frames.
-            padding: True at frames to ignore.
-            sos_eos: the start and end symbol.
+        ``tokens`` have no start and end symbol and are ignored beyond their lengths; for the rest see `forward`.
         """
         place = torch.arange(tokens.shape[-1] + 1, device=tokens.device)
         inputs = F.pad(tokens, (1, 0), value=sos_eos)
@@ -149,14 +144,7 @@ class TransformerDecoder(nn.Module):
         max_length: int,
         beam: int = 1,
     ) -> DecoderState:
-        """Return the state of empty hypotheses, without the start symbol.
-
-        Args:
-            hidden: the encoder's frames.
-            padding: True at frames to ignore.
-            max_length: capacity of the cache in tokens, the start symbol included.
-            beam: hypotheses per utterance.
-        """
+        """Return the state of empty hypotheses, with capacity for ``max_length`` tokens including the start symbol."""
         source = self._source(hidden, padding)
         shape = (len(hidden), beam, len(self.blocks), self.num_heads, max_length, self.dim // self.num_heads)
         empty = hidden.new_zeros(shape)
@@ -225,14 +213,7 @@ class TransformerDecoder(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Pre-norm residual block of self-attention, cross-attention and feed-forward network.
-
-    Args:
-        dim: width of tokens.
-        num_heads: attention heads.
-        ffn_dim: hidden width of the feed-forward part.
-        dropout: of attention weights, hidden units and residual branches.
-    """
+    """Pre-norm residual block of self-attention, cross-attention and feed-forward network."""
 
     def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()

@@ -122,9 +122,7 @@ class Features(nn.Module):
     ) -> tuple[Float[Tensor, "batch frame mel"], Int[Tensor, " batch"]]:
         """Return the features and the number of frames of each item; frames beyond it are 0.
 
-        Args:
-            waveform: audio in [-1, 1]; samples after an item's end are ignored.
-            lengths: samples of each item; None if all are full.
+        Audio is in [-1, 1]; samples beyond an item's length are ignored.
         """
         batch, samples = waveform.shape
         if lengths is None:
@@ -173,9 +171,6 @@ class Features(nn.Module):
 
 class FeatureStream:
     """Features of a recording in pieces, equal to those of the complete recording.
-
-    Args:
-        features: the feature extractor; its device is that of the stream.
 
     Example:
         >>> stream = FeatureStream(Features(FeatureConfig()))
@@ -243,9 +238,6 @@ class Normalizer(nn.Module):
     Args:
         kind: ``"global"`` (buffers ``mean`` and ``std``, see :meth:`fit`), ``"utterance"`` or ``"none"``.
         num_mels: width of the features.
-
-    Raises:
-        UserError: if the kind is unknown.
     """
 
     mean: Tensor

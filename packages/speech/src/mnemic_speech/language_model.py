@@ -78,11 +78,7 @@ class NgramModel:
     def train(cls, texts: Iterable[Sequence[int]], order: int, *, vocab_size: int, sos_eos: int) -> "NgramModel":
         """Return a model with interpolated Kneser-Ney smoothing (Chen and Goodman 1999, section 2.7).
 
-        Args:
-            texts: token ids, without start and end symbol.
-            order: tokens of the longest n-gram, at least 1.
-            vocab_size: of the tokenizer.
-            sos_eos: the start and end symbol.
+        Texts are token ids without start and end symbol; ``order`` is the number of tokens of the longest n-gram.
 
         Raises:
             UserError: if there is no text, a token out of range or an order below 1.

@@ -64,11 +64,7 @@ def add_sos_eos(
 ) -> tuple[Int[Tensor, "batch longer"], Int[Tensor, "batch longer"]]:
     """Return inputs (start symbol, text) and targets (text, end symbol) of the decoder.
 
-    Args:
-        tokens: the text; values beyond its length are ignored.
-        token_lengths: tokens of each utterance.
-        sos_eos: the start and end symbol; also the padding of the inputs.
-        ignore: the padding of the targets.
+    Inputs are padded with ``sos_eos`` and targets with ``ignore``; tokens beyond the lengths are ignored.
     """
     position = torch.arange(tokens.shape[1] + 1, device=tokens.device)
     lengths = token_lengths[:, None]

@@ -53,13 +53,7 @@ class ErrorCounts:
 
 @dataclass(frozen=True)
 class ErrorSummary:
-    """The errors of a set of utterances.
-
-    Args:
-        counts: over all utterances, so that ``counts.rate`` is the error rate of the set.
-        utterances: number of utterances.
-        wrong_utterances: those with at least one error.
-    """
+    """The errors of a set of utterances, and the number of utterances with at least one error."""
 
     counts: ErrorCounts = ErrorCounts()
     utterances: int = 0
@@ -75,28 +69,10 @@ class ErrorSummary:
         """Share of utterances with at least one error."""
         return self.wrong_utterances / max(self.utterances, 1)
 
-    def to_dict(self) -> dict[str, float]:
-        """Return rates and counts as JSON-compatible values."""
-        return {
-            "rate": self.rate,
-            "substitutions": self.counts.substitutions,
-            "deletions": self.counts.deletions,
-            "insertions": self.counts.insertions,
-            "length": self.counts.length,
-            "utterances": self.utterances,
-            "sentence_error_rate": self.sentence_error_rate,
-        }
-
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its 95 % confidence interval.
-
-    Args:
-        value: measured on all utterances.
-        low: lower bound.
-        high: upper bound.
-    """
+    """A value measured on all utterances, with its 95 % confidence interval."""
 
     value: float
     low: float
@@ -118,11 +94,7 @@ class PairedComparison:
 
 
 def word_errors(reference: str, hypothesis: str) -> ErrorCounts:
-    """Count errors in words.
-
-    Args:
-        reference: the true text, normalized like the hypothesis.
-        hypothesis: the recognized text.
+    """Count errors in words; both texts must be normalized in the same way.
 
     Example:
         >>> word_errors("one two three", "one too three four")
@@ -132,12 +104,7 @@ def word_errors(reference: str, hypothesis: str) -> ErrorCounts:
 
 
 def character_errors(reference: str, hypothesis: str) -> ErrorCounts:
-    """Count errors in characters, the single spaces between words included.
-
-    Args:
-        reference: the true text, normalized like the hypothesis.
-        hypothesis: the recognized text.
-    """
+    """Count errors in characters, the single spaces between words included."""
     return _count(" ".join(reference.split()), " ".join(hypothesis.split()))
 
 
@@ -152,11 +119,8 @@ def by_duration(items: Iterable[tuple[float, ErrorCounts]], edges: Sequence[floa
 
     Args:
         items: duration in seconds and errors of every utterance.
-        edges: ascending bounds in seconds; a range includes its lower bound. The first and last ranges
-            are open-ended.
-
-    Returns:
-        Summaries by name: ``"0-5"``, ``"5-10"``, ``"10-"`` for the borders 5 and 10.
+        edges: ascending bounds in seconds; the ranges of 5 and 10 are ``"0-5"``, ``"5-10"`` and ``"10-"``, each with
+            its lower bound.
 
     Raises:
         UserError: if bounds are not ascending or not positive.
@@ -177,11 +141,6 @@ def bootstrap_interval(items: Sequence[ErrorCounts], seed: int = 0, samples: int
     M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004:
     utterances, not words, are drawn, since errors within an utterance are correlated.
 
-    Args:
-        items: errors of every utterance, at least one.
-        seed: of the resampling.
-        samples: number of resampled sets.
-
     Raises:
         UserError: if there is no utterance.
     """
@@ -197,12 +156,6 @@ def paired_bootstrap(
 
     Bisani and Ney's paired form: the difficulty of an utterance is common to both systems and cancels, so the interval
     of the difference is much narrower than those of the two rates.
-
-    Args:
-        items_a: errors of the first system for every utterance, at least one.
-        items_b: errors of the second for the same utterances in the same order.
-        seed: of the resampling.
-        samples: number of resampled sets.
 
     Raises:
         UserError: if there is no utterance, or if the two are not of the same utterances.

@@ -19,11 +19,7 @@ Count = TypeVar("Count", int, Tensor)
 
 
 def subsampled_length(frames: Count, *, is_causal: bool) -> Count:
-    """Return the number of encoder frames that a number of feature frames gives; incomplete ones do not count.
-
-    Args:
-        frames: number of feature frames, an int or a tensor.
-        is_causal: whether :data:`CONTEXT` zero frames are padded on the left.
+    """Return the number of complete encoder frames for a number of feature frames.
 
     Example:
         >>> subsampled_length(1000, is_causal=False), subsampled_length(1000, is_causal=True)

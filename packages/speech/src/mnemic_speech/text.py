@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import sentencepiece
 
@@ -28,41 +28,8 @@ _SPACE_MARK = "\u2581"  # SentencePiece's mark for a space
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u00b4`", "'"))
 
 
-@runtime_checkable
-class Tokenizer(Protocol):
-    """Converts text to tokens and back."""
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens, the special ones included."""
-
-    @property
-    def blank_id(self) -> int:
-        """The blank of CTC."""
-
-    @property
-    def sos_eos_id(self) -> int:
-        """Start and end of a sentence, the last token."""
-
-    def encode(self, text: str, *, strict: bool = False) -> list[int]:
-        """Return the tokens of a text; ``strict`` raises on unknown pieces."""
-        ...
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, with single spaces; blanks and ends of sentences are dropped."""
-        ...
-
-    def word_spans(self, tokens: Sequence[int]) -> list[tuple[int, int]]:
-        """Return the token range of each word of ``decode(tokens)``, end exclusive."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Return JSON-compatible values from which :func:`tokenizer_from_state` rebuilds the tokenizer."""
-        ...
-
-
-class _VocabularyTokenizer(ABC):
-    """Shared part of the tokenizers; subclasses split texts into pieces and give the surface form of a piece."""
+class Tokenizer(ABC):
+    """Converts text to tokens and back; subclasses split texts into pieces and give the surface form of a piece."""
 
     def __init__(self, pieces: Iterable[str]) -> None:
         self._pieces = tuple(pieces)
@@ -88,14 +55,10 @@ class _VocabularyTokenizer(ABC):
         return self.vocab_size - 1
 
     def encode(self, text: str, *, strict: bool = False) -> list[int]:
-        """Return the tokens of a text.
-
-        Args:
-            text: in the normalized form of the vocabulary, see :func:`normalize_text`.
-            strict: raise on pieces outside the vocabulary instead of returning the unknown token.
+        """Return the tokens of a normalized text; see :func:`normalize_text`.
 
         Raises:
-            UserError: in strict mode, naming the unknown pieces.
+            UserError: in strict mode, naming the pieces outside the vocabulary, otherwise the unknown token.
         """
         pieces = self._split(text)
         if strict and (unknown := sorted(set(pieces) - self._ids.keys())):
@@ -104,10 +67,7 @@ class _VocabularyTokenizer(ABC):
         return [self._ids.get(piece, _UNKNOWN) for piece in pieces]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, with single spaces between the words.
-
-        Args:
-            tokens: blanks and ends of sentences are dropped, the unknown token gives ``<unk>``.
+        """Return the text of tokens with single spaces, without blanks and ends; the unknown token is ``<unk>``.
 
         Raises:
             UserError: if a token is not in the vocabulary.
@@ -134,13 +94,17 @@ class _VocabularyTokenizer(ABC):
         return self._surface(UNKNOWN_TEXT if token == _UNKNOWN else self._pieces[token - _UNKNOWN - 1])
 
     @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return JSON-compatible values from which :func:`tokenizer_from_state` rebuilds the tokenizer."""
+
+    @abstractmethod
     def _split(self, text: str) -> list[str]: ...
 
     @abstractmethod
     def _surface(self, piece: str) -> str: ...
 
 
-class CharTokenizer(_VocabularyTokenizer):
+class CharTokenizer(Tokenizer):
     """Every character is a token.
 
     Args:
@@ -165,7 +129,7 @@ class CharTokenizer(_VocabularyTokenizer):
         return cls(sorted({character for text in texts for character in text}))
 
     def state(self) -> dict[str, Any]:
-        """Return the alphabet as plain values."""
+        """Return the alphabet."""
         return {"kind": "char", "alphabet": "".join(self._pieces)}
 
     def _split(self, text: str) -> list[str]:
@@ -175,7 +139,7 @@ class CharTokenizer(_VocabularyTokenizer):
         return piece
 
 
-class WordTokenizer(_VocabularyTokenizer):
+class WordTokenizer(Tokenizer):
     """Every word of a small closed vocabulary, such as the ten digits, is a token.
 
     Args:
@@ -197,7 +161,7 @@ class WordTokenizer(_VocabularyTokenizer):
         return cls(sorted({word for text in texts for word in text.split()}))
 
     def state(self) -> dict[str, Any]:
-        """Return the words as plain values."""
+        """Return the words."""
         return {"kind": "word", "words": list(self._pieces)}
 
     def _split(self, text: str) -> list[str]:
@@ -207,7 +171,7 @@ class WordTokenizer(_VocabularyTokenizer):
         return f" {piece}"
 
 
-class SentencePieceTokenizer(_VocabularyTokenizer):
+class SentencePieceTokenizer(Tokenizer):
     """Sub-word pieces of a SentencePiece model, with the ids of ESPnet's recipes.
 
     The model's three special pieces (unknown, start, end) are replaced by ours, so a model of 5000 pieces is a
@@ -271,7 +235,7 @@ class SentencePieceTokenizer(_VocabularyTokenizer):
         return cls(model.getvalue())
 
     def state(self) -> dict[str, Any]:
-        """Return the model as plain values."""
+        """Return the model."""
         return {"kind": "sentencepiece", "model": b64encode(self._model).decode("ascii")}
 
     def _split(self, text: str) -> list[str]:
@@ -283,11 +247,7 @@ class SentencePieceTokenizer(_VocabularyTokenizer):
 
 
 def tokenizer_from_state(state: Mapping[str, Any], source: str | Path = "the tokenizer's state") -> Tokenizer:
-    """Return the tokenizer whose :meth:`Tokenizer.state` this is.
-
-    Args:
-        state: plain values from :meth:`Tokenizer.state`.
-        source: of the values, for messages.
+    """Return the tokenizer with this :meth:`Tokenizer.state`; ``source`` is named in messages.
 
     Raises:
         UserError: if the kind is unknown or the content damaged.
@@ -315,14 +275,10 @@ def _decoded(text: str, source: str | Path) -> bytes:
 
 
 def normalize_text(text: str, style: TextStyle = "upper") -> str:
-    r"""Normalize a text as in speech recognition transcripts.
+    r"""Normalize a text as in the transcripts of LibriSpeech.
 
-    As in LibriSpeech, letters, digits and apostrophes within words are kept; all else separates words. Accents are
-    kept, and numbers are not spelled out.
-
-    Args:
-        text: any text.
-        style: case of the letters; ``"keep"`` only normalizes white space, for transcripts already in form.
+    Letters, digits and apostrophes within words are kept, everything else separates words. Accents are kept, and
+    numbers are not spelled out. The style ``"keep"`` only normalizes white space.
 
     Example:
         >>> normalize_text("  Well-known: \u201cthe Reader\u2019s\u201d 3rd\tcase ... ")

@@ -38,10 +38,7 @@ class TokenScorer(Protocol):
         """Return the :class:`BeamState` of empty hypotheses."""
 
     def step(self, tokens: Int[Tensor, "batch beam"], state: Any) -> tuple[Float[Tensor, "batch beam vocab"], Any]:
-        """Return the log-probability of every token after ``tokens``, and the state that includes them.
-
-        The first tokens are the start symbol.
-        """
+        """Return the log-probability of every token after ``tokens``, at first the start symbol, and the new state."""
 
 
 def select_beams(

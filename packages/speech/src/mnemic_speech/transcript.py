@@ -22,9 +22,6 @@ class Word:
         start: seconds from the beginning of the recording.
         end: seconds, not before ``start``.
         confidence: mean probability of its tokens, 0 to 1.
-
-    Raises:
-        UserError: if it ends before it starts.
     """
 
     text: str
@@ -45,9 +42,6 @@ class TranscriptSegment:
         end: seconds, not before ``start``.
         text: its words; may be empty.
         words: its words with their times; empty where no times are known.
-
-    Raises:
-        UserError: if it ends before it starts.
     """
 
     start: float
@@ -84,7 +78,7 @@ class Transcript:
 
     def to_dict(self) -> dict[str, Any]:
         """Return text, segments and words with their times as JSON-compatible values."""
-        return {"text": self.text} | asdict(self, dict_factory=_plain)
+        return {"text": self.text} | asdict(self, dict_factory=_rounded)
 
     def to_srt(self) -> str:
         """Return subtitles in SubRip form."""
@@ -102,7 +96,7 @@ class Transcript:
 
 @dataclass(frozen=True)
 class _Cue:
-    """One subtitle; times in milliseconds, as the formats have them."""
+    """A subtitle with its times in milliseconds."""
 
     start: int
     end: int
@@ -112,13 +106,13 @@ class _Cue:
 def _cues(transcript: Transcript) -> list[_Cue]:
     """Return subtitles that fit the screen, are shown long enough to read, and never overlap."""
     groups = [group for segment in transcript.segments for group in _groups(_timed_words(segment))]
-    starts = [_milliseconds(group[0].start) for group in groups]
+    starts = [round(1000 * group[0].start) for group in groups]
     ends = [max(word.end for word in group) for group in groups]
     cues: list[_Cue] = []
     for group, start, end, following in zip(groups, starts, ends, [*starts, None][1:], strict=True):
         begin = max(start, cues[-1].end) if cues else start
         shown = max(end, min(group[0].start + _MIN_SECONDS, transcript.duration))
-        finish = _milliseconds(min(shown, group[0].start + _MAX_SECONDS))
+        finish = round(1000 * min(shown, group[0].start + _MAX_SECONDS))
         finish = finish if following is None else min(finish, following)
         cues.append(_Cue(begin, max(finish, begin + 1), "\n".join(_lines(group))))
     return cues
@@ -156,10 +150,6 @@ def _lines(words: Sequence[Word]) -> list[str]:
     return wrap(" ".join(word.text for word in words), _LINE_LENGTH, break_long_words=False, break_on_hyphens=False)
 
 
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
 def _clock(milliseconds: int, point: str) -> str:
     seconds, milliseconds = divmod(milliseconds, 1000)
     minutes, seconds = divmod(seconds, 60)
@@ -171,14 +161,10 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: _plain_value(value) for name, value in pairs}
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 3)  # below the duration of a frame
-    return list(value) if isinstance(value, tuple) else value
+def _rounded(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return JSON-compatible values, with times rounded to milliseconds."""
+    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in listed.items()}
 
 
 def _check_times(name: str, start: float, end: float) -> None:

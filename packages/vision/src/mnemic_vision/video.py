@@ -1,7 +1,6 @@
 """Frames from videos, image folders and cameras, and annotated frames back into an mp4.
 
-A frame is a uint8 RGB array (height, width, 3). Reading and writing hold one frame at a time, so a stream of any length
-needs constant memory.
+A frame is a uint8 RGB array (height, width, 3). Frames are read and written one at a time, in constant memory.
 """
 
 import errno

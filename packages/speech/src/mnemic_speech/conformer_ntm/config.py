@@ -6,7 +6,7 @@ from math import inf
 from mnemic_core import MemoryConfig
 from mnemic_core.errors import UserError, check_range
 from mnemic_core.listing import lists_memories
-from mnemic_speech.conformer import ConformerConfig as ConformerConfig  # for those who build the network
+from mnemic_speech.conformer import ConformerConfig as ConformerConfig  # re-exported for builders of networks
 
 
 @lists_memories(lambda entry: entry.fits_encoder)

@@ -55,11 +55,7 @@ class Transcriber:
         recognizer.model.eval()
 
     def transcribe(self, source: str | Path | Samples, sample_rate: int | None = None) -> Transcript:
-        """Return the transcript of a recording.
-
-        Args:
-            source: a file of any format that ``read_audio`` knows, or a mono waveform, float in [-1, 1] or integer.
-            sample_rate: of a waveform, in Hz; None for a file.
+        """Return the transcript of an audio file, or of a mono waveform (float in [-1, 1], or integer) and its rate.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -80,9 +76,6 @@ class Transcriber:
             waveforms: mono, float in [-1, 1] or integer.
             sample_rate: of all of them, in Hz; None: that of the recognizer.
             batch_size: utterances per batch, grouped by length.
-
-        Raises:
-            UserError: if samples contain NaN or infinity.
         """
         own = self.sample_rate
         resampled = [_resampled(as_waveform(each), sample_rate or own, own) for each in waveforms]
@@ -99,13 +92,7 @@ class Transcriber:
         """Return reports of the memory along a recording, dense enough for a plot.
 
         Encoder frames are fed to the memory in short pieces, which gives the same states. The overlaps of segments cut
-        in speech, which recognition processes twice, are left out.
-
-        Args:
-            waveform: at the sampling rate of the recognizer.
-
-        Returns:
-            Seconds from the start, and the report at that time.
+        in speech, which recognition processes twice, are left out. Each report has its time in seconds.
         """
         model, settings = self.recognizer.model, self.settings
         splitter = SilenceSplitter(
@@ -123,11 +110,7 @@ class Transcriber:
         return found
 
     def stream(self, sample_rate: int) -> TranscriptStream:
-        """Return a stream at the start of a recording.
-
-        Args:
-            sample_rate: of the samples pushed, in Hz.
-        """
+        """Return a stream for a new recording at ``sample_rate`` Hz."""
         return TranscriptStream(self.recognizer, self.settings, sample_rate)
 
     @property
@@ -147,7 +130,7 @@ class Transcriber:
     def _memory_steps(self, frames: int) -> list[tuple[int, int]]:
         """Return the bounds of the pieces of frames between two reports."""
         config = self.recognizer.model.config
-        # A memory of segments must get them whole for equal states.
+        # A memory of segments must get complete ones for equal states.
         step = config.memory_segment if config.takes_segments else _REPORT_STEP
         return [(first, min(first + step, frames)) for first in range(0, frames, step)]
 

@@ -64,13 +64,8 @@ class ConformerNtm(PretrainedModel):
     every utterance; passing a state carries it over the segments of a recording.
 
     Attributes:
-        encoder: :class:`~mnemic_speech.conformer.Conformer`.
-        memory: :class:`~mnemic_speech.conformer_ntm.memory.EncoderMemory`.
         ctc: linear layer to tokens; None with ``ctc_weight=0``.
         decoder: :class:`~mnemic_speech.decoder.TransformerDecoder`; None with ``ctc_weight=1``.
-
-    Args:
-        config: settings of the network.
 
     Example:
         >>> from mnemic_speech.conformer import ConformerConfig
@@ -148,10 +143,6 @@ class ConformerNtm(PretrainedModel):
             state: from :meth:`init_stream` or the previous chunk.
             padding: True at feature frames after the end of a stream, in its last chunk.
             reset: True at rows that start a new stream with this chunk.
-
-        Raises:
-            TypeError: if the state is not that of a stream.
-            UserError: if the chunk has a different number of frames.
         """
         of_encoder, of_memory = state.layers if len(state) == 2 else (state, state)
         if not isinstance(of_encoder, ConformerState):
@@ -180,15 +171,7 @@ class ConformerNtm(PretrainedModel):
         token_lengths: Int[Tensor, " batch"],
         state: MemoryState | None = None,
     ) -> Losses:
-        """Return the losses of transcribed utterances.
-
-        Args:
-            features: normalized features.
-            lengths: feature frames of each utterance.
-            tokens: the text, without start and end symbol; values beyond its length are ignored.
-            token_lengths: tokens of each utterance.
-            state: memory after earlier utterances of the same recordings; None: initial memory.
-        """
+        """Return the losses of transcribed utterances; see `encode` and `score`."""
         return self.score(self.encode(features, lengths, state), tokens, token_lengths)
 
     def score(
@@ -197,7 +180,7 @@ class ConformerNtm(PretrainedModel):
         """Return the losses of encoded utterances, such as those of a frozen encoder.
 
         Args:
-            encoded: from `encode`, or its frames with another memory.
+            encoded: from `encode`, or its frames after another memory.
             tokens: the text, without start and end symbol; values beyond its length are ignored.
             token_lengths: tokens of each utterance.
         """

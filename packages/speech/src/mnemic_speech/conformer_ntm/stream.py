@@ -82,10 +82,7 @@ class TranscriptStream(Session):
         return self._memory
 
     def push(self, samples: Samples) -> list[TranscriptSegment]:
-        """Return the segments completed by these samples, possibly none.
-
-        Args:
-            samples: the next samples, mono, float in [-1, 1] or integer; any number of them.
+        """Return the segments completed by the next mono samples, float in [-1, 1] or integer; possibly none.
 
         Raises:
             UserError: if samples contain NaN or infinity; the stream is unchanged.
@@ -192,9 +189,8 @@ class TranscriptStream(Session):
     def _cut_tail(self, segment: Segment, words: Sequence[Word]) -> _Tail:
         end, overlap = self._end(segment), self._settings.overlap
         border = find_border(words, end - overlap, end)
-        samples = segment.samples[
-            -round(overlap * self._own_rate) :
-        ].clone()  # a view would keep the full segment in memory
+        # A copy, since a view would keep the full segment in memory.
+        samples = segment.samples[-round(overlap * self._own_rate) :].clone()
         return _Tail(samples, end - len(samples) / self._own_rate, border, split_words(words, border)[1])
 
     def _flush_tail(self) -> list[TranscriptSegment]:
@@ -212,12 +208,9 @@ class TranscriptStream(Session):
 
 
 def as_waveform(samples: Samples, position: int = 0, sample_rate: int | None = None) -> Float[Tensor, " samples"]:
-    """Return samples in single precision, scaled to [-1, 1].
+    """Return samples in single precision, integers scaled to [-1, 1].
 
-    Args:
-        samples: floating point, or signed integers, scaled by their range.
-        position: number of preceding samples, for the error message.
-        sample_rate: in Hz, for the error message in seconds; None: in samples.
+    Messages give times by the number of preceding samples and the sampling rate.
 
     Raises:
         UserError: if they are not mono, of another type, NaN or infinite.

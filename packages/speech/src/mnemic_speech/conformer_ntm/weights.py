@@ -12,7 +12,7 @@ from mnemic_core.loading import load_exactly, read_state_dict
 from mnemic_core.machines.turing_memory import convert_official_turing
 from mnemic_speech.conformer_ntm.model import ConformerNtm
 
-# Official name -> ours; all matching patterns are applied in order.
+# From official names to ours; all matching patterns are applied, in order.
 RENAMES = (
     (r"^ctc\.ctc_lo\.", "ctc."),
     (r"^encoder\.after_norm\.", "encoder.norm."),
@@ -23,36 +23,33 @@ RENAMES = (
     (r"^decoder\.after_norm\.", "decoder.norm."),
     (r"^decoder\.output_layer\.", "decoder.output."),
     (r"^decoder\.decoders\.", "decoder.blocks."),
-    (r"^(decoder\.blocks\.\d+)\.src_attn\.", r"\1.source_attention."),
+    (r"\.src_attn\.", ".source_attention."),
+    (r"\.self_attn\.", ".attention."),
+    (r"attention\.linear_q\.", "attention.query."),
+    (r"attention\.linear_k\.", "attention.key."),
+    (r"attention\.linear_v\.", "attention.value."),
+    (r"attention\.linear_out\.", "attention.output."),
+    (r"attention\.linear_pos\.", "attention.position."),
+    (r"attention\.pos_bias_u$", "attention.content_bias"),
+    (r"attention\.pos_bias_v$", "attention.position_bias"),
     (r"^(decoder\.blocks\.\d+)\.feed_forward\.w_1\.", r"\1.ffn.expand."),
     (r"^(decoder\.blocks\.\d+)\.feed_forward\.w_2\.", r"\1.ffn.contract."),
     (r"^(decoder\.blocks\.\d+)\.norm1\.", r"\1.attention_norm."),
     (r"^(decoder\.blocks\.\d+)\.norm2\.", r"\1.source_norm."),
     (r"^(decoder\.blocks\.\d+)\.norm3\.", r"\1.ffn_norm."),
-    (r"source_attention\.linear_q\.", "source_attention.query."),
-    (r"source_attention\.linear_k\.", "source_attention.key."),
-    (r"source_attention\.linear_v\.", "source_attention.value."),
-    (r"source_attention\.linear_out\.", "source_attention.output."),
-    (r"(blocks\.\d+)\.self_attn\.pos_bias_u$", r"\1.attention.content_bias"),
-    (r"(blocks\.\d+)\.self_attn\.pos_bias_v$", r"\1.attention.position_bias"),
-    (r"(blocks\.\d+)\.self_attn\.linear_q\.", r"\1.attention.query."),
-    (r"(blocks\.\d+)\.self_attn\.linear_k\.", r"\1.attention.key."),
-    (r"(blocks\.\d+)\.self_attn\.linear_v\.", r"\1.attention.value."),
-    (r"(blocks\.\d+)\.self_attn\.linear_out\.", r"\1.attention.output."),
-    (r"(blocks\.\d+)\.self_attn\.linear_pos\.", r"\1.attention.position."),
-    (r"(blocks\.\d+)\.feed_forward_macaron\.w_1\.", r"\1.first_ffn.expand."),
-    (r"(blocks\.\d+)\.feed_forward_macaron\.w_2\.", r"\1.first_ffn.contract."),
-    (r"(blocks\.\d+)\.feed_forward\.w_1\.", r"\1.second_ffn.expand."),
-    (r"(blocks\.\d+)\.feed_forward\.w_2\.", r"\1.second_ffn.contract."),
-    (r"(blocks\.\d+)\.conv_module\.pointwise_conv1\.", r"\1.convolution.expand."),
-    (r"(blocks\.\d+)\.conv_module\.depthwise_conv\.", r"\1.convolution.depthwise."),
-    (r"(blocks\.\d+)\.conv_module\.norm\.", r"\1.convolution.norm."),
-    (r"(blocks\.\d+)\.conv_module\.pointwise_conv2\.", r"\1.convolution.contract."),
-    (r"(blocks\.\d+)\.norm_ff_macaron\.", r"\1.first_ffn_norm."),
-    (r"(blocks\.\d+)\.norm_mha\.", r"\1.attention_norm."),
-    (r"(blocks\.\d+)\.norm_conv\.", r"\1.convolution_norm."),
-    (r"(blocks\.\d+)\.norm_ff\.", r"\1.second_ffn_norm."),
-    (r"(blocks\.\d+)\.norm_final\.", r"\1.final_norm."),
+    (r"\.feed_forward_macaron\.w_1\.", ".first_ffn.expand."),
+    (r"\.feed_forward_macaron\.w_2\.", ".first_ffn.contract."),
+    (r"\.feed_forward\.w_1\.", ".second_ffn.expand."),
+    (r"\.feed_forward\.w_2\.", ".second_ffn.contract."),
+    (r"\.conv_module\.pointwise_conv1\.", ".convolution.expand."),
+    (r"\.conv_module\.depthwise_conv\.", ".convolution.depthwise."),
+    (r"\.conv_module\.norm\.", ".convolution.norm."),
+    (r"\.conv_module\.pointwise_conv2\.", ".convolution.contract."),
+    (r"\.norm_ff_macaron\.", ".first_ffn_norm."),
+    (r"\.norm_mha\.", ".attention_norm."),
+    (r"\.norm_conv\.", ".convolution_norm."),
+    (r"\.norm_ff\.", ".second_ffn_norm."),
+    (r"\.norm_final\.", ".final_norm."),
 )
 FRONT = ("frontend.", "normalize.")
 """Front end of an official checkpoint: mel matrix, mean and deviation of the training set."""
@@ -61,11 +58,8 @@ FRONT = ("frontend.", "normalize.")
 def convert_official(weights: Mapping[str, Shaped[Tensor, "..."]]) -> dict[str, Tensor]:
     """Return official weights of the network under our names; without those of :data:`FRONT`."""
     machine = {name.removeprefix("ntm."): value for name, value in weights.items() if name.startswith("ntm.")}
-    converted = (
-        {f"memory.mechanism.{name}": value for name, value in convert_official_turing(machine).items()}
-        if machine
-        else {}
-    )
+    ours_of_machine = convert_official_turing(machine) if machine else {}
+    converted = {f"memory.mechanism.{name}": value for name, value in ours_of_machine.items()}
     for name, value in weights.items():
         if not name.startswith(("ntm.", *FRONT)):
             ours = name

@@ -72,7 +72,7 @@ class DeformableQueries(nn.Module):
         self.reference_points = nn.Linear(dim, 2)
 
     def forward(self, image: EncodedImage) -> DetectQueries:
-        """Return the same queries for every image; their boxes have no size yet, so its logits are zero."""
+        """Return the same queries for every image; the sizes of their boxes are unknown, with logits 0."""
         batch, positions = len(image.tokens), self.content.chunk(2, dim=-1)[0]
         reference = F.pad(self.reference_points(positions), (0, 2))
         return DetectQueries(self.content.expand(batch, -1, -1), reference.expand(batch, -1, -1))
@@ -97,7 +97,7 @@ class BoxPositions(nn.Module):
         located: Float[Tensor, "batch query level 4"],
     ) -> Float[Tensor, "batch query dim"]:
         """Return the position of each query in layer ``index``, whose input is ``content``."""
-        # The finest level stands for all: the official code embeds the box in its padded coordinates.
+        # The official code embeds the box in the padded coordinates of the finest level.
         positions: Tensor = self.head(sine_boxes(located[:, :, 0], self.dim).to(content.dtype))
         return positions if index == 0 else positions * self.scale(content)
 

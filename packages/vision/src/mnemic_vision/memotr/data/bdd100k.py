@@ -48,7 +48,7 @@ def _read_video(folder: Path, labels: Path | None) -> TrackingSequence:
 
 def _read_labels(path: Path, names: list[str]) -> Annotations:
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist, but its folder holds the labels of the split")
+        raise FileNotFoundError(f"{path} does not exist, but its folder has the labels of the split")
     positions = {name: index for index, name in enumerate(names)}
     identities: dict[str, int] = {}
     labeled = np.zeros(len(names), dtype=bool)

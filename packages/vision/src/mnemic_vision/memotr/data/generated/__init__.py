@@ -1,4 +1,4 @@
-"""A synthetic world of people who cross, hide behind things and come back."""
+"""Synthetic videos of people who cross, hide and return."""
 
 import lazy_loader
 
