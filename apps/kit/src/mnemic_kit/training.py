@@ -183,15 +183,13 @@ def translate(arguments: list[str], configs: Path) -> list[str]:
     Raises:
         FileNotFoundError: if there is neither a file nor a packaged config of that name.
     """
-    translated: list[str] = []
-    for word in arguments:
-        key, _, value = word.partition("=")
-        if key in {"--config", "-c"} and value:
-            translated.append(f"--config={find_config(value, configs)}")
-        elif translated and translated[-1] in {"--config", "-c"}:
-            translated.append(str(find_config(word, configs)))
-        else:
-            translated.append(word)
+    translated, words = [], iter(arguments)
+    for word in words:
+        key, equals, value = word.partition("=")
+        is_config = key in {"--config", "-c"}
+        translated.append(
+            f"--config={find_config(value if equals else next(words, ''), configs)}" if is_config else word
+        )
     return translated
 
 

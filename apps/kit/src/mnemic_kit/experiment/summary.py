@@ -1,7 +1,7 @@
 """Statistics of a comparison: means over seeds, and paired differences to a baseline with 95 % intervals."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean, stdev
 from typing import Literal, TypeAlias
@@ -111,38 +111,23 @@ def summarize(found: Found, metrics: Mapping[str, Metric], baseline: str, paired
     conditions = dict.fromkeys(name for seeds in found.values() for scores in seeds.values() for name in scores)
     table: Table = {}
     for condition in conditions:
-        rows = {variant: _row(seeds, condition) for variant, seeds in found.items()}
+        rows = {variant: row for variant, seeds in found.items() if (row := _row(seeds, condition))}
         base = rows.get(baseline, {})
-        table[condition] = {
-            variant: {
-                name: _cell(values, {} if variant == baseline else base.get(name, {}), find_metric(metrics, name))
-                for name, values in row.items()
-            }
-            for variant, row in rows.items()
-            if row
-        }
-    if paired:
-        _pair(table, baseline, paired)
+        table[condition] = {variant: {} for variant in rows}
+        for variant, name in [(variant, name) for variant, row in rows.items() for name in row]:
+            values, metric = rows[variant][name], find_metric(metrics, name)
+            # A fact, such as a size, has no difference, and neither has the baseline to itself.
+            others = base.get(name, {}) if metric.better and variant != baseline else {}
+            common = [seed for seed in values if seed in others]
+            difference = over_seeds([values[seed] - others[seed] for seed in common], metric.better)
+            if difference and paired:
+                difference = paired(condition, name, variant, baseline, common) or difference
+            deviation = stdev(values.values()) if len(values) > 1 else None
+            table[condition][variant][name] = Cell(values, fmean(values.values()), deviation, difference)
     return table
 
 
-def _pair(table: Table, baseline: str, paired: Paired) -> None:
-    """Replace differences over seeds by those that ``paired`` returns."""
-    cells = [
-        (row, condition, name, variant)
-        for condition, rows in table.items()
-        for variant, row in rows.items()
-        for name in row
-    ]
-    for row, condition, name, variant in cells:
-        if row[name].difference:
-            other = table[condition][baseline][name].of_seeds
-            common = [seed for seed in row[name].of_seeds if seed in other]
-            found = paired(condition, name, variant, baseline, common)
-            row[name] = replace(row[name], difference=found or row[name].difference)
-
-
-def over_seeds(differences: Sequence[float], better: Better = "higher") -> Difference | None:
+def over_seeds(differences: Sequence[float], better: Better | None = "higher") -> Difference | None:
     """Return the mean of paired differences with the interval of Student's t, which a single pair does not have.
 
     Args:
@@ -177,11 +162,3 @@ def _row(seeds: Mapping[int, Scores], condition: str) -> dict[str, dict[int, flo
         for name, value in scores.get(condition, {}).items():
             row.setdefault(name, {})[seed] = value
     return row
-
-
-def _cell(values: dict[int, float], base: Mapping[int, float], metric: Metric) -> Cell:
-    several = list(values.values())
-    deviation = stdev(several) if len(several) > 1 else None
-    differences = [value - base[seed] for seed, value in values.items() if seed in base]
-    compared = over_seeds(differences, metric.better) if metric.better else None
-    return Cell(values, fmean(several), deviation, compared)
