@@ -50,8 +50,8 @@ def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[I
         with temporary.open(mode, encoding=encoding, newline=newline) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        note_output(path, temporary)
+            os.fsync(file.fileno())  # a rename may reach the disk before the content does
+        note_output(path, temporary)  # first: an unlisted file could never be replaced
         temporary.replace(path)
     except OSError as error:
         # A file name is present when the error belongs to another file that was written inside the block.

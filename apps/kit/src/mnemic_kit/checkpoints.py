@@ -90,7 +90,7 @@ class LastCheckpoint(ModelCheckpoint):
         """Become the last callback: what the others did after a validation belongs to the state."""
         super().setup(trainer, pl_module, stage)
         callbacks: list[pl.Callback] = vars(trainer)["callbacks"]  # Lightning declares no type for it
-        callbacks.sort(key=lambda callback: callback is self)
+        callbacks.sort(key=lambda callback: callback is self)  # stable: all others keep their order
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Watch for signals from now on; at the end of training Lightning puts its handlers and ours back."""

@@ -38,11 +38,7 @@ class Program:
     package: str
 
     def main(self, argv: Sequence[str] | None = None) -> None:
-        """Run one command and exit.
-
-        Args:
-            argv: command and its arguments; None: those of the process.
-        """
+        """Run one command and exit; the words are those of the process unless given."""
         given = list(sys.argv[1:] if argv is None else argv)
         debug = "--debug" in given or os.environ.get("MNEMIC_DEBUG") == "1"
         command, *arguments = [word for word in given if word != "--debug"] or ["--help"]
@@ -103,11 +99,7 @@ class Program:
 
 
 def find_programs(workspace: Path) -> dict[str, Program]:
-    """Return the programs of a workspace by name: of every app the ``PROGRAM`` in its ``cli.py``.
-
-    Args:
-        workspace: folder with ``apps``, which are importable.
-    """
+    """Return the programs of a workspace by name: the ``PROGRAM`` in ``cli.py`` of each app below ``apps``."""
     packages = sorted(path.parent.name for path in workspace.glob("apps/*/src/*/cli.py"))
     modules = [import_module(f"{package}.cli") for package in packages]
     programs: list[Program] = [module.PROGRAM for module in modules if hasattr(module, "PROGRAM")]

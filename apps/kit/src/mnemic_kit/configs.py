@@ -4,11 +4,7 @@ from pathlib import Path
 
 
 def find_config(name: str, configs: Path) -> Path:
-    """Return the path of a config: a file, or the name of a packaged one.
-
-    Args:
-        name: what a user gave as ``--config``.
-        configs: folder of the packaged configs.
+    """Return the path of a config: a file, or the name of one in the folder of the packaged configs.
 
     Raises:
         FileNotFoundError: if there is neither; the message names the packaged ones.

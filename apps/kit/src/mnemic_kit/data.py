@@ -19,13 +19,9 @@ _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "pr
 
 @dataclass(frozen=True)
 class EpochShare:
-    """What one process loads in one epoch.
+    """What one process loads in one epoch, counted from 0.
 
-    Args:
-        epoch: its number, from 0.
-        seed: with ``epoch`` it decides the order.
-        num_replicas: processes that share the epoch.
-        rank: number of this process.
+    ``seed`` and ``epoch`` decide the order; process ``rank`` of ``num_replicas`` takes its share of it.
     """
 
     epoch: int
@@ -121,8 +117,7 @@ class SplitData(pl.LightningDataModule):
 class EpochSampler(DistributedSampler[Any]):
     """The items of one epoch in an order that follows from seed and epoch, shared among the processes.
 
-    Attributes:
-        start: number of items of this process to leave out because they were used before a restart.
+    The first ``start`` items of this process are left out: they were used before a restart.
     """
 
     start = 0
@@ -155,6 +150,7 @@ class ResumableLoader(DataLoader[Any]):
         shuffle: bool = True,
         num_workers: int = 0,
     ) -> None:
+        # Without drop_last processes could get different numbers of items, and gathering gradients would hang.
         sampler = EpochSampler(dataset, share.num_replicas, share.rank, shuffle, share.seed, drop_last=True)
         sampler.set_epoch(share.epoch)
         super().__init__(
@@ -165,7 +161,7 @@ class ResumableLoader(DataLoader[Any]):
             drop_last=batch_size is not None,
             num_workers=num_workers,
             worker_init_fn=ignore_signals,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=torch.cuda.is_available(),  # only pinned memory is copied while the GPU computes
         )
         if not len(self):
             count = len(dataset) if isinstance(dataset, Sized) else 0

@@ -21,10 +21,7 @@ def show_page(program: str, make: Callable[[], object]) -> None:
 
     Args:
         program: what the user typed: program and command.
-        make: prints the page and ends with `SystemExit`.
-
-    Raises:
-        SystemExit: from ``make``, if it failed.
+        make: prints the page and ends with `SystemExit`, which is raised again if it reports a failure.
     """
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnemic" / "help"
     file = folder / f"{_key(program)}.txt"

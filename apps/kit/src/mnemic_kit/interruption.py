@@ -8,12 +8,7 @@ from types import FrameType
 
 
 class Interrupted(SystemExit):
-    """The end of a training that a signal asked for, with the exit code of shells: 128 and the number of the signal.
-
-    Args:
-        number: of the signal.
-        saved: checkpoint to continue from; None where there is none.
-    """
+    """The end of a training upon signal ``number``; ``saved`` is the checkpoint to continue from, if there is one."""
 
     def __init__(self, number: int, saved: Path | None = None) -> None:
         super().__init__(128 + number)
@@ -22,11 +17,7 @@ class Interrupted(SystemExit):
 
 
 class SignalWatch:
-    """Notes Ctrl-C and SIGTERM instead of acting on them; a second Ctrl-C ends the process at once.
-
-    Attributes:
-        received: number of the signal; None before any.
-    """
+    """Notes Ctrl-C and SIGTERM in ``received`` instead of acting on them; a second Ctrl-C ends the process at once."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -40,17 +31,14 @@ class SignalWatch:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # for the second Ctrl-C
         sys.stderr.write("\nstopping after this step; press Ctrl-C to stop at once, without saving\n")
 
 
 def ignore_signals(worker: int) -> None:
     """Let a worker process ignore Ctrl-C and SIGTERM, which a terminal or a batch system sends to all processes.
 
-    The training process, which obeys them, still needs the batches of the step that it is in.
-
-    Args:
-        worker: its number.
+    The training process, which acts on them, still needs the batches of its current step.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -20,11 +20,7 @@ _inputs: ContextVar[tuple[Path, ...] | None] = ContextVar("inputs", default=None
 
 @contextmanager
 def protecting(inputs: Iterable[Path]) -> Iterator[None]:
-    """Protect inputs and files of others from what is written in the block.
-
-    Args:
-        inputs: what the command was given to read; those that do not exist are no inputs.
-    """
+    """Protect the given inputs, as far as they exist, and files of others from what is written in the block."""
     token = _inputs.set(tuple(path for path in inputs if path.is_file()))
     try:
         yield
@@ -55,8 +51,8 @@ def note_output(path: Path, content: Path | None = None) -> None:
 
     Args:
         path: its place.
-        content: the complete file where it waits to be renamed; None: it is in its place. Noting before renaming keeps
-            a kill between the two from leaving a file that no command may replace.
+        content: the complete file under its temporary name. Noting it before renaming keeps a kill between the two from
+            leaving a file that no command may replace.
     """
     if _inputs.get() is not None:
         with (path.parent / LIST).open("a", encoding="utf-8") as file:  # one write: several commands may append

@@ -13,7 +13,7 @@ from mnemic_kit.atomic_files import atomic_write
 def show(text: str) -> None:
     """Print text on standard output, at once."""
     sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    sys.stdout.flush()  # a pipe would hold it back until the program ends
 
 
 def show_json(summary: Mapping[str, Any]) -> None:

@@ -23,11 +23,7 @@ _EXPECTED: dict[Any, str] = {int: "a whole number", float: "a number"}
 
 @dataclass(frozen=True)
 class OneOf:
-    """Annotation of a text that is one of several names, which are looked up when they are needed.
-
-    Attributes:
-        names: finds them, such as those of the catalog.
-    """
+    """Annotation of a text that is one of several names, such as those of the catalog, looked up when needed."""
 
     names: Callable[[], Sequence[str]]
 
@@ -62,7 +58,7 @@ def read_arguments(function: Callable[..., object], program: str, arguments: Seq
         SystemExit: after the help page, if that is what they ask for.
     """
     parser, form = make_parser(function, program), signature(function)
-    given = vars(parser.parse_intermixed_args([_underscored(word) for word in arguments]))
+    given = vars(parser.parse_intermixed_args([_underscored(word) for word in arguments]))  # files between options
     return BoundArguments(form, {name: given[name] for name in form.parameters if name in given})
 
 
@@ -71,6 +67,7 @@ def make_parser(function: Callable[..., object], program: str) -> argparse.Argum
     text, helps = _split_docstring(function.__doc__ or "")
     parser = _Parser(prog=program, description=text, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     hints = get_type_hints(function, include_extras=True)
+    # SUPPRESS leaves out what is not given, so that the function's own defaults apply.
     for name, parameter in signature(function).parameters.items():
         explained, is_required = helps.get(name, ""), parameter.default is Parameter.empty
         if hints[name] is bool:

@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 def provenance(package: str, **facts: object) -> dict[str, object]:
     """Return the given facts with the version of a package and, in a git checkout, the revision of its code.
 
-    Args:
-        package: name of the distribution, with the import name that follows from it.
-        facts: what else is known, such as seed, data, step and validation figures; plain values only, since
-            checkpoints are read without running code.
+    Facts are plain values, since checkpoints are read without running code.
     """
     try:
         number = version(package)
@@ -26,14 +23,9 @@ def provenance(package: str, **facts: object) -> dict[str, object]:
 
 
 def training_provenance(task: "LightningModule", package: str, seed: int) -> dict[str, object]:
-    """Return the provenance of a state of training: seed, data, step, epoch and the figures of the last validation.
+    """Return the provenance of a training: seed, data, step, epoch and the finite figures of the last validation.
 
-    Figures that are not finite are left out, since JSON, which shows them, has no infinity.
-
-    Args:
-        task: in training; the data are the ``description`` of its data module.
-        package: name of its distribution.
-        seed: of the run.
+    JSON, in which they are shown, has no infinity. The data are the ``description`` of the data module.
     """
     metrics = {
         name: float(value)

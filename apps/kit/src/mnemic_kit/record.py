@@ -121,6 +121,7 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         >>> difference({"options": ["--a=1", "--b=1"]}, {"options": ["--a=1", "--b=2"]})
         'options: --b=1 there, --b=2 here'
     """
+    # Through JSON, as one of them was: tuples become lists and keys text.
     old, new = (dict(_leaves(json.loads(dumps(settings)))) for settings in (before, now))
     names = [name for name in {**old, **new} if old.get(name, ...) != new.get(name, ...)]
     more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []

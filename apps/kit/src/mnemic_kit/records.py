@@ -31,12 +31,7 @@ class Records(Metric):
         self.add_state("lines", [], dist_reduce_fx="cat")
 
     def update(self, key: str, record: Any) -> None:
-        """Add the record of an item.
-
-        Args:
-            key: name of the item, unique in the data.
-            record: of types that json knows.
-        """
+        """Add the record of an item, of types that JSON knows, under a name that is unique in the data."""
         line = bytearray(json.dumps([key, record]).encode() + b"\n")
         self.lines.append(torch.frombuffer(line, dtype=torch.uint8).to(self.device))
 

@@ -13,12 +13,7 @@ Fitted = TypeVar("Fitted")
 
 
 def checkpoint_path(folder: str | Path, name: str = "last") -> Path:
-    """Return where a checkpoint of a training is.
-
-    Args:
-        folder: ``trainer.default_root_dir``.
-        name: ``last``, the state to resume from, or ``best``, the one with the best validation.
-    """
+    """Return where a training has its checkpoint ``last``, to resume from, or ``best``, with the best validation."""
     return Path(folder, "checkpoints", f"{name}.ckpt")
 
 
@@ -26,12 +21,9 @@ def fit_or_resume(train: Callable[[str, list[str]], Fitted], arguments: list[str
     """Train in a folder, or continue the training that an earlier call began there.
 
     Args:
-        train: the ``main`` of an app's ``train`` module.
+        train: the ``main`` of an app's ``train`` module; its result is returned.
         arguments: options of fit, without the folder.
         folder: ``trainer.default_root_dir``.
-
-    Returns:
-        What ``train`` returns.
     """
     resume = ["--resume"] if checkpoint_path(folder).is_file() else []
     return train("fit", [*arguments, f"--trainer.default_root_dir={folder}", *resume])
@@ -39,16 +31,13 @@ def fit_or_resume(train: Callable[[str, list[str]], Fitted], arguments: list[str
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder for one training; the lock ends with the process, however that ends.
-
-    Args:
-        folder: made when absent.
+    """Hold a folder, made when absent, for one training; the lock ends with the process, even when it is killed.
 
     Raises:
         UserError: another training holds the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "fit.lock")
+    lock = FileLock(folder / "fit.lock")  # the system releases it when the process is killed
     try:
         lock.acquire(blocking=False)
     except Timeout as error:

@@ -22,13 +22,8 @@ class Task(pl.LightningModule):
     """Base of all tasks, which add loss, scores and hooks.
 
     Validation and test are the same evaluation: a task defines its step (`evaluation_step`) and what is logged at the
-    end (`log_scores`).
-
-    Attributes:
-        distribution: name of the distribution that a checkpoint names as its maker.
-
-    Args:
-        seed: of the noise in training steps.
+    end (`log_scores`). ``distribution`` is the name that a checkpoint gives as its maker, ``seed`` that of the noise in
+    training steps.
     """
 
     distribution: ClassVar[str]
@@ -39,11 +34,7 @@ class Task(pl.LightningModule):
         check_range(self, 0, inf, "seed")
 
     def make_checkpoint(self, provenance: dict[str, object]) -> Checkpoint[Any, Any]:
-        """Return the network in its present state with what it takes to run it.
-
-        Args:
-            provenance: what made it.
-        """
+        """Return the network in its present state with what it takes to run it."""
         raise NotImplementedError
 
     def begin_evaluation(self) -> None:

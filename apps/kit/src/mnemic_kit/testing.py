@@ -27,12 +27,9 @@ class Stop(Callback):
 
 
 class Signal(Callback):
-    """Sends a signal to this process in a training step or in the validation after it.
+    """Sends a signal to this process in the training step after so many batches of all epochs.
 
-    Args:
-        number: of the signal.
-        batches: of all epochs before it.
-        in_validation: send it in the validation after the last of them instead of in the next step.
+    With ``in_validation`` it is sent in the validation after the last of them instead.
     """
 
     def __init__(self, number: int, batches: int, *, in_validation: bool = False) -> None:
@@ -59,12 +56,7 @@ def losses(root: Path) -> dict[int, str]:
 
 
 def run_and_kill(command: list[str], root: Path, steps: int) -> None:
-    """Start a training and kill all its processes as soon as it has logged N steps.
-
-    Args:
-        command: the program and its arguments.
-        root: folder of the run.
-        steps: N, fewer than the complete run has.
+    """Start a training and kill all its processes as soon as it has logged ``steps`` steps.
 
     Raises:
         RuntimeError: if the run ended before.
@@ -79,11 +71,10 @@ def run_and_kill(command: list[str], root: Path, steps: int) -> None:
 
 
 def absurd_settings(*makers: Callable[..., Any]) -> list[tuple[Callable[..., Any], str, Any]]:
-    """Return values that no numeric setting of a config can have: NaN, infinity, and -5 for whole numbers.
+    """Return values that no numeric setting can have: NaN, infinity, and -5 for whole numbers.
 
     Args:
-        makers: classes, or functions that have their required arguments; classes of settings in their signatures are
-            gone through as well.
+        makers: classes, or functions with their required arguments bound; nested classes of settings are included.
 
     Returns:
         Class or function, name of the setting and value of each case.

@@ -159,11 +159,11 @@ def run_training(
         task,
         data,
         args=[command, *translate(arguments, configs)],
-        seed_everything_default=0,
+        seed_everything_default=0,  # reproducible without asking
         trainer_defaults=trainer_defaults,
-        auto_configure_optimizers=False,
+        auto_configure_optimizers=False,  # tasks configure their own
         load_from_checkpoint_support=False,
-        save_config_kwargs={"overwrite": True},
+        save_config_kwargs={"overwrite": True},  # a resumed run without loggers writes it again
         parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False}},
     )
     return run

@@ -64,10 +64,7 @@ class Comparison:
 
         Args:
             score: trains and scores one run.
-            as_json: print the content of ``compare.json`` as the last line.
-
-        Returns:
-            The content of ``compare.json``.
+            as_json: print the content of ``compare.json``, which is also returned, as the last line.
 
         Raises:
             UserError: before any work, if there is nothing to compare or the folder holds another comparison.
@@ -86,13 +83,7 @@ class Comparison:
         return self._publish(as_json=as_json)
 
     def plan(self, variant: Variant, seed: int, file: str = RUN) -> Run:
-        """Return the run of a variant with a seed.
-
-        Args:
-            variant: one of the variants, or a stage of training that several share.
-            seed: of the run.
-            file: `RUN` for a row of the table, `STAGE` for a stage, which is none.
-        """
+        """Return the run of a variant with a seed; ``file`` is `STAGE` for a stage of training that variants share."""
         folder = self.out / f"{variant.name.replace(' ', '_')}-{seed}"
         shared, own = split_options(self.options, variant.name)
         made = replace(variant, options=(*variant.options, *own))

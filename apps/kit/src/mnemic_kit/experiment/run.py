@@ -58,20 +58,12 @@ class Run:
         return Record(self.folder / self.file, {**self.settings, **made})
 
     def arguments(self, *stage: str) -> list[str]:
-        """Return the options of ``fit`` without the folder; later ones win: config, stage, shared options, variant.
-
-        Args:
-            stage: options of a stage of the training, if it has several.
-        """
+        """Return the options of ``fit`` without the folder; later ones win: config, stage, shared options, variant."""
         config = [] if self.config is None else [f"--config={self.config}"]
         return [*config, f"--seed_everything={self.seed}", *stage, *self.options, *self.variant.options]
 
     def fit(self, main: Callable[[str, list[str]], Any], *stage: str) -> Any:
-        """Train, or resume what was interrupted; a finished training is only opened.
-
-        Args:
-            main: ``main`` of the app's training commands.
-            stage: options of a stage of the training, if it has several.
+        """Train with the ``main`` of the app's training commands, or resume; a finished training is only opened.
 
         Returns:
             What ``main`` returns, see `mnemic_kit.run_folder.fit_or_resume`.

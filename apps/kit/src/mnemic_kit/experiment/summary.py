@@ -151,6 +151,7 @@ def over_seeds(differences: Sequence[float], better: Better | None = "higher") -
         return Difference(mean, None, None, share)
     from scipy.special import stdtrit  # here: comparisons alone need scipy
 
+    # Half of the interval: t(0.975, n - 1) * s / sqrt(n).
     half = float(stdtrit(len(differences) - 1, 0.975)) * stdev(differences) / len(differences) ** 0.5
     return Difference(mean, mean - half, mean + half, share)
 
