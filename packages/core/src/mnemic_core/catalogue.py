@@ -1,8 +1,8 @@
 """Every memory mechanism of the package with its place in the taxonomy; the source of tables, options and tests.
 
-The entries stand in the files of their classes and are found there: a file with an entry in any folder of the package
-is offered everywhere. The three axes are those of the review "Memory-Augmented Transformers" (arXiv:2508.10824); where
-a mechanism stands on them is this project's reading.
+Entries are defined next to their classes and found there, so a new file with an entry in any folder of the package is
+offered everywhere. The three axes are those of the review "Memory-Augmented Transformers" (arXiv:2508.10824); the
+position of a mechanism on them is this project's reading.
 """
 
 from functools import cache
@@ -26,7 +26,7 @@ def list_mechanisms() -> tuple[Mechanism, ...]:
 
 
 def find_mechanism(name: str) -> Mechanism:
-    """Return the mechanism of that name, or the one that has a preset of that name; no other is imported.
+    """Return the mechanism of that name, or the one with a preset of that name; imports no other.
 
     Raises:
         UserError: if there is none.
@@ -38,7 +38,7 @@ def find_mechanism(name: str) -> Mechanism:
 
 
 def mechanism_table() -> str:
-    """Return the mechanisms as a Markdown table; README and documentation show it and a test compares them."""
+    """Return the mechanisms as a Markdown table; as README and documentation show it."""
     head = ("name", "class", "source", "objective", "representation", "integration", "read", "write", "forget", "holds")
     rows = []
     for entry in list_mechanisms():

@@ -1,4 +1,4 @@
-"""Checkpoint files of every system: a trained model with its settings and what made it, in one file."""
+"""Checkpoint files: a trained model with settings and provenance."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from mnemic_core.pretrained import PretrainedModel
 from mnemic_core.tensor_file import read_tensors, write_tensors
 
 KEY = "mnemic"
-"""Where the header is: in the metadata of a safetensors file, and in a Lightning checkpoint beside ``state_dict``."""
+"""Key of the header in the metadata of a safetensors file and in a Lightning checkpoint."""
 
 FORMAT_VERSION = 2
 
@@ -28,16 +28,16 @@ Bundle = TypeVar("Bundle", bound="Checkpoint[Any, Any]")
 
 @dataclass(frozen=True)
 class Checkpoint(Generic[Model, Settings]):
-    """A trained model with what it takes to run it; each system has a subclass, which names model and settings.
+    """A trained model with settings and provenance; each system has a subclass for its model and settings.
 
-    The file is safetensors with a JSON header: kind, format version, configuration of the model, settings,
-    provenance, and whatever a subclass adds. A Lightning checkpoint that has :meth:`header` under :data:`KEY`, as
-    training writes it, is read by the same :meth:`load`.
+    The file is safetensors with a JSON header: kind, format version, model configuration, settings, provenance, and
+    additions of the subclass. :meth:`load` also reads Lightning checkpoints with :meth:`header` under :data:`KEY`, as
+    training writes them.
 
     Attributes:
         model: the network.
-        settings: how to run it, a dataclass.
-        provenance: what made it: command, data, seed, step, validation scores, versions; plain values.
+        settings: dataclass of inference settings.
+        provenance: command, data, seed, step, validation scores and versions, as plain values.
     """
 
     kind: ClassVar[str]
@@ -47,30 +47,29 @@ class Checkpoint(Generic[Model, Settings]):
     provenance: Mapping[str, Any]
 
     def __init_subclass__(cls, kind: str) -> None:
-        """Name the kind of file, which no other subclass has."""
+        """Set the kind of file, unique for each subclass."""
         super().__init_subclass__()
         cls.kind = kind
 
     def save(self, path: str | Path, *, half: bool = False) -> None:
-        """Write a ``.safetensors`` file; a file of that name is replaced only once all is written.
+        """Write a ``.safetensors`` file; replaces a file of that name only when complete.
 
         Args:
             path: file to write.
-            half: store parameters in float16; they are computed with in float32 all the same. Buffers stay exact: the
-                variance of a channel may lie beyond the range of float16.
+            half: store parameters in float16; computation stays in float32.
 
         Raises:
-            OSError: if it cannot be written, for want of space or of a folder.
+            OSError: if it cannot be written.
         """
         modules = nn.ModuleDict(self.modules())
         weights = modules.state_dict()
-        if half:
+        if half:  # not buffers: the variance of a channel may exceed the range of float16
             weights |= {name: parameter.half() for name, parameter in modules.named_parameters()}
         write_tensors(path, weights, {KEY: json.dumps(self.header())})
 
     @classmethod
     def load(cls: type[Bundle], path: str | Path) -> Bundle:
-        """Read a file of :meth:`save` or a Lightning checkpoint of training, ready to run on the CPU.
+        """Read a file of :meth:`save` or a Lightning checkpoint, for inference on the CPU.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -87,11 +86,7 @@ class Checkpoint(Generic[Model, Settings]):
 
     @classmethod
     def check_header(cls, header: Mapping[str, Any], source: str | Path) -> None:
-        """Refuse a header of another kind or format.
-
-        Raises:
-            UserError: naming what it is of.
-        """
+        """Raise ``UserError`` for a header of another kind or format."""
         if header.get("kind") != cls.kind:
             raise UserError(
                 f"{source} is a checkpoint of kind {header.get('kind')!r}, expected {cls.kind!r}: give one that fit "
@@ -100,7 +95,7 @@ class Checkpoint(Generic[Model, Settings]):
         check_version(header.get("format_version"), FORMAT_VERSION, source, cls.__module__)
 
     def header(self) -> dict[str, Any]:
-        """Return everything but the weights, as plain values of JSON."""
+        """Return everything except weights as plain JSON values."""
         header = {
             "kind": self.kind,
             "format_version": FORMAT_VERSION,
@@ -114,15 +109,7 @@ class Checkpoint(Generic[Model, Settings]):
 
     @classmethod
     def from_header(cls: type[Bundle], header: Mapping[str, Any], source: str | Path) -> Bundle:
-        """Return a checkpoint with untrained weights.
-
-        Args:
-            header: as :meth:`header` gives it.
-            source: what a message calls the file.
-
-        Raises:
-            UserError: if the header is damaged or of a newer version.
-        """
+        """Return a checkpoint with untrained weights; a damaged or newer header is a ``UserError``."""
         model, settings = get_args(vars(cls)["__orig_bases__"][0])
         return cls(
             model.from_config(deserialize(model.config_class, header.get("config"), source, "config")),
@@ -132,27 +119,27 @@ class Checkpoint(Generic[Model, Settings]):
         )
 
     def modules(self) -> dict[str, nn.Module]:
-        """Return what has weights, by the first part of their names in the file."""
+        """Return the modules by the first part of their weights' names."""
         return {"model": self.model}
 
     def describe_parts(self) -> dict[str, Any]:
-        """Return the header's entries for the fields that a subclass adds, as plain values."""
+        """Return header entries for the fields of a subclass, as plain values."""
         return {}
 
     @classmethod
     def restore_parts(cls, header: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
-        """Return the fields that a subclass adds, by name; the reverse of :meth:`describe_parts`."""
+        """Return the fields of a subclass by name; the inverse of :meth:`describe_parts`."""
         return {}
 
     def to(self: Bundle, device: torch.device | str) -> Bundle:
-        """Move the modules to a device and return the checkpoint itself, as modules do."""
+        """Move the modules to a device and return the checkpoint itself."""
         for module in self.modules().values():
             module.to(device)
         return self
 
 
 def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Shaped[Tensor, "..."]]]:
-    """Return header and weights of a ``.safetensors`` file or of a Lightning checkpoint; no header is an empty one.
+    """Return header, empty if there is none, and weights of a ``.safetensors`` file or Lightning checkpoint.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -167,21 +154,13 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Shaped[Tenso
 def split_checkpoint(
     content: Mapping[str, Any], source: str | Path
 ) -> tuple[dict[str, Any], dict[str, Shaped[Tensor, "..."]]]:
-    """Return header and weights in the content of a Lightning checkpoint; what is absent is empty.
-
-    Raises:
-        UserError: if they are damaged.
-    """
+    """Return header and weights of the content of a Lightning checkpoint; empty where absent."""
     header = deserialize(dict[str, Any], content.get(KEY, {}), source, KEY)
     return header, deserialize(dict[str, Tensor], content.get("state_dict", {}), source, "state_dict")
 
 
 def read_header(metadata: Mapping[str, str], source: str | Path) -> dict[str, Any]:
-    """Return the header in the metadata of a safetensors file, empty if it has none.
-
-    Raises:
-        UserError: if it is damaged.
-    """
+    """Return the header in the metadata of a safetensors file; empty if it has none."""
     try:
         header = json.loads(metadata.get(KEY, "{}"))
     except (ValueError, RecursionError) as error:
@@ -191,17 +170,7 @@ def read_header(metadata: Mapping[str, str], source: str | Path) -> dict[str, An
 
 
 def check_version(found: object, expected: int, source: str | Path, module: str) -> None:
-    """Refuse a file of another format.
-
-    Args:
-        found: format version in the file.
-        expected: the only one that is read.
-        source: what the message calls the file.
-        module: whose distribution is to be updated.
-
-    Raises:
-        UserError: if they differ.
-    """
+    """Raise ``UserError`` for another format version; a newer one recommends updating the package of ``module``."""
     if found == expected:
         return
     if isinstance(found, int) and found > expected:

@@ -1,4 +1,4 @@
-"""Typed settings from the plain values of a file's header, with every mistake named in one line."""
+"""Typed settings from the plain values of a file's header, with one-line errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -11,18 +11,16 @@ from mnemic_core.loading import name_some
 
 
 def deserialize(kind: Any, value: Any, source: str | Path, place: str) -> Any:
-    """Return a plain value of JSON as an object of a type: a dataclass, whatever it nests, or a simple type.
-
-    Lists become tuples where the type says so. Fields that are absent take their defaults.
+    """Convert a value of JSON to a type, which may be a nested dataclass; absent fields take their defaults.
 
     Args:
         kind: dataclass, ``tuple``, ``list``, ``dict``, ``Literal``, union or simple type.
         value: mappings, lists, strings, numbers, booleans and None.
-        source: what a message calls the file.
-        place: where the value is in it, such as ``config``.
+        source: name of the file in messages.
+        place: path of the value in it, such as ``config``.
 
     Raises:
-        UserError: if it is of another type, lacks a field, or has one that this version does not know.
+        UserError: if it has another type, lacks a field, or has an unknown one.
 
     Example:
         >>> from mnemic_core import TransformerConfig
@@ -38,7 +36,7 @@ def deserialize(kind: Any, value: Any, source: str | Path, place: str) -> Any:
         return _restore_container(origin, options, value, source, place)
     if origin is Literal:
         fits = any(value == option and type(value) is type(option) for option in options)
-    elif kind is float:
+    elif kind is float:  # JSON writes 1.0 as 1 in some programs; True is an int in Python but no number here
         fits = isinstance(value, int | float) and not isinstance(value, bool)
     else:
         fits = kind is Any or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool)))

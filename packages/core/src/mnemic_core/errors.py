@@ -1,4 +1,4 @@
-"""The one exception that tells a mistake of the user from a defect of the program."""
+"""The exception for mistakes of the user, and checks that raise it."""
 
 from collections.abc import Sequence
 from math import inf, isfinite
@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 
 class UserError(ValueError):
-    """Wrong input, settings or files, with what was expected, what was given and the way out in one line.
+    """Wrong input, settings or files: one line with what was expected, what was given and what to do.
 
-    Programs show it as one line and exit with code 2. Any other ``ValueError``, such as one raised by torch, is a
-    defect and keeps its traceback.
+    Programs print it and exit with code 2. Any other ``ValueError``, such as one raised by torch, is a defect and keeps
+    its traceback.
     """
 
 
@@ -17,13 +17,13 @@ def check_range(settings: object, low: int | float, high: int | float, *names: s
     """Refuse settings outside of a range, both ends included, and numbers that are not finite; None passes.
 
     Args:
-        settings: what has them as attributes, each a number or a sequence of them.
+        settings: object with the numbers, or sequences of numbers, as attributes.
         low: smallest allowed value.
         high: largest allowed value; ``math.inf`` for no limit.
-        names: the settings.
+        names: the attributes.
 
     Raises:
-        UserError: naming the first one that is outside.
+        UserError: for the first one outside.
 
     Example:
         >>> check_range(3 + 4j, 0, 3, "real", "imag")

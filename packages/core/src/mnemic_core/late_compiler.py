@@ -1,7 +1,8 @@
 """Importing torchvision and timm without torch's compiler.
 
-Both take a function of ``torch._dynamo`` while they are imported: torchvision asks whether RoI align could be compiled,
-timm keeps the compiler out of one class. Importing the compiler takes longer than both, and nothing here compiles.
+Both import a function of ``torch._dynamo`` at import time: torchvision to ask whether RoI align can be compiled, timm
+to exclude one class from compilation. Importing the compiler takes longer than both together, and nothing here
+compiles.
 """
 
 import sys
@@ -14,21 +15,21 @@ from typing import Any
 _NAMES = ("torch._dynamo", "torch._dynamo.utils")
 
 
-class _StandIn(ModuleType):
-    """Has the two functions, in forms that import the compiler when they are called; for anything else it gives way."""
+class _Placeholder(ModuleType):
+    """Module with versions of the two functions that import the compiler when called; other names import it at once."""
 
     def __getattr__(self, name: str) -> Any:
-        if name == "__path__":  # what has one may have modules in it
+        if name == "__path__":  # only a package may have submodules
             return []
         if name.startswith("__"):
             raise AttributeError(name)
-        _give_way()
+        _remove()
         return getattr(import_module(self.__name__), name)
 
 
 @contextmanager
 def late_compiler() -> Iterator[None]:
-    """Import packages in the block whose functions import torch's compiler when they use it, and not before.
+    """Defer the import of torch's compiler by packages imported in this block until they use it.
 
     Example:
         >>> with late_compiler():
@@ -37,24 +38,24 @@ def late_compiler() -> Iterator[None]:
     if "torch._dynamo" in sys.modules:
         yield
         return
-    dynamo, utils = (_StandIn(name) for name in _NAMES)
+    dynamo, utils = (_Placeholder(name) for name in _NAMES)
     vars(dynamo)["disable"] = _disable
     vars(utils)["is_compile_supported"] = _is_compile_supported
     sys.modules.update(zip(_NAMES, (dynamo, utils), strict=True))
     try:
         yield
     finally:
-        _give_way()
+        _remove()
 
 
-def _give_way() -> None:
+def _remove() -> None:
     for name in _NAMES:
-        if isinstance(sys.modules.get(name), _StandIn):
+        if isinstance(sys.modules.get(name), _Placeholder):
             del sys.modules[name]
 
 
 def _disable(function: Callable[..., Any], recursive: bool = True, *, reason: str | None = None) -> Callable[..., Any]:
-    """Do as ``torch._dynamo.disable``, once the function is called; torch has this form for itself."""
+    """Do as ``torch._dynamo.disable``, but on the first call; torch uses this form internally."""
     disabled: Callable[..., Any] = import_module("torch._compile")._disable_dynamo(function, recursive)
     return disabled
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Shaped
 from torch import Tensor
+from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
 from mnemic_core.state import MemoryState, SlotView, qualified_name, state_class
@@ -14,7 +14,7 @@ from mnemic_core.state import MemoryState, SlotView, qualified_name, state_class
 
 @dataclass(frozen=True)
 class LayerStates(MemoryState):
-    """One state for each layer of a stack; the layers may remember in different ways and with different lengths.
+    """One state for each layer of a stack; layers may have different memories of different sizes.
 
     Attributes:
         layers: the states, first layer first.
@@ -43,7 +43,7 @@ class LayerStates(MemoryState):
         return self.layers[index]
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return every tensor by name, the class of each layer included: what is saved says what it is."""
+        """Return every tensor by name, which includes the class of its layer, so that files can be read again."""
         return {
             f"layers.{index}:{qualified_name(type(state))}:{name}": tensor
             for index, state in enumerate(self.layers)
@@ -52,10 +52,10 @@ class LayerStates(MemoryState):
 
     @classmethod
     def from_dict(cls, tensors: Mapping[str, Tensor]) -> "LayerStates":
-        """Build the states that `to_dict` described.
+        """Build the states from the tensors of `to_dict`.
 
         Raises:
-            UserError: if a name does not say layer and class, a class is unknown, or a tensor is missing.
+            UserError: if a name lacks layer or class, a class is unknown, or a tensor is missing.
         """
         layers: dict[tuple[int, str], dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
@@ -71,15 +71,11 @@ class LayerStates(MemoryState):
         return cls(tuple(state_class(kind).from_dict(layers[index, kind]) for index, kind in ordered))
 
     def slots(self) -> SlotView:
-        """Return the slots of all layers beside each other; those of narrower layers are filled up with zeros."""
+        """Return the slots of all layers together; narrower ones are padded with zeros."""
         views = [state.slots() for state in self.layers if hasattr(state, "slots")]
         width = max((view.values.shape[-1] for view in views), default=0)
         return SlotView(
-            torch.cat([_widen(cast(Tensor, view.values), width) for view in views], dim=1),
+            torch.cat([F.pad(cast(Tensor, view.values), (0, width - view.values.shape[-1])) for view in views], dim=1),
             torch.cat([view.valid for view in views], dim=1),
             torch.cat([view.age for view in views], dim=1),
         )
-
-
-def _widen(values: Shaped[Tensor, "batch slot dim"], width: int) -> Shaped[Tensor, "batch slot width"]:
-    return torch.nn.functional.pad(values, (0, width - values.shape[-1]))

@@ -1,6 +1,7 @@
 """Attention, feed-forward networks and positions that several models share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -11,7 +12,7 @@ from mnemic_core.errors import check_heads
 
 
 class MultiHeadAttention(nn.Module):
-    """Multi-head attention (arXiv:1706.03762, section 3.2.2) whose keys and values may have been projected before.
+    """Multi-head attention (arXiv:1706.03762, section 3.2.2) that takes keys and values already projected.
 
     Args:
         dim: width of queries, keys and values.
@@ -32,17 +33,17 @@ class MultiHeadAttention(nn.Module):
         self.query, self.key, self.value, self.output = (nn.Linear(dim, dim, bias) for _ in range(4))
 
     def queries(self, x: Float[Tensor, "batch query dim"]) -> Float[Tensor, "batch head query head_dim"]:
-        """Return what the tokens ask for."""
+        """Return the projected queries."""
         return split_heads(self.query(x), self.num_heads)
 
     def keys_and_values(
         self, x: Float[Tensor, "batch key dim"]
     ) -> tuple[Float[Tensor, "batch head key head_dim"], Float[Tensor, "batch head key head_dim"]]:
-        """Return by what the tokens are found, and what is then read."""
+        """Return the projected keys and values."""
         return split_heads(self.key(x), self.num_heads), split_heads(self.value(x), self.num_heads)
 
     def merge(self, found: Float[Tensor, "batch head query head_dim"]) -> Float[Tensor, "batch query dim"]:
-        """Return the projection of what all heads found together."""
+        """Return the output projection of all heads."""
         merged: Tensor = self.output(join_heads(found))
         return merged
 
@@ -55,14 +56,14 @@ class MultiHeadAttention(nn.Module):
         *,
         is_causal: bool = False,
     ) -> Float[Tensor, "batch query dim"]:
-        """Return what each query finds.
+        """Attend from each token to the keys.
 
         Args:
-            x: the tokens that ask.
-            keys: as :meth:`keys_and_values` makes them.
+            x: tokens of the queries.
+            keys: from :meth:`keys_and_values`.
             values: likewise.
             allowed: True where a query may see a key; None: everywhere.
-            is_causal: let queries see the keys up to their own place only; not together with ``allowed``.
+            is_causal: let queries see keys up to their own position only; not together with ``allowed``.
         """
         found = F.scaled_dot_product_attention(
             self.queries(x),
@@ -76,12 +77,12 @@ class MultiHeadAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with an activation between, the same for every token.
+    """Two linear layers with an activation between them.
 
     Args:
         dim: width of tokens.
         hidden_dim: width between the layers.
-        activation: what stands between them, such as ``torch.nn.functional.gelu``.
+        activation: such as ``torch.nn.functional.gelu``.
         dropout: of the hidden units.
     """
 
@@ -92,9 +93,17 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-        """Return the output of the second layer."""
+        """Apply both layers."""
         y: Tensor = self.contract(self.dropout(self.activation(self.expand(x))))
         return y
+
+
+def build_mlp(widths: Sequence[int], *, norm: type[nn.Module] | None = None, bias: bool = True) -> nn.Sequential:
+    """Return linear layers, each with a normalization if given, and ReLU between them."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(widths):
+        layers += [nn.ReLU(), nn.Linear(fan_in, fan_out, bias), *([] if norm is None else [norm(fan_out)])]
+    return nn.Sequential(*layers[1:])
 
 
 class CausalAttention(nn.Module):
@@ -114,7 +123,7 @@ class CausalAttention(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None = None
     ) -> Float[Tensor, "batch time dim"]:
-        """Return what each token finds in itself and the tokens before it; padding takes up no position."""
+        """Attend from each token to itself and those before it; padding takes up no position."""
         query, key, value = (split_heads(part, self.num_heads) for part in self.project(x).chunk(3, dim=-1))
         if padding is None:
             position = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
@@ -129,13 +138,13 @@ class CausalAttention(nn.Module):
 
 
 def split_heads(x: Float[Tensor, "*batch time dim"], num_heads: int) -> Float[Tensor, "*batch head time head_dim"]:
-    """Return vectors cut into one part for each attention head."""
+    """Split vectors into one part for each attention head."""
     heads: Tensor = x.unflatten(-1, (num_heads, -1))
     return heads.transpose(-3, -2)
 
 
 def join_heads(x: Float[Tensor, "*batch head time head_dim"]) -> Float[Tensor, "*batch time dim"]:
-    """Return the parts of all heads as one vector again."""
+    """Undo :func:`split_heads`."""
     return x.transpose(-3, -2).flatten(-2)
 
 
@@ -143,7 +152,7 @@ def masked_softmax(
     logits: Float[Tensor, "*batch query key"], allowed: Bool[Tensor, "*#batch #query key"]
 ) -> Float[Tensor, "*batch query key"]:
     """Return the softmax over the allowed keys; zeros for a query that has none."""
-    # The lowest finite number, not -inf: a query without any key would become NaN. Its weights are cleared after.
+    # The lowest finite number, not -inf, with which a query without keys would become NaN; its weights are cleared.
     lowest = torch.finfo(logits.dtype).min
     return logits.masked_fill(~allowed, lowest).softmax(-1).masked_fill(~allowed, 0)
 
@@ -151,12 +160,7 @@ def masked_softmax(
 def rotate(
     x: Float[Tensor, "batch head time head_dim"], position: Int[Tensor, "batch time"]
 ) -> Float[Tensor, "batch head time head_dim"]:
-    """Return queries or keys with their pairs of channels turned by rotary positions (arXiv:2104.09864).
-
-    Args:
-        x: an even number of channels per head.
-        position: place of each token in its sequence.
-    """
+    """Rotate pairs of channels of queries or keys by their positions (arXiv:2104.09864); ``head_dim`` is even."""
     half = x.shape[-1] // 2
     frequency = 10_000.0 ** (-torch.arange(half, device=x.device) / half)
     angle = position[:, None, :, None] * frequency

@@ -1,4 +1,4 @@
-"""The mechanisms of the package by name, read in the source of their files: to list them imports no torch."""
+"""Names of all mechanisms, parsed from the source of their entries, so that help texts need not import torch."""
 
 import ast
 import re
@@ -21,16 +21,16 @@ _ENTRY = re.compile(r"^\w+ = (Mechanism\(\n.*?^\))$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What decides where a mechanism can stand; an entry states it with literals, so that it can be read unrun.
+    """What decides where a mechanism can be used; entries state it with literals, so that parsing finds it.
 
     Attributes:
-        name: what configurations call it.
-        place: where it stands in a model: instead of the ``attention`` of a block, ``beside`` it, around a whole
-            ``model``; a ``stack`` is a whole model itself; a token ``machine``, a parametric ``layer``, a ``store`` or
-            a ``selector`` stand alone.
-        presets: further names that configurations may use, each with the options that it stands for.
-        is_read_write: True if it can be read and written on its own.
-        is_causal: False if a token may see later ones of its segment, so that it suits encoders only.
+        name: its name in configurations.
+        place: its place in a model: instead of the ``attention`` of a block, ``beside`` it, or around a ``model``; a
+            ``stack`` is a complete model; a token ``machine``, a parametric ``layer``, a ``store`` and a ``selector``
+            are used on their own.
+        presets: further names for configurations, each with the options that it sets.
+        is_read_write: True if it has ``read`` and ``write``.
+        is_causal: False if a token may see later ones of its segment, so that only encoders can use it.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Listing:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that a configuration can give: its own, and those of its presets."""
+        """Its own name and those of its presets."""
         return (self.name, *self.presets)
 
     @property
@@ -89,7 +89,7 @@ class Listing:
 
 
 def lists_memories(fits: Callable[[Listing], bool]) -> Callable[[T], T]:
-    """Write the names of the memories that fit for ``{memories}`` in a docstring, from which help texts are made.
+    """Replace ``{memories}`` in a docstring, from which help texts are made, by the names of the memories that fit.
 
     Args:
         fits: which mechanisms.
@@ -109,7 +109,7 @@ def lists_memories(fits: Callable[[Listing], bool]) -> Callable[[T], T]:
 
 
 def memory_names(fits: Callable[[Listing], bool] = lambda entry: entry.is_recurrent) -> tuple[str, ...]:
-    """Return the names of memories, presets included, that a configuration can choose.
+    """Return the names, presets included, of the memories that fit.
 
     Args:
         fits: which mechanisms; by default those that carry a state.
@@ -123,12 +123,13 @@ def memory_names(fits: Callable[[Listing], bool] = lambda entry: entry.is_recurr
 
 @cache
 def listings() -> tuple[tuple[Listing, str], ...]:
-    """Return every mechanism of the package with the module of its entry, by place and name."""
+    """Return every mechanism with the module of its entry, sorted by place and name."""
     found: list[tuple[Listing, str]] = []
     for folder in map(Path, mnemic_core.__path__):
         for path in folder.rglob("*.py"):
             module = ".".join(("mnemic_core", *path.relative_to(folder).with_suffix("").parts))
             found += ((_read(entry), module) for entry in _ENTRY.findall(path.read_text(encoding="utf-8")))
+    # An importing program would silently get either of two mechanisms of one name.
     modules: dict[str, str] = {}
     for entry, module in found:
         for name in entry.names:

@@ -1,4 +1,4 @@
-"""Reading weights without running anything that their file contains, and loading them strictly."""
+"""Reading weights without running code from their file, and loading them strictly."""
 
 import pickle
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from mnemic_core.tensor_file import check_file, read_tensors
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return the content of a ``.safetensors`` file or of a checkpoint that ``torch.load`` reads with weights only.
+    """Return the content of a ``.safetensors`` file or, by ``torch.load`` with weights only, of another checkpoint.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -48,17 +48,15 @@ def read_state_dict(path: str | Path) -> dict[str, Shaped[Tensor, "..."]]:
 
 
 def load_exactly(module: nn.Module, weights: Mapping[str, Shaped[Tensor, "..."]], source: str | Path) -> None:
-    """Load weights into a module and refuse what is missing, left over or of another shape, by name.
-
-    Floating-point weights of any precision are converted to that of the module.
+    """Load weights into a module, converted to its precision.
 
     Args:
-        module: where they go.
-        weights: by the names of the module's ``state_dict``.
-        source: what a message calls them.
+        module: the module.
+        weights: by the names of its ``state_dict``.
+        source: their name in messages.
 
     Raises:
-        UserError: if they do not fit.
+        UserError: naming what is missing, left over or of another shape.
     """
     if misfit := describe_misfit(module, weights):
         raise UserError(f"{source} does not fit this model ({misfit}): check its kind, parts and sizes")
@@ -66,7 +64,7 @@ def load_exactly(module: nn.Module, weights: Mapping[str, Shaped[Tensor, "..."]]
 
 
 def describe_misfit(module: nn.Module, weights: Mapping[str, Shaped[Tensor, "..."]]) -> str:
-    """Return what is missing, left over or of another shape in weights for a module, by name; empty if they fit.
+    """Return which weights for a module are missing, left over or of another shape; empty if they fit.
 
     Example:
         >>> describe_misfit(nn.Linear(2, 3), {"weight": torch.zeros(3, 4), "scale": torch.ones(3)})
@@ -85,15 +83,11 @@ def describe_misfit(module: nn.Module, weights: Mapping[str, Shaped[Tensor, "...
         "other type:": [
             f"{name} is {weights[name].dtype}, expected {wanted[name].dtype}"
             for name in shared
-            if not _converts(weights[name].dtype, wanted[name].dtype)
+            # Averaged checkpoints, such as ESPnet's, hold the counts of batch norm as floating-point numbers.
+            if not (weights[name].dtype == wanted[name].dtype or weights[name].is_floating_point())
         ],
     }
     return "; ".join(f"{what} {name_some(names)}" for what, names in problems.items() if names)
-
-
-def _converts(given: torch.dtype, wanted: torch.dtype) -> bool:
-    # Averaged checkpoints, such as ESPnet's, hold the counts of batch norm as floating-point numbers.
-    return given == wanted or given.is_floating_point
 
 
 def name_some(names: Sequence[str]) -> str:

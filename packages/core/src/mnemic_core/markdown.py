@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-PADDED_WIDTH = 140  # wider tables are not padded: no terminal shows them, and one long cell would change every line
+PADDED_WIDTH = 140  # wider tables are not padded: one long cell would change every line of a diff
 _NUMBER = re.compile(r"[≥+-]?\s?\d|-?$")
 
 
@@ -12,7 +12,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     Args:
         head: headings of the columns.
-        rows: cells, as many in each row as there are headings.
+        rows: cells, one for each heading.
 
     Example:
         >>> print(markdown_table(["length", "accuracy"], [["20", "99.8"], ["100", "7.5"]]))

@@ -1,4 +1,4 @@
-"""What the catalogue says of a mechanism."""
+"""The catalogue entry of a mechanism."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ SMALL_DIM = 4
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a memory is to be comparable with others in.
+    """Sizes at which memories are compared.
 
     Args:
         dim: width of tokens; a multiple of ``2 * num_heads``.
-        stored: vectors, slots or tokens that a memory keeps, where it has such a number.
+        stored: vectors, slots or tokens that a memory keeps, where its size can be chosen.
         segment_length: tokens of a segment.
-        num_layers: layers of what is a whole model.
+        num_layers: layers of complete models.
         num_heads: attention heads.
     """
 
@@ -33,31 +33,27 @@ class Sizes:
     num_heads: int = 4
 
 
-def _fixed_size(_sizes: Sizes) -> dict[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Mechanism(Listing):
-    """One memory mechanism; stands in the file of its class, where the catalogue finds it.
+    """One memory mechanism, defined in the file of its class.
 
     Attributes:
         cls: the class, ``(dim, *, options)`` for a memory; the function of a selector.
-        paper: title of the paper that it follows, and where.
-        arxiv: identity of the paper on arXiv; None if it follows none.
-        objective: what the memory is for, the main one first.
-        representation: where it lives.
+        paper: title and venue of the paper that it follows.
+        arxiv: arXiv number of the paper; None if there is none.
+        objective: purposes of the memory, the main one first.
+        representation: where content is stored.
         integration: how it enters a model.
         read: what reading does.
         write: what writing does.
         forget: how content is lost.
-        capacity: how much fits into one row.
-        cost: arithmetic of a segment of T tokens of width d in one row; M, K, N are what is stored.
-        bytes_per_row: size of the state in float32 as an expression of the constructor's arguments; empty without.
-        detach: the gradient policies that it offers, its default first; none for what carries no state.
-        small: options of an instance that is small enough for any test.
-        sized: options of an instance that stores about what the sizes say; none where it has no size to choose.
-        size_option: the option that says how much it holds, if the same weights serve any value of it.
+        capacity: what one row can hold.
+        cost: arithmetic of a segment of T tokens of width d in one row; M, K, N count what is stored.
+        bytes_per_row: size of the state in float32 as an expression of the constructor's arguments; empty if none.
+        detach: gradient policies that it offers, its default first; empty without a state.
+        small: options of an instance small enough for any test.
+        sized: options of an instance of about the given sizes.
+        size_option: the option that sets the capacity, if weights do not depend on it.
     """
 
     cls: Callable[..., Any]
@@ -74,10 +70,11 @@ class Mechanism(Listing):
     bytes_per_row: str = ""
     detach: tuple[Detach, ...]
     small: Mapping[str, Any] = field(default_factory=dict)
-    sized: Callable[[Sizes], dict[str, Any]] = _fixed_size
+    sized: Callable[[Sizes], dict[str, Any]] = lambda _sizes: {}
     size_option: str | None = None
 
     def __post_init__(self) -> None:
+        # Help texts list memories from the source alone, so what they need is stated twice and compared here.
         kind: type = self.cls if isinstance(self.cls, type) else object
         if self.place in SEQUENCE_PLACES and not issubclass(kind, SegmentMemory):
             raise TypeError(
@@ -89,10 +86,10 @@ class Mechanism(Listing):
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Names of the options that a configuration can give; the model that a memory wraps is none."""
+        """Names of the options that a configuration can set; a wrapped model is not one."""
         return tuple(name for name in signature(self.cls).parameters if name not in {"dim", "host"})
 
     def build_small(self, **options: Any) -> Any:
-        """Return a small instance for tests; ``options`` go before those of the entry."""
+        """Return a small instance for tests; ``options`` override those of the entry."""
         width = {"dim": SMALL_DIM} if "dim" in signature(self.cls).parameters else {}
         return self.cls(**width, **{**self.small, **options})

@@ -1,4 +1,4 @@
-"""The base of memories that are read and written: what they share, said once."""
+"""Base classes of memories, with the steps that all of them share."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
@@ -17,26 +17,26 @@ Detach = Literal["never", "stored"]
 
 
 class SegmentMemory(nn.Module, ABC, Generic[S]):
-    """A module that works through segments and carries a state: the base of every mechanism with a memory in time.
+    """A module that processes segments and carries a state from one to the next.
 
-    A mechanism fills in ``init_state`` and ``_run_segment``, and leaves the arguments of both as they are. What comes
-    before and after it is the same for all and written here: tokens and state are checked, rows begin afresh, a
-    segment without tokens leaves the state as it was, padding is blanked, and stored tensors lose their gradient.
+    A mechanism implements ``init_state`` and ``_run_segment``, neither of which changes its arguments.
+    :meth:`forward` does what all have in common: it checks tokens and state, resets rows, keeps the state of a segment
+    without tokens, fills padding with zeros and detaches what is stored.
 
     Args:
         dim: width of tokens.
-        detach: ``"never"`` lets gradients cross every segment (a driver may still cut them), ``"stored"`` gives
-            nothing that is stored a gradient.
+        detach: ``"never"`` lets gradients cross segments (a driver may still cut them), ``"stored"`` detaches what
+            is stored.
 
     Attributes:
-        out_dim: width of outputs, ``dim`` where a mechanism does not say otherwise.
-        state_class: class of the states, which the mechanism names as the argument of its base.
+        out_dim: width of outputs, ``dim`` by default.
+        state_class: class of the states, taken from the type argument of the base class.
     """
 
     state_class: ClassVar[type[MemoryState]] = MemoryState
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Take the class of the states from the argument of the base."""
+        """Set ``state_class`` from the type argument of the base class."""
         super().__init_subclass__(**options)
         arguments = [argument for base in cls.__dict__.get("__orig_bases__", ()) for argument in get_args(base)]
         for argument in arguments:
@@ -53,13 +53,13 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
 
     @abstractmethod
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> S:
-        """Return a fresh state of ``batch`` rows: deterministic, and differentiable where a paper learns it."""
+        """Return the deterministic initial state of ``batch`` rows; gradients reach what is learned of it."""
 
     @abstractmethod
     def _run_segment(
         self, x: Float[Tensor, "batch time dim"], state: S, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time out_dim"], S]:
-        """Return outputs and state after a segment of at least one token, which has zeros at its padding."""
+        """Return outputs and new state of a segment of at least one token, with zeros at padding."""
 
     def forward(
         self,
@@ -77,14 +77,14 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
             state: what earlier segments left.
             padding: True at tokens to ignore, anywhere in the row; outputs there have no meaning.
             reset: True at rows that begin a new sequence with this segment.
-            options: further arguments of the mechanism's ``_run_segment``; most have none.
+            options: further keyword arguments of the mechanism, documented at its ``_run_segment``.
 
         Returns:
             The output for every token, and the new state.
 
         Raises:
             TypeError: if the state is that of another memory.
-            UserError: if the tokens do not fit the memory or the state, or the state does not fit the memory.
+            UserError: if tokens, state and memory do not fit together.
         """
         self._check(x, state)
         if reset is not None:
@@ -94,7 +94,7 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
         if padding is not None:
             x = self._blank(x, padding)
         output, state = self._run_segment(x, state, padding, **options)
-        # Only what leaves the segment is detached: a learned start still has its gradient from the first one.
+        # Only what leaves the segment is detached: a learned initial state gets its gradient from the first segment.
         return output, state.map(self._stored) if self.detach == "stored" else state
 
     def reset(self, state: S, rows: Bool[Tensor, " batch"]) -> S:
@@ -107,7 +107,7 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
             return memory_report(state)
 
     def _check(self, x: Float[Tensor, "batch time width"], state: S) -> None:
-        """Raise if tokens and state do not fit each other or the memory; a mechanism adds what its sizes ask for."""
+        """Raise if tokens, state and memory do not fit together; mechanisms extend it for their sizes."""
         if not isinstance(state, self.state_class):
             raise TypeError(
                 f"{type(self).__name__} works with a {self.state_class.__name__}, got a {type(state).__name__}; "
@@ -122,7 +122,8 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
     def _blank(
         self, x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"]
     ) -> Float[Tensor, "batch time dim"]:
-        """Return the tokens with zeros at padding: it may hold NaN, which passes through any weight of 0."""
+        """Return the tokens with zeros at padding."""
+        # Padding may hold NaN, and 0 * NaN is NaN: masking attention weights is not enough.
         return x.masked_fill(padding[..., None], 0)
 
     def _stored(self, tensor: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
@@ -130,24 +131,23 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
 
 
 class ReadWriteMemory(SegmentMemory[S]):
-    """A memory whose segment is read first and written then.
+    """A memory that each segment reads first and then writes.
 
-    A mechanism fills in ``init_state``, ``read``, ``read_weights`` and ``write``; all of them leave their arguments
-    as they are.
+    A mechanism implements ``init_state``, ``read``, ``read_weights`` and ``write``.
 
     Attributes:
-        writes_compose: True if writing a sequence at once leaves the same state as writing it piece by piece.
+        writes_compose: True if writing a sequence at once gives the same state as writing it in parts.
     """
 
     writes_compose: ClassVar[bool] = True
 
     @abstractmethod
     def read(self, query: Float[Tensor, "batch time dim"], state: S) -> Float[Tensor, "batch time dim"]:
-        """Return what each query recalls; the state stays as it is."""
+        """Return what each query recalls."""
 
     @abstractmethod
     def read_weights(self, query: Float[Tensor, "batch time dim"], state: S) -> Float[Tensor, "batch time slot"]:
-        """Return how much of each slot enters what each query recalls, as :meth:`read` weighs them."""
+        """Return the weight of each slot in what :meth:`read` returns."""
 
     @abstractmethod
     def write(
@@ -157,7 +157,7 @@ class ReadWriteMemory(SegmentMemory[S]):
         *,
         padding: Bool[Tensor, "batch time"] | None = None,
     ) -> S:
-        """Return the state after a segment; ``padding`` is True at values to ignore, which may hold anything."""
+        """Return the state after a segment; ``padding`` is True at values to ignore, which may be NaN."""
 
     def report(self, state: S, query: Float[Tensor, "batch time dim"] | None = None) -> MemoryReport:
         """Return how the memory is used: slots and ages, and with a query also what reading attends to."""

@@ -1,4 +1,4 @@
-"""The one way to choose a memory: its name and its options, as configurations hold them."""
+"""How configurations choose a memory: by name and options."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ from mnemic_core.slots.model_adapter import HostModel
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """Which memory, and with which options.
+    """A memory by name and options.
 
     Args:
-        name: a memory of ``mnemic_core.list_mechanisms()`` that carries a state, or one of its presets.
-        options: options of that memory, such as ``{"capacity": 64}``; what is left out has the memory's default.
+        name: a mechanism of ``mnemic_core.list_mechanisms()`` that carries a state, or one of its presets.
+        options: keyword arguments of that memory, such as ``{"capacity": 64}``.
 
     Raises:
         UserError: if there is no such memory, or it has no such option.
@@ -45,12 +45,12 @@ class MemoryConfig:
 
     @property
     def mechanism(self) -> Mechanism:
-        """What the catalogue says of the memory."""
+        """The catalogue entry of the memory."""
         return find_mechanism(self.name)
 
     @property
     def size(self) -> int | None:
-        """How much the memory holds, if the same weights serve any size; None if they depend on it."""
+        """Capacity of the memory; None if its weights depend on it."""
         option = self.mechanism.size_option
         if option is None:
             return None
@@ -58,7 +58,7 @@ class MemoryConfig:
         return int({option: default, **self._all_options}[option])
 
     def resized(self, size: int) -> "MemoryConfig":
-        """Return the configuration of a memory that holds another number of items, for the same weights.
+        """Return the configuration with another capacity, for the same weights.
 
         Raises:
             UserError: if the weights depend on the size.
@@ -69,14 +69,14 @@ class MemoryConfig:
         return MemoryConfig(self.name, {**self.options, option: size})
 
     def require(self, kind: str, fits: Callable[[Listing], bool]) -> None:
-        """Refuse a memory that cannot stand in a place.
+        """Refuse a memory that does not fit.
 
         Args:
-            kind: what can, in words that go on after "memory must be one that".
-            fits: tells whether a mechanism can.
+            kind: completes the message "memory must be one that ...".
+            fits: whether a mechanism fits.
 
         Raises:
-            UserError: if this memory cannot, with the names of those that can.
+            UserError: with the names of the memories that fit.
         """
         if not fits(self.mechanism):
             raise UserError(f"memory must be one that {kind} ({', '.join(memory_names(fits))}), got {self.name!r}")
@@ -86,8 +86,7 @@ class MemoryConfig:
 
         Args:
             dim: width of tokens.
-            host: the model that a memory of place ``model`` wraps, of the same width; None: a layer of causal
-                attention. Other memories do without.
+            host: model of the same width for a memory that wraps one; None: a layer of causal attention.
 
         Raises:
             UserError: if an option has an impossible value.
@@ -96,7 +95,7 @@ class MemoryConfig:
         wrapped = {"host": host} if mechanism.wraps_model else {}
         try:
             memory: SegmentMemory[Any] = mechanism.cls(dim, **wrapped, **self._all_options)
-        except TypeError as error:
+        except TypeError as error:  # options come from files: a value of a wrong type is a mistake of the user
             raise UserError(f"memory {self.name!r} cannot be built with the options {self.options}: {error}") from error
         return memory
 

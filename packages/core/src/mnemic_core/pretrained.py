@@ -1,4 +1,4 @@
-"""Models that are saved as a folder with their weights and a readable configuration."""
+"""Models saved as a folder with weights and a readable configuration."""
 
 import json
 from dataclasses import asdict
@@ -18,11 +18,11 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 class PretrainedModel(nn.Module):
-    """Base of models that follow from one configuration, so that a folder can hold all there is to them.
+    """Base of models that are built from one configuration.
 
     Attributes:
-        config_class: frozen dataclass of the model's sizes.
-        config: that of this model.
+        config_class: frozen dataclass of the configuration.
+        config: configuration of this model.
 
     Example:
         >>> import tempfile
@@ -52,15 +52,11 @@ class PretrainedModel(nn.Module):
 
     @classmethod
     def model_name(cls) -> str:
-        """Return what files call the model: its class, or that of which it is the variant for its configuration."""
+        """Return the model's name in files: that of the class which defines ``config_class``."""
         return next(base.__name__ for base in cls.__mro__ if "config_class" in vars(base))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``model.safetensors`` and ``config.json`` to a folder, which is made if it is absent.
-
-        Raises:
-            OSError: if they cannot be written.
-        """
+        """Write ``model.safetensors`` and ``config.json`` to a folder, created if absent."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         content = {"model": self.model_name(), "config": asdict(self.config)}
@@ -74,7 +70,7 @@ class PretrainedModel(nn.Module):
 
         Raises:
             FileNotFoundError: if a file is missing.
-            UserError: if the folder is of another model, or its configuration and weights do not fit exactly.
+            UserError: if the folder holds another model, or configuration and weights do not match exactly.
         """
         path = Path(folder) / CONFIG
         check_file(path)

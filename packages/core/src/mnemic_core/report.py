@@ -1,4 +1,4 @@
-"""The memory report: is a memory used at all, and how."""
+"""The memory report: whether and how a memory is used."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -14,19 +14,19 @@ from mnemic_core.state import MemoryState, Slotted, SlotView
 
 @dataclass(frozen=True)
 class MemoryReport:
-    """How a memory is used. Numbers without a meaning here, such as the diversity of one slot, are None.
+    """Statistics of a memory; undefined ones, such as the diversity of one slot, are None.
 
     Attributes:
-        written: slots in use, all rows together.
-        capacity: slots there are, all rows together.
+        written: slots in use, over all rows.
+        capacity: number of slots, over all rows.
         share_used: written / capacity, 0 to 1.
-        diversity: mean cosine distance of two written slots of a row, 0 (all alike: dead memory) to 2.
+        diversity: mean cosine distance between written slots of a row, 0 (all equal: dead memory) to 2.
         age_mean: mean age of the written slots, in writes.
         age_max: largest age of a written slot, in writes.
-        bytes_per_row: bytes of the whole state for one row of the batch.
-        memory_mass: mean share of attention that goes to memory, 0 to 1.
-        read_entropy: mean entropy of the read weights over that of equal weights on the written slots: 0 when one
-            slot is read, 1 when all are read alike.
+        bytes_per_row: bytes of the state for one row of the batch.
+        memory_mass: mean share of attention on memory, 0 to 1.
+        read_entropy: mean entropy of the read weights relative to uniform weights on the written slots: 0 if one slot
+            is read, 1 if all are read equally.
     """
 
     written: int
@@ -40,11 +40,11 @@ class MemoryReport:
     read_entropy: float | None
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """Return the numbers by name, for logging and plotting."""
+        """Return the statistics by name, for logging and plotting."""
         return asdict(self)
 
     def as_table(self) -> str:
-        """Return one line for each number, aligned for printing."""
+        """Return one aligned line for each statistic."""
         rows = {
             "slots written": f"{self.written} of {self.capacity} ({self.share_used:.0%})",
             "slot diversity": _number(self.diversity),
@@ -64,21 +64,17 @@ def memory_report(
     *,
     rows_are_slots: Bool[Tensor, " row"] | None = None,
 ) -> MemoryReport:
-    """Measure how a memory is used.
+    """Measure how a memory is used; waits for the device.
 
     Args:
-        state: any state that can show its slots (:class:`~mnemic_core.state.Slotted`).
-        read_weights: what each query reads from each slot. A sum over slots below 1 means that the rest of the
-            attention went elsewhere.
-        rows_are_slots: for a state whose rows are the entries of one memory, as those of a tracker are tracks: True
-            at rows in use. All rows together are then reported as one memory, and ``read_weights`` has a batch of 1
-            and one slot for each slot of each row, row by row.
-
-    Returns:
-        The report; this call waits for the device.
+        state: a state with slots (:class:`~mnemic_core.state.Slotted`).
+        read_weights: weight of each slot for each query; the rest to a sum of 1 is attention outside the memory.
+        rows_are_slots: for a state whose rows are entries of one memory, such as the tracks of a tracker: True at
+            rows in use. All rows are then reported as one memory, and ``read_weights`` has a batch of 1 and the slots
+            of all rows in their order.
 
     Raises:
-        TypeError: if the state cannot show its slots.
+        TypeError: if the state has no slots.
         UserError: if the read weights do not fit the slots.
 
     Example:
@@ -114,7 +110,7 @@ def memory_report(
 
 
 def _one_row(view: SlotView, rows: Bool[Tensor, " row"]) -> SlotView:
-    """Return the slots of all rows as those of one; slots of unused rows count as not written."""
+    """Return the slots of all rows as those of one row; slots of unused rows count as not written."""
     return SlotView(
         view.values.flatten(0, 1)[None],
         (view.valid & rows[:, None]).flatten()[None],
@@ -125,7 +121,7 @@ def _one_row(view: SlotView, rows: Bool[Tensor, " row"]) -> SlotView:
 def _diversity(view: SlotView) -> float | None:
     unit = F.normalize(view.values.double(), dim=-1) * view.valid[..., None]
     number = view.valid.sum(1)
-    # The squared length of the sum holds every pair twice and every slot with itself once.
+    # |sum of slots|^2 = sum over pairs, each twice, + sum of |slot|^2: no table of all pairs is needed.
     paired = unit.sum(1).square().sum(-1) - unit.square().sum((1, 2))
     distance = 1 - paired / (number * (number - 1)).clamp(min=1)
     has_pair = number > 1

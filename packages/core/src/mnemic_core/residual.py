@@ -1,4 +1,4 @@
-"""The host of a memory in a residual path, the same for language models and for what stands behind an encoder."""
+"""A memory in a residual branch, for language models and encoders."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,17 +15,15 @@ from mnemic_core.training.segments import run_in_segments
 class ResidualMemory(SegmentMemory[MemoryState]):
     """Adds to each token what a memory recalls: ``x + scale * projection(memory(norm(x)))``.
 
-    ``none`` adds nothing and has no weights.
-
-    State: that of the memory.
+    ``none`` adds nothing and has no weights. The state is that of the memory.
 
     Args:
         dim: width of tokens.
-        memory: a memory that stands beside attention or instead of it.
-        is_normed: normalise the tokens that the memory sees.
-        is_gated: multiply by a learned scale that starts at 0, so that training begins as without memory, and project
+        memory: one that a block has instead of attention or next to it.
+        is_normed: apply layer normalization before the memory.
+        is_gated: multiply by a learned scale that starts at 0, so that training starts without memory, and project
             without a bias.
-        segment_length: tokens that the memory sees at once, counted from the first of each call; None: all of them.
+        segment_length: tokens per segment of the memory, counted from the first of each call; None: all.
         dropout: of what is added.
 
     Example:
@@ -59,7 +57,7 @@ class ResidualMemory(SegmentMemory[MemoryState]):
         self.dropout = nn.Dropout(dropout)
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> MemoryState:
-        """Return a fresh state of the memory."""
+        """Return the initial state of the memory."""
         state: MemoryState = self.memory.init_state(batch, device=device, dtype=dtype)
         return state
 
@@ -74,7 +72,7 @@ class ResidualMemory(SegmentMemory[MemoryState]):
             return x, self.memory(x, state, padding=padding)[1]
         recalled, state = run_in_segments(self.memory, self.norm(x), state, self.segment_length, padding=padding)
         if padding is not None:
-            # What a memory says at padding has no meaning, not even that it is a number.
+            # Outputs at padding are undefined and may be NaN, which the gradient of the projection would spread.
             recalled = recalled.masked_fill(padding[..., None], 0)
         added = self.projection(recalled)
         if self.scale is not None:

@@ -1,4 +1,4 @@
-"""Running sessions in files: what inference has left so far, continued later with identical results."""
+"""Saving the state of running inference to continue it later with identical results."""
 
 import json
 from abc import ABC, abstractmethod
@@ -26,41 +26,37 @@ _FINGERPRINTS: WeakKeyDictionary[nn.Module, tuple[Any, str]] = WeakKeyDictionary
 class Session(ABC):
     """Base of inference over a stream that can be saved at any point and continued in another process.
 
-    A file holds the state with a fingerprint of the weights and the settings. It is refused where either differs,
-    since the state would mean nothing there.
+    A file holds the state with a fingerprint of the weights and the settings, both of which must be the same to
+    continue.
 
     Attributes:
-        session_kind: what messages and files call it.
+        session_kind: its name in messages and files.
     """
 
     session_kind: ClassVar[str]
 
     @abstractmethod
     def session_model(self) -> PretrainedModel:
-        """Return the model whose weights and configuration the state belongs to."""
+        """Return the model of the session."""
 
     @abstractmethod
     def session_settings(self) -> Mapping[str, Any]:
-        """Return the other settings that must be the same to continue, as plain values."""
+        """Return further settings that must be the same to continue, as plain values."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Return the state: nested mappings and sequences of tensors and plain values."""
+        """Return the state as nested mappings and sequences of tensors and plain values."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state; its sequences may have become lists and its tensors are on the CPU."""
+        """Continue from a state whose sequences may have become lists and whose tensors are on the CPU."""
 
     @abstractmethod
     def report(self) -> MemoryReport:
-        """Return how the memory is used at this point."""
+        """Return the memory report at this point."""
 
     def save(self, path: str | Path) -> None:
-        """Write the session as safetensors; a file of that name is replaced only once all is written.
-
-        Raises:
-            OSError: if it cannot be written, for want of space or of a folder.
-        """
+        """Write the session as safetensors; replaces a file of that name only when complete."""
         tensors: dict[str, Tensor] = {}
         content = {
             "kind": self.session_kind,
@@ -70,11 +66,10 @@ class Session(ABC):
             "state": _pack(self.state_dict(), "state", tensors),
         }
         header = json.dumps(content)
-        sums = {"checksum": checksum(tensors, header)}
-        write_tensors(path, tensors, {KEY: header, **sums})
+        write_tensors(path, tensors, {KEY: header, "checksum": checksum(tensors, header)})
 
     def load(self, path: str | Path) -> None:
-        """Continue a session that :meth:`save` wrote; if it is refused, this one stays as it was.
+        """Continue a session that :meth:`save` wrote; on an error this one is unchanged.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -98,7 +93,7 @@ class Session(ABC):
         self.load_state_dict(_unpack(header["state"], tensors))
 
     def _identity(self) -> dict[str, Any]:
-        """Return what must be the same to continue, as a file gives it."""
+        """Return what must be the same to continue, as in a file."""
         model = self.session_model()
         own = {"config": asdict(model.config), "settings": dict(self.session_settings()), "weights": fingerprint(model)}
         plain: dict[str, Any] = json.loads(json.dumps(own))
@@ -106,9 +101,9 @@ class Session(ABC):
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Return a checksum of all weights; computed once for a model until a weight changes."""
+    """Return a checksum of all weights, cached until a weight changes."""
     weights = model.state_dict()
-    # Changes in place count up; tensors of inference mode, which have no count, cannot be changed outside of it.
+    # In-place changes increment the version; tensors of inference mode have none but cannot change outside of it.
     marks = tuple((each.data_ptr(), each.device, each.is_inference() or each._version) for each in weights.values())
     known = _FINGERPRINTS.get(model)
     if known is None or known[0] != marks:
@@ -118,7 +113,7 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def _pack(value: Any, name: str, tensors: dict[str, Shaped[Tensor, "..."]]) -> Any:
-    """Return a value of JSON in which each tensor is replaced by its name in ``tensors``."""
+    """Replace each tensor by its name and collect it in ``tensors``."""
     if isinstance(value, Tensor):
         tensors[name] = value.detach().clone()
         return {"$tensor": name}
@@ -140,7 +135,7 @@ def _unpack(value: Any, tensors: Mapping[str, Shaped[Tensor, "..."]]) -> Any:
 
 
 def _difference(found: Any, expected: Any, name: str) -> str:
-    """Return the first place in which two plain values differ, and how; empty if they are equal."""
+    """Return the first difference of two plain values; empty if they are equal."""
     if found == expected:
         return ""
     if isinstance(found, dict) and isinstance(expected, dict):

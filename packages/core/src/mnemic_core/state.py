@@ -25,11 +25,10 @@ _CLASSES: dict[str, type["MemoryState"]] = {}  # by qualified name, for files th
 
 @dataclass(frozen=True)
 class MemoryState:
-    """Base of all memory states: a frozen dataclass whose fields are tensors, further states or tuples of states.
+    """Base of memory states: frozen dataclasses of tensors, further states or tuples of states.
 
-    The batch is the first axis of every tensor and shapes stay the same from step to step, so that a state can be
-    compiled, exported, saved and re-ordered. Subclasses are registered as pytrees by being defined. The module holds
-    the parameters; the caller holds the state.
+    The batch is the first axis of every tensor and shapes never change, so that states can be compiled, exported,
+    saved and reordered. Subclasses are pytrees. Modules hold parameters, callers hold states.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -40,16 +39,12 @@ class MemoryState:
     """
 
     def __init_subclass__(cls) -> None:
-        """Register the subclass, so that ``torch.export`` sees its tensors and ``torch.load`` trusts them.
-
-        Raises:
-            TypeError: if a state class of this name is defined in the module already.
-        """
+        """Register the subclass for ``torch.export`` and ``torch.load``; its name must be new in its module."""
         super().__init_subclass__()
         name = qualified_name(cls)
         if name in _CLASSES:
             raise TypeError(f"a state class {name} is defined already: files could not tell the two apart, rename one")
-        # A notebook defines a class anew with every run of its cell, and one made in a function has no name of its own.
+        # A notebook redefines its classes with every run of a cell, and classes of a function have no unique name.
         if cls.__module__ != "__main__" and "<locals>" not in name:
             _CLASSES[name] = cls
         pytree.register_pytree_node(
@@ -62,39 +57,38 @@ class MemoryState:
         torch.serialization.add_safe_globals([cls])
 
     def map(self: State, fn: Callable[[Tensor], Tensor]) -> State:
-        """Return a copy with ``fn`` applied to every tensor, those of nested states included."""
+        """Return a copy with ``fn`` applied to every tensor, also of nested states."""
         mapped: State = _mapped(fn, self)
         return mapped
 
     def detach(self: State) -> State:
-        """Return a copy that gradients do not cross (truncated back-propagation)."""
+        """Return a copy without gradients (truncated back-propagation)."""
         return self.map(Tensor.detach)
 
     def clone(self: State) -> State:
-        """Return a copy that shares no storage with this state; gradients flow through it."""
+        """Return a differentiable copy with its own storage."""
         return self.map(torch.clone)
 
     def to(self: State, device: Device = None, dtype: torch.dtype | None = None) -> State:
-        """Return a copy on ``device`` whose floating-point tensors have ``dtype``; counters stay integers."""
+        """Return a copy on ``device`` with floating-point tensors of ``dtype``."""
         return self.map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else None))
 
     def index_select(self: State, rows: Int[Tensor, " row"] | Bool[Tensor, " batch"]) -> State:
         """Return the given rows of the batch, by index (beam search) or where True.
 
-        A nested state may have several rows for each row of this one, next to each other (a memory of tracks in a
-        state of streams): they move together.
+        A nested state may have several consecutive rows for each row (tracks of a stream), which move together.
         """
         batch = self.batch_size
         return self.map(lambda tensor: tensor[_spread(rows, tensor.shape[0], batch)])
 
     def replace_rows(self: State, rows: Bool[Tensor, " batch"], other: State) -> State:
-        """Return a copy with the rows of ``other`` where ``rows`` is True; device and dtype stay as they are."""
+        """Return a copy with the rows of ``other`` where ``rows`` is True, of this device and dtype."""
         batch = self.batch_size
         merged: State = _mapped(lambda old, new: _choose(_spread(rows, old.shape[0], batch), new, old), self, other)
         return merged
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return every tensor by name; those of a nested state as ``"nested.name"``."""
+        """Return every tensor by name, those of nested states as ``"nested.name"``."""
         named: dict[str, Tensor] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -106,7 +100,7 @@ class MemoryState:
 
     @property
     def batch_size(self) -> int:
-        """Number of rows; a nested state may have several for each of them, so that tensors of its own come first."""
+        """Number of rows."""
         return _first_tensor(self).shape[0]
 
     @property
@@ -120,7 +114,7 @@ class MemoryState:
         return sum(tensor.nbytes for tensor in self.tensors().values())
 
     def to_dict(self) -> dict[str, Tensor]:
-        """Return every tensor by its dotted name, detached and with storage of its own, ready to be written."""
+        """Return every tensor by its dotted name, detached and with its own storage."""
         return {
             name: tensor.detach().clone(memory_format=torch.contiguous_format)
             for name, tensor in self.tensors().items()
@@ -128,11 +122,7 @@ class MemoryState:
 
     @classmethod
     def from_dict(cls: type[State], tensors: Mapping[str, Tensor]) -> State:
-        """Build the state that :meth:`to_dict` described.
-
-        Raises:
-            UserError: if a tensor is missing or a name is unknown.
-        """
+        """Build a state from the tensors of :meth:`to_dict`, all of which are required."""
         expected = set(_names(cls))
         if expected != set(tensors):
             raise UserError(
@@ -142,7 +132,7 @@ class MemoryState:
         return _build(cls, tensors, "")
 
     def refill(self: State, tensors: Mapping[str, Tensor]) -> State:
-        """Return a state of this structure and device with the tensors that `to_dict` of another one named.
+        """Return a state of this structure and device with the tensors of another one's `to_dict`.
 
         Raises:
             UserError: if a tensor is missing, left over, or of another shape or type.
@@ -162,20 +152,12 @@ class MemoryState:
         return filled
 
     def save(self, path: str | Path) -> None:
-        """Write the state as safetensors; a file of that name is replaced only once all is written.
-
-        Raises:
-            OSError: if it cannot be written, for want of space or of a folder.
-        """
+        """Write the state as safetensors; replaces a file of that name only when complete."""
         write_tensors(path, self.to_dict(), {"format_version": FORMAT_VERSION, "class": qualified_name(type(self))})
 
     @classmethod
     def load(cls: type[State], path: str | Path, device: torch.device | str = "cpu") -> State:
         """Read a state that :meth:`save` wrote.
-
-        Args:
-            path: the safetensors file.
-            device: where the tensors go.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -191,8 +173,15 @@ class MemoryState:
         return cls.from_dict(tensors)
 
 
+def check_shape(name: str, tensor: Shaped[Tensor, "..."], expected: tuple[int, ...]) -> None:
+    """Raise ``UserError`` for a tensor of a state of another shape; a batch of 1 would otherwise be broadcast."""
+    if tensor.shape != expected:
+        given = tuple(tensor.shape)
+        raise UserError(f"expected a state with {name} of shape {expected}, got {given}; make it with init_state")
+
+
 def qualified_name(cls: type) -> str:
-    """Return the name of a class with that of its module, by which files name it."""
+    """Return the name of a class with its module, as in files."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
@@ -201,10 +190,10 @@ def _shape(tensors: Mapping[str, tuple[tuple[int, ...], torch.dtype]], name: str
 
 
 def state_class(name: str) -> type[MemoryState]:
-    """Return the state class of a qualified name; one without its module, as older files have it, must be the only one.
+    """Return the state class of a qualified name, or the only one of a name without module, as in older files.
 
     Raises:
-        UserError: if none was defined, or several; the module that defines it may not be imported yet.
+        UserError: if there is none, perhaps because its module is not imported yet, or several.
     """
     found = [cls for known, cls in _CLASSES.items() if name in (known, cls.__name__)]
     if len(found) != 1:
@@ -215,10 +204,10 @@ def state_class(name: str) -> type[MemoryState]:
 
 
 def _mapped(fn: Callable[..., Tensor], *values: Any) -> Any:
-    """Return the first value with ``fn`` applied to the tensors that stand at the same place in each of them."""
+    """Apply ``fn`` to the corresponding tensors of values of one structure."""
     first = values[0]
     if isinstance(first, MemoryState):
-        # Not dataclasses.fields: machines come here with every token, and the names are all that is needed.
+        # Faster than dataclasses.fields: machines call this for every token.
         parts = [[getattr(value, name) for value in values] for name in first.__dataclass_fields__]
         return type(first)(*[_mapped(fn, *part) for part in parts])
     if isinstance(first, tuple):
@@ -229,7 +218,7 @@ def _mapped(fn: Callable[..., Tensor], *values: Any) -> Any:
 def _spread(
     rows: Int[Tensor, " row"] | Bool[Tensor, " batch"], number: int, batch: int
 ) -> Int[Tensor, " spread"] | Bool[Tensor, " number"]:
-    """Return the given rows, by index or mask, for a tensor with ``number / batch`` rows for each row of the batch."""
+    """Return rows by index or mask for a tensor with ``number / batch`` rows for each row of the batch."""
     if number == batch:
         return rows
     each = number // batch
@@ -245,7 +234,7 @@ def _choose(
 
 
 def _first_tensor(value: MemoryState | tuple[MemoryState, ...]) -> Shaped[Tensor, " row *shape"]:
-    """Return the first tensor, one that a state has itself before those of nested states."""
+    """Return the first tensor, preferably not of a nested state, which may have several rows for each."""
     parts = value if isinstance(value, tuple) else [getattr(value, name) for name in value.__dataclass_fields__]
     for part in parts:
         if isinstance(part, Tensor):
@@ -254,7 +243,7 @@ def _first_tensor(value: MemoryState | tuple[MemoryState, ...]) -> Shaped[Tensor
 
 
 def _flatten(state: MemoryState) -> tuple[list[Any], list[str]]:
-    # A list of names, not a tuple: it goes through json in a saved program and must be equal when it comes back.
+    # A list, not a tuple: saved programs store it as JSON and compare it.
     names = [field.name for field in fields(state)]
     return [getattr(state, name) for name in names], names
 
@@ -265,7 +254,7 @@ def _flatten_with_keys(state: MemoryState) -> tuple[list[tuple[Any, Any]], list[
 
 
 def _unflatten(cls: type[State], leaves: Any, names: list[str]) -> State:
-    # Not through __init__: tracers put placeholders where tensors were, which a checked constructor would refuse.
+    # Not through __init__: tracers pass placeholders for tensors, which the type checker of tests would refuse.
     state = object.__new__(cls)
     for name, leaf in zip(names, leaves, strict=True):
         object.__setattr__(state, name, leaf)
@@ -304,12 +293,12 @@ def _build(cls: type[State], tensors: Mapping[str, Shaped[Tensor, "..."]], prefi
 
 @dataclass(frozen=True)
 class SlotView(MemoryState):
-    """A state seen as addressable slots, the form in which every memory can be reported on.
+    """Slots of a state, from which memory reports are computed.
 
     Attributes:
         values: content of the slots.
         valid: True where something was written.
-        age: writes since the slot's entry began, 0 for the newest; -1 where nothing was written.
+        age: writes since that of the slot, 0 for the newest; -1 where nothing was written.
     """
 
     values: Shaped[Tensor, "batch slot dim"]
@@ -318,14 +307,14 @@ class SlotView(MemoryState):
 
     @classmethod
     def of_equal_age(cls, values: Shaped[Tensor, "batch slot dim"], writes: Int[Tensor, " batch"]) -> "SlotView":
-        """Return slots that every write changes together, after the given number of writes to each row."""
+        """Return slots that every write changes together, after a number of writes to each row."""
         age = (writes - 1)[:, None].expand(values.shape[:2])
         return cls(values, age >= 0, age)
 
 
 @runtime_checkable
 class Slotted(Protocol):
-    """A state that can show its content as slots, and so be reported on."""
+    """A state with slots."""
 
     def slots(self) -> SlotView:
         """Return content, validity and age of the slots."""

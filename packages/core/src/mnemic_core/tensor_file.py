@@ -1,4 +1,4 @@
-"""Safetensors files, read in one way and written whole or not at all."""
+"""Reading safetensors files, and writing them completely or not at all."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from mnemic_core.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a name beside ``path`` to write to; the file is renamed when the block ends, and removed if it fails."""
+    """Yield a temporary name in the folder of ``path``; renames the file after the block, or removes it on failure."""
     temporary = path.with_name(f".{path.name}.part")
     try:
         yield temporary
@@ -28,12 +28,10 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_tensors(
     path: str | Path, tensors: Mapping[str, Shaped[Tensor, "..."]], metadata: dict[str, str] | None = None
 ) -> None:
-    """Write a safetensors file of tensors, no two of which share storage, and of texts about them.
-
-    A file of that name is replaced only once all is written.
+    """Write tensors that share no storage and metadata as safetensors; replaces a file only when complete.
 
     Raises:
-        OSError: if it cannot be written, for want of space or of a folder.
+        OSError: if it cannot be written.
     """
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
@@ -46,7 +44,7 @@ def write_tensors(
 def read_tensors(
     path: str | Path, device: torch.device | str = "cpu"
 ) -> tuple[dict[str, Shaped[Tensor, "..."]], dict[str, str]]:
-    """Return the tensors of a safetensors file, whatever its name ends with, and the texts stored with them.
+    """Return the tensors and the metadata of a safetensors file.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -63,12 +61,7 @@ def read_tensors(
 
 
 def checksum(tensors: Mapping[str, Shaped[Tensor, "..."]], text: str = "") -> str:
-    """Return a number in hexadecimal that tells these tensors, by names, types, shapes and values, from others.
-
-    Args:
-        tensors: on any device.
-        text: what else counts.
-    """
+    """Return the SHA-256 of names, types, shapes and values of tensors, and of a text."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -77,12 +70,7 @@ def checksum(tensors: Mapping[str, Shaped[Tensor, "..."]], text: str = "") -> st
 
 
 def check_file(path: str | Path) -> None:
-    """Refuse what cannot be opened as a file, before a parser meets it.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        OSError: if it may not be read, or is a folder.
-    """
+    """Raise ``OSError`` for what cannot be opened as a file: parsers give other errors."""
     if not Path(path).exists():
         raise FileNotFoundError(f"no checkpoint at {path}")
     Path(path).open("rb").close()

@@ -1,4 +1,4 @@
-"""A small causal transformer in which any memory can stand, chosen by name."""
+"""A small causal transformer with any memory of the catalogue."""
 
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -31,8 +31,7 @@ class TransformerConfig:
         num_heads: heads of the self-attention.
         ffn_dim: hidden width of the feed-forward blocks.
         memory: one that a causal model can use segment by segment: {memories}.
-        memory_layers: blocks that have the memory, counted from 0; None: all of them. Not for a memory that wraps
-            the whole model.
+        memory_layers: blocks with the memory, counted from 0; None: all. Ignored by memories that wrap the model.
         dropout: in residual branches.
     """
 
@@ -56,10 +55,10 @@ class TransformerConfig:
 
 
 def build_transformer(config: TransformerConfig) -> SegmentMemory[Any]:
-    """Return a causal transformer with the memory of the configuration, from embeddings to hidden states.
+    """Return a causal transformer with memory, from embeddings to hidden states.
 
-    Where the memory goes follows from its place in the catalogue: in the blocks, instead of their self-attention or
-    beside it, around the whole stack, or in place of it, with options of its own.
+    Depending on its catalogue entry, the memory is added to the blocks, replaces their self-attention, wraps the
+    stack, or replaces it.
 
     Raises:
         UserError: if an option of the memory has an impossible value.
@@ -81,7 +80,7 @@ def build_transformer(config: TransformerConfig) -> SegmentMemory[Any]:
 
 
 class MemoryTransformer(SegmentMemory[LayerStates]):
-    """Pre-norm blocks, of which some have a memory, and a final norm.
+    """Pre-norm blocks, some of them with a memory, and a final norm.
 
     State: a :class:`LayerStates` with the state of each block that has a memory.
 
@@ -97,10 +96,11 @@ class MemoryTransformer(SegmentMemory[LayerStates]):
             for index in range(config.num_layers)
         )
         self.norm = nn.LayerNorm(config.dim)
+        # The blocks detach by themselves; this reports what they do.
         self.detach = next((block.memory.detach for block in self._blocks() if not block.memory.adds_nothing), "never")
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> LayerStates:
-        """Return the fresh states of all blocks."""
+        """Return the initial states of all blocks."""
         states = (block.memory.init_state(batch, device=device, dtype=dtype) for block in self._blocks())
         return LayerStates(tuple(states))
 
@@ -118,7 +118,7 @@ class MemoryTransformer(SegmentMemory[LayerStates]):
 
 
 class MemoryBlock(nn.Module):
-    """Self-attention, memory and feed-forward, each behind a norm and beside a residual path.
+    """Self-attention, memory and feed-forward, each in a pre-norm residual branch.
 
     Args:
         config: sizes.
@@ -162,4 +162,4 @@ def _run_stack(
 
 
 STACK_ADAPTER = ModelAdapter(run=_run_stack)
-"""How a memory that wraps a model runs our own stack."""
+"""How a memory that wraps a model runs this transformer."""

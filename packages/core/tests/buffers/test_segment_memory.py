@@ -293,11 +293,11 @@ def test_a_state_that_does_not_fit_is_refused() -> None:
             stack()(x, module.init_state(2))
         with pytest.raises(ValueError, match="expected states of 3 layers, got 1"):
             stack()(x, stack(memory_lengths=(3,)).init_state(2))
-        with pytest.raises(ValueError, match=r"a state with 0 slots of width 4, got \(1, 4\)"):
+        with pytest.raises(ValueError, match=r"hidden states of shape \(\d, 0, 4\), got \(\d, 1, 4\)"):
             stack()(x, stack(memory_lengths=(3, 1, 2)).init_state(2))
         with pytest.raises(ValueError, match=r"width 4 in 3 rows, got width 4 in 2 rows"):
             module(x, module.init_state(3))
-        with pytest.raises(ValueError, match=r"a state with 3 slots of width 4, got \(5, 4\)"):
+        with pytest.raises(ValueError, match=r"hidden states of shape \(\d, 3, 4\), got \(\d, 5, 4\)"):
             module(x, attention(capacity=5).init_state(2))
         with pytest.raises(ValueError, match=r"tokens of width 4 in 2 rows, got width 6"):
             module(torch.randn(2, 1, 6), module.init_state(2))

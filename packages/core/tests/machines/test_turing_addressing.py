@@ -149,7 +149,7 @@ def test_a_certain_move_goes_around_the_circle(slots: int, max_shift: int, move:
     assert torch.equal(shift_weights(weights, shift), weights.roll(move, -1))
 
 
-def test_sharpening_is_the_normalised_power() -> None:
+def test_sharpening_is_the_normalized_power() -> None:
     weights = torch.rand(2, 3, 5, dtype=torch.float64)
     power = weights**2.5
     sharpened = sharpen(weights, torch.full((2, 3, 1), 2.5, dtype=torch.float64))

@@ -277,7 +277,7 @@ def test_a_state_or_segment_that_does_not_fit_is_refused() -> None:
         memory(torch.zeros(2, 1, DIM), RecurrentMachine(DIM).init_state(2))
     with pytest.raises(ValueError, match=r"expected tokens of width 3 in 2 rows, got width 4"):
         memory(torch.zeros(2, 1, 4), memory.init_state(2))
-    with pytest.raises(ValueError, match=r"expected a memory \(2, 5, 2\), got \(2, 6, 2\)"):
+    with pytest.raises(ValueError, match=r"memory of shape \(2, 5, 2\), got \(2, 6, 2\)"):
         memory(torch.zeros(2, 1, DIM), machine(slots=6).init_state(2))
     with pytest.raises(ValueError, match=r"turing_paper, turing_release, turing_improved.*, got 'turing_best'"):
         MemoryConfig("turing_best")

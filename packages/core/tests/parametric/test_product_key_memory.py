@@ -150,7 +150,7 @@ def test_divergence_is_zero_for_equal_use_and_largest_for_a_single_slot() -> Non
 
 
 @pytest.mark.parametrize(("norm", "is_independent"), [(None, True), ("layer", True), ("batch", False)])
-def test_only_batch_normalisation_mixes_rows(norm: Any, is_independent: bool) -> None:
+def test_only_batch_normalization_mixes_rows(norm: Any, is_independent: bool) -> None:
     memory, x = small(query_norm=norm, query_hidden=[5]), torch.randn(3, 4, DIM)
     alone = memory(x[:1])
     assert torch.allclose(memory(x)[:1], alone, atol=1e-6) is is_independent

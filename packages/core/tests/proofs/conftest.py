@@ -55,7 +55,7 @@ def record() -> Record:
     return write
 
 
-def optimise(
+def optimize(
     model: nn.Module,
     batch_loss: Callable[[int], Tensor],
     *,
@@ -66,13 +66,13 @@ def optimise(
     is_solved: Callable[[], bool] = lambda: False,
 ) -> int:
     """Run Adam with a linearly falling rate, ask every 100 steps whether to stop, and return the steps taken."""
-    optimiser = torch.optim.Adam(model.parameters(), lr)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, final_share, total_iters=steps)
+    optimizer = torch.optim.Adam(model.parameters(), lr)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, final_share, total_iters=steps)
     for step in range(steps):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         batch_loss(step).backward()
         clip_grad_norm_(model.parameters(), clip)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if step % 100 == 99 and is_solved():
             return step + 1
@@ -82,7 +82,7 @@ def optimise(
 @pytest.fixture
 def train() -> Callable[..., int]:
     """Return the trainer."""
-    return optimise
+    return optimize
 
 
 class SegmentReader(nn.Module):
@@ -138,7 +138,7 @@ def learn_recall() -> Callable[..., dict[str, float]]:
             accuracy = float((logits.argmax(-1) == targets).double().mean())
             return stops_early and accuracy > 0.998
 
-        taken = optimise(model, loss, steps=steps, lr=lr, is_solved=is_solved)
+        taken = optimize(model, loss, steps=steps, lr=lr, is_solved=is_solved)
         is_solved()  # on strings of its own: those that ended the training were chosen by the result
         return {"accuracy": accuracy, "steps": taken}
 
@@ -185,7 +185,7 @@ def learn_strings() -> Callable[..., dict[int, float]]:
             batch = task.sample(rows, int(torch.randint(1, max_length + 1, ())))
             return task_loss(model(batch.inputs), batch)
 
-        optimise(model, loss, steps=steps, lr=lr)
+        optimize(model, loss, steps=steps, lr=lr)
         return task_accuracy(model, task, test_lengths, batch=64)
 
     return learn

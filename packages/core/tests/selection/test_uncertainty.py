@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from mnemic_core.selection.uncertainty import normalised_entropy, select_certain_tokens, select_positions
+from mnemic_core.selection.uncertainty import normalized_entropy, select_certain_tokens, select_positions
 from mnemic_core.testing import GoldenCase, golden_cases, unchecked_annotations
 
 FOLDER = Path(__file__).parent.parent / "golden" / "core"
@@ -24,7 +24,7 @@ def cases() -> list[object]:
 def test_selection_is_that_of_the_official_rules(case: GoldenCase) -> None:
     config, expected = case.config, case.outputs
     rtol = float(re.search(r"rtol ([\d.e+-]+)", case.info["tolerance"])[1])
-    entropy = normalised_entropy(case.inputs["logits"])
+    entropy = normalized_entropy(case.inputs["logits"])
     assert_close(entropy, expected["entropy"], rtol=rtol, atol=1e-14)  # that of a certain prediction is itself rounding
 
     start, limit = config["question_tokens"], config["max_mem_len"]
@@ -51,12 +51,12 @@ def test_selection_is_that_of_the_official_rules(case: GoldenCase) -> None:
 
 def test_entropy_is_one_without_and_zero_with_a_clear_favourite() -> None:
     favourite = torch.tensor([0.0, 200.0, 0.0, -torch.inf])
-    assert_close(normalised_entropy(torch.stack([torch.full((4,), 3.0), favourite])), torch.tensor([1.0, 0.0]))
+    assert_close(normalized_entropy(torch.stack([torch.full((4,), 3.0), favourite])), torch.tensor([1.0, 0.0]))
 
 
 def test_entropy_of_half_precision_is_computed_in_single_precision() -> None:
     logits = torch.randn(3, 50).bfloat16()
-    assert_close(normalised_entropy(logits), normalised_entropy(logits.float()))
+    assert_close(normalized_entropy(logits), normalized_entropy(logits.float()))
 
 
 ENTROPY = torch.tensor([[0.2, 0.9, 0.1, 0.9, 0.25, 0.29, 0.3]])
@@ -133,4 +133,4 @@ def test_settings_that_do_not_fit_are_refused(settings: dict[str, object], messa
 
 def test_a_vocabulary_of_one_word_has_no_entropy() -> None:
     with pytest.raises(ValueError, match="at least 2 words, got 1"):
-        normalised_entropy(torch.zeros(2, 1))
+        normalized_entropy(torch.zeros(2, 1))

@@ -147,7 +147,7 @@ def test_gradients_through_all_segments_equal_the_official_ones(case: GoldenCase
             assert_within(parameters[ours].grad, expected, tolerance=case.tolerance, name=name)
 
 
-def test_a_closed_gate_keeps_the_normalised_slots_and_an_open_one_takes_new_ones(encoder: GatedSlotEncoder) -> None:
+def test_a_closed_gate_keeps_the_normalized_slots_and_an_open_one_takes_new_ones(encoder: GatedSlotEncoder) -> None:
     state, x = used_state(encoder), torch.randn(2, 4, DIM)
     kept = encoder.slot_norm(state.content + encoder.bias)
     found: list[Tensor] = []
@@ -279,7 +279,7 @@ def test_a_segment_that_is_too_long_is_refused(encoder: GatedSlotEncoder) -> Non
 def test_a_state_of_other_sizes_is_refused(encoder: GatedSlotEncoder) -> None:
     refused = (
         (encoder.init_state(1), "width 8 in 1 rows, got width 8 in 2 rows"),
-        (build(num_slots=4).init_state(2), r"must hold slots of shape \(2, 3, 8\)"),
+        (build(num_slots=4).init_state(2), r"state with slots of shape \(2, 3, 8\)"),
     )
     for state, message in refused:
         with pytest.raises(ValueError, match=message):

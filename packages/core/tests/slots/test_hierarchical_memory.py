@@ -83,7 +83,7 @@ def test_segments_follow_the_equations_also_when_the_bank_overflows(
     assert_close(state.sensory.ordered(), segments[-1][:, -SENSORY:])
 
 
-def test_a_short_first_segment_is_summarised_by_its_own_half(wrapper: HierarchicalMemoryWrapper) -> None:
+def test_a_short_first_segment_is_summarized_by_its_own_half(wrapper: HierarchicalMemoryWrapper) -> None:
     x = torch.randn(2, 7, DIM)
     segments, paddings = split_segments(x, 4, align="right")
     outputs, state = run_segments(wrapper, segments, wrapper.init_state(2), paddings=paddings)
@@ -92,7 +92,7 @@ def test_a_short_first_segment_is_summarised_by_its_own_half(wrapper: Hierarchic
     assert_close(outputs[0][:, 1:], first)
     assert_close(outputs[1], second)
     assert_close(state.bank.ordered(), expected_state.bank.ordered())
-    assert_close(wrapper.summarise(segments[0], paddings[0]), wrapper.summarise(x[:, :3]))
+    assert_close(wrapper.summarize(segments[0], paddings[0]), wrapper.summarize(x[:, :3]))
 
 
 def test_recall_prefers_the_entry_that_is_asked_for() -> None:

@@ -217,5 +217,5 @@ def test_an_adapter_that_does_not_fit_its_model_is_named() -> None:
 def test_an_official_checkpoint_with_something_else_is_refused() -> None:
     state = {"memory_cell.memory": torch.zeros(1), "memory_cell.model.a": torch.zeros(1)}
     assert MemoryTokenWrapper.from_official(state).keys() == {"initial", "model.a"}
-    with pytest.raises(ValueError, match=r"has \['mem'\] beside the model"):
+    with pytest.raises(ValueError, match=r"has \['mem'\] outside the model"):
         MemoryTokenWrapper.from_official({**state, "mem": torch.zeros(1)})

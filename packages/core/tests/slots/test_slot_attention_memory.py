@@ -230,7 +230,7 @@ def test_a_state_of_other_sizes_is_refused(memory: SlotAttentionMemory) -> None:
     other = SlotAttentionMemory(DIM, num_slots=SLOTS + 1, num_heads=HEADS)
     refused = (
         (memory.init_state(1), r"width 8 in 1 rows, got width 8 in 2 rows.*init_state\(batch=2\)"),
-        (other.init_state(2), r"must hold slots of shape \(2, 3, 8\).*begin with init_state\(2\)"),
+        (other.init_state(2), r"state with slots of shape \(2, 3, 8\).*make it with init_state"),
     )
     for state, message in refused:
         with pytest.raises(ValueError, match=message):

@@ -198,7 +198,7 @@ def test_hierarchical_memory_around_gpt2(case: GoldenCase) -> None:
     state, logits, offsets = wrapper.init_state(len(ids)), [], []
     for index, segment in enumerate(split_segments(ids, config["segment_size"])[0]):
         x = wrapper.embed(segment)
-        query = wrapper.summarise(x)
+        query = wrapper.summarize(x)
         close(case, f"summary_query.{index}", query)
         if index:
             close(case, f"recalled.{index}", wrapper.recall(query, state))

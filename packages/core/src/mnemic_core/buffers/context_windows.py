@@ -1,4 +1,4 @@
-"""Windows of a sequence: each segment with frames before and after it, and how they shift where some are missing."""
+"""Segments of a sequence with left and right context, plain or shiftable."""
 
 import math
 from collections.abc import Collection
@@ -14,14 +14,7 @@ SIDES: tuple[Side, ...] = get_args(Side)
 
 @dataclass(frozen=True)
 class ContextWindow:
-    """A segment and the frames that are encoded with it, as half-open ranges of the sequence.
-
-    Attributes:
-        start: first frame of the window.
-        stop: frame after the last one of the window.
-        segment_start: first frame of the segment.
-        segment_stop: frame after the last one of the segment.
-    """
+    """A window ``[start, stop)`` of frames that are encoded together, and the segment in it."""
 
     start: int
     stop: int
@@ -39,14 +32,14 @@ class ContextWindow:
         return self.stop - self.segment_stop
 
     def kept(self, stride: int = 1) -> range:
-        """Return which outputs of the window are those of the segment.
+        """Return the indices of the segment's outputs among those of the window.
 
         Segments whose length and contexts are multiples of the stride together keep ``ceil(length / stride)``
-        outputs. Where :attr:`left` is none, after a shift, the outputs stand up to ``stride - 1`` frames off those of
-        the segment alone, as in the released code.
+        outputs. If a shift leaves a :attr:`left` that is not a multiple, outputs are up to ``stride - 1`` frames off
+        those of the segment alone, as in the released code.
 
         Args:
-            stride: frames of the sequence to one output, as of a convolution before the attention.
+            stride: frames per output, as of a convolution before the attention.
         """
         outputs = math.ceil((self.stop - self.start) / stride)
         return range(self.left // stride, outputs - math.ceil(self.right / stride))
@@ -55,22 +48,20 @@ class ContextWindow:
 def context_windows(
     length: int, segment_length: int, left: int = 0, right: int = 0, *, shift: Collection[Side] = SIDES
 ) -> list[ContextWindow]:
-    """Cut a sequence into segments and give each its context.
+    """Cut a sequence into segments with context.
 
-    Plain windows lack frames at both ends of the sequence, and while it still arrives its newest segment lacks most.
-    A model that learned from full windows is better off with full ones: *shiftable context* (Raffel, Penney and Chen,
-    ICML 2023, arXiv:2307.01377) makes up for missing frames on the other side, so that every window holds
-    ``left + segment_length + right`` frames as soon as there are that many. With ``e = min(s + C, n)`` it is
-    ``b = min(n, max(e + R, L + C + R))``, ``a = max(0, b - (L + C + R))``. Nothing is learned for it; the published
-    models were trained without.
+    Plain windows are short at both ends of the sequence, in a stream also at its newest segment, unlike those of
+    training. *Shiftable context* (Raffel, Penney and Chen, ICML 2023, arXiv:2307.01377) extends them on the other side
+    to ``L + C + R`` frames as soon as there are that many, without training for it: with ``e = min(s + C, n)``,
+    ``b = min(n, max(e + R, L + C + R))`` and ``a = max(0, b - (L + C + R))``.
 
     Args:
         length: frames of the sequence so far, ``n``.
         segment_length: frames of a segment, ``C``; the last one may be shorter.
         left: frames of context before a segment, ``L``.
         right: frames of context after it, ``R``.
-        shift: what is made up for. ``"left"``: missing left context by frames after; ``"center"``: a short last
-            segment, and ``"right"``: missing right context, both by frames before. Empty for plain windows.
+        shift: what is replaced. ``"left"``: missing left context by frames after; ``"center"``: a short last segment,
+            and ``"right"``: missing right context, both by frames before. Empty for plain windows.
 
     Returns:
         One window for each segment; none for an empty sequence.
@@ -101,8 +92,8 @@ def context_windows(
         if "right" in shift:
             start -= right - (stop - segment_stop)
         if "left" in shift:
-            # For every segment that lacks left context, where the released code thinks of the first one alone and
-            # fails for left + right > segment_length.
+            # For every segment without full left context; the released code shifts the first one only and fails for
+            # left + right > segment_length.
             stop = min(stop + max(left - segment_start, 0), length)
         windows.append(ContextWindow(max(start, 0), stop, segment_start, segment_stop))
     return windows

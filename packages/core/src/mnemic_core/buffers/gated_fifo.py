@@ -1,4 +1,4 @@
-"""A bank of vectors that is written through a gate, one for each chunk of the past, beside chunked attention."""
+"""A first-in-first-out bank of gated chunk summaries, with attention to segment, chunk and bank."""
 
 import math
 
@@ -24,32 +24,29 @@ from mnemic_core.state import Device
 
 
 class GatedFifoMemory(SegmentMemory[RingBuffer]):
-    """Three attention paths, over the segment, over the token's own chunk and over a bank of past chunks.
+    """Three attention paths: over the segment, over the token's chunk and over a bank of past chunks.
 
     After "Recurrent Memory-Augmented Transformers with Chunked Attention for Long-Context Language Modeling" (Kashyap
     2025, arXiv:2507.00453). No code was released and **the equations are our reading** of its summary: three paths
-    fused in one block, rotary positions per head, a learned gate in the manner of recurrent networks, first in first
-    out::
+    fused in one block, rotary positions per head, a learned gate as in recurrent networks, first in first out::
 
         y   = W_o [Attn(q, k, v) ; ChunkAttn(q, k, v) ; softmax(q K_b^T / sqrt(d_h)) V_b],   [K_b, V_b] = W_b bank
         c_i = mean of y over chunk i,   g = sigmoid(W_g [c_i ; old]),   new = g * tanh(W_c c_i) + (1 - g) * old
 
-    Attention is causal; ``old`` is the oldest slot of the bank, zeros while one is free, and ``new`` takes its place
-    as the newest. Rotary positions (Su et al. 2021, arXiv:2104.09864) count within the segment and turn the first two
-    paths only: the bank has no positions. While it is empty the third path is zeros. It is the attention of a
-    pre-norm block; norm and residual are around it.
+    Attention is causal; ``new`` replaces the oldest slot ``old``, zeros while slots are free. Rotary positions (Su et
+    al. 2021, arXiv:2104.09864) count within the segment and apply to the first two paths only. The third path is zeros
+    while the bank is empty. Norm and residual are those of the block around it.
 
-    Gradients cross segments (``detach`` is ``"never"``): the gate acts on what is stored, so a bank without gradient
-    would never teach it anything. Detach the state every few segments instead, as
-    :func:`~mnemic_core.training.run_segments` does.
+    Gradients always cross segments, as the gate acts on what is stored and would not learn otherwise; detach the state
+    every few segments, as :func:`~mnemic_core.training.run_segments` does.
 
     State: a :class:`RingBuffer` of ``capacity`` vectors; ``4 * capacity * dim + 16`` bytes per row in float32.
 
     Args:
         dim: width of tokens and slots.
-        num_heads: attention heads; ``dim / num_heads`` must be a whole and even number.
+        num_heads: attention heads; ``dim / num_heads`` must be an even integer.
         capacity: slots of the bank.
-        chunk_length: tokens of a chunk; each chunk of a segment writes one slot, the last may be short.
+        chunk_length: tokens of a chunk, each of which writes one slot; the last of a segment may be short.
 
     Example:
         >>> memory = GatedFifoMemory(dim=8, capacity=4, chunk_length=2)
@@ -76,13 +73,13 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         self.gate = nn.Linear(2 * dim, dim)
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> RingBuffer:
-        """Return empty banks; keep ``dtype`` at float32, a gate near 0 is lost in half precision."""
+        """Return empty banks; keep ``dtype`` at float32, half precision loses a gate near 0."""
         return RingBuffer.empty(batch, self.capacity, self.dim, device=device, dtype=dtype)
 
     def _run_segment(
         self, x: Float[Tensor, "batch time dim"], state: RingBuffer, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], RingBuffer]:
-        """Let every token read the bank as it was before, then write the chunks; padding has no place in a chunk."""
+        """Read the bank of earlier segments, then write the chunks; padding belongs to no chunk."""
         padding = or_no_padding(padding, x)
         position = token_positions(padding)
         y = self._attend(x, state, position, padding)
@@ -96,13 +93,13 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         padding: Bool[Tensor, "batch time"],
     ) -> Float[Tensor, "batch time dim"]:
         query, key, value = (split_heads(part, self.num_heads) for part in self.project(x).chunk(3, dim=-1))
-        turned, key = rotate(query, position), rotate(key, position)  # batch head time head_dim
+        rotated, key = rotate(query, position), rotate(key, position)  # batch head time head_dim
         chunk = position // self.chunk_length
         allowed = causal_mask(padding)  # batch query key
         local = allowed & (chunk[:, :, None] == chunk[:, None])
         paths = (
-            F.scaled_dot_product_attention(turned, key, value, attn_mask=allowed[:, None]),
-            F.scaled_dot_product_attention(turned, key, value, attn_mask=local[:, None]),
+            F.scaled_dot_product_attention(rotated, key, value, attn_mask=allowed[:, None]),
+            F.scaled_dot_product_attention(rotated, key, value, attn_mask=local[:, None]),
             self._recall(query, state),
         )
         y: Tensor = self.output(torch.cat([join_heads(path) for path in paths], dim=-1))
@@ -111,7 +108,7 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
     def _recall(
         self, query: Float[Tensor, "batch head time head_dim"], state: RingBuffer
     ) -> Float[Tensor, "batch head time head_dim"]:
-        """Return the third path; zeros where the bank is empty."""
+        """Return the third path."""
         bank = self.bank_project(state.items.to(query.dtype))
         key, value = (split_heads(part, self.num_heads) for part in bank.chunk(2, dim=-1))
         logits = query @ key.mT / math.sqrt(query.shape[-1])
@@ -125,7 +122,7 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         position: Int[Tensor, "batch time"],
         padding: Bool[Tensor, "batch time"],
     ) -> RingBuffer:
-        """Return the bank after the chunks of a segment, one slot for each that is not padding altogether."""
+        """Return the bank after the chunks of a segment, without those of padding only."""
         num_chunks = -(-y.shape[1] // self.chunk_length)
         chunk = torch.arange(num_chunks, device=y.device)[:, None]
         belongs = ((position // self.chunk_length)[:, None] == chunk) & ~padding[:, None]  # batch chunk time
@@ -135,8 +132,8 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         added = (number[..., 0] > 0).sum(1)
         items = state.items
         slot = torch.arange(self.capacity, device=y.device)
-        # All slots at once: each asks which chunk lands on it first, in the next round which one a lap later. More
-        # than one round is needed only for segments with more chunks than slots.
+        # Vectorized over slots: each takes the chunk that is written to it. Segments with more chunks than slots
+        # overwrite slots, which takes one iteration for each pass over the bank.
         for start in range(0, num_chunks, self.capacity):
             landing = start + (slot - state.cursor[:, None]) % self.capacity  # batch slot
             source = landing.clamp(max=num_chunks - 1)[..., None].expand(-1, -1, self.dim)

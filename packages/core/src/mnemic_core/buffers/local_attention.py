@@ -1,4 +1,4 @@
-"""What attention within reach needs: how far each key lies behind each query, and a learned bias for that distance."""
+"""Distances between queries and keys of local attention, and a learned bias for them."""
 
 import math
 from dataclasses import dataclass
@@ -16,14 +16,13 @@ CountsFrom = Literal["query", "window"]
 
 @dataclass(frozen=True)
 class DistanceBuckets:
-    """How distances share the entries of a table of biases: one each while short, logarithmically many when long.
+    """Assignment of distances to entries of a bias table, exact for short ones and logarithmic for long ones.
 
     Args:
-        num_buckets: entries of the table; the first half holds one distance each.
-        max_distance: from here on all distances share the last entry.
-        counts_from: ``"query"`` measures the distance of a key from its query. ``"window"`` measures it as if the
-            segment began where the carried window begins, so that the whole window looks near: a quirk of the
-            lucidrains code, for parity with it.
+        num_buckets: entries of the table, the first half for one distance each.
+        max_distance: distance from which on all share the last entry.
+        counts_from: ``"query"`` measures distances from the query, ``"window"`` as if the segment started where the
+            carried window does: a quirk of the lucidrains code, for parity.
     """
 
     num_buckets: int = 32
@@ -31,7 +30,7 @@ class DistanceBuckets:
     counts_from: CountsFrom = "query"
 
     def __post_init__(self) -> None:
-        """Refuse a table that the formula has no place for."""
+        """Check the sizes that the formula needs."""
         if self.num_buckets < 2 or self.max_distance <= self.num_buckets // 2:
             raise UserError(
                 "num_buckets must be at least 2 and max_distance above half of it, "
@@ -44,7 +43,7 @@ T5_BUCKETS = DistanceBuckets()
 
 
 class RelativeBias(nn.Module):
-    """A learned number for every head and bucket of distances, added to the attention logits.
+    """A learned bias of attention logits for each head and bucket of distances.
 
     Raffel et al. 2020 (T5, arXiv:1910.10683, section 2.1), in its causal form. With ``half = num_buckets // 2``, the
     bucket of distance ``n`` is ``n`` while ``n < half``, and from there on
@@ -52,7 +51,7 @@ class RelativeBias(nn.Module):
 
     Args:
         num_heads: attention heads.
-        buckets: how distances share the entries of the table.
+        buckets: assignment of distances to entries.
 
     Example:
         >>> bias = RelativeBias(num_heads=1, buckets=DistanceBuckets(num_buckets=4, max_distance=8))
@@ -66,15 +65,15 @@ class RelativeBias(nn.Module):
         self.table = nn.Embedding(buckets.num_buckets, num_heads)
 
     def forward(self, distance: Int[Tensor, "batch query key"]) -> Float[Tensor, "batch head query key"]:
-        """Return the bias of every head for the given distances; keys ahead of their query count as distance 0."""
+        """Return the bias of every head; keys after their query have distance 0."""
         bias: Tensor = self.table(self.bucket(distance))
         return bias.permute(0, 3, 1, 2)
 
     def bucket(self, distance: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-        """Return the entry of the table that each distance belongs to."""
+        """Return the entry of each distance."""
         half, last = self.buckets.num_buckets // 2, self.buckets.num_buckets - 1
         distance = distance.clamp(min=0)
-        # From half upwards only: below it the logarithm is negative, and at 0 it has no value.
+        # Clamped to half: the logarithm is negative below and undefined at 0.
         octaves = (distance.clamp(min=half).float() / half).log() / math.log(self.buckets.max_distance / half)
         far = half + (octaves * (self.buckets.num_buckets - half)).long()
         return torch.where(distance < half, distance, far.clamp(max=last))
@@ -83,10 +82,10 @@ class RelativeBias(nn.Module):
 def local_distance(
     window: int, time: int, padding: Bool[Tensor, "batch time"] | None, device: torch.device
 ) -> Int[Tensor, "rows time key"]:
-    """Return how many tokens each key lies behind each query; negative for keys ahead of it.
+    """Return how many tokens each key is behind each query, not counting padding; negative for keys ahead of it.
 
-    Keys are the ``window`` places of earlier tokens, the newest last, and then the tokens of the segment themselves.
-    Padding takes no place in this count. Without it all rows are alike and one is returned for all.
+    Keys are the ``window`` latest tokens of earlier segments, oldest first, and then the segment. Without padding there
+    is one row for all.
     """
     kept = torch.ones(1, time, dtype=torch.long, device=device) if padding is None else (~padding).long()
     position = kept.cumsum(1) - 1
@@ -95,7 +94,7 @@ def local_distance(
 
 
 def newest_slots(ring: RingBuffer, window: int) -> Int[Tensor, "batch window"]:
-    """Return the slots of the latest ``window`` items, the newest last; those without an item come first."""
+    """Return the slots of the latest ``window`` items, unused ones first and the newest last."""
     offset = torch.arange(-window, 0, device=ring.cursor.device)
     return (ring.cursor[:, None] + offset) % ring.capacity
 
@@ -103,6 +102,6 @@ def newest_slots(ring: RingBuffer, window: int) -> Int[Tensor, "batch window"]:
 def missing_keys(
     count: Int[Tensor, " batch"], window: int, time: int, padding: Bool[Tensor, "batch time"] | None
 ) -> Bool[Tensor, "batch key"]:
-    """Return True where there is no key, in the order of :func:`local_distance`: not yet written, or padding."""
+    """Return True at keys of :func:`local_distance` that are not yet written or padding."""
     empty = torch.arange(window, 0, -1, device=count.device) > count[:, None]
     return torch.cat([empty, empty.new_zeros(len(empty), time) if padding is None else padding], dim=1)

@@ -1,4 +1,4 @@
-"""Attention that looks up the nearest of very many stored keys beside the ones within reach."""
+"""Memorizing Transformers: local attention together with the nearest of many stored keys."""
 
 import math
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from mnemic_core.layers import join_heads, split_heads
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, SegmentMemory
 from mnemic_core.report import MemoryReport, memory_report
-from mnemic_core.state import Device, MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView, check_shape
 from mnemic_core.stores.search_backend import ExactSearch, SearchBackend
 
 Fusion = Literal["gate", "joint_softmax"]
@@ -45,8 +45,8 @@ class NeighbourState(MemoryState):
     """The latest key and value pairs of every row.
 
     Attributes:
-        pairs: items ``[2 head dim]``, key first. The newest ``window`` of them are within reach of local attention;
-            all older ones are searched.
+        pairs: items ``[2 head dim]``, key first. Local attention sees the newest ``window`` of them; all older ones
+            are searched.
     """
 
     pairs: RingBuffer
@@ -60,14 +60,14 @@ class Neighbours(NamedTuple):
     """What a search found for every query, best first.
 
     Attributes:
-        slot: place in the ring of pairs, ``[batch head time k]``.
+        slot: index in the ring of pairs.
         valid: True where something was found; fewer than ``k`` pairs may be stored.
-        pairs: the key and value found, ``[batch head time k 2 head_dim]``; without meaning where not valid.
+        pairs: key and value; undefined where not valid.
     """
 
-    slot: Tensor
-    valid: Tensor
-    pairs: Tensor
+    slot: Int[Tensor, "batch head time k"]
+    valid: Bool[Tensor, "batch head time k"]
+    pairs: Float[Tensor, "batch head time k 2 head_dim"]
 
 
 class _Attention(NamedTuple):
@@ -78,7 +78,7 @@ class _Attention(NamedTuple):
 
 
 class NeighbourAttention(SegmentMemory[NeighbourState]):
-    """Lets every token attend to its surroundings and to the ``k`` most similar of all tokens stored before.
+    """Attention of every token to its surroundings and to the ``k`` most similar stored tokens.
 
     Wu et al. 2022, "Memorizing Transformers" (arXiv:2203.08913), sections 3.1 and 3.2. With queries and keys of
     length one and a learned scale ``s`` per head::
@@ -87,11 +87,11 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         far   = softmax(s q K_m^T) V_m            m: the k stored keys with the largest q k; no bias
         y     = (g far + (1 - g) local) W_o       g = sigmoid(b), one b per head
 
-    With ``fusion="joint_softmax"`` one softmax over the logits of both takes the place of the gate; this and
-    ``output_gate`` are what lucidrains/memorizing-transformers-pytorch does (see :meth:`from_official`).
+    ``fusion="joint_softmax"`` replaces the gate by one softmax over the logits of both; this and ``output_gate`` are
+    options of lucidrains/memorizing-transformers-pytorch (see :meth:`from_official`).
 
-    A token enters the searched memory when it leaves the window, so nothing is attended to twice, and the search
-    comes before that. The oldest pair leaves first, per row.
+    A token enters the searched memory when it leaves the window, after the search, so that nothing is attended to
+    twice. The oldest pair of each row leaves first.
 
     State: :class:`NeighbourState`, for each row ``8 (capacity + window) heads head_dim + 16`` bytes in float32; heads
     is 1 with ``shared_kv``, else ``num_heads``.
@@ -99,17 +99,17 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
     Args:
         dim: width of tokens.
         num_heads: attention heads.
-        capacity: pairs that the searched memory holds. The paper trains with 8192 and goes on to 262144.
+        capacity: pairs of the searched memory; 8192 to 262144 in the paper.
         head_dim: width of a head; ``dim / num_heads`` if not given.
         window: tokens before the segment that local attention sees (Transformer-XL cache).
         k: pairs that each query retrieves, fewer while fewer are stored.
-        fusion: how retrieved and local values are joined.
-        shared_kv: keep one key and value for all heads instead of one each.
-        buckets: the relative bias of local attention; None for none.
+        fusion: how retrieved and local values are combined.
+        shared_kv: one key and value for all heads instead of one each.
+        buckets: of the relative bias of local attention; None for no bias.
         output_gate: multiply the output by ``tanh`` of a learned number that starts at 0.
-        backend: the search; exact if not given.
-        detach: ``"stored"`` gives stored pairs, those of the window included, no gradient; ``"never"`` lets it
-            through to the pairs that were retrieved. Which pairs are retrieved never has a gradient.
+        backend: the search; exact if None.
+        detach: ``"stored"`` detaches stored pairs, also those of the window; ``"never"`` does not. The choice of pairs
+            has no gradient.
 
     Example:
         >>> attention = NeighbourAttention(dim=8, num_heads=2, capacity=16, window=4, k=3)
@@ -150,7 +150,7 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         self.key_value = nn.Linear(dim, 2 * self.kv_heads * self.head_dim, bias=False)
         self.output = nn.Linear(num_heads * self.head_dim, dim, bias=False)
         self.bias = RelativeBias(num_heads, buckets) if buckets else None
-        # Cosines alone would weigh all keys nearly alike, so the scale starts high; 20 is the public code's choice.
+        # Cosines alone give nearly uniform weights, so the scale starts high; 20 as in the public code.
         self.log_scale = nn.Parameter(torch.full((num_heads,), math.log(20)))
         self.gate = nn.Parameter(torch.zeros(num_heads)) if fusion == "gate" else None
         self.output_gate = nn.Parameter(torch.zeros(1)) if output_gate else None
@@ -168,11 +168,10 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         """Build the layer from the weights of one ``KNNAttention`` of lucidrains/memorizing-transformers-pytorch.
 
         Args:
-            weights: tensors under their official names, with those of ``rel_pos_bias`` if the model has one. All
-                other sizes follow from them.
-            capacity: pairs to hold (``max_knn_memories``).
-            window: tokens to carry (``xl_max_memories``).
-            k: pairs to retrieve (``num_retrieved_memories``).
+            weights: by official names, with those of ``rel_pos_bias`` if any; they determine all other sizes.
+            capacity: ``max_knn_memories``.
+            window: ``xl_max_memories``.
+            k: ``num_retrieved_memories``.
             max_distance: of the relative bias.
 
         Raises:
@@ -189,7 +188,7 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         head_dim, dim = len(ours["key_value.weight"]) // 2, ours["key_value.weight"].shape[1]
         buckets = None
         if (table := ours.get("bias.table.weight")) is not None:
-            # The official code multiplies the bias by this constant in every step; here it goes into the table.
+            # The official code multiplies the bias by this constant in every step.
             ours["bias.table.weight"] = table * math.sqrt(head_dim)
             buckets = DistanceBuckets(len(table), max_distance, counts_from="window")
         attention = cls(
@@ -208,17 +207,17 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         return attention
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> NeighbourState:
-        """Return a memory without pairs; ``dtype`` is that of the pairs, and bfloat16 halves its size."""
+        """Return an empty memory with pairs of ``dtype``; bfloat16 halves its size."""
         item_shape = (2, self.kv_heads, self.head_dim)
-        # One ring for both: the newest pairs are the window, and one that leaves it is searched without being moved.
-        # The paper stores a token at once and would attend twice to those of the window.
+        # One ring for both: the newest pairs are the window, and a pair that leaves it is searched without a copy.
+        # The paper stores tokens at once and attends twice to those of the window.
         pairs = RingBuffer.empty(batch, self.capacity + self.window, *item_shape, device=device, dtype=dtype)
         return NeighbourState(pairs)
 
     def _run_segment(
         self, x: Float[Tensor, "batch time dim"], state: NeighbourState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], NeighbourState]:
-        """Retrieve, attend, then store; the output is to be added to the residual stream."""
+        """Retrieve, attend, then store."""
         far, near, found, local = self._attend(x, state, padding)
         recalled = (far[..., None, :] @ found.pairs[..., 1, :]).squeeze(-2)
         attended = near @ local[:, :, 1].transpose(1, 2) + recalled  # batch head time head_dim
@@ -228,7 +227,7 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         return y, NeighbourState(state.pairs.append(local[:, self.window :], padding))
 
     def neighbours(self, x: Float[Tensor, "batch time dim"], state: NeighbourState) -> Neighbours:
-        """Return the stored pairs that each head of each token retrieves; the state stays as it is."""
+        """Return the stored pairs that each head of each token retrieves."""
         self._check(x, state)
         return self._retrieve(self._project(x)[0], state)
 
@@ -236,7 +235,7 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
     def read_weights(
         self, query: Float[Tensor, "batch time dim"], state: NeighbourState
     ) -> Float[Tensor, "batch time slot"]:
-        """Return how much each token attends to each carried pair, mean over heads; the rest goes to its segment."""
+        """Return the attention of each token to each carried pair, mean over heads; the rest is on its segment."""
         self._check(query, state)
         far, near, found, _ = self._attend(query, state, None)
         window_slot = newest_slots(state.pairs, self.window)[:, None, None].expand(*near.shape[:3], -1)
@@ -245,22 +244,22 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         return share.new_zeros(*query.shape[:2], state.pairs.capacity).scatter_add(2, slot, share) / self.num_heads
 
     def report(self, state: NeighbourState, query: Float[Tensor, "batch time dim"] | None = None) -> MemoryReport:
-        """Return how the memory is used; with a segment of tokens also what they attend to."""
+        """Return how the memory is used, with a segment also where it attends."""
         with torch.no_grad():
             return memory_report(state, None if query is None else self.read_weights(query, state))
 
     def _check(self, x: Float[Tensor, "batch time width"], state: NeighbourState) -> None:
         super()._check(x, state)
-        given = tuple(state.pairs.items.shape)
         expected = (len(x), self.capacity + self.window, 2, self.kv_heads, self.head_dim)
-        if given != expected:
-            raise UserError(f"pairs of the state must be {expected}, got {given}; make it with init_state")
+        check_shape("pairs", state.pairs.items, expected)
 
     def _attend(
         self, x: Float[Tensor, "batch time dim"], state: NeighbourState, padding: Bool[Tensor, "batch time"] | None
     ) -> _Attention:
         query, pairs = self._project(x)
-        local = torch.cat([self._window_pairs(state).to(pairs.dtype), pairs], dim=1)
+        row = torch.arange(len(x), device=x.device)[:, None]
+        window = state.pairs.items[row, newest_slots(state.pairs, self.window)]
+        local = torch.cat([window.to(pairs.dtype), pairs], dim=1)
         found = self._retrieve(query, state)
         far = (found.pairs[..., 0, :] @ query[..., None]).squeeze(-1)
         near = query @ local[:, :, 0].permute(0, 2, 3, 1)
@@ -274,10 +273,6 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         query = split_heads(self.query(x), self.num_heads)
         key, value = self.key_value(x).unflatten(2, (2, self.kv_heads, self.head_dim)).unbind(2)
         return F.normalize(query, dim=-1), torch.stack([F.normalize(key, dim=-1), value], dim=2)
-
-    def _window_pairs(self, state: NeighbourState) -> Float[Tensor, "batch window 2 kv_head head_dim"]:
-        row = torch.arange(state.batch_size, device=state.device)[:, None]
-        return state.pairs.items[row, newest_slots(state.pairs, self.window)]
 
     def _retrieve(self, query: Float[Tensor, "batch head time head_dim"], state: NeighbourState) -> Neighbours:
         batch, _, time, _ = query.shape
@@ -300,22 +295,17 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         state: NeighbourState,
         padding: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch head time k"], Float[Tensor, "batch head time key"]]:
-        """Return the attention weights of the given logits of retrieved and of local pairs."""
+        """Return attention weights from logits of retrieved and of local pairs."""
         time = near.shape[2]
         distance = local_distance(self.window, time, padding, near.device)
         if self.bias is not None:
-            near = near + self.bias(self._bias_distance(distance, state))
-        # The lowest finite number, not -inf: a padded token that sees nothing would become NaN.
+            counts_from_window = self.bias.buckets.counts_from == "window"
+            start = state.pairs.count.clamp(max=self.window)[:, None, None] if counts_from_window else 0
+            near = near + self.bias(distance - start)
+        # The lowest finite number, not -inf, which makes padding that sees nothing NaN.
         lowest = torch.finfo(near.dtype).min
         hidden = (distance < 0) | missing_keys(state.pairs.count, self.window, time, padding)[:, None]
         return self._fuse(far.masked_fill(~valid, lowest), near.masked_fill(hidden[:, None], lowest), valid)
-
-    def _bias_distance(
-        self, distance: Int[Tensor, "rows time key"], state: NeighbourState
-    ) -> Int[Tensor, "rows_or_batch time key"]:
-        if self.bias is None or self.bias.buckets.counts_from == "query":
-            return distance
-        return distance - state.pairs.count.clamp(max=self.window)[:, None, None]
 
     def _fuse(
         self,
@@ -326,7 +316,7 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         if self.gate is None:
             joint = _softmax(torch.cat([far, near], dim=-1))
             return joint[..., : self.k], joint[..., self.k :]
-        # The gate counts as closed where nothing is stored; the paper's formula would scale local attention down.
+        # Closed while nothing is stored, where the paper's formula would scale local attention down.
         share = (self.gate.sigmoid()[:, None, None] * valid.any(-1, keepdim=True)).to(far.dtype)
         return _softmax(far) * share, _softmax(near) * (1 - share)
 

@@ -1,4 +1,4 @@
-"""Attention over remembered and present tokens that knows how far apart two tokens are, not where they stand."""
+"""Attention over memory and segment with the relative positions of Transformer-XL."""
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -14,12 +14,10 @@ LONGEST_PERIOD = 10_000.0
 def relative_sinusoids(distance: Float[Tensor, " distance"], dim: int) -> Float[Tensor, "distance dim"]:
     """Return ``[sin(d f_0) ... sin(d f_n), cos(d f_0) ... cos(d f_n)]`` for each distance, ``f_i = 10000^(-2i/dim)``.
 
-    Args:
-        distance: distances between a query and a key, in tokens.
-        dim: width of the encoding, an even number.
+    ``dim`` is even.
     """
     exponent = torch.arange(0, dim, 2, device=distance.device, dtype=distance.dtype) / dim
-    # Sines and cosines where the angles were: on a CPU the pages of new memory cost as much as the arithmetic.
+    # In place: on a CPU allocating memory costs as much as the arithmetic.
     encoded = distance[:, None] * (LONGEST_PERIOD**-exponent).repeat(2)
     sines, cosines = encoded.chunk(2, dim=-1)
     sines.sin_()
@@ -28,16 +26,15 @@ def relative_sinusoids(distance: Float[Tensor, " distance"], dim: int) -> Float[
 
 
 def relative_shift(scores: Shaped[Tensor, "*batch query key_and_one"]) -> Shaped[Tensor, "*batch query key"]:
-    """Turn scores by distance into scores by key, without a copy.
+    """Convert scores by distance into scores by key, without a copy.
 
     Queries are the last of the keys: query ``i`` and key ``j`` are ``i + key - query - j`` tokens apart.
 
     Args:
-        scores: for each query the scores of distances ``key - 1`` down to 0, and one more column that no key gets.
+        scores: for each query the scores of distances ``key - 1`` down to 0, and one unused column.
 
     Returns:
-        The score of each key. Those of keys after the query have no meaning: they come from the additional column,
-        or from distances at which the next query has no key.
+        The score of each key, undefined for keys after the query.
 
     Example:
         >>> by_distance = torch.tensor([[2, 1, 0, -1]]).expand(2, -1)
@@ -46,8 +43,8 @@ def relative_shift(scores: Shaped[Tensor, "*batch query key_and_one"]) -> Shaped
                 [2, 1, 0]])
     """
     query, key = scores.shape[-2], scores.shape[-1] - 1
-    # Column n of query i belongs to key j = n - (query - 1) + i, so in memory the score of (i, j) lies at
-    # i * (key + 1) + n = i * key + j + query - 1: rows of length key, if the first query - 1 numbers are left out.
+    # Column n of query i belongs to key j = n - (query - 1) + i, so the score of (i, j) is at offset
+    # i * (key + 1) + n = i * key + j + query - 1: rows of length key after the first query - 1 numbers.
     by_key: Tensor = scores.flatten(-2)[..., query - 1 : query - 1 + query * key].unflatten(-1, (query, key))
     return by_key
 
@@ -61,17 +58,16 @@ class RelativeAttention(nn.Module):
         A_ij = ((q_i + u) k_j + (q_i + w) r_(i-j)) / sqrt(head_dim)
         output = softmax(A) v Wo
 
-    ``R`` are sinusoids of the distance and ``i - j`` counts tokens, those of the memory included. The memory is passed
-    in, never stored, and so are the biases ``u`` and ``w``, which all layers of a stack may share.
+    ``R`` are sinusoids of the distance ``i - j``, which includes tokens of the memory. The biases ``u`` and ``w`` are
+    arguments, since all layers of a stack may share them.
 
     Args:
         dim: width of tokens, an even number.
         num_heads: attention heads.
         head_dim: width of a head; ``dim / num_heads`` if None.
-        clamp: distances above it count as this one; None keeps every distance. For evaluation with a memory longer
-            than that of training.
+        clamp: largest distance, for evaluation with a longer memory than in training; None for no limit.
         window: tokens that a query sees, itself included; None for all.
-        pre_norm: normalise memory and segment before they are projected.
+        pre_norm: apply layer normalization to memory and segment.
 
     Example:
         >>> attention = RelativeAttention(dim=8, num_heads=2)
@@ -113,39 +109,36 @@ class RelativeAttention(nn.Module):
         count: Int[Tensor, " batch"],
         biases: Float[Tensor, "2 head head_dim"],
     ) -> Float[Tensor, "batch time dim"]:
-        """Return what each token attends to.
+        """Attend from each token of the segment to memory and segment.
 
         Args:
             x: the segment, at least one token.
-            memory: the tokens before it, oldest first and the newest in the last slot.
-            count: how many slots of each row are in use, the last ones; the others are never seen.
-            biases: what every query asks for whatever it is: ``u`` of contents and ``w`` of distances.
+            memory: the tokens before it, oldest first.
+            count: slots of each row in use, the last ones; the others are masked.
+            biases: ``u`` of contents and ``w`` of distances.
         """
         time = x.shape[1]
-        whole = self.norm(torch.cat([memory.to(x.dtype), x], dim=1))
-        query = split_heads(self.query(whole[:, -time:]), self.num_heads)
-        key, value = (split_heads(part, self.num_heads) for part in self.key_value(whole).chunk(2, dim=-1))
+        tokens = self.norm(torch.cat([memory.to(x.dtype), x], dim=1))
+        query = split_heads(self.query(tokens[:, -time:]), self.num_heads)
+        key, value = (split_heads(part, self.num_heads) for part in self.key_value(tokens).chunk(2, dim=-1))
         content_bias, position_bias = biases.to(query.dtype)[:, :, None]
         scaled = (query + position_bias) * self.head_dim**-0.5
-        by_distance = torch.einsum("bhqd,hkd->bhqk", scaled, self._positions(whole.shape[1], x))
-        # The term of distances enters as an additive mask, so that a fused kernel does the rest. It is a new tensor:
-        # on a GPU such a kernel reads several numbers at once, which the odd start of a shifted view would not allow.
+        by_distance = torch.einsum("bhqd,hkd->bhqk", scaled, self._positions(tokens.shape[1], x))
+        # The distance term is an additive mask, so that a fused kernel does the rest. A copy, because GPU kernels need
+        # an alignment that the shifted view lacks.
         scores = torch.where(self._allowed(count, memory.shape[1], time), relative_shift(by_distance), -torch.inf)
         attended = F.scaled_dot_product_attention(query + content_bias, key, value, attn_mask=scores)
         output: Tensor = self.output(join_heads(attended))
         return output
 
     def _positions(self, keys: int, like: Float[Tensor, "*shape"]) -> Float[Tensor, "head distance_and_one head_dim"]:
-        """Return the projected sinusoids: largest distance first, and one row more.
-
-        That row is what :func:`relative_shift` asks for; no key gets its scores.
-        """
+        """Return the projected sinusoids, largest distance first, and a row for the unused column of the shift."""
         longest = keys - 1 if self.clamp is None else min(keys - 1, self.clamp)
-        # In single precision at least: bfloat16 cannot tell 1599 from 1600.
+        # At least in single precision: 1599 and 1600 are equal in bfloat16.
         exact = torch.promote_types(like.dtype, torch.float32)
         if exact == like.dtype:
             far, near = self._mirrored(longest, like)
-        else:  # where products are cheap, and a difference of rounded ones is not exact enough
+        else:  # products are cheap here, and differences of rounded ones too inexact
             distance = torch.arange(longest, -1, -1, device=like.device, dtype=exact)
             far, near = self.position(relative_sinusoids(distance, self.dim).to(like.dtype)).split([1, longest])
         beyond = far[:1].expand(keys - 1 - longest, -1)
@@ -156,8 +149,8 @@ class RelativeAttention(nn.Module):
     ) -> tuple[Float[Tensor, "far inner"], Float[Tensor, "near inner"]]:
         """Return the projections of the larger and of the smaller half of all distances, largest first.
 
-        With ``c`` in the middle, the sinusoids of ``c + t`` and ``c - t`` are the same sum and difference of products
-        of those of ``c`` and ``t``. Those of ``c`` go into the weights, so half of the arithmetic remains.
+        With ``c`` in the middle, the sinusoids of ``c + t`` and ``c - t`` are sum and difference of the same products
+        of those of ``c`` and ``t``. Moving those of ``c`` into the weights halves the arithmetic.
         """
         offset = longest / 2 - torch.arange(longest // 2 + 1, device=like.device, dtype=like.dtype)
         sines, cosines = relative_sinusoids(offset, self.dim).chunk(2, dim=-1)

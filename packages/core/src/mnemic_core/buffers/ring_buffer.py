@@ -1,4 +1,4 @@
-"""A fixed-size, per-row first-in-first-out tensor: the one buffer under every windowed memory."""
+"""A first-in-first-out tensor of fixed size for each row, used by all windowed memories."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,15 @@ from mnemic_core.state import Device, MemoryState, SlotView
 
 @dataclass(frozen=True)
 class RingBuffer(MemoryState):
-    """The latest ``capacity`` items of every row; a new item overwrites the oldest one of its own row only.
+    """The latest ``capacity`` items of every row; a new item overwrites the oldest one of its row.
 
-    Shapes never change and nothing depends on the data, so one compiled graph serves every step. Slots are filled
-    from index 0 upwards and then in a circle.
+    Shapes never change and control flow does not depend on data, so one compiled graph serves every step. Slots are
+    filled from index 0 upwards, then cyclically.
 
     Attributes:
         items: content of the slots; zeros where nothing was written.
-        cursor: the slot that the next item of the row goes to.
-        count: number of slots in use, at most the capacity.
+        cursor: slot of the next item.
+        count: slots in use.
 
     Example:
         >>> ring = RingBuffer.empty(1, 3).append(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
@@ -35,25 +35,9 @@ class RingBuffer(MemoryState):
 
     @classmethod
     def empty(
-        cls,
-        batch: int,
-        capacity: int,
-        *item_shape: int,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
+        cls, batch: int, capacity: int, *item_shape: int, device: Device = None, dtype: torch.dtype | None = None
     ) -> "RingBuffer":
-        """Return a ring with nothing in it.
-
-        Args:
-            batch: number of rows.
-            capacity: items that a row can hold, at least 1.
-            item_shape: shape of one item; none for scalars.
-            device: where the tensors are.
-            dtype: type of the items.
-
-        Raises:
-            UserError: if the capacity is below 1.
-        """
+        """Return an empty ring of at least one slot for items of a shape, none for scalars."""
         check_at_least(1, "use NoMemory to keep nothing", capacity=capacity)
         return cls(
             torch.zeros(batch, capacity, *item_shape, device=device, dtype=dtype),
@@ -72,16 +56,16 @@ class RingBuffer(MemoryState):
         """Return the ring after the items of a segment, oldest first.
 
         Args:
-            items: any number per row, also more than the capacity: only the latest ones stay.
-            padding: True at items to leave out, anywhere in the row; their values are never touched.
+            items: any number; of more than the capacity only the latest are kept.
+            padding: True at items to leave out, anywhere in the row.
         """
         batch, time = items.shape[:2]
         if time == 0:
             return self
         added = self.count.new_full((batch,), time) if padding is None else (~padding).sum(1)
-        # Only the latest items that fit are written, each to a slot of its own, so that no two compete for one; the
-        # work is that of the segment, not of the capacity. Ranks count the kept items of the row; where there are
-        # fewer than could be written, ranks are negative and the slot keeps what it has.
+        # Only the latest items that fit are written, so that no two go to the same slot, and the cost is that of the
+        # segment, not of the capacity. Ranks number the items of a row without padding; where there are fewer than
+        # `number`, ranks are negative and the slots keep their content.
         number = min(time, self.capacity)
         rank = added[:, None] - number + torch.arange(number, device=self.cursor.device)  # batch number
         slot = (self.cursor[:, None] + rank) % self.capacity
@@ -101,15 +85,15 @@ class RingBuffer(MemoryState):
         return self._slot_index() < self.count[:, None]
 
     def ordered(self) -> Shaped[Tensor, "batch capacity *item"]:
-        """Return the items oldest first; the first ``count`` of a row are in use, zeros follow."""
+        """Return the items oldest first; zeros follow the first ``count`` of a row."""
         return _take(self.items, (self._slot_index() + (self.cursor - self.count)[:, None]) % self.capacity)
 
     def age(self) -> Int[Tensor, "batch capacity"]:
-        """Return how many items came after that of each slot: 0 for the newest, -1 where nothing was written."""
+        """Return how many items followed that of each slot; -1 where nothing was written."""
         return torch.where(self.valid(), (self.cursor[:, None] - 1 - self._slot_index()) % self.capacity, -1)
 
     def slots(self) -> SlotView:
-        """Return the slots for a memory report, each item flattened to a vector."""
+        """Return the slots with items flattened to vectors."""
         return SlotView(self.items.reshape(self.batch_size, self.capacity, -1), self.valid(), self.age())
 
     def _slot_index(self) -> Int[Tensor, " capacity"]:
@@ -126,5 +110,5 @@ def _take(
 def _with_item_axes(
     flags: Shaped[Tensor, "batch number"], items: Shaped[Tensor, "batch capacity *item"]
 ) -> Shaped[Tensor, "batch number *ones"]:
-    """Return a tensor [batch number] with an axis of length 1 for each axis of an item."""
+    """Append an axis of length 1 for each axis of an item."""
     return flags.view(*flags.shape, *[1] * (items.ndim - 2))

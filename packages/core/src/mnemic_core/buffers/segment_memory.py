@@ -1,4 +1,4 @@
-"""Transformer-XL: each layer remembers its inputs of earlier segments, for as long as that layer needs."""
+"""Transformer-XL: each layer remembers its latest inputs of earlier segments."""
 
 import re
 from abc import abstractmethod
@@ -17,25 +17,31 @@ from mnemic_core.layer_states import LayerStates
 from mnemic_core.layers import FeedForward, token_positions, tokens_first
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, SegmentMemory
-from mnemic_core.state import Device, MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView, check_shape
 
 S = TypeVar("S", bound=MemoryState)
 
 
 @dataclass(frozen=True)
 class SegmentState(MemoryState):
-    """The latest hidden states of a row: oldest first, the newest in the last slot, empty slots before them.
+    """The latest hidden states of a row, oldest first, after empty slots.
 
     Attributes:
-        hidden: what each slot remembers; zeros in empty slots.
+        hidden: content of the slots; zeros in empty ones.
         count: slots in use, the last ones.
     """
 
     hidden: Float[Tensor, "batch slot dim"]
     count: Int[Tensor, " batch"]
 
+    @classmethod
+    def empty(cls, batch: int, capacity: int, dim: int, device: Device, dtype: torch.dtype | None) -> "SegmentState":
+        """Return empty slots."""
+        hidden = torch.zeros(batch, capacity, dim, device=device, dtype=dtype)
+        return cls(hidden, torch.zeros(batch, device=device, dtype=torch.long))
+
     def slots(self) -> SlotView:
-        """Return the slots for a memory report."""
+        """Return the slots."""
         age = torch.arange(self.hidden.shape[1] - 1, -1, -1, device=self.count.device)
         valid = age < self.count[:, None]
         return SlotView(self.hidden, valid, torch.where(valid, age, -1))
@@ -44,8 +50,8 @@ class SegmentState(MemoryState):
         """Return the slots after the tokens of a segment.
 
         Args:
-            x: the tokens, oldest first; only the latest ones stay if they are more than the slots.
-            added: how many of each row count, the rest is padding; all if None.
+            x: the tokens, oldest first; of more than the slots only the latest are kept.
+            added: number of tokens of each row before its padding; all if None.
         """
         capacity, time = self.hidden.shape[1], x.shape[1]
         x = x.to(self.hidden.dtype)
@@ -58,7 +64,7 @@ class SegmentState(MemoryState):
 
 
 class _LatestTokens(SegmentMemory[S]):
-    """Runs the tokens of a row without the padding between them: a mechanism fills in ``_run``."""
+    """Moves padding behind the tokens of its row around ``_run``, which a mechanism implements."""
 
     def _run_segment(
         self, x: Float[Tensor, "batch time dim"], state: S, padding: Bool[Tensor, "batch time"] | None
@@ -72,29 +78,29 @@ class _LatestTokens(SegmentMemory[S]):
     def _run(
         self, x: Float[Tensor, "batch time dim"], state: S, added: Int[Tensor, " batch"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], S]:
-        """Run a segment whose padding comes last, so that the causal mask hides it; ``added`` counts its tokens."""
+        """Run a segment of ``added`` tokens per row and padding after them, which the causal mask hides."""
 
 
 class RelativeSegmentAttention(_LatestTokens[SegmentState]):
-    """Self-attention that also sees the latest tokens of earlier segments; stands wherever a block attends.
+    """Self-attention that also sees the latest tokens of earlier segments.
 
     Dai et al., Transformer-XL (ACL 2019, arXiv:1901.02860), sections 3.2 and 3.3: the memory holds the inputs of the
-    attention, keys and values are made of ``[memory, segment]`` with the weights of now, and a query knows how far a
-    token is away (:class:`RelativeAttention` has the equations). Residual connection and norm are the block's.
+    attention, and keys and values are projected from ``[memory, segment]`` with the current weights. For the equations
+    see :class:`RelativeAttention`.
 
     State of a row: ``capacity`` vectors of ``dim`` and their number, ``4 capacity dim + 8`` bytes in float32.
 
     Args:
         dim: width of tokens, an even number.
-        capacity: tokens remembered per row; 0 attends to the segment alone. Heads and capacity are by default those
-            of the paper's base model on enwik8.
+        capacity: tokens remembered per row; 0 attends to the segment only. By default heads and capacity are those of
+            the paper's base model on enwik8.
         num_heads: attention heads.
         head_dim: width of a head; ``dim / num_heads`` if None.
-        clamp: distances above it count as this one; None keeps every distance.
-        same_length: let every token see exactly ``capacity`` tokens, itself included, as soon as there are so many;
-            the paper evaluates so. Otherwise late tokens of a segment see more than early ones.
-        pre_norm: normalise what is read, memory included; what is stored stays as it came.
-        detach: ``"stored"`` (the paper) gives the memory no gradient, ``"never"`` lets it through.
+        clamp: largest distance; None for no limit.
+        same_length: let every token see at most ``capacity`` tokens, itself included, as in the paper's evaluation;
+            otherwise late tokens of a segment see more than early ones.
+        pre_norm: apply layer normalization to memory and segment; what is stored is not normalized.
+        detach: ``"stored"`` (the paper) detaches the memory, ``"never"`` does not.
 
     Example:
         >>> memory = RelativeSegmentAttention(dim=8, capacity=6, num_heads=2)
@@ -127,12 +133,12 @@ class RelativeSegmentAttention(_LatestTokens[SegmentState]):
         self.biases = _new_biases(2, num_heads, self.attention.head_dim)
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> SegmentState:
-        """Return empty slots; they are masked, so that attention sees what the official memory of length 0 shows."""
-        return _empty(batch, self.capacity, self.dim, device, dtype)
+        """Return empty slots, which attention masks."""
+        return SegmentState.empty(batch, self.capacity, self.dim, device, dtype)
 
     def _check(self, x: Float[Tensor, "batch time width"], state: SegmentState) -> None:
         super()._check(x, state)
-        _check_size(state, self.capacity, self.dim)
+        check_shape("hidden states", state.hidden, (len(x), self.capacity, self.dim))
 
     def _run(
         self, x: Float[Tensor, "batch time dim"], state: SegmentState, added: Int[Tensor, " batch"] | None
@@ -163,32 +169,30 @@ TRANSFORMER_XL = Mechanism(
 
 
 class SegmentMemoryStack(_LatestTokens[LayerStates]):
-    """A whole Transformer-XL: layers of attention and feed-forward, each with a memory of its own length.
+    """A complete Transformer-XL, each layer with a memory of its own length.
 
     Layer ``l`` remembers its inputs (Dai et al., ACL 2019, arXiv:1901.02860, section 3.2)::
 
         a_l = norm(h_(l-1) + attention([memory_l, h_(l-1)]))    h_l = norm(a_l + ffn(a_l))
         memory_l <- the latest M_l of [memory_l, h_(l-1)]
 
-    so that it sees ``M_1 + ... + M_L`` tokens back from the start of a segment. Rae and Razavi (ACL 2020,
-    arXiv:2007.03356) found that a long ``M_l`` in few layers, spread through the depth or the last ones, does almost
-    as well as one in every layer.
+    so that it sees ``M_1 + ... + M_L`` tokens before a segment. Rae and Razavi (ACL 2020, arXiv:2007.03356) found that
+    long memories in few layers, spread over the depth or the last ones, are almost as good as one in every layer.
 
     State of a row: a :class:`SegmentState` of ``4 M_l dim + 8`` bytes in float32 for each layer.
 
     Args:
         dim: width of tokens, an even number.
-        memory_lengths: tokens that each layer remembers, first layer first; 0 is none.
+        memory_lengths: tokens that each layer remembers; 0 for none.
         num_heads: attention heads.
         head_dim: width of a head; ``dim / num_heads`` if None.
         ffn_dim: hidden width of the feed-forward networks; ``4 dim`` if None.
-        clamp: distances above it count as this one; None keeps every distance.
-        same_length: let every token see exactly as many tokens as its layer remembers, itself included.
-        pre_norm: normalise what goes into attention and feed-forward, not what comes out; the last output then is
-            not normalised.
+        clamp: largest distance; None for no limit.
+        same_length: let every token see at most as many tokens as its layer remembers, itself included.
+        pre_norm: normalize the inputs of attention and feed-forward instead of their outputs.
         tie_biases: share the biases ``u`` and ``w`` of :class:`RelativeAttention` among all layers.
-        dropout: share of outputs of attention and feed-forward that training drops.
-        detach: ``"stored"`` (the paper) gives the memory no gradient, ``"never"`` lets it through.
+        dropout: of the outputs of attention and feed-forward.
+        detach: ``"stored"`` (the paper) detaches the memory, ``"never"`` does not.
 
     Example:
         >>> stack = SegmentMemoryStack(dim=8, memory_lengths=(2, 0, 6), num_heads=2)
@@ -227,7 +231,8 @@ class SegmentMemoryStack(_LatestTokens[LayerStates]):
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> LayerStates:
         """Return empty slots for each layer."""
-        return LayerStates(tuple(_empty(batch, length, self.dim, device, dtype) for length in self.memory_lengths))
+        states = (SegmentState.empty(batch, length, self.dim, device, dtype) for length in self.memory_lengths)
+        return LayerStates(tuple(states))
 
     def _check(self, x: Float[Tensor, "batch time width"], state: LayerStates) -> None:
         super()._check(x, state)
@@ -236,7 +241,9 @@ class SegmentMemoryStack(_LatestTokens[LayerStates]):
                 f"expected states of {len(self.layers)} layers, got {len(state)}; make them with init_state"
             )
         for layer, length in zip(state, self.memory_lengths, strict=True):
-            _check_size(layer, length, self.dim)
+            if not isinstance(layer, SegmentState):
+                raise TypeError(f"expected a SegmentState, got {type(layer).__name__}; make one with init_state")
+            check_shape("hidden states", layer.hidden, (len(x), length, self.dim))
 
     def _run(
         self, x: Float[Tensor, "batch time dim"], state: LayerStates, added: Int[Tensor, " batch"] | None
@@ -272,7 +279,7 @@ TRANSFORMER_XL_STACK = Mechanism(
 
 
 class _Layer(nn.Module):
-    """Attention and feed-forward with their residual connections, normalised after each or before."""
+    """Attention and feed-forward with residual connections, post-norm or pre-norm."""
 
     def __init__(self, attention: RelativeAttention, ffn_dim: int, dropout: float, *, pre_norm: bool) -> None:
         super().__init__()
@@ -300,12 +307,11 @@ def convert_transformer_xl(weights: Mapping[str, Tensor], *, pre_norm: bool = Fa
     """Return weights of the official PyTorch model under the names of :class:`SegmentMemoryStack`.
 
     Args:
-        weights: the official state dict (``attn_type`` 0), with biases shared by all layers or one pair in each;
-            embeddings and output layers are left out.
+        weights: the official state dict (``attn_type`` 0); embeddings and output layers are ignored.
         pre_norm: whether the model was built with ``pre_lnorm``.
 
     Raises:
-        UserError: if a layer has a weight that the mechanism does not know.
+        UserError: if a layer has an unknown weight.
     """
     names = {
         "dec_attn.r_net": "attention.position",
@@ -333,23 +339,6 @@ def convert_transformer_xl(weights: Mapping[str, Tensor], *, pre_norm: bool = Fa
     owners = [""] if "r_w_bias" in weights else [f"layers.{index}.dec_attn." for index in range(num_layers)]
     pairs = [torch.stack([weights[f"{owner}r_w_bias"], weights[f"{owner}r_r_bias"]]) for owner in owners]
     return converted | {"biases": torch.stack(pairs)}
-
-
-def _empty(batch: int, capacity: int, dim: int, device: Device, dtype: torch.dtype | None) -> SegmentState:
-    return SegmentState(
-        torch.zeros(batch, capacity, dim, device=device, dtype=dtype),
-        torch.zeros(batch, device=device, dtype=torch.long),
-    )
-
-
-def _check_size(state: MemoryState, capacity: int, dim: int) -> None:
-    if not isinstance(state, SegmentState):
-        raise TypeError(f"expected a SegmentState, got {type(state).__name__}; make one with init_state")
-    if state.hidden.shape[1:] != (capacity, dim):
-        raise UserError(
-            f"expected a state with {capacity} slots of width {dim}, got {tuple(state.hidden.shape[1:])}; "
-            "make one with init_state"
-        )
 
 
 def _new_biases(*shape: int) -> nn.Parameter:

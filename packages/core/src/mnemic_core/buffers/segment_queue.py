@@ -1,4 +1,4 @@
-"""Whole segments of the past, kept where a flag says that they are worth it."""
+"""A queue of flagged past segments: the memory of MATR."""
 
 import math
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class SegmentQueueState(MemoryState):
     """The stored segments of every row.
 
     Attributes:
-        segments: a ring of ``[frame dim]``, the frames of a segment oldest first; a short segment begins with zeros.
-        marks: a ring of two numbers for each segment: index of its newest frame, and how many of its frames are valid.
-        newest: index of the newest frame that the row has seen, stored or not; -1 before the first.
+        segments: ring of ``[frame dim]``, frames oldest first; short segments start with zeros.
+        marks: ring of the index of the newest frame and the number of valid frames of each segment.
+        newest: index of the newest frame of the row, stored or not; -1 before the first.
     """
 
     segments: RingBuffer
@@ -35,11 +35,11 @@ class SegmentQueueState(MemoryState):
     def valid(self) -> Bool[Tensor, "batch segment frame"]:
         """Return True at frames that were written."""
         num_frames = self.segments.items.shape[2]
-        # A place without a segment has 0 of them: the count of the ring would say the same once more.
+        # Slots without a segment have 0 valid frames, so the count of the ring is not needed.
         return torch.arange(num_frames, device=self.newest.device) >= num_frames - self.marks.items[..., 1:]
 
     def slots(self) -> SlotView:
-        """Return one slot for each frame, segment by segment, as old as the segments written since."""
+        """Return one slot for each frame, with the age of its segment."""
         valid = self.valid()
         age = torch.where(valid, self.segments.age()[..., None], -1)
         return SlotView(self.segments.items.flatten(1, 2), valid.flatten(1), age.flatten(1))
@@ -47,13 +47,13 @@ class SegmentQueueState(MemoryState):
 
 @dataclass(frozen=True)
 class QueuedFrames(MemoryState):
-    """What a queue offers to the attention of a model: keys, which of them count, and their place in time.
+    """The stored frames with validity and age, for the attention of a model.
 
     Attributes:
-        frames: the stored frames, segment by segment in the order of the slots; zeros where not valid.
+        frames: the frames of all segments in the order of the slots; zeros where not valid.
         valid: True where a frame was written.
-        segment_age: age of the frame's segment, in whole segment lengths; -1 where not valid.
-        frame_age: frames of its segment that came after it, 0 for the newest; -1 where not valid.
+        segment_age: age of the frame's segment, in segment lengths; -1 where not valid.
+        frame_age: later frames of its segment, 0 for the newest; -1 where not valid.
     """
 
     frames: Float[Tensor, "batch slot dim"]
@@ -63,16 +63,16 @@ class QueuedFrames(MemoryState):
 
 
 class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
-    """Keeps the latest segments that were flagged, frame by frame, first in first out.
+    """Keeps the frames of the latest flagged segments, first in first out.
 
-    The memory queue of MATR (Song et al., ECCV 2024, arXiv:2408.02957): a segment is stored if it belongs to an
-    action, so what is kept reaches back further than a plain window of the same size::
+    The memory queue of MATR (Song et al., ECCV 2024, arXiv:2408.02957) stores segments of actions only, so that it
+    reaches further back than a plain window of the same size::
 
         queue <- [queue without its oldest segment ; segment]   if stored,   else queue
 
-    A model attends to :meth:`frames` with position embeddings of the two ages; :meth:`read` is that attention without
-    any parameters, as in :class:`WindowMemory`. Unlike the released code, which leaves zeros in the softmax, empty
-    places are marked, and a reset touches the given rows only.
+    A model attends to :meth:`frames` with position embeddings of both ages; :meth:`read` is attention without
+    parameters, as in :class:`WindowMemory`. Unlike in the released code, unused slots are masked and a reset affects
+    the given rows only.
 
     State: ``capacity`` segments of ``ceil(segment_length / stride)`` frames;
     ``4 * capacity * ceil(segment_length / stride) * dim + 16 * capacity + 40`` bytes per row in float32.
@@ -80,11 +80,11 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
     Args:
         dim: width of frames.
         capacity: segments kept per row.
-        segment_length: frames of a segment; of a longer one the newest are kept, a shorter one fills a part.
-        stride: stores every ``stride``-th frame of a segment.
-        sample_from: the end of a segment from which the stride counts. ``"newest"`` keeps the newest frame;
-            ``"oldest"`` (released code) loses it if the stride divides the length.
-        detach: ``"stored"`` (the paper) gives what is stored no gradient, ``"never"`` lets it through.
+        segment_length: frames of a segment; of a longer one the newest are kept.
+        stride: store every ``stride``-th frame of a segment.
+        sample_from: end of a segment from which the stride counts. ``"newest"`` keeps the newest frame, ``"oldest"``
+            (released code) drops it if the stride divides the length.
+        detach: ``"stored"`` (the paper) detaches what is stored, ``"never"`` does not.
 
     Example:
         >>> queue = SegmentQueue(dim=1, capacity=2, segment_length=2)
@@ -97,7 +97,7 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
         (tensor([1., 2., 5., 6.]), tensor([[2, 2, 0, 0]]))
     """
 
-    writes_compose: ClassVar[bool] = False  # where one segment ends and the next begins is part of what is kept
+    writes_compose: ClassVar[bool] = False  # segment boundaries are part of the content
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
 
         Args:
             state: the queues.
-            now: index of the frame at which the ages are taken; None for the newest frame that the row has seen.
+            now: index of the current frame; None for the newest of each row.
         """
         valid = state.valid()
         now = state.newest if now is None else now
@@ -147,13 +147,13 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
         )
 
     def read(self, query: Float[Tensor, "batch time dim"], state: SegmentQueueState) -> Float[Tensor, "batch time dim"]:
-        """Return the attended mean of the stored frames; zeros while the queue of the row is empty."""
+        """Return the attended mean of the stored frames; zeros while the queue is empty."""
         return self.read_weights(query, state) @ self.frames(state).frames.to(query.dtype)
 
     def read_weights(
         self, query: Float[Tensor, "batch time dim"], state: SegmentQueueState
     ) -> Float[Tensor, "batch time slot"]:
-        """Return the attention of each query over the stored frames; zero everywhere while the queue is empty."""
+        """Return the attention of each query to the stored frames; zeros while the queue is empty."""
         stored = self.frames(state)
         logits = query @ stored.frames.to(query.dtype).mT / math.sqrt(self.dim)
         return masked_softmax(logits, stored.valid[:, None])
@@ -171,10 +171,10 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
 
         Args:
             state: the queues before.
-            values: the frames of the segment, oldest first; each row stores its own.
-            padding: True at frames to ignore. A row of padding only stays as it is.
-            store: True at rows whose segment is kept; None for all. The others only grow older.
-            now: index of the newest frame; None where segments do not overlap: the rows count their frames.
+            values: the frames of the segment, oldest first.
+            padding: True at frames to ignore; a row of padding only is unchanged.
+            store: True at rows that store the segment; None for all.
+            now: index of the newest frame, for overlapping segments; None counts the frames of each row.
         """
         if values.shape[1] == 0:
             return state
@@ -193,7 +193,7 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
         )
 
     def _frame_ages(self, device: torch.device) -> Int[Tensor, " frame"]:
-        """Return how many frames of its segment came after each stored one, oldest first."""
+        """Return the number of later frames of its segment for each stored frame, oldest first."""
         return torch.arange(self._oldest_age, -1, -self.stride, device=device)
 
 

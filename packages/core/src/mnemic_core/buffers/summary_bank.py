@@ -1,4 +1,4 @@
-"""One summary vector for each past segment, attended to beside the frames of the present one."""
+"""Attention to the current window and to one summary of each past segment: augmented memory."""
 
 from collections.abc import Mapping
 
@@ -24,15 +24,9 @@ class SummaryAttention(nn.Module):
         [o ; m_new] = W_o softmax(suppress(q k^T + q K_r^T)) (v + V_r),  q = W_q [u ; S] / sqrt(d_h),  k, v = W [m ; u]
 
     ``K_r, V_r`` are learned for each distance of key and query, clamped to ``max_distance`` and shared by the heads
-    (Shaw et al. 2018, arXiv:1803.02155); the bank stands right before the frames, the summary query right after them.
-    The summary query never sees the bank, so that a summary tells of its own segment alone.
-
-    Args:
-        dim: width of frames and summaries.
-        num_heads: attention heads; must divide ``dim``.
-        max_distance: distance from which on relative positions are alike; 0 for none at all.
-        suppression: see :func:`suppress_weak_attention`; None to keep weak attention.
-        dropout: share of attention weights dropped in training.
+    (Shaw et al. 2018, arXiv:1803.02155); the bank is positioned before the frames, the summary query after them. The
+    summary query does not see the bank, so that a summary contains its own segment only. Arguments are those of
+    :class:`SummaryBank`.
     """
 
     def __init__(
@@ -56,10 +50,7 @@ class SummaryAttention(nn.Module):
         shape = (2 * max_distance + 1, dim // num_heads)
         self.relative_keys = nn.Parameter(torch.empty(shape)) if max_distance else None
         self.relative_values = nn.Parameter(torch.empty(shape)) if max_distance else None
-        self._initialise()
-
-    def _initialise(self) -> None:
-        # On the stacked matrix this is the gain of 1 / sqrt(2) that the released code gives each of the three.
+        # On the stacked matrix this equals the gain of 1 / sqrt(2) of each of the three in the released code.
         nn.init.xavier_uniform_(self.project.weight)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
@@ -74,23 +65,23 @@ class SummaryAttention(nn.Module):
         bank: RingBuffer,
         padding: Bool[Tensor, "batch time"],
     ) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim"]]:
-        """Return what each frame found, and the summary; the bank stays as it is.
+        """Return the attended frames and the new summary.
 
         Args:
-            frames: the window: a segment and its context.
-            summary_query: what the summary is to be of, such as the mean of the segment.
+            frames: a segment and its context.
+            summary_query: such as the mean of the segment.
             bank: summaries of earlier segments.
-            padding: True at frames to ignore; they must be numbers.
+            padding: True at frames to ignore, which must not be NaN.
         """
         tokens = torch.cat([bank.items.to(frames.dtype), frames, summary_query[:, None]], dim=1)
         query, key, value = (split_heads(part, self.num_heads) for part in self.project(tokens).chunk(3, dim=-1))
-        # The bank asks nothing and the summary is no key: the product above is larger by those few rows only.
+        # The bank has no queries and the summary no key; one product with these few extra rows is faster than three.
         query = query[:, :, bank.capacity :] * query.shape[-1] ** -0.5  # batch head query head_dim
         key, value = key[:, :, :-1], value[:, :, :-1]
         distance = self._distance(bank, padding)[:, None].expand(-1, self.num_heads, -1, -1)
         logits = query @ key.mT
         if self.relative_keys is not None:
-            # One product with the few distances, then a look-up: no [query key head_dim] table.
+            # A product for each distance, then a look-up, avoids a [query key head_dim] table.
             logits = logits + (query @ self.relative_keys.mT).gather(-1, distance)
         weights = self._weights(logits, bank, padding).to(value.dtype)
         found = weights @ value
@@ -101,7 +92,7 @@ class SummaryAttention(nn.Module):
         return found[:, :-1], found[:, -1]
 
     def _distance(self, bank: RingBuffer, padding: Bool[Tensor, "batch time"]) -> Int[Tensor, "batch query key"]:
-        """Return the row of the relative tables for each query and key; padding takes up no place."""
+        """Return the row of the relative tables for each query and key; padding takes up no position."""
         place = token_positions(padding)
         keys = torch.cat([-1 - bank.age(), place], dim=1)
         queries = torch.cat([place, (~padding).sum(1, keepdim=True)], dim=1)
@@ -115,8 +106,7 @@ class SummaryAttention(nn.Module):
         is_summary = torch.arange(num_queries, device=logits.device) == num_queries - 1
         is_bank = torch.arange(num_keys, device=logits.device) < bank.capacity
         allowed = torch.cat([bank.valid(), ~padding], dim=1)[:, None] & ~(is_summary[:, None] & is_bank)
-        # A query that may see nothing, in a row of padding only, sees everything: its result is dropped, a NaN would
-        # come back in the gradient.
+        # In a row of padding only, queries see everything: the result is unused, but a NaN would reach the gradient.
         allowed = allowed | ~allowed.any(-1, keepdim=True)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         logits = logits.masked_fill(~allowed[:, None], -torch.inf)
@@ -126,24 +116,23 @@ class SummaryAttention(nn.Module):
 
 
 class SummaryBank(SegmentMemory[RingBuffer]):
-    """Self-attention over a window of frames that also sees one summary of each of the latest segments.
+    """Self-attention over a window of frames and summaries of the latest segments.
 
-    The summary query is the mean of the segment; what :class:`SummaryAttention` returns for it joins the bank of this
-    layer, and the oldest entry leaves. This is the augmented memory of Wu et al. 2020 (arXiv:2005.08042), with
-    relative positions and weak attention suppression as in the encoder that was released with Raffel et al. 2023
-    (arXiv:2307.01377). It is the attention of a pre-norm block: norm, residual and feed-forward are around it.
-    Layers that share a bank call ``attention`` with the state of the layer that writes it.
+    The summary of a segment is the output of :class:`SummaryAttention` for its mean. This is the augmented memory of Wu
+    et al. 2020 (arXiv:2005.08042), with relative positions and weak attention suppression as in the encoder released
+    with Raffel et al. 2023 (arXiv:2307.01377). Norm, residual and feed-forward are those of the block around it. Layers
+    that share a bank call ``attention`` with the state of the layer that writes it.
 
     State: a :class:`RingBuffer` of ``capacity`` summaries; ``4 * capacity * dim + 16`` bytes per row in float32.
 
     Args:
         dim: width of frames and summaries.
         num_heads: attention heads; must divide ``dim``.
-        capacity: summaries kept per row. For "all of them" give the number of segments of the longest sequence.
-        max_distance: distance from which on relative positions are alike; 0 for none at all.
-        suppression: see :func:`suppress_weak_attention`; None to keep weak attention.
-        dropout: share of attention weights dropped in training.
-        detach: ``"never"`` (the paper) lets gradients cross segments through the bank, ``"stored"`` does not.
+        capacity: summaries kept per row; to keep all, the number of segments of the longest sequence.
+        max_distance: largest distance of relative positions; 0 for none.
+        suppression: see :func:`suppress_weak_attention`; None for none.
+        dropout: of attention weights.
+        detach: ``"never"`` (the paper) lets gradients cross segments, ``"stored"`` does not.
 
     Example:
         >>> bank, frames = SummaryBank(dim=8, capacity=2), torch.randn(1, 3, 5, 8)
@@ -183,18 +172,16 @@ class SummaryBank(SegmentMemory[RingBuffer]):
         padding: Bool[Tensor, "batch time"] | None,
         center: Bool[Tensor, "batch time"] | None = None,
     ) -> tuple[Float[Tensor, "batch time dim"], RingBuffer]:
-        """Return what every frame found, context included, and the bank with the summary of this segment.
+        """Attend, then store the summary of the frames at ``center``, all if None.
 
-        ``center`` is True at frames that the summary is of, None for all. The others are context, recomputed in every
-        window (see :func:`~mnemic_core.buffers.context_windows.context_windows`).
+        The other frames are context (see :func:`~mnemic_core.buffers.context_windows.context_windows`).
         """
         padding = or_no_padding(padding, x)
-        summarised = ~padding if center is None else center & ~padding
-        number = summarised.sum(1, keepdim=True)
-        query = x.masked_fill(~summarised[..., None], 0).sum(1) / number.clamp(min=1)
+        summarized = ~padding if center is None else center & ~padding
+        number = summarized.sum(1, keepdim=True)
+        query = x.masked_fill(~summarized[..., None], 0).sum(1) / number.clamp(min=1)
         found, summary = self.attention(x, query, state, padding)
-        # A bank never holds more than its capacity; the released code cuts it at the next read, one entry too late
-        # to save memory and to the same effect.
+        # The released code truncates the bank at the next read instead, with the same result.
         return found, state.append(summary[:, None], padding=number == 0)
 
 
@@ -224,16 +211,15 @@ SUMMARY_BANK = Mechanism(
 
 
 def suppress_weak_attention(logits: Float[Tensor, "*batch key"], scale: float) -> Float[Tensor, "*batch key"]:
-    """Return the logits with those of weak attention at ``-inf``: what a softmax after it no longer sees.
+    """Return the logits with ``-inf`` at weak attention (Shi et al. 2020, arXiv:2005.09137).
 
-    Weak are probabilities below ``mean - scale * std`` over the keys that are seen at all (Shi et al. 2020,
-    arXiv:2005.09137), so the strongest key always stays.
+    Weak are probabilities below ``mean - scale * std`` over the keys that are not masked; the strongest key stays.
 
     Args:
-        logits: ``-inf`` at keys that are not seen.
+        logits: ``-inf`` at masked keys.
         scale: standard deviations below the mean; the paper's value is 0.5.
     """
-    # No gradient crosses a threshold. Double precision stays what it is, anything less is compared in float32.
+    # Thresholds have no gradient. Half precision would be too coarse for the statistics.
     prob = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
     seen = prob != 0
     number = seen.sum(-1, keepdim=True)
@@ -246,11 +232,11 @@ def summary_bank_from_official(weights: Mapping[str, Tensor]) -> dict[str, Tenso
     """Return the weights of a :class:`SummaryBank` from those of the released attention (OSU-STARLAB/ShiftableContext).
 
     Args:
-        weights: ``{q,k,v,out}_proj.{weight,bias}`` and, with relative positions, ``rpe_{k,v}.embeddings``: the keys
-            of one layer's ``self_attn``.
+        weights: those of one layer's ``self_attn``: ``{q,k,v,out}_proj.{weight,bias}`` and, with relative positions,
+            ``rpe_{k,v}.embeddings``.
 
     Raises:
-        UserError: if a weight is missing or there is another one.
+        UserError: if a weight is missing or unknown.
     """
     rest = dict(weights)
     try:

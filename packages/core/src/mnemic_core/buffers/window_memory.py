@@ -1,4 +1,4 @@
-"""The latest values of a row, read by attention: the plainest memory that can tell its entries apart."""
+"""The latest values of a row, read by attention."""
 
 import math
 
@@ -15,16 +15,15 @@ from mnemic_core.state import Device
 
 
 class WindowMemory(ReadWriteMemory[RingBuffer]):
-    """Keeps the latest values of a row and recalls a mean of them, weighted by their likeness to the query.
+    """Keeps the latest values of a row and recalls their mean, weighted by similarity to the query.
 
-    Reading is scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762, equation 1) of the query over the
-    stored values without any parameters, so the memory can stand wherever :class:`ExponentialMemory` does; a first-in
-    first-out window of what earlier segments left is the memory of Transformer-XL (arXiv:1901.02860).
+    Reading is scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762, equation 1) without parameters; a
+    first-in first-out window over earlier segments is the memory of Transformer-XL (arXiv:1901.02860).
 
     Args:
         dim: width of the values.
         capacity: values kept per row.
-        detach: ``"stored"`` gives what is stored no gradient, ``"never"`` lets it through.
+        detach: ``"stored"`` detaches what is stored, ``"never"`` does not.
 
     Example:
         >>> memory = WindowMemory(dim=4, capacity=2)
@@ -43,13 +42,13 @@ class WindowMemory(ReadWriteMemory[RingBuffer]):
         return RingBuffer.empty(batch, self.capacity, self.dim, device=device, dtype=dtype)
 
     def read(self, query: Float[Tensor, "batch time dim"], state: RingBuffer) -> Float[Tensor, "batch time dim"]:
-        """Return the attended mean of the stored values; zeros while the window of the row is empty."""
+        """Return the attended mean of the stored values; zeros while the window is empty."""
         return self.read_weights(query, state) @ self._stored(state.items).to(query.dtype)
 
     def read_weights(
         self, query: Float[Tensor, "batch time dim"], state: RingBuffer
     ) -> Float[Tensor, "batch time slot"]:
-        """Return the attention of each query over the slots; zero everywhere while the window is empty."""
+        """Return the attention of each query to the slots; zeros while the window is empty."""
         stored = self._stored(state.items).to(query.dtype)
         return masked_softmax(query @ stored.mT / math.sqrt(self.dim), state.valid()[:, None])
 

@@ -1,4 +1,4 @@
-"""Machines that go token by token or step by step: a controller beside a memory with operations of its own."""
+"""Machines that run token by token or step by step: controllers with a memory that has operations of its own."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""A text function with an associative memory beside it: prompts come out of the memory and answers change it."""
+"""A text function with an associative memory that supplies its prompts and that its answers change."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,11 +13,11 @@ HALT = "halt"
 
 
 class KeyValueStore:
-    """Texts and integers by name; cells named by an integer hold the blank until something is written to them.
+    """Texts and integers by name; an integer name that was never assigned holds the blank.
 
     Args:
-        records: what the store holds at first.
-        blank: what an integer name holds before it was assigned.
+        records: the initial content.
+        blank: value of unassigned integer names.
 
     Example:
         >>> store = KeyValueStore({"i": 7})
@@ -37,11 +37,7 @@ class KeyValueStore:
         return iter(self._records)
 
     def read(self, name: str) -> str:
-        """Return what is stored under the name, as text.
-
-        Raises:
-            UserError: if there is no such record and the name is no integer.
-        """
+        """Return the value of the name as text; an unknown name that is not an integer is a ``UserError``."""
         if name in self._records:
             return str(self._records[name])
         if _CELL.fullmatch(name):
@@ -49,36 +45,32 @@ class KeyValueStore:
         raise UserError(f"memory has no record {name!r}, only {sorted(self._records)}; assign it first")
 
     def assign(self, name: str, value: str) -> None:
-        """Store a text under the name, in place of what was there."""
+        """Store a text under the name."""
         self._records[name] = value
 
     def add(self, name: str, amount: int) -> None:
-        """Add to the integer under the name.
-
-        Raises:
-            UserError: if there is no integer.
-        """
+        """Add to the integer under the name; a text there is a ``UserError``."""
         value = self.read(name)
         if not _CELL.fullmatch(value):
             raise UserError(f"only integers can be added to, but record {name!r} holds {value!r}; assign one first")
         self._records[name] = int(value) + amount
 
     def copy(self) -> "KeyValueStore":
-        """Return a store with the same records."""
+        """Return a copy of the store."""
         return KeyValueStore(self._records, self.blank)
 
     def to_dict(self) -> dict[str, str | int]:
-        """Return all records, ready to be written as JSON and given to the constructor."""
+        """Return all records, as the constructor takes them."""
         return dict(self._records)
 
     def expand(self, text: str, sigil: str) -> str:
-        """Return the text with each ``sigil[name]`` replaced by what is stored under the name.
+        """Return the text with each ``sigil[name]`` replaced by the value of the name.
 
-        A name may hold references itself: ``@[@[i]]`` is the cell whose number stands under ``i``. What is put in is
-        not searched for references again, so expanding always ends.
+        Names may contain references: ``@[@[i]]`` is the cell whose number is in ``i``. Values are not expanded again,
+        so expansion always ends.
 
         Raises:
-            UserError: if a reference is not closed or refers to nothing.
+            UserError: if a reference is not closed or its name is unknown.
         """
         parts: list[list[str]] = [[]]
         for token in re.split(rf"({re.escape(sigil)}\[|\])", text):
@@ -99,10 +91,10 @@ class PromptStep:
     """One cycle of the interpreter.
 
     Attributes:
-        prompt: what the text function was given.
-        answer: what it gave back.
-        assigned: texts that were stored, by name.
-        added: what was added to integers, by name.
+        prompt: input of the text function.
+        answer: its output.
+        assigned: texts stored by name.
+        added: numbers added by name.
     """
 
     prompt: str
@@ -113,12 +105,12 @@ class PromptStep:
 
 @dataclass(frozen=True)
 class PromptRun:
-    """A program's run.
+    """The run of a program.
 
     Attributes:
-        steps: every cycle, in order; :func:`replay` repeats them without the text function.
-        memory: what the store held at the end.
-        has_halted: whether the program ended by itself.
+        steps: all cycles in order, for :func:`replay`.
+        memory: the store at the end.
+        has_halted: whether the program halted.
     """
 
     steps: tuple[PromptStep, ...]
@@ -127,21 +119,18 @@ class PromptRun:
 
 
 class PromptInterpreter:
-    """Runs a stored program of prompts on a text function that remembers nothing by itself.
+    """Runs a stored program of prompts on a stateless text function.
 
     Schuurmans 2023, "Memory Augmented Large Language Models are Computationally Universal" (arXiv:2301.04589, sections
     2 and 3). The record ``op`` holds the next prompt. One cycle, until ``op`` is ``halt``::
 
-        prompt = op with every @[x] replaced by what is stored under x
+        prompt = op with every @[x] replaced by the value of x
         answer = model(prompt)
         name = "text"                  in the answer stores the text, with every %[x] replaced
-        name += n, name -= n           in the answer changes the integer stored under the name, after all that
+        name += n, name -= n           in the answer then changes the integer stored under the name
 
-    Both sides of an assignment are expanded with the memory as it was before the answer, so ``%[i]="1" i+=1`` writes
-    at the old place. Statements are found in the answer before ``%[x]`` is replaced, not after: a stored prompt is full
-    of quotation marks and would otherwise be taken apart.
-
-    The state is the store, on the host; its bytes are those of its texts.
+    Both sides of an assignment are expanded with the memory before the answer, so ``%[i]="1" i+=1`` writes to the old
+    cell. Statements are parsed before ``%[x]`` is replaced, because stored prompts contain quotation marks.
 
     Args:
         model: the text function, such as a language model at temperature 0.
@@ -161,11 +150,11 @@ class PromptInterpreter:
         """Run the program in the memory, on a copy of it, until it halts.
 
         Args:
-            memory: the store with the program; it stays as it is.
-            max_steps: cycles after which to stop even so.
+            memory: the store with the program.
+            max_steps: largest number of cycles.
 
         Raises:
-            UserError: if an answer holds no statement, or one refers to nothing.
+            UserError: if an answer has no statement, or one refers to an unknown name.
         """
         memory = memory.copy()
         steps: list[PromptStep] = []
@@ -176,11 +165,7 @@ class PromptInterpreter:
         return PromptRun(tuple(steps), memory, has_halted=True)
 
     def step(self, memory: KeyValueStore) -> PromptStep:
-        """Run one cycle and change the memory.
-
-        Raises:
-            UserError: if the answer holds no statement, or one refers to nothing.
-        """
+        """Run one cycle and change the memory."""
         prompt = memory.expand(memory.read("op"), "@")
         answer = self.model(prompt)
         statements = list(_STATEMENT.finditer(answer))
@@ -221,14 +206,14 @@ PROMPT_MACHINE = Mechanism(
 
 
 def replay(steps: Sequence[PromptStep], memory: KeyValueStore) -> PromptRun:
-    """Repeat a run from its log: the recorded answers go through the interpreter again.
+    """Repeat a run from its recorded answers.
 
     Args:
         steps: the log.
-        memory: the store that the run began with.
+        memory: the store at the start of the run.
 
     Raises:
-        UserError: if the program asks another prompt than the recorded one.
+        UserError: if a prompt differs from the recorded one.
     """
     recorded = iter(steps)
 

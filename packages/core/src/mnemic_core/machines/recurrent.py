@@ -1,4 +1,4 @@
-"""Machines that run a recurrent cell token by token: their base, the cell, and the cell alone as the baseline."""
+"""The base of machines, their recurrent cell, and the cell without memory as baseline."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -20,16 +20,15 @@ Inner = Literal["rnn", "lstm"]
 
 
 class TokenMachine(SegmentMemory[S]):
-    """A memory that must go token by token, because each step depends on what the one before did to the memory.
+    """A memory that is read and written token by token.
 
-    A machine fills in ``init_state``, ``_project`` (the part of a step that needs no state, done for a whole segment
-    at once) and ``_advance`` (the rest). A segment equals its tokens stepped one by one.
+    A machine implements ``init_state``, ``_project`` (the part of a step without state, for all tokens of a segment at
+    once) and ``_advance`` (the rest). A segment equals single steps of its tokens.
 
     Args:
         dim: width of tokens.
         out_dim: width of outputs.
-        detach: ``"never"`` lets gradients cross every segment, ``"stored"`` cuts them where a segment (for ``step``:
-            a token) hands its state over; inside a segment they always flow.
+        detach: ``"never"`` lets gradients cross segments, ``"stored"`` cuts them behind each segment or ``step``.
     """
 
     def __init__(self, dim: int, out_dim: int, detach: Detach) -> None:
@@ -38,7 +37,7 @@ class TokenMachine(SegmentMemory[S]):
 
     @abstractmethod
     def _project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch gate"]:
-        """Return what the cell makes of tokens alone."""
+        """Return the part of a step that depends on tokens alone."""
 
     @abstractmethod
     def _advance(self, projected: Float[Tensor, "batch gate"], state: S) -> tuple[Float[Tensor, "batch out_dim"], S]:
@@ -62,10 +61,10 @@ class TokenMachine(SegmentMemory[S]):
 
 @dataclass(frozen=True)
 class RecurrentState(MemoryState):
-    """What a recurrent cell carries.
+    """State of a recurrent cell, zeros before the first token.
 
     Attributes:
-        hidden: the last output; zeros before the first token.
+        hidden: the last output.
         cell: content of an LSTM's cells; of width 0 in a plain RNN.
     """
 
@@ -73,20 +72,20 @@ class RecurrentState(MemoryState):
     cell: Float[Tensor, "batch cell"]
 
     def slots(self) -> SlotView:
-        """Return the hidden state as one slot, in use once it is not zero; it is as new as the last token."""
+        """Return the hidden state as one slot, in use once it is not zero."""
         return SlotView.of_equal_age(self.hidden[:, None], (self.hidden != 0).any(1).long())
 
 
 class RecurrentCell(nn.Module):
-    """The inner cell of the machines: a ReLU RNN or an LSTM that also sees what was read from the memory.
+    """The cell of the machines: a ReLU RNN or an LSTM that also sees what was read from the memory.
 
-    With token ``x``, read ``r``, last output ``h`` (and cell ``c``), all as row vectors:
+    With token ``x``, read ``r``, last output ``h`` (and cell ``c``) as row vectors:
 
     - ``"rnn"``: ``h' = relu(x W_x + [r; h] W_r + b)``;
     - ``"lstm"``: ``i, g, f, o = x W_x + [r; h] W_r + b``, ``c' = sigmoid(f) c + sigmoid(i) tanh(g)``,
       ``h' = sigmoid(o) tanh(c')``; the bias of ``f`` starts at 1 (Jozefowicz et al. 2015).
 
-    ``W_x`` stands apart so that a segment's tokens go through it in one product.
+    ``W_x`` is separate so that all tokens of a segment are projected in one product.
 
     Args:
         dim: width of tokens.
@@ -104,7 +103,7 @@ class RecurrentCell(nn.Module):
         width = hidden_dim * (4 if inner == "lstm" else 1)
         self.inputs = nn.Linear(dim, width)
         self.recurrent = nn.Linear(read_dim + hidden_dim, width, bias=False)
-        self._initialise(dim, read_dim)
+        self._draw_weights(dim, read_dim)
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> RecurrentState:
         """Return zeros."""
@@ -114,13 +113,7 @@ class RecurrentCell(nn.Module):
     def forward(
         self, projected: Float[Tensor, "batch gate"], state: RecurrentState, *read: Float[Tensor, "batch read"]
     ) -> tuple[Float[Tensor, "batch hidden"], RecurrentState]:
-        """Return the output and the next state for tokens that went through ``inputs`` before.
-
-        Args:
-            projected: ``x W_x + b``.
-            state: what the last token left.
-            read: what was read from the memory, in any number of parts.
-        """
+        """Return output and next state for ``x W_x + b`` and what was read from the memory, in any parts."""
         seen = torch.cat([part.to(projected.dtype) for part in (*read, state.hidden)], dim=-1)
         gates = projected + self.recurrent(seen)
         if not self.cell_dim:
@@ -131,15 +124,15 @@ class RecurrentCell(nn.Module):
             hidden = (torch.sigmoid(show) * torch.tanh(cell)).to(gates.dtype)
         return hidden, RecurrentState(hidden.to(state.hidden.dtype), cell)
 
-    def _initialise(self, dim: int, read_dim: int) -> None:
-        """Draw weights as if they were the matrices of the official code: see :func:`initialise`."""
+    def _draw_weights(self, dim: int, read_dim: int) -> None:
+        """Draw weights with the fan-in of the official code's matrices: see :func:`initialize`."""
         seen = dim + read_dim
-        initialise(self.inputs, seen + self.cell_dim)
-        initialise(self.recurrent, seen + self.cell_dim)
+        initialize(self.inputs, seen + self.cell_dim)
+        initialize(self.recurrent, seen + self.cell_dim)
         with torch.no_grad():
-            if self.cell_dim:  # one matrix for all that an LSTM sees; of its biases, that of the forget gate is 1
+            if self.cell_dim:  # one matrix for all inputs of an LSTM; the bias of the forget gate starts at 1
                 self.inputs.bias[2 * self.hidden_dim : 3 * self.hidden_dim] = 1
-            else:  # an RNN has a matrix of its own for what it last gave out
+            else:  # an RNN has a separate matrix for its last output, with its own fan-in
                 self.recurrent.weight[:, read_dim:] *= (seen / self.hidden_dim) ** 0.5
 
 
@@ -164,17 +157,16 @@ class CellMachine(TokenMachine[S]):
 
 
 class RecurrentMachine(CellMachine[RecurrentState]):
-    """The inner cell without any memory beside it: the baseline that stack and tape machines are compared with.
+    """The cell without a memory, as baseline of stack and tape machines.
 
-    A ReLU RNN as in Elman (1990) or an LSTM as in Hochreiter and Schmidhuber (1997); the equations are those of
-    :class:`RecurrentCell` with nothing read. State: ``hidden_dim`` values per row (twice that for the LSTM), 4 bytes
-    each.
+    A ReLU RNN as in Elman (1990) or an LSTM as in Hochreiter and Schmidhuber (1997); see :class:`RecurrentCell`. State:
+    ``hidden_dim`` values per row (twice that for the LSTM), 4 bytes each.
 
     Args:
         dim: width of tokens.
-        hidden_dim: width of the hidden state and of outputs; ``dim`` if not given.
+        hidden_dim: width of the hidden state and of outputs; ``dim`` if None.
         inner: ``"rnn"`` or ``"lstm"``.
-        detach: ``"never"`` or ``"stored"``; see :class:`TokenMachine`.
+        detach: as in :class:`TokenMachine`.
 
     Example:
         >>> machine = RecurrentMachine(dim=3, hidden_dim=5)
@@ -219,15 +211,11 @@ RECURRENT = Mechanism(
 )
 
 
-def initialise(layer: nn.Linear, fan_in: int | None = None) -> None:
-    """Draw the weights of a layer as Haiku does: normal, cut at two deviations of ``fan_in ** -0.5``, with biases 0.
+def initialize(layer: nn.Linear, fan_in: int | None = None) -> None:
+    """Initialize a layer as Haiku does: normal with deviation ``fan_in ** -0.5``, truncated at two; biases 0.
 
-    Algorithmic tasks want this start: stacks from PyTorch's own narrower one fit the training lengths too, but seldom
-    act sharply enough to hold far beyond them.
-
-    Args:
-        layer: the layer.
-        fan_in: number of inputs, if the layer is only a part of the one that is meant.
+    Stacks that start from PyTorch's narrower default fit the training lengths but seldom generalize far beyond them.
+    ``fan_in`` is for layers that are a part of a larger matrix.
     """
     deviation = (fan_in or layer.in_features) ** -0.5
     nn.init.trunc_normal_(layer.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
@@ -236,14 +224,7 @@ def initialise(layer: nn.Linear, fan_in: int | None = None) -> None:
 
 
 def convert_official_cell(weights: dict[str, Tensor], read_dim: int) -> dict[str, Tensor]:
-    """Take a Haiku ``VanillaRNN`` or ``LSTM`` out of the weights of a machine, as a :class:`RecurrentCell` has it.
-
-    Args:
-        weights: parameters by the names that follow the name of the machine; those that are used are removed.
-        read_dim: width of what the machine reads from its memory.
-
-    Returns:
-        The state dict of the cell.
+    """Remove a Haiku ``VanillaRNN`` or ``LSTM`` from the weights of a machine and return the state of its cell.
 
     Raises:
         UserError: if there is no such cell among the weights.
@@ -265,12 +246,8 @@ def convert_official_cell(weights: dict[str, Tensor], read_dim: int) -> dict[str
 
 
 def strip_official_prefix(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the weights of a Haiku module by the names that follow its own.
-
-    Raises:
-        UserError: if a weight belongs to another module.
-    """
-    strangers = sorted(name for name in weights if not name.startswith(prefix))
-    if strangers:
-        raise UserError(f"expected weights of {prefix.rstrip('/')} only, got {strangers}; convert them separately")
+    """Return the weights of a Haiku module without its prefix; weights of other modules are a ``UserError``."""
+    foreign = sorted(name for name in weights if not name.startswith(prefix))
+    if foreign:
+        raise UserError(f"expected weights of {prefix.rstrip('/')} only, got {foreign}; convert them separately")
     return {name.removeprefix(prefix): weight for name, weight in weights.items()}

@@ -1,4 +1,4 @@
-"""A recurrent cell beside differentiable stacks (Stack-RNN, Stack-LSTM)."""
+"""A recurrent cell with differentiable stacks (Stack-RNN, Stack-LSTM)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from mnemic_core.machines.recurrent import (
     Inner,
     RecurrentState,
     convert_official_cell,
-    initialise,
+    initialize,
     strip_official_prefix,
 )
 from mnemic_core.mechanism import Mechanism
@@ -27,12 +27,12 @@ NO_STACK = "use RecurrentMachine to have no stack"
 
 @dataclass(frozen=True)
 class StackState(MemoryState):
-    """Stacks and the recurrent cell beside them.
+    """Stacks and the state of the recurrent cell.
 
     Attributes:
         stacks: content, top first; zeros where nothing was pushed.
-        recurrent: state of the inner cell.
-        tokens: tokens of the sequence so far, the greatest depth that anything can have reached.
+        recurrent: state of the cell.
+        tokens: tokens of the sequence so far, an upper bound of the depth.
     """
 
     stacks: Float[Tensor, "batch stack size cell"]
@@ -45,16 +45,12 @@ class StackState(MemoryState):
         return self.stacks.shape[2]
 
     def resize(self, size: int) -> "StackState":
-        """Return the state with ``size`` cells in every stack: more room below, or the deepest cells cut off.
-
-        Raises:
-            UserError: if the size is below 1.
-        """
+        """Return the state with ``size`` cells in every stack, added or removed at the bottom."""
         check_at_least(1, NO_STACK, size=size)
         return replace(self, stacks=F.pad(self.stacks, (0, 0, 0, size - self.size)))
 
     def slots(self) -> SlotView:
-        """Return every cell of every stack, as old as it lies deep: that many pushes came after it, at the least."""
+        """Return all cells of all stacks with their depth, the least number of later pushes, as age."""
         batch, num_stacks, size, _ = self.stacks.shape
         depth = torch.arange(size, device=self.stacks.device).expand(batch, num_stacks, size).flatten(1)
         valid = depth < self.tokens[:, None]
@@ -62,7 +58,7 @@ class StackState(MemoryState):
 
 
 class StackCell(CellMachine[StackState]):
-    """A recurrent cell that pushes to and pops from differentiable stacks, each action done in part.
+    """A recurrent cell that pushes to and pops from differentiable stacks with fractional actions.
 
     Stacks as in Joulin and Mikolov 2015 (arXiv:1503.01007, equations 5 and 6), the network as in Delétang et al. 2023,
     "Neural Networks and the Chomsky Hierarchy" (arXiv:2207.02098, section 4 and appendix). One step with token ``x``
@@ -72,25 +68,25 @@ class StackCell(CellMachine[StackState]):
         v = h' W_v + b_v                                       one value per stack, not squashed
         push, pop, keep = softmax(h' W_a + b_a)                three shares per stack
         s'[0] = push v + pop s[1] + keep s[0]
-        s'[i] = push s[i-1] + pop s[i+1] + keep s[i]           zeros come up from below; what sinks below is lost
+        s'[i] = push s[i-1] + pop s[i+1] + keep s[i]           zeros enter at the bottom, where content is lost
         y = h'
 
-    With it a network recognises deterministic context-free languages, at lengths that training never saw, as long as
-    ``size`` covers the depth: it is no parameter, so take a larger one where sequences are longer.
+    A network with it learns deterministic context-free languages and generalizes to longer strings if ``size``, on
+    which no weight depends, covers their depth.
 
     State: ``num_stacks * size * cell_dim + hidden_dim`` values (one more ``hidden_dim`` for the LSTM) of 4 bytes and
     a counter of 8 bytes per row.
 
     Args:
         dim: width of tokens.
-        hidden_dim: width of the hidden state and of outputs; ``dim`` if not given, 256 in the paper.
+        hidden_dim: width of the hidden state and of outputs; ``dim`` if None, 256 in the paper.
         cell_dim: width of what is pushed.
-        size: cells of one stack in the states that :meth:`init_state` makes.
+        size: cells of one stack in new states.
         num_stacks: number of stacks.
-        joint_actions: one softmax over the actions of all stacks together, as the official code has it. Each stack's
-            shares then do not sum to 1, so its content shrinks with every step; with one stack both are the same.
+        joint_actions: one softmax over the actions of all stacks, as in the official code. The shares of several
+            stacks then do not sum to 1, so that their content shrinks with every step.
         inner: ``"rnn"`` or ``"lstm"``.
-        detach: ``"never"`` (the paper) lets gradients cross every segment, ``"stored"`` cuts them between segments.
+        detach: ``"never"`` (the paper) lets gradients cross segments, ``"stored"`` does not.
 
     Example:
         >>> machine = StackCell(dim=3, hidden_dim=5, cell_dim=2, size=4)
@@ -118,27 +114,12 @@ class StackCell(CellMachine[StackState]):
         self.num_stacks = num_stacks
         self.joint_actions = joint_actions
         self.control = nn.Linear(self.out_dim, num_stacks * (cell_dim + NUM_ACTIONS))  # all values, then all actions
-        initialise(self.control)
+        initialize(self.control)
 
     def init_state(
-        self,
-        batch: int,
-        *,
-        size: int | None = None,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
+        self, batch: int, *, size: int | None = None, device: Device = None, dtype: torch.dtype | None = None
     ) -> StackState:
-        """Return empty stacks.
-
-        Args:
-            batch: number of rows.
-            size: cells of one stack; that of the machine if not given.
-            device: where the tensors are.
-            dtype: type of stacks and hidden state; keep it at float32, stacks accumulate.
-
-        Raises:
-            UserError: if the size is below 1.
-        """
+        """Return empty stacks of ``size`` cells, by default those of the machine; stacks accumulate in float32."""
         size = self.size if size is None else size
         check_at_least(1, NO_STACK, size=size)
         return StackState(
@@ -148,7 +129,7 @@ class StackCell(CellMachine[StackState]):
         )
 
     def reset(self, state: StackState, rows: Bool[Tensor, " batch"]) -> StackState:
-        """Return the state with the given rows empty; stacks keep the size that they have."""
+        """Return the state with the given rows empty; stacks keep their size."""
         return state.replace_rows(rows, self.init_state(state.batch_size, size=state.size, device=state.device))
 
     def _advance(
@@ -194,11 +175,11 @@ def update_stacks(
     values: Float[Tensor, "batch stack cell"],
     actions: Float[Tensor, "batch stack action"],
 ) -> Float[Tensor, "batch stack size cell"]:
-    """Return the stacks after each action was done in part.
+    """Return the weighted sum of the stacks after push, pop and no-op.
 
     Args:
         stacks: content, top first.
-        values: what would be pushed.
+        values: to push.
         actions: shares of push, pop and no-op.
 
     Example:
@@ -206,10 +187,10 @@ def update_stacks(
         >>> update_stacks(stacks, torch.tensor([[[9.0]]]), push).flatten()
         tensor([9., 1., 2.])
     """
-    # One cell of the new value above, one of zeros below: the three outcomes are then three windows of one tensor.
-    whole = torch.cat([values[:, :, None], stacks, torch.zeros_like(stacks[:, :, :1])], dim=2)
+    # With the new value above and zeros below, the three outcomes are three windows of one tensor.
+    padded = torch.cat([values[:, :, None], stacks, torch.zeros_like(stacks[:, :, :1])], dim=2)
     push, pop, keep = actions[..., None, None].unbind(2)
-    return push * whole[:, :, :-2] + pop * whole[:, :, 2:] + keep * stacks
+    return push * padded[:, :, :-2] + pop * padded[:, :, 2:] + keep * stacks
 
 
 def convert_official_stack(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

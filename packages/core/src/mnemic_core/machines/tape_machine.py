@@ -1,20 +1,20 @@
-"""A recurrent cell beside differentiable tapes whose heads can jump by the length of the input (Tape-RNN)."""
+"""A recurrent cell with differentiable tapes whose heads can jump by the length of the input (Tape-RNN)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mnemic_core.errors import UserError, check_at_least
+from mnemic_core.layers import build_mlp
 from mnemic_core.machines.recurrent import (
     CellMachine,
     Inner,
     RecurrentState,
     convert_official_cell,
-    initialise,
+    initialize,
     strip_official_prefix,
 )
 from mnemic_core.mechanism import Mechanism
@@ -27,12 +27,12 @@ NO_TAPE = "use RecurrentMachine to have no tape"
 
 @dataclass(frozen=True)
 class TapeState(MemoryState):
-    """Tapes and the recurrent cell beside them.
+    """Tapes and the state of the recurrent cell.
 
     Attributes:
-        tapes: content; the head is always at cell 0 and the tape moves under it.
-        recurrent: state of the inner cell.
-        input_length: how far a jump goes.
+        tapes: content; the head is always at cell 0 and the tape moves.
+        recurrent: state of the cell.
+        input_length: distance of a jump.
         tokens: tokens of the sequence so far.
     """
 
@@ -47,14 +47,14 @@ class TapeState(MemoryState):
         return self.tapes.shape[2]
 
     def slots(self) -> SlotView:
-        """Return every cell of every tape; those that hold something may be as old as the sequence."""
+        """Return all cells of all tapes; those in use may be as old as the sequence."""
         cells = self.tapes.flatten(1, 2)
         valid = (cells != 0).any(-1)
         return SlotView(cells, valid, torch.where(valid, (self.tokens - 1)[:, None], -1))
 
 
 class TapeCell(CellMachine[TapeState]):
-    """A recurrent cell that writes on differentiable tapes and moves them, each movement done in part.
+    """A recurrent cell that writes on differentiable tapes and moves them by fractional actions.
 
     Delétang et al. 2023, "Neural Networks and the Chomsky Hierarchy" (arXiv:2207.02098, section 4 and appendix). One
     step with token ``x`` and tapes ``t`` (``t[0]`` is under the head, read before the update), on each tape::
@@ -65,23 +65,22 @@ class TapeCell(CellMachine[TapeState]):
         t'[i] = a_0 t[i] + a_1 t[i+1] + a_2 t[i-1] + a_3 t[i+l] + a_4 t[i-l]
         y = h'
 
-    with indices modulo the size: the tape is a circle. ``l`` is the length of the input, which must therefore be known
-    before its first token; it is part of the state and may differ from row to row. With these jumps a network learns
-    context-sensitive tasks such as doubling a string, at lengths that training never saw.
+    with indices modulo the size: the tape is circular. ``l`` is the length of the input, which must be known before its
+    first token; it is part of the state and may differ between rows. With these jumps a network learns
+    context-sensitive tasks such as doubling a string and generalizes to longer strings.
 
     State: ``num_tapes * size * cell_dim + hidden_dim`` values (one more ``hidden_dim`` for the LSTM) of 4 bytes and
     two counters of 8 bytes per row.
 
     Args:
         dim: width of tokens.
-        hidden_dim: width of the hidden state and of outputs; ``dim`` if not given, 256 in the paper.
+        hidden_dim: width of the hidden state and of outputs; ``dim`` if None, 256 in the paper.
         cell_dim: width of a cell of the tape.
-        size: cells of one tape in the states that :meth:`init_state` makes; it is no parameter, take a larger one
-            where sequences are longer.
+        size: cells of one tape in new states; no weight depends on it.
         num_tapes: number of tapes, each with actions of its own.
         mlp: widths of the hidden layers between the recurrent cell and what is written.
         inner: ``"rnn"`` or ``"lstm"``.
-        detach: ``"never"`` (the paper) lets gradients cross every segment, ``"stored"`` cuts them between segments.
+        detach: ``"never"`` (the paper) lets gradients cross segments, ``"stored"`` does not.
 
     Example:
         >>> machine = TapeCell(dim=3, hidden_dim=5, cell_dim=2, size=4)
@@ -109,11 +108,11 @@ class TapeCell(CellMachine[TapeState]):
         self.cell_dim = cell_dim
         self.size = size
         self.num_tapes = num_tapes
-        self.write = _mlp([self.out_dim, *mlp, num_tapes * cell_dim])
+        self.write = build_mlp([self.out_dim, *mlp, num_tapes * cell_dim])
         self.actions = nn.Linear(self.out_dim, num_tapes * NUM_ACTIONS)
         for layer in (*self.write, self.actions):
             if isinstance(layer, nn.Linear):
-                initialise(layer)
+                initialize(layer)
 
     def init_state(
         self,
@@ -124,17 +123,9 @@ class TapeCell(CellMachine[TapeState]):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> TapeState:
-        """Return empty tapes.
+        """Return empty tapes of ``size`` cells, by default those of the machine; tapes accumulate in float32.
 
-        Args:
-            batch: number of rows.
-            input_length: tokens of the input, for all rows or for each.
-            size: cells of one tape; that of the machine if not given.
-            device: where the tensors are.
-            dtype: type of tapes and hidden state; keep it at float32, tapes accumulate.
-
-        Raises:
-            UserError: if the size is below 1.
+        ``input_length`` counts the tokens of the input of all rows or of each.
         """
         size = self.size if size is None else size
         check_at_least(1, NO_TAPE, size=size)
@@ -147,10 +138,7 @@ class TapeCell(CellMachine[TapeState]):
         )
 
     def reset(self, state: TapeState, rows: Bool[Tensor, " batch"]) -> TapeState:
-        """Return the state with the given rows empty; tapes keep their size and rows their input length.
-
-        Put the length of the sequence that begins into ``state.input_length`` before.
-        """
+        """Return the state with the given rows empty; tapes keep their size and rows ``state.input_length``."""
         fresh = self.init_state(state.batch_size, input_length=state.input_length, size=state.size, device=state.device)
         return state.replace_rows(rows, fresh)
 
@@ -193,13 +181,13 @@ def update_tapes(
     actions: Float[Tensor, "batch tape action"],
     input_length: Int[Tensor, " batch"],
 ) -> Float[Tensor, "batch tape size cell"]:
-    """Return the tapes after the value was written at cell 0 and each movement was done in part.
+    """Write the values at cell 0 and return the weighted sum of the tapes after each move.
 
     Args:
         tapes: content, with the head at cell 0.
-        values: what is written.
+        values: to write.
         actions: shares of stay, left, right, jump left and jump right.
-        input_length: how far a jump goes.
+        input_length: distance of a jump.
 
     Example:
         >>> tapes, left = torch.tensor([[[[1.0], [2.0], [3.0]]]]), torch.tensor([[[0.0, 1.0, 0.0, 0.0, 0.0]]])
@@ -249,11 +237,3 @@ def _take_layers(weights: dict[str, Tensor], first: str, following: str) -> list
         layers.append((weights.pop(f"{name}/w"), weights.pop(f"{name}/b")))
         name = following.format(len(layers))
     return layers
-
-
-def _mlp(widths: list[int]) -> nn.Sequential:
-    """Return linear layers with ReLU between them."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise(widths):
-        layers += [nn.ReLU(), nn.Linear(before, after)]
-    return nn.Sequential(*layers[1:])

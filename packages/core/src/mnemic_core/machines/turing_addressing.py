@@ -1,4 +1,4 @@
-"""Where the heads of a Neural Turing Machine look, stage by stage, and what they do there."""
+"""Addressing of a Neural Turing Machine stage by stage, reading, writing, and the layout of its heads."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -14,29 +14,19 @@ Order = Literal["reads_first", "pairs"]
 
 
 class HeadParameters(NamedTuple):
-    """What the heads want in one step, squashed into range; the head axis is in the order of use.
+    """Squashed parameters of all heads in one step, heads in the order of use."""
 
-    Attributes:
-        key: what to look for, [batch head width].
-        strength: how sharply content counts, at least 0 [batch head 1] (``beta`` in the paper).
-        gate: share of content against the previous weights, 0 to 1 [batch head 1].
-        shift: distribution over the moves ``-max_shift`` ... ``max_shift`` [batch head offset].
-        sharpening: exponent of the last stage, at least 1 [batch head 1] (``gamma``).
-        erase: share of each column to erase, 0 to 1 [batch write_head width].
-        add: what to add [batch write_head width].
-    """
-
-    key: Tensor
-    strength: Tensor
-    gate: Tensor
-    shift: Tensor
-    sharpening: Tensor
-    erase: Tensor
-    add: Tensor
+    key: Tensor  # batch head width
+    strength: Tensor  # batch head 1, at least 0: beta in the paper
+    gate: Tensor  # batch head 1, 0 to 1: share of content against the previous weights
+    shift: Tensor  # batch head offset: distribution over the moves -max_shift ... max_shift
+    sharpening: Tensor  # batch head 1, at least 1: gamma
+    erase: Tensor  # batch write_head width, 0 to 1
+    add: Tensor  # batch write_head width
 
 
 class AddressingStages(NamedTuple):
-    """The weights of every head after each stage of addressing, [batch head slot]; the last one is the result."""
+    """The weights [batch head slot] of every head after each stage of addressing."""
 
     content: Tensor
     interpolated: Tensor
@@ -51,9 +41,9 @@ def content_weights(
     *,
     eps: float = COSINE_EPS,
 ) -> Float[Tensor, "batch head slot"]:
-    """Weigh slots by their likeness to a key: ``softmax(strength * cos(key, slot))``, equations 5 and 6.
+    """Weight slots by similarity to a key: ``softmax(strength * cos(key, slot))``, equations 5 and 6.
 
-    ``eps`` is added to the product of the norms, so that a slot of zeros is like nothing and everything: cosine 0.
+    ``eps`` is added to the product of the norms, so that the cosine of a slot of zeros is 0.
     """
     norms = torch.linalg.vector_norm(key, dim=-1, keepdim=True) * torch.linalg.vector_norm(memory, dim=-1)[:, None]
     return torch.softmax(strength * (key @ memory.transpose(1, 2)) / (norms + eps), dim=-1)
@@ -69,7 +59,7 @@ def interpolate(
 
 
 def shift_sources(slots: int, max_shift: int, device: torch.device) -> Int[Tensor, " source"]:
-    """Return for each move, then for each slot, the slot that its weight comes from, on a circle."""
+    """Return the slot that the weight of each slot comes from, for each move, on a circle of slots."""
     moves = torch.arange(-max_shift, max_shift + 1, device=device)
     return (torch.arange(slots, device=device) - moves[:, None]).remainder(slots).flatten()
 
@@ -77,7 +67,7 @@ def shift_sources(slots: int, max_shift: int, device: torch.device) -> Int[Tenso
 def shift_weights(
     weights: Float[Tensor, "batch head slot"], shift: Float[Tensor, "batch head offset"]
 ) -> Float[Tensor, "batch head slot"]:
-    """Move weights around the circle of slots: ``sum_j weights[(i - j) mod slots] * shift[j]``, equation 8."""
+    """Shift weights around the circle of slots: ``sum_j weights[(i - j) mod slots] * shift[j]``, equation 8."""
     slots, offsets = weights.shape[-1], shift.shape[-1]
     sources = shift_sources(slots, offsets // 2, weights.device)
     moved: Tensor = weights[..., sources].unflatten(-1, (offsets, slots))  # batch head offset slot
@@ -88,8 +78,8 @@ def shift_weights(
 def sharpen(
     weights: Float[Tensor, "batch head slot"], sharpening: Float[Tensor, "batch head 1"]
 ) -> Float[Tensor, "batch head slot"]:
-    """Raise weights to a power and normalise them: ``weights**sharpening / sum(weights**sharpening)``, equation 9."""
-    # As a softmax of logarithms the powers cannot underflow, so the sum needs no epsilon (official code: 1e-16).
+    """Raise weights to a power and normalize them: ``weights**sharpening / sum(weights**sharpening)``, equation 9."""
+    # As a softmax of logarithms the powers cannot underflow, so no epsilon is needed (official code: 1e-16).
     return torch.softmax(sharpening * weights.clamp(min=torch.finfo(weights.dtype).tiny).log(), dim=-1)
 
 
@@ -101,12 +91,6 @@ def address(
     eps: float = COSINE_EPS,
 ) -> AddressingStages:
     """Return the weights of each head after content, interpolation, shift and sharpening.
-
-    Args:
-        heads: what the heads want.
-        memory: the slots.
-        previous: the weights of the same heads one step before.
-        eps: added to the product of norms in the cosine.
 
     Example:
         >>> memory = torch.eye(3)[None]
@@ -141,11 +125,11 @@ def write_slots(
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """How many heads there are, in which order they act, and where their parameters lie in the controller's output.
+    """Number and order of the heads, and the layout of their parameters in the controller's output.
 
-    A step is a sequence of groups. The heads of a group look at the same memory: ``groups[i]`` heads that read, then
-    the ``i``-th head that writes. Parameters of one squashing function lie together, so that four calls squash all:
-    ``key add | gate erase | strength sharpening | shift``, each for all heads in the order of use.
+    A step is a sequence of groups. The heads of a group address the same memory: ``groups[i]`` heads that read, then
+    the ``i``-th head that writes. Parameters with the same squashing function are adjacent, so that four calls squash
+    all: ``key add | gate erase | strength sharpening | shift``, each for all heads in the order of use.
 
     Attributes:
         groups: number of reading heads before each write.
@@ -180,7 +164,7 @@ class HeadLayout:
 
     @property
     def offsets(self) -> int:
-        """Number of possible moves."""
+        """Number of moves."""
         return 2 * self.max_shift + 1
 
     @property
@@ -190,7 +174,7 @@ class HeadLayout:
         return self.heads * self.width + added, self.heads + added, 2 * self.heads, self.heads * self.offsets
 
     def squash(self, raw: Float[Tensor, "*axis parameter"]) -> HeadParameters:
-        """Bring what a controller puts out into the ranges of head parameters."""
+        """Squash the output of a controller into the ranges of head parameters."""
         axes, width = raw.shape[:-1], self.width
         wide, gates, positive, shift = raw.split(self.sizes, -1)
         key, add = wide.tanh().view(*axes, -1, width).split([self.heads, self.write_heads], -2)
@@ -200,7 +184,7 @@ class HeadLayout:
         return HeadParameters(key, strength, gate[..., None], moves, sharpening + 1, erase.view(*axes, -1, width), add)
 
     def cut(self, heads: Shaped[Tensor, "batch head *axis"]) -> tuple[Tensor, ...]:
-        """Split something of all heads into the groups."""
+        """Split a tensor of all heads into the groups."""
         if len(self.groups) == 1:
             return (heads,)
         parts: tuple[Tensor, ...] = heads.split([reads + 1 for reads in self.groups], 1)
@@ -209,7 +193,7 @@ class HeadLayout:
     def join(
         self, reading: Float[Tensor, "batch read_head slot"], writing: Float[Tensor, "batch write_head slot"]
     ) -> Float[Tensor, "batch head slot"]:
-        """Return weights of reading and writing heads in the order of use."""
+        """Merge weights of reading and writing heads in the order of use."""
         if self._is_grouped_by_kind:
             return torch.cat([reading, writing], 1)
         return torch.stack([reading, writing], 2).flatten(1, 2)
@@ -222,7 +206,7 @@ class HeadLayout:
             reading, writing = weights[:, : self.read_heads], weights[:, self.read_heads :]
         else:
             reading, writing = weights[:, 0::2], weights[:, 1::2]
-        # A state of views would have other strides than a first one, and compiled code would be compiled again.
+        # Views would have other strides than an initial state, which would trigger a recompilation.
         return reading.contiguous(), writing.contiguous()
 
     @property

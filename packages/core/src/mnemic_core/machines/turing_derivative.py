@@ -1,6 +1,6 @@
-"""The derivative of :mod:`mnemic_core.machines.turing_run`, written out.
+"""The analytic derivative of :mod:`mnemic_core.machines.turing_run`.
 
-All that is not recurrent is computed again for all steps at once; only the chain itself goes step by step.
+What is not recurrent is recomputed for all steps at once; only the recurrence runs step by step.
 """
 
 from typing import NamedTuple, TypeVar
@@ -14,7 +14,7 @@ from mnemic_core.machines.turing_run import Moves, SegmentParameters, Views, cut
 
 
 class _Chain(NamedTuple):
-    """What the derivative of a group needs and is not recurrent: stacked over time, or views of one step."""
+    """Non-recurrent factors of a group's derivative: stacked over time, or views of one step."""
 
     memory: Tensor  # batch width slot
     turned_memory: Tensor  # batch slot width
@@ -51,9 +51,9 @@ def _steps(stacked: Stage) -> list[Stage]:
 
 
 def _squash_slopes(parameters: SegmentParameters) -> Float[Tensor, "time batch parameter"]:
-    """Return the derivative of the squashing functions; 1 at the shifts, whose softmax is not elementwise."""
+    """Return the derivative of the squashing functions; 1 for the shifts, whose softmax is not elementwise."""
     gates = parameters.gates * (1 - parameters.gates)
-    gates[..., parameters.gate.shape[2] :].neg_()  # the gradient that comes is that of minus what is erased
+    gates[..., parameters.gate.shape[2] :].neg_()  # add_erase below holds -erase
     positive = -torch.expm1(torch.cat([-parameters.strength, 1 - parameters.sharpening], 2)).flatten(2)
     return torch.cat([1 - parameters.wide.square(), gates, positive, torch.ones_like(parameters.shift).flatten(2)], 2)
 
@@ -72,8 +72,8 @@ def _chain(
     key_norm, memory_norm = torch.linalg.vector_norm(key, dim=-1, keepdim=True), slot_norm(memory)
     norms = key_norm * memory_norm + COSINE_EPS
     slope, cosine = strength / norms, key @ memory / norms
-    # The closer a slot or key is to zeros, the smaller what these are factors of. The squares of the shortest ones
-    # underflow, and lengths of 0 must not blow up what is left of their cosines.
+    # The squares of very short slots and keys underflow to a length of 0, which must not turn their cosines, near 0 as
+    # well, into infinity or NaN.
     shortest = torch.finfo(key.dtype).tiny ** 0.5
     ratio = key_norm / memory_norm.clamp(min=shortest)
     inverse = memory_norm / key_norm.clamp(min=shortest)
@@ -114,7 +114,7 @@ def _place(
     moved = moved.view(*shift.shape[:2], layout.offsets, -1)  # time batch*head offset slot
     limits = torch.finfo(weights.dtype)
     shifted = (shift @ moved).view_as(weights).clamp(min=limits.tiny)
-    # A weight that underflowed has the slope 0 times infinity: a finite bound makes that 0.
+    # An underflowed weight has the slope 0 * inf; with a finite bound it is 0.
     slope = (sharpening / shifted).clamp(max=limits.max)
     return _Place(gate, shift, moved.transpose(2, 3), slope, shifted.log(), content - previous)
 
@@ -130,7 +130,7 @@ class _Back:
         self.factors = torch.stack(factors, 1).unbind(0)
         like = chain.weights[0]
         sources = shift_sources(like.shape[-1], layout.max_shift, like.device).view(self.offsets, -1)
-        self.moves = Moves(sources.flip(0).flatten(), like.shape, like)  # gradients go where the weights came from
+        self.moves = Moves(sources.flip(0).flatten(), like.shape, like)  # gradients move the opposite way
 
     def step(
         self,
@@ -140,26 +140,26 @@ class _Back:
         d_reads: Float[Tensor, "batch read_head width"],
         d_weights: Float[Tensor, "batch head slot"],
     ) -> list[Float[Tensor, "batch _parameter"]]:
-        """Return the gradients of key, add, gate, erase, strength, sharpening, shift; change the given ones in place.
+        """Return the gradients of key, add, gate, erase, strength, sharpening and shift.
 
-        ``d_memory`` and ``d_weights`` are those after the step and become those before it.
+        Updates ``d_memory`` and ``d_weights`` in place from after the step to before it.
         """
         here = self.chain[time]
         d_write = self._access(here, live, d_memory, d_reads, d_weights)
         if self.places is None:
-            d_like = torch._softmax_backward_data(d_weights, here.content, -1, d_weights.dtype)
-            products, d_shift = [d_like], d_weights.new_zeros(len(d_weights), d_weights.shape[1] * self.offsets)
+            d_similarity = torch._softmax_backward_data(d_weights, here.content, -1, d_weights.dtype)
+            products, d_shift = [d_similarity], d_weights.new_zeros(len(d_weights), d_weights.shape[1] * self.offsets)
             d_weights.zero_()
         else:
             products, d_shift = self._location(here, self.places[time], d_weights)
-            d_like = products[0]
-        d_product = d_like * here.slope
-        sums = (torch.stack([d_like, *products]) * self.factors[time]).sum(-1)
+            d_similarity = products[0]
+        d_product = d_similarity * here.slope
+        sums = (torch.stack([d_similarity, *products]) * self.factors[time]).sum(-1)
         d_strength, d_norm, *others = sums.unbind(0)
         d_sharpening, d_gate = others or [torch.zeros_like(d_norm)] * 2
         d_key = torch.addcmul(torch.bmm(d_product, here.turned_memory), d_norm[..., None], here.key, value=-1)
         d_memory.baddbmm_(here.turned_key, d_product)
-        d_memory.addcmul_(here.memory, (d_like * here.radial).sum(1, keepdim=True), value=-1)
+        d_memory.addcmul_(here.memory, (d_similarity * here.radial).sum(1, keepdim=True), value=-1)
         d_add, d_erase = d_write.split(self.width, 1)
         return [d_key.flatten(1), d_add, d_gate, d_erase, d_strength, d_sharpening, d_shift]
 
@@ -171,7 +171,7 @@ class _Back:
         d_reads: Float[Tensor, "batch read_head width"],
         d_weights: Float[Tensor, "batch head slot"],
     ) -> Float[Tensor, "batch add_erase"]:
-        """Go through write and read; return the gradients of what is written."""
+        """Back-propagate through write and read; return the gradients of add and erase."""
         both = torch.cat([d_memory, d_memory * here.memory], 1)
         d_used = torch.bmm(here.add_erase, both)
         d_memory.mul_(here.keep)
@@ -186,7 +186,7 @@ class _Back:
     def _location(
         self, here: _Chain, place: _Place, d_weights: Float[Tensor, "batch head slot"]
     ) -> tuple[list[Float[Tensor, "batch head slot"]], Float[Tensor, "batch head_offset"]]:
-        """Go through the stages after content; return gradients of logits and of the shift before its softmax."""
+        """Back-propagate through the stages after content; return gradients of logits and raw shift."""
         d_logits = torch._softmax_backward_data(d_weights, here.weights, -1, d_weights.dtype)
         torch.mul(d_logits, place.slope, out=self.moves.before)
         d_shift = torch.bmm(self.moves.flat_before, place.moved)
@@ -194,8 +194,8 @@ class _Back:
         d_mixed = self.moves.shift(place.shift)
         d_content = d_mixed * place.gate
         torch.sub(d_mixed, d_content, out=d_weights)
-        d_like = torch._softmax_backward_data(d_content, here.content, -1, d_content.dtype)
-        return [d_like, d_logits, d_mixed], d_shift.view(len(d_weights), -1)
+        d_similarity = torch._softmax_backward_data(d_content, here.content, -1, d_content.dtype)
+        return [d_similarity, d_logits, d_mixed], d_shift.view(len(d_weights), -1)
 
 
 def turing_gradients(
@@ -210,19 +210,19 @@ def turing_gradients(
     traces: list[tuple[Tensor, Tensor, Tensor]],
     gradients: Views,
 ) -> Views:
-    """Return the gradients of drive, recurrent, memory, reads and weights.
+    """Return the gradients of the first five fields of :class:`ScanInputs`.
 
     Args:
         layout: the heads.
         is_full: all stages of addressing, or content only.
-        recurrent: how the vectors read in the previous step enter the head parameters.
-        before: those vectors, for each step.
-        weights: the weights before the segment.
-        active: False at tokens to ignore.
+        recurrent: as in the inputs.
+        before: the vectors read before each step.
+        weights: as in the inputs.
+        active: as in the inputs.
         squashed: the head parameters of each step.
         memories: the memory before each write, and the last one.
         traces: content weights, weights and shifts of each group.
-        gradients: those of what was read, of memory and of weights.
+        gradients: those of :class:`ScanResults`.
     """
     parameters = SegmentParameters.of(squashed, layout)
     groups = []
@@ -248,7 +248,7 @@ def _backpropagate(
     d_memory = last_memory.transpose(1, 2).clone(memory_format=torch.contiguous_format)
     d_weights = [part.clone(memory_format=torch.contiguous_format) for part in layout.cut(last_weights)]
     d_reads, d_drives, live, kept = d_outputs[-1], [], None, []
-    arriving = [torch.zeros_like(d_reads), *d_outputs[:-1]]  # at the reads before each step, from the outputs
+    arriving = [torch.zeros_like(d_reads), *d_outputs[:-1]]  # from the outputs at the reads before each step
     for time in reversed(range(len(before))):
         if active is not None:
             live = active[time, :, None, None]

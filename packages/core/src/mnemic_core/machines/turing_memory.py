@@ -1,7 +1,7 @@
 """The memory of a Neural Turing Machine: slots that heads address by content and location, read, erase and add to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -26,9 +26,9 @@ from mnemic_core.machines.turing_sequence import turing_scan, uniform_scan
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
 from mnemic_core.report import MemoryReport, memory_report
-from mnemic_core.state import Device, MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView, check_shape
 
-SHORT = 3  # segments below this number of tokens are stepped
+SHORT = 3  # segments below this number of tokens are stepped: they do not pay for the set-up of a scan
 
 Addressing = Literal["full", "content", "uniform"]
 Start = Literal["learned", "random", "zeros", "constant"]
@@ -36,13 +36,13 @@ Start = Literal["learned", "random", "zeros", "constant"]
 
 @dataclass(frozen=True)
 class TuringState(MemoryState):
-    """Slots, and what the heads did last.
+    """Slots, and the last reads and weights of the heads.
 
     Attributes:
         memory: content of the slots.
         reads: the vector that each head read last; zeros before the first token.
-        read_weights: where each reading head looked last; all at slot 0 before the first token.
-        write_weights: where each writing head wrote last; all at slot 0 before the first token.
+        read_weights: last weights of each reading head; slot 0 before the first token.
+        write_weights: last weights of each writing head; slot 0 before the first token.
         count: tokens so far.
     """
 
@@ -53,15 +53,15 @@ class TuringState(MemoryState):
     count: Int[Tensor, " batch"]
 
     def slots(self) -> SlotView:
-        """Return the slots; a soft write touches all of them, so all are as old as the stream."""
+        """Return the slots, all as old as the stream, since every write changes all of them."""
         return SlotView.of_equal_age(self.memory, self.count)
 
 
 class NeuralTuringMemory(TokenMachine[TuringState]):
     """Memory whose heads address slots by content similarity and by shifts, and partly rewrite them.
 
-    Neural Turing Machines (Graves et al. 2014, arXiv:1410.5401, section 3); the controller stands before this module,
-    whose token ``h`` it makes. One step, with ``r`` the vectors that were read last::
+    Neural Turing Machines (Graves et al. 2014, arXiv:1410.5401, section 3). Tokens ``h`` are the outputs of a
+    controller, which is not part of this module. One step, with ``r`` the vectors read last::
 
         k, beta, g, s, gamma (each head), e, a (each writing head) = squash([h; r] W + b)
             tanh k, a;  sigmoid g, e;  softplus beta;  1 + softplus gamma;  softmax s over 2 max_shift + 1 moves
@@ -73,16 +73,15 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
         M[i] <- M[i] (1 - w[i] e) + w[i] a                      write, equations 3, 4
         y = [h; r] W_o + b_o                                    with ``residual``: h + scale ([h; r] W_o + b_o)
 
-    Heads that write act one after the other and each is addressed in what the one before left; the paper addresses
-    all of them in the same memory, which differs only with several of them.
+    Several writing heads act one after the other, each on the memory that the previous one left; the paper addresses
+    all of them in the same memory.
 
-    **Symmetry.** Equal slots are addressed alike and written alike: with ``addressing="content"`` they stay equal for
-    ever, and the memory is one leaky average. The code released for Conformer-NTM (Carvalho and Abad, Interspeech
-    2023, arXiv:2309.13029) runs like that. Its form is kept as the preset ``turing_release``; by default slots start
-    apart.
+    **Symmetry.** Equal slots get equal weights and writes: with ``addressing="content"`` they stay equal, and the
+    memory is one leaky average. This is the case in the code released for Conformer-NTM (Carvalho and Abad, Interspeech
+    2023, arXiv:2309.13029), preset ``turing_release``; by default slots start different.
 
     State: ``slots * width + read_heads * width + (read_heads + write_heads) * slots`` values of 4 bytes and a counter
-    of 8 bytes per row. A segment runs as one node of the graph; its derivative keeps the memory of every token.
+    of 8 bytes per row. A segment is one node of the graph, which keeps the memory after every token for its derivative.
 
     Args:
         dim: width of tokens and outputs.
@@ -91,12 +90,12 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
         read_heads: heads that read.
         write_heads: heads that write.
         max_shift: largest move in one step.
-        addressing: ``"full"`` (the paper), ``"content"`` (the first stage alone, as released) or ``"uniform"``: every
-            weight ``1 / slots``, which equals ``"content"`` as long as slots are equal and is many times faster.
+        addressing: ``"full"`` (the paper), ``"content"`` (the first stage only, as released) or ``"uniform"``: weights
+            ``1 / slots``, which equals ``"content"`` for equal slots and is many times faster.
         order: ``"reads_first"`` (the paper) or ``"pairs"``: read 0, write 0, read 1, write 1 ... (as released).
-        start: the first memory: ``"learned"`` slots, ``"random"`` fixed ones, ``"zeros"`` or ``"constant"`` 1e-6.
-        residual: add to the token what is read, with a learned scale that starts at 0.
-        detach: ``"never"`` (the paper) lets gradients cross every segment, ``"stored"`` cuts them between segments.
+        start: initial memory: ``"learned"`` slots, ``"random"`` fixed ones, ``"zeros"`` or ``"constant"`` 1e-6.
+        residual: add the output to the token, with a learned scale that starts at 0.
+        detach: ``"never"`` (the paper) lets gradients cross segments, ``"stored"`` does not.
 
     Example:
         >>> machine = NeuralTuringMemory(dim=8, slots=16, width=4)
@@ -143,10 +142,7 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
             self.scale = nn.Parameter(torch.zeros(()))
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> TuringState:
-        """Return the first memory, nothing read, and all heads at slot 0.
-
-        Memory accumulates: without a ``dtype`` it has at least float32, also where parameters have less.
-        """
+        """Return the initial memory with all heads at slot 0; without a ``dtype`` in float32 at least."""
         dtype = dtype or torch.promote_types(self.initial.dtype, torch.float32)
         layout = self.layout
         first = torch.zeros(self.slots, device=device, dtype=dtype)
@@ -160,7 +156,7 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
         )
 
     def update(self, state: TuringState, heads: HeadParameters) -> TuringState:
-        """Return the state after one step of a controller that makes head parameters itself."""
+        """Return the state after one step with given head parameters."""
         memory = state.memory
         previous = self.layout.cut(self.layout.join(state.read_weights, state.write_weights))
         cut = [self.layout.cut(part) for part in heads[:5]]
@@ -177,26 +173,34 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
     def _run_segment(
         self, x: Float[Tensor, "batch time dim"], state: TuringState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], TuringState]:
-        """Do what :meth:`step` does token by token, several times faster."""
-        # A compiler fuses plain steps better than they can be ordered by hand; few tokens do not pay for the set-up.
+        """Compute the same as :meth:`step` for each token, several times faster."""
+        # A compiler fuses plain steps better than our scan does.
         if torch.compiler.is_compiling() or x.shape[1] < SHORT:
             output, state = super()._run_segment(x, state, padding)
         else:
-            output, state = self._scan_segment(x, state, padding)
-        # The start enters through a state only. Data parallelism waits for the gradient of every parameter of a
-        # forward pass, so in the middle of a stream a learned one takes part with a gradient of zero.
+            output, state = self._scan(x, state, padding)
+        # Learned slots enter through the initial state only. Data parallelism waits for a gradient of every parameter
+        # in each forward pass, so in the middle of a stream they take part with a gradient of zero.
         return output + 0 * self.initial.sum() if self.initial.requires_grad else output, state
 
-    def _scan_segment(
+    def _scan(
         self, x: Float[Tensor, "batch time dim"], state: TuringState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], TuringState]:
         drive, base = self._project(x).split([sum(self.layout.sizes), self.dim], -1)
-        reads, after = self._scan(drive.transpose(0, 1).to(state.memory.dtype), state, padding)
-        added = x.shape[1] if padding is None else (~padding).sum(1)
-        return self._emit(base, reads.transpose(0, 1)), replace(after, count=state.count + added)
+        drive = drive.transpose(0, 1).to(state.memory.dtype)
+        weights = self.layout.join(state.read_weights, state.write_weights)
+        active = None if padding is None else ~padding.t()
+        inputs = ScanInputs(drive, self._recurrent(drive.dtype), state.memory, state.reads, weights, active)
+        if self.addressing == "uniform":
+            reads, memory, weights = uniform_scan(inputs, self.layout)
+        else:
+            reads, memory, weights = turing_scan(inputs, self.layout, is_full=self.addressing == "full")
+        count = state.count + (x.shape[1] if padding is None else (~padding).sum(1))
+        after = TuringState(memory, reads[-1].clone(), *self.layout.part(weights), count)
+        return self._emit(base, reads.transpose(0, 1)), after
 
     def report(self, state: TuringState) -> MemoryReport:
-        """Return how the memory is used; a diversity of 0 means that it has collapsed to one vector."""
+        """Return how the memory is used; a diversity of 0 means that all slots are equal."""
         with torch.no_grad():
             return memory_report(state, state.read_weights)
 
@@ -246,30 +250,9 @@ class NeuralTuringMemory(TokenMachine[TuringState]):
             return content_weights(heads.key, heads.strength, memory)
         return torch.full_like(previous, 1 / self.slots)
 
-    def _scan(
-        self,
-        drive: Float[Tensor, "time batch parameter"],
-        state: TuringState,
-        padding: Bool[Tensor, "batch time"] | None,
-    ) -> tuple[Float[Tensor, "time batch read_head width"], TuringState]:
-        """Return what was read in every step, and the state after the last one, tokens not yet counted."""
-        weights = self.layout.join(state.read_weights, state.write_weights)
-        active = None if padding is None else ~padding.t()
-        inputs = ScanInputs(drive, self._recurrent(drive.dtype), state.memory, state.reads, weights, active)
-        if self.addressing == "uniform":
-            reads, memory, weights = uniform_scan(inputs, self.layout)
-        else:
-            reads, memory, weights = turing_scan(inputs, self.layout, is_full=self.addressing == "full")
-        return reads, TuringState(memory, reads[-1].clone(), *self.layout.part(weights), state.count)
-
     def _check(self, x: Float[Tensor, "batch time width"], state: TuringState) -> None:
         super()._check(x, state)
-        expected = (len(x), self.slots, self.layout.width)
-        if state.memory.shape != expected:
-            raise UserError(
-                f"expected a memory {expected}, got {tuple(state.memory.shape)}; "
-                f"build the state with init_state(batch={len(x)})"
-            )
+        check_shape("memory", state.memory, (len(x), self.slots, self.layout.width))
 
 
 TURING = Mechanism(
@@ -281,8 +264,8 @@ TURING = Mechanism(
     objective=("reasoning", "context extension"),
     representation="explicit",
     integration=("associative retrieval", "gated control"),
-    read="weighted sum of slots, addressed by content and by place",
-    write="erase and add, shared out by the same addressing",
+    read="weighted sum of slots, addressed by content and location",
+    write="erase and add with the same addressing",
     forget="erased where heads write",
     capacity="`slots` vectors of `width`",
     cost="O(T N W) in T steps",
@@ -290,8 +273,8 @@ TURING = Mechanism(
     detach=("never", "stored"),
     small={"slots": 5, "width": 2},
     sized=lambda sizes: {"slots": sizes.stored, "width": sizes.dim},
-    # Sizes of the released Conformer-NTM. It addresses by content alone and starts from equal slots, which stay equal:
-    # "uniform" is then the same function without the loop over slots; "content" is the released code step by step.
+    # Sizes of the released Conformer-NTM. It addresses by content only and its equal slots stay equal, so "uniform"
+    # computes the same without a loop over slots.
     presets={
         "turing_paper": {"slots": 256, "width": 10, "start": "zeros"},
         "turing_release": {"slots": 256, "width": 10, "start": "zeros", "addressing": "uniform", "order": "pairs"},
@@ -304,13 +287,10 @@ def convert_official_turing(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the state dict of a :class:`NeuralTuringMemory` for the ``ntm`` of a released Conformer-NTM checkpoint.
 
     Args:
-        weights: parameters by the names that follow ``ntm.``: ``read_heads.0.fc.weight`` ..., ``fc.weight``.
-
-    Returns:
-        The state dict of a machine with the preset ``"released"``; all sizes but ``slots`` are in the shapes.
+        weights: parameters without the prefix ``ntm.``: ``read_heads.0.fc.weight`` ..., ``fc.weight``.
 
     Raises:
-        UserError: if there are no heads among the weights.
+        UserError: if they are not those of such a machine.
     """
     if "read_heads.0.fc.bias" not in weights or "write_heads.0.fc.bias" not in weights:
         raise UserError(f"expected read_heads and write_heads, got {sorted(weights)}; strip the prefix 'ntm.'")
@@ -326,7 +306,7 @@ def convert_official_turing(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _by_function(heads: list[Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
-    """Sort the rows of heads, each key, strength, gate, shift, sharpening (erase, add), as the layout has them."""
+    """Sort the rows of heads, each key, strength, gate, shift, sharpening (erase, add), by the layout."""
     reading, writing = heads[0].shape, heads[1].shape
     if (
         any(head.shape != (reading, writing)[index % 2] for index, head in enumerate(heads))
@@ -344,5 +324,5 @@ def _by_function(heads: list[Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
         for field, rows in zip(fields, head.split(sizes), strict=False):
             field.append(rows)
     key, strength, gate, shift, sharpening, erase, add = fields
-    shift = [moves.flip(0) for moves in shift]  # the official first move takes weight from the slot before, so is +1
+    shift = [moves.flip(0) for moves in shift]  # the first official move is +1
     return torch.cat([*key, *add, *gate, *erase, *strength, *sharpening, *shift])

@@ -1,8 +1,8 @@
 """The recurrence of a Neural Turing Machine over a segment, with few kernels per step and no graph.
 
-Steps write into tensors that hold the whole segment, through views that are made once, so that a step is some twenty
-kernels and nothing else. The equations are those of :mod:`mnemic_core.machines.turing_addressing`; here time comes
-first, and memory is [batch width slot], because the slots are many and the width is small.
+Steps write into preallocated tensors of the segment through views that are made once, so that a step is about twenty
+kernels and nothing else. The equations are those of :mod:`mnemic_core.machines.turing_addressing`; time is the first
+axis, and memory is [batch width slot], because there are many narrow slots.
 """
 
 from typing import NamedTuple
@@ -45,9 +45,9 @@ class ScanResults(NamedTuple):
 
 
 class SegmentParameters(NamedTuple):
-    """Head parameters of a whole segment, as views of one tensor [time batch parameter].
+    """Head parameters of a segment as views of one tensor [time batch parameter].
 
-    The first three are what is squashed by one function together: tanh, sigmoid, softplus.
+    The first three are the parts squashed by tanh, sigmoid and softplus.
     """
 
     wide: Tensor
@@ -74,7 +74,7 @@ class SegmentParameters(NamedTuple):
 
 
 class GroupTrace(NamedTuple):
-    """What a group of heads needs and leaves: stacked over time, or views of one step."""
+    """Inputs and results of a group of heads: stacked over time, or views of one step."""
 
     key: Tensor
     strength: Tensor
@@ -100,9 +100,9 @@ class Moves:
     """Buffers for one shift of a group's weights.
 
     Args:
-        sources: where each weight comes from, one circle of slots for each move.
+        sources: see :func:`shift_sources`.
         shape: batch, head and slot.
-        like: a tensor of the right type and device.
+        like: tensor of the same type and device.
     """
 
     def __init__(self, sources: Int[Tensor, " move"], shape: torch.Size, like: Float[Tensor, "..."]) -> None:
@@ -114,7 +114,7 @@ class Moves:
         self.flat_moved = self.moved.view(len(self.rows), -1, shape[2])
 
     def shift(self, shift: Float[Tensor, "batch_head 1 offset"]) -> Float[Tensor, "batch head slot"]:
-        """Return what is in ``before`` shifted; it stays until the next call."""
+        """Return ``before`` shifted, valid until the next call."""
         torch.index_select(self.rows, 1, self.sources, out=self.moved)  # a third of the time of gather
         torch.bmm(shift, self.flat_moved, out=self.flat_after)
         return self.after
@@ -131,10 +131,8 @@ def unbind_time(stacked: Float[Tensor, "time ..."]) -> Views:
 
 
 def slot_norm(memory: Float[Tensor, "*batch width slot"]) -> Float[Tensor, "*batch 1 slot"]:
-    """Return the norm of every slot.
-
-    As a product with ones: a norm over an axis that is not the last is many times slower on a CPU.
-    """
+    """Return the norm of every slot."""
+    # A product with ones: on a CPU a norm over an axis other than the last is many times slower.
     ones = memory.new_ones(1, memory.shape[-2])
     return (ones @ memory.square()).sqrt_()
 
@@ -146,7 +144,7 @@ class TuringRun:
         inputs: what it starts from.
         layout: the heads.
         is_full: all stages of addressing, or content only.
-        keep: hold what the derivative needs, such as the memory before every write.
+        keep: store what the derivative needs, such as the memory before every write; else each step overwrites it.
     """
 
     def __init__(self, inputs: ScanInputs, layout: HeadLayout, *, is_full: bool, keep: bool) -> None:
@@ -157,7 +155,6 @@ class TuringRun:
         self.squashed = self.driven if keep else allocate(drive, drive.shape, keep)
         self.outputs = drive.new_empty(time, *reads.shape)
         versions = time * layout.write_heads + 1
-        # Without keep all versions are one, written over.
         self.memories = allocate(drive, (versions, batch, layout.width, slots), keep)
         self.memories[0] = memory.transpose(1, 2)
         self.parts = self._cut(SegmentParameters.of(self.squashed, layout), slots, keep)
@@ -182,7 +179,7 @@ class TuringRun:
         for group, (*own, raw_shift) in enumerate(zip(*cut, strict=True)):
             num_reads = self.layout.groups[group]
             shape = (time, batch, num_reads + 1, slots)
-            weights = allocate(raw_shift, shape, keep or self.active is not None)  # tokens to ignore keep the last ones
+            weights = allocate(raw_shift, shape, keep or self.active is not None)  # at ignored tokens they stay
             content = allocate(weights, shape, keep) if self.is_full else weights
             shift = allocate(raw_shift, raw_shift.shape, keep)
             flat_shift = shift.flatten(1, 2).unsqueeze(2)
@@ -197,7 +194,7 @@ class TuringRun:
         self, recurrent: Float[Tensor, "parameter recurrent"], reads: Float[Tensor, "batch read_head width"]
     ) -> None:
         layout, squashed = self.layout, SegmentParameters.of(self.squashed, self.layout)
-        # 1 + softplus(x) = log(exp(x + 1) + e), so one call makes strength, at least 0, and sharpening, at least 1.
+        # 1 + softplus(x) = log(exp(x + 1) + e), so one call computes strength >= 0 and sharpening >= 1.
         SegmentParameters.of(self.driven, layout).sharpening.add_(1)
         floor = torch.arange(2, device=reads.device).repeat_interleave(layout.heads).to(reads.dtype)
         stacked = (self.driven, self.squashed, squashed.wide, squashed.gates, squashed.positive)
@@ -227,7 +224,7 @@ class TuringRun:
         self.last[group] = here.weights
         if self.layout.groups[group]:
             torch.bmm(here.reading, self.turned[version], out=here.reads)
-        change = torch.sub(here.add, memory * here.erase)  # addcmul is slow where one value serves a whole row
+        change = torch.sub(here.add, memory * here.erase)  # addcmul is slow with broadcasting
         torch.addcmul(memory, writing, change, out=self.versions[version + 1])
 
     def _address(self, group: int, here: GroupTrace, memory: Float[Tensor, "batch width slot"]) -> None:
@@ -243,6 +240,6 @@ class TuringRun:
 
 
 def cut_time(stacked: Float[Tensor, "time batch head ..."], layout: HeadLayout) -> Views:
-    """Split something of all heads and steps into the groups."""
+    """Split a tensor of all heads and steps into the groups."""
     parts: Views = stacked.split([reads + 1 for reads in layout.groups], 2)
     return parts

@@ -1,8 +1,4 @@
-"""A Neural Turing Machine over a whole segment at once.
-
-What needs no state (the controller's part of the head parameters) is computed for the whole segment before; the rest is
-one node of the graph (:mod:`~mnemic_core.machines.turing_run` and :mod:`~mnemic_core.machines.turing_derivative`).
-"""
+"""A Neural Turing Machine over a segment as one node of the graph."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,24 +19,24 @@ def turing_scan(inputs: ScanInputs, layout: HeadLayout, *, is_full: bool) -> Sca
         if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
             scan: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Scan.apply
             return ScanResults(*scan(*inputs, layout, is_full))
-        # A step is little but the start of its kernels, and in this mode a kernel starts in less time.
+        # The launch of kernels dominates a step, and in inference mode it takes less time.
         with torch.inference_mode():
             results = TuringRun(inputs, layout, is_full=is_full, keep=False).results()
         return ScanResults(*(result.clone() for result in results))  # usable where gradients are wanted
 
 
 def uniform_scan(inputs: ScanInputs, layout: HeadLayout) -> ScanResults:
-    """Run all steps of a segment with every weight ``1 / slots``.
+    """Run all steps of a segment with weights ``1 / slots``.
 
-    All heads then read the mean slot, which is a recurrence of its own, and every slot's distance from it shrinks by
-    the same factors.
+    All heads then read the mean slot, which has a recurrence of its own, and the distance of every slot from it shrinks
+    by the same factors.
     """
     drive, recurrent, memory, reads, weights, active = inputs
     slots, added = memory.shape[1], layout.write_heads * layout.width
     wide, gates, *_ = layout.sizes
     used = [slice(wide - added, wide), slice(wide + gates - added, wide + gates)]  # what is added, what is erased
-    # A step is little but the start of its kernels, so there are few: what is carried is the sum of the slots instead
-    # of their mean, and one tanh serves both gates, as sigmoid(2 x) = (1 + tanh(x)) / 2.
+    # The launch of kernels dominates a step, so few are used: the sum of the slots is carried instead of the mean, and
+    # one tanh computes both gates, as sigmoid(2 x) = (1 + tanh(x)) / 2.
     halve = torch.tensor([1.0, 0.5], device=drive.device).to(drive.dtype).repeat_interleave(added)
     turn = torch.cat([recurrent[rows] for rows in used]).t() * (halve / slots)
     drives = (torch.cat([drive[..., rows] for rows in used], -1) * halve).unbind(0)
@@ -49,7 +45,7 @@ def uniform_scan(inputs: ScanInputs, layout: HeadLayout) -> ScanResults:
     outputs, keeps = [], []
 
     def cut(added: Tensor) -> tuple[Tensor, ...]:
-        """Split something of all write heads."""
+        """Split a tensor of all write heads."""
         return (added,) if layout.write_heads == 1 else added.split(layout.width, 1)
 
     with full_precision(drive.device):
@@ -76,7 +72,7 @@ def uniform_scan(inputs: ScanInputs, layout: HeadLayout) -> ScanResults:
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """Keep products in the type of the state: memory accumulates over the whole sequence."""
+    """Disable autocast: memory accumulates over the sequence in the type of the state."""
     if torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()

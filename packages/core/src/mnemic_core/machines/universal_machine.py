@@ -11,13 +11,7 @@ from mnemic_core.machines.prompt_machine import HALT, KeyValueStore, PromptStep
 
 @dataclass(frozen=True)
 class Transition:
-    """What a state does with a symbol.
-
-    Attributes:
-        write: the symbol that is written.
-        move: 1 to the right, -1 to the left.
-        state: the state that follows.
-    """
+    """Action of a state on a symbol: the symbol to write, the move (1 right, -1 left) and the next state."""
 
     write: int
     move: int
@@ -50,8 +44,8 @@ def _transition(text: str) -> Transition | None:
 UNIVERSAL_MACHINE: Mapping[str, tuple[Transition | None, Transition | None]] = MappingProxyType(
     {state: (_transition(on_zero), _transition(on_one)) for state, (on_zero, on_one) in _TABLE.items()}
 )
-"""U(15,2) of Neary and Woods 2009, "Four Small Universal Turing Machines", table 16: for each state what follows on
-symbol 0 and on symbol 1; None halts. Their symbols c and b are 0 and 1 here, their states u1 to u15 are A to O."""
+"""U(15,2) of Neary and Woods 2009, "Four Small Universal Turing Machines", table 16: transitions of each state on
+symbols 0 and 1; None halts. Their symbols c and b are 0 and 1 here, their states u1 to u15 are A to O."""
 
 START = "A"
 
@@ -74,25 +68,24 @@ $result
 op="%[P]" %[i]="1" i-=1
 
 """
-"""Examples of what a prompt asks for, which a language model needs and :func:`follow_prompt` does not."""
+"""Few-shot examples for a language model, which :func:`follow_prompt` does not need."""
 
 _SET = re.compile(r'(?:if (\S+)==(\S+) then )?result = "(.*)"')
 
 
 def universal_machine_program(tape: Sequence[int], head: int = 0) -> KeyValueStore:
-    """Return a memory that makes a :class:`PromptInterpreter` the universal machine U(15,2).
+    """Return a memory with which a :class:`PromptInterpreter` is the universal machine U(15,2).
 
-    Schuurmans 2023 (arXiv:2301.04589, section 4): one prompt for each state, ``i`` for the place of the head, and one
-    record for each cell of the tape, which has no end on either side. A prompt holds both cases of its state; which of
-    them is to be taken, the text function must find out from the symbol under the head, ``@[@[i]]``. So all that the
-    function does is to choose between two texts by a comparison, and yet the whole computes whatever can be computed.
+    Schuurmans 2023 (arXiv:2301.04589, section 4): one prompt for each state, ``i`` for the position of the head, and
+    one record for each cell of the infinite tape. A prompt holds both cases of its state, between which the text
+    function chooses by the symbol under the head, ``@[@[i]]``.
 
     Args:
-        tape: symbols 0 and 1 of the cells from 0 on; all others are blank, 0.
-        head: the cell where the machine starts, in state A.
+        tape: symbols of the cells from 0 on; all others are blank, 0.
+        head: initial position; the initial state is A.
 
     Raises:
-        UserError: if the tape holds another symbol.
+        UserError: if the tape holds other symbols than 0 and 1.
 
     Example:
         >>> from mnemic_core.machines import PromptInterpreter
@@ -103,19 +96,19 @@ def universal_machine_program(tape: Sequence[int], head: int = 0) -> KeyValueSto
         >>> [run.memory.read(str(cell)) for cell in range(6)]
         ['1', '1', '1', '0', '1', '0']
     """
-    strangers = sorted(set(tape) - {0, 1})
-    if strangers:
-        raise UserError(f"a tape holds the symbols 0 and 1, got also {strangers}; encode them in these two")
+    unknown = sorted(set(tape) - {0, 1})
+    if unknown:
+        raise UserError(f"a tape holds the symbols 0 and 1, got also {unknown}; encode them in these two")
     prompts = {state: _prompt(*cases) for state, cases in UNIVERSAL_MACHINE.items()}
     cells = {str(cell): str(symbol) for cell, symbol in enumerate(tape)}
     return KeyValueStore({"boot": BOOT, **prompts, "op": prompts[START], "i": head, **cells})
 
 
 def follow_prompt(prompt: str) -> str:
-    r"""Return the answer to a prompt of the universal machine: a text function that needs no language model.
+    r"""Return the answer to a prompt of the universal machine without a language model.
 
-    It knows nothing of machines or tables. It carries out the lines of the prompt that it understands, in their order:
-    those that set ``result``, with or without a condition, and those that show it. The answer is what was shown last.
+    It executes the lines of the prompt that set ``result``, with or without a condition, and those that show it, and
+    answers with what was shown last. It has no knowledge of the machine.
 
     Raises:
         UserError: if the prompt shows nothing.
@@ -138,14 +131,7 @@ def follow_prompt(prompt: str) -> str:
 
 @dataclass(frozen=True)
 class TraceRow:
-    """One step of the machine.
-
-    Attributes:
-        state: its state.
-        head: the place of its head.
-        symbol: the symbol there.
-        transition: what it does; None if it halts.
-    """
+    """One step of the machine: state, position of the head, symbol there and transition, None for halt."""
 
     state: str
     head: int
@@ -154,12 +140,7 @@ class TraceRow:
 
 
 def trace(steps: Sequence[PromptStep], memory: KeyValueStore) -> list[TraceRow]:
-    """Return the log of a run as steps of the machine.
-
-    Args:
-        steps: the log of an interpreter.
-        memory: the store that :func:`universal_machine_program` made for it; it stays as it is.
-    """
+    """Return the steps of the machine for the log of an interpreter and the store of its program."""
     memory, rows = memory.copy(), []
     state_of = {memory.read(state): state for state in UNIVERSAL_MACHINE}
     for step in steps:
@@ -178,7 +159,7 @@ def trace(steps: Sequence[PromptStep], memory: KeyValueStore) -> list[TraceRow]:
 
 
 def _prompt(on_zero: Transition | None, on_one: Transition | None) -> str:
-    """Return the prompt of a state; one whose cases agree (F) needs no condition."""
+    """Return the prompt of a state; one with equal cases (F) needs no condition."""
     lines = [f'result = "{_result(on_zero)}"']
     if on_one != on_zero:
         lines.append(f'if @[@[i]]==1 then result = "{_result(on_one)}"')

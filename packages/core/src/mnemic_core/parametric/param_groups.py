@@ -1,4 +1,4 @@
-"""Optimiser groups of layers that remember in their weights."""
+"""Optimizer groups of layers that remember in their weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,17 +11,13 @@ from mnemic_core.errors import UserError
 def memory_param_groups(
     module: nn.Module, memory: Sequence[nn.Parameter], lr_scale: float, lr: float | None
 ) -> list[dict[str, Any]]:
-    """Return two optimiser groups: the rest of the module first, then its memory, which learns faster.
+    """Return optimizer groups of the other parameters of a module and of its memory.
 
     Args:
         module: the layer.
-        memory: those of its parameters that hold what is remembered.
-        lr_scale: how many times faster these learn, above 0.
-        lr: learning rate of the rest. Given, both groups carry their own ``"lr"``, which any optimiser obeys. Else
-            they carry ``"lr_scale"``, for schedulers that multiply by it.
-
-    Raises:
-        UserError: if the factor is not above 0.
+        memory: those of its parameters that are the memory.
+        lr_scale: factor of their learning rate, above 0.
+        lr: learning rate of the others. If None, groups have ``"lr_scale"``, for a scheduler, instead of ``"lr"``.
     """
     if not lr_scale > 0:
         raise UserError(f"lr_scale must be above 0, got {lr_scale}; freeze the memory with requires_grad_(False)")

@@ -1,4 +1,4 @@
-"""Learned keys and values beside those of the tokens: what an attention layer knows before it sees anything."""
+"""Persistent memory: learned keys and values in addition to those of the tokens."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ from mnemic_core.parametric.param_groups import memory_param_groups
 
 
 class PersistentKeyValues(nn.Module):
-    """Learned keys and values that are appended to those of any attention, the same for every input.
+    """Learned keys and values that are appended to those of an attention.
 
     The memory of memory-augmented self-attention (MemMC-MAE, arXiv:2203.11725; Meshed-Memory Transformer,
     arXiv:1912.08226; persistent memory, arXiv:1907.01470). With ``m`` slots and heads of width ``d_h``::
@@ -23,15 +23,14 @@ class PersistentKeyValues(nn.Module):
         K' = [K ; M_K]    V' = [V ; M_V]                                plain
         K' = [K ; sqrt(d_h) M_K]    V' = [V ; sqrt(m) M_V]              scaled
 
-    No projection, bias, position or mask applies to the slots, and queries never come from them. The scaled form
-    computes the same but learns faster, since an optimiser's step on a slot counts for more; :meth:`folded` turns it
-    into the plain one. There is no state.
+    No projection, bias, position or mask applies to the slots, and they have no queries. The scaled form computes the
+    same but learns faster, since optimizer steps have a larger effect; :meth:`folded` converts it.
 
     Args:
         num_heads: heads of the attention; head ``h`` owns channels ``h * head_dim`` to ``(h + 1) * head_dim``.
         head_dim: width of a head.
-        num_slots: learned pairs; none leaves the attention as it is.
-        scaled: keep the slots without their factors, for training.
+        num_slots: learned pairs; 0 for plain attention.
+        scaled: use the scaled form, for training.
 
     Example:
         >>> memory = PersistentKeyValues(num_heads=2, head_dim=4, num_slots=3)
@@ -46,7 +45,7 @@ class PersistentKeyValues(nn.Module):
         check_at_least(0, num_slots=num_slots)
         self.num_heads, self.head_dim, self.num_slots, self.scaled = num_heads, head_dim, num_slots, scaled
         key_scale, value_scale = self._scales()
-        # Both forms start alike: with the factors, standard deviations 1/sqrt(head_dim) and 1/sqrt(num_slots).
+        # Both forms start with standard deviations 1/sqrt(head_dim) and 1/sqrt(num_slots) after the factors.
         width = num_heads * head_dim
         self.keys = nn.Parameter(torch.randn(num_slots, width) / math.sqrt(head_dim) / key_scale)
         self.values = nn.Parameter(torch.randn(num_slots, width) / math.sqrt(max(num_slots, 1)) / value_scale)
@@ -54,12 +53,12 @@ class PersistentKeyValues(nn.Module):
     def forward(
         self, key: Float[Tensor, "batch head time head_dim"], value: Float[Tensor, "batch head time head_dim"]
     ) -> tuple[Float[Tensor, "batch head key head_dim"], Float[Tensor, "batch head key head_dim"]]:
-        """Return keys and values with the learned ones behind them."""
+        """Append the learned keys and values."""
         key_scale, value_scale = self._scales()
         return self._append(key, self.keys * key_scale), self._append(value, self.values * value_scale)
 
     def folded(self) -> "PersistentKeyValues":
-        """Return the plain form with the factors inside the slots; it computes exactly the same."""
+        """Return the equivalent plain form."""
         plain = PersistentKeyValues(self.num_heads, self.head_dim, self.num_slots, scaled=False)
         plain.to(self.keys.device, self.keys.dtype)
         key_scale, value_scale = self._scales()
@@ -81,14 +80,13 @@ class PersistentKeyValues(nn.Module):
 class PersistentAttention(nn.Module):
     """Self-attention over the tokens and over learned slots: ``softmax(q [K ; M_K]^T / sqrt(d_h)) [V ; M_V]``.
 
-    Memory-augmented self-attention as in :class:`PersistentKeyValues`. The slots hold what is normal for the training
-    data and stay as they are at inference; without slots it is plain attention, bit for bit.
+    Memory-augmented self-attention as in :class:`PersistentKeyValues`; without slots it equals plain attention.
 
     Args:
         dim: width of tokens.
         num_heads: attention heads; must divide ``dim``.
         num_slots: learned pairs of key and value.
-        scaled: keep the slots in the scaled form, for training.
+        scaled: use the scaled form, for training.
 
     Example:
         >>> attention = PersistentAttention(dim=8, num_heads=2, num_slots=3)
@@ -115,7 +113,7 @@ class PersistentAttention(nn.Module):
         Args:
             x: the tokens.
             padding: True at tokens to ignore; outputs there have no meaning.
-            is_causal: let tokens see those before them and themselves only. Slots are seen by all in any case.
+            is_causal: let tokens see themselves and those before them only; all see the slots.
         """
         output: Tensor = self.attention(x, *self._keys_and_values(x), self._allowed(x, padding, is_causal))
         return output
@@ -127,28 +125,23 @@ class PersistentAttention(nn.Module):
         padding: Bool[Tensor, "batch time"] | None = None,
         is_causal: bool = False,
     ) -> Float[Tensor, "batch head time key"]:
-        """Return how much each token attends to each token, and last to each slot."""
+        """Return the attention of each token to all tokens and then to all slots."""
         query, (key, _) = self.attention.queries(x), self._keys_and_values(x)
         logits = query @ key.mT / math.sqrt(query.shape[-1])
         allowed = self._allowed(x, padding, is_causal)
         if allowed is not None:
-            # Not -inf: a row in which nothing may be seen would become NaN.
+            # Not -inf, with which a query that may see nothing would become NaN.
             logits = logits.masked_fill(~allowed[:, None], torch.finfo(logits.dtype).min)
         return logits.softmax(-1)
 
     def memory_mass(
         self, x: Float[Tensor, "batch time dim"], *, padding: Bool[Tensor, "batch time"] | None = None
     ) -> Float[Tensor, "batch head time"]:
-        """Return the share of attention that goes to the slots, 0 to 1: near 0 everywhere, they are of no use."""
+        """Return the share of attention on the slots, 0 to 1; near 0 everywhere they are unused."""
         return self.weights(x, padding=padding)[..., x.shape[1] :].sum(-1)
 
     def param_groups(self, lr_scale: float = 1.0, *, lr: float | None = None) -> list[dict[str, Any]]:
-        """Return optimiser groups of the rest and of the slots, which learn ``lr_scale`` times faster.
-
-        Args:
-            lr_scale: the factor; 1 suits the scaled form, in which steps count for more already.
-            lr: learning rate of the rest. Given, the groups carry ``"lr"``, else ``"lr_scale"`` for a scheduler.
-        """
+        """Return the groups of :func:`memory_param_groups`; the scaled form needs no larger learning rate."""
         return memory_param_groups(self, [self.memory.keys, self.memory.values], lr_scale, lr)
 
     def _keys_and_values(
@@ -160,7 +153,7 @@ class PersistentAttention(nn.Module):
     def _allowed(
         self, x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None, is_causal: bool
     ) -> Bool[Tensor, "#batch #time key"] | None:
-        """Return True where a query may see a key, or None where all may see all."""
+        """Return True where a query may see a key, or None if all may see all."""
         if padding is None and not is_causal:
             return None
         time = x.shape[1]
@@ -182,7 +175,7 @@ PERSISTENT = Mechanism(
     representation="parameter-encoded",
     integration=("attention fusion",),
     read="attention over tokens and learned slots",
-    write="optimiser",
+    write="optimizer",
     forget="none",
     capacity="`num_slots` pairs",
     cost="O(T (T + K) d)",

@@ -1,10 +1,9 @@
-"""A layer that remembers in a large table of values, searched exactly by means of two small sets of keys."""
+"""Product-key memory: a large table of values with exact search in two small sets of keys."""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import torch
@@ -14,12 +13,13 @@ from torch.nn import functional as F
 
 from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.grouped_top_k import grouped_top_k
+from mnemic_core.layers import build_mlp
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.parametric.param_groups import memory_param_groups
 
 QueryNorm = Literal["batch", "layer"]
 
-# Options of the official class that change what it computes and that only its experiments used.
+# Values of official options that this class supports; the paper's models use no others.
 _OFFICIAL_ONLY: Mapping[str, Any] = {
     "mem_score_softmax": True,
     "mem_modulo_size": -1,
@@ -29,68 +29,62 @@ _OFFICIAL_ONLY: Mapping[str, Any] = {
 
 @dataclass(frozen=True, eq=False)
 class SlotUsage:
-    """How the slots of a product-key memory are used; add the usages of several batches for that of all.
+    """Use of the slots of a product-key memory; usages of several batches can be added.
 
     Attributes:
-        mass: sum of the weights with which each slot was read.
+        mass: sum of the read weights of each slot.
     """
 
     mass: Float[Tensor, " slot"]
 
     def __add__(self, other: "SlotUsage") -> "SlotUsage":
-        """Return the usage of both batches together."""
+        """Return the usage of both."""
         return SlotUsage(self.mass + other.mass)
 
     @property
     def coverage(self) -> float:
-        """Share of the slots that were read at all, 0 to 1."""
+        """Share of the slots that were read, 0 to 1."""
         return float((self.mass > 0).double().mean())
 
     @property
     def kl_from_uniform(self) -> float:
-        """Divergence of the reads from equal use of all slots, in nats: 0 if equal, log(slots) if one slot serves all.
-
-        NaN as long as nothing was read.
-        """
+        """KL divergence from uniform use, in nats: 0 to log(slots) if only one is read; NaN if none is."""
         share = self.mass.double() / self.mass.double().sum()
         return math.log(len(share)) - float(torch.special.entr(share).sum())
 
     def as_dict(self) -> dict[str, float]:
-        """Return both numbers by name, for logging."""
+        """Return both statistics by name, for logging."""
         return {"coverage": self.coverage, "kl_from_uniform": self.kl_from_uniform}
 
 
 class ProductKeyMemory(nn.Module):
-    """Recalls from ``sub_keys**2`` learned values those whose keys fit a token best, at the cost of two small searches.
+    """Recalls the best matching of ``sub_keys**2`` learned values at the cost of two small searches.
 
     Product-key memory (Lample et al. 2019, arXiv:1907.05242, sections 3.1 and 3.2). The key of slot ``i * n + j`` is
-    the concatenation of sub-key ``i`` of a first set and ``j`` of a second one, so its score is a sum of two, and the
-    best ``k`` of all ``n**2`` slots are found exactly among pairs of the best ``k`` of each set. Per head, with the
-    halves ``q1, q2`` of its query::
+    the concatenation of sub-keys ``i`` and ``j`` of two sets, so its score is a sum of two, and the best ``k`` of all
+    ``n**2`` slots are among the pairs of the best ``k`` of each set. Per head, with query halves ``q1, q2``::
 
-        q = W x + b                                 (optionally a deeper network, normalised)
+        q = W x + b                                 (optionally a deeper network, normalized)
         score(i, j) = q1 . key1_i + q2 . key2_j
         I = top_k(score),   w = softmax(score[I] / temperature)
         y = sum over heads and over s in I of w_s value_s
 
-    All heads share the values and have keys of their own. Use it as ``x + memory(x)``, in place of a feed-forward
-    layer or beside one. There is no state: what it knows is learned, and only the slots that are read get a gradient.
-    Slots of exactly equal score are chosen as ``torch.topk`` does, the same ones in every run.
+    All heads share the values but not the keys. Use it as ``x + memory(x)`` instead of or after a feed-forward layer.
+    Only the slots that are read get a gradient. The choice among equal scores is that of ``torch.topk``.
 
     Args:
         dim: width of tokens.
-        out_dim: width of values and output; ``dim`` if not given.
+        out_dim: width of values and output; ``dim`` if None.
         sub_keys: keys in each of the two sets of a head.
         num_heads: queries per token.
         k: slots that each head reads, at most ``sub_keys``.
         key_dim: width of queries and keys, even.
-        query_norm: normalises queries so that more slots come to be used. ``"batch"`` is the best setting of the
-            paper, with padding and the other rows of a batch entering its statistics while training; ``"layer"``
-            looks at one token only.
+        query_norm: normalization of queries, with which more slots are used. ``"batch"`` is the paper's best setting,
+            where padding and other rows enter the statistics in training; ``"layer"`` is independent of them.
         query_hidden: widths of hidden layers of the query network; none for a linear query.
         query_bias: whether its layers have a bias.
         unit_query: scale both halves of a query to length 1.
-        temperature: what scores are divided by before the softmax.
+        temperature: of the softmax.
         sparse: give the values sparse gradients, for ``SparseAdam`` or ``SGD``; not with FSDP.
 
     Example:
@@ -132,12 +126,12 @@ class ProductKeyMemory(nn.Module):
         self.dim, self.out_dim = dim, out_dim
         self.sub_keys, self.num_heads, self.k, self.key_dim = sub_keys, num_heads, k, key_dim
         self.unit_query, self.temperature, self.sparse = unit_query, temperature, sparse
-        widths = [dim, *query_hidden, num_heads * key_dim]
-        self.query_network = _query_network(widths, query_norm, query_bias)
+        norm = {None: None, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}[query_norm]
+        self.query_network = build_mlp([dim, *query_hidden, num_heads * key_dim], norm=norm, bias=query_bias)
         self.keys = nn.Parameter(_initial_keys(num_heads, sub_keys, key_dim // 2))
         self.values = nn.Parameter(torch.randn(sub_keys**2, out_dim) * out_dim**-0.5)
-        # Ranks (i, j) in the two sorted lists that can belong to the best k sums: every pair of ranks up to i and up
-        # to j is at least as good, which makes (i + 1)(j + 1) pairs with this one. For k = 32, 119 of 1024 are left.
+        # Ranks (i, j) in the two sorted lists that can belong to the best k sums: all (i + 1)(j + 1) pairs of ranks up
+        # to i and j are at least as good. For k = 32, 119 of 1024 pairs remain.
         ranks = [(i, j) for i in range(k) for j in range(k // (i + 1))]
         self.candidate_ranks: Tensor
         self.register_buffer("candidate_ranks", torch.tensor(ranks).T.contiguous(), persistent=False)
@@ -156,19 +150,19 @@ class ProductKeyMemory(nn.Module):
         return recalled.to(x.dtype).reshape(*x.shape[:-1], self.out_dim)
 
     def query(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch head key_dim"]:
-        """Return the query of every head, before it is scaled to unit length."""
+        """Return the query of every head before scaling to unit length."""
         flat: Tensor = self.query_network(x.reshape(-1, self.dim))
         return flat.reshape(*x.shape[:-1], self.num_heads, self.key_dim)
 
     def select(
         self, x: Float[Tensor, "*batch dim"]
     ) -> tuple[Float[Tensor, "*batch head k"], Int[Tensor, "*batch head k"]]:
-        """Return what each head reads: weights that sum to 1, largest first, and the slots that they belong to."""
+        """Return the weights that each head reads with, largest first, and their slots."""
         halves = self.query(x).reshape(-1, self.num_heads, 2, self.key_dim // 2)
         if self.unit_query:
             halves = F.normalize(halves, dim=-1)
         scores = halves.permute(1, 2, 0, 3) @ self.keys.mT  # head half token sub_key
-        # In half precision most sums would be equal and the choice among them arbitrary.
+        # In half precision most sums would be equal and the choice arbitrary.
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         first, second = self._best_pairs(scores.detach())
         best = scores[:, 0].gather(-1, first) + scores[:, 1].gather(-1, second)
@@ -179,18 +173,13 @@ class ProductKeyMemory(nn.Module):
 
     @torch.no_grad()
     def usage(self, x: Float[Tensor, "*batch dim"]) -> SlotUsage:
-        """Return how the tokens use the slots; in training mode a batch normalisation takes note of them."""
+        """Return how the tokens use the slots; in training mode this updates batch normalization."""
         weights, slots = self.select(x)
         mass = weights.new_zeros(len(self.values))
         return SlotUsage(mass.index_add(0, slots.flatten(), weights.flatten()))
 
     def param_groups(self, lr_scale: float = 10.0, *, lr: float | None = None) -> list[dict[str, Any]]:
-        """Return optimiser groups of the rest and of the values, which learn ``lr_scale`` times faster.
-
-        Args:
-            lr_scale: the factor; the paper's settings use 10.
-            lr: learning rate of the rest. Given, the groups carry ``"lr"``, else ``"lr_scale"`` for a scheduler.
-        """
+        """Return the groups of :func:`memory_param_groups`, by default with the factor of the paper."""
         return memory_param_groups(self, [self.values], lr_scale, lr)
 
     @classmethod
@@ -202,7 +191,7 @@ class ProductKeyMemory(nn.Module):
             weights: its state dict.
 
         Raises:
-            UserError: if an option is set that this class does not have, or a weight is unknown.
+            UserError: if an option is not supported or a weight unknown.
         """
         for name, only in _OFFICIAL_ONLY.items():
             if config.get(name, only) != only:
@@ -250,7 +239,7 @@ PRODUCT_KEY = Mechanism(
     representation="parameter-encoded",
     integration=("associative retrieval",),
     read="exact top-k over product keys, weighted sum",
-    write="optimiser",
+    write="optimizer",
     forget="none",
     capacity="`sub_keys`**2 vectors",
     cost="O(T h (d d_k + n d_k + k^2 + k d))",
@@ -260,14 +249,10 @@ PRODUCT_KEY = Mechanism(
 
 
 def convert_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights (or gradients) of an official product-key memory under the names used here.
-
-    Raises:
-        UserError: if a name is unknown.
-    """
+    """Return the weights (or gradients) of an official product-key memory under our names."""
     converted: dict[str, Tensor] = {}
     for name, tensor in weights.items():
-        # One sequence of layers, or a list of length 1 that holds it, depending on their number.
+        # A sequence of layers, or a list of length 1 with it, depending on their number.
         layer = re.fullmatch(r"query_proj\.query_mlps\.(?:0\.)?(\d+)\.(\w+)", name)
         if layer:
             converted[f"query_network.{layer[1]}.{layer[2]}"] = tensor
@@ -278,24 +263,8 @@ def convert_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return converted
 
 
-def _query_network(widths: Sequence[int], norm: QueryNorm | None, bias: bool) -> nn.Sequential:
-    """Return linear layers, each with its normalisation, with ReLU between them."""
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise(widths):
-        if layers:
-            layers.append(nn.ReLU())
-        layers.append(nn.Linear(fan_in, fan_out, bias=bias))
-        if norm is not None:
-            layers.append(nn.BatchNorm1d(fan_out) if norm == "batch" else nn.LayerNorm(fan_out))
-    return nn.Sequential(*layers)
-
-
 def _initial_keys(num_heads: int, sub_keys: int, width: int) -> Float[Tensor, "head 2 sub_key width"]:
-    """Return keys uniform in ``±1/sqrt(width)``, each set from a seed of its own.
-
-    As in the official code no set equals another and none depends on the global seed; the numbers are others, since
-    they come from torch's generator.
-    """
+    """Return keys uniform in ``±1/sqrt(width)`` from a fixed seed for each set, as in the official code."""
     sets = [torch.rand(sub_keys, width, generator=torch.Generator().manual_seed(i)) for i in range(2 * num_heads)]
     keys: Tensor = (2 * torch.stack(sets).unflatten(0, (num_heads, 2)) - 1) / math.sqrt(width)
     return keys

@@ -1,5 +1,5 @@
 """Choosing what of a document is worth remembering."""
 
-from .uncertainty import normalised_entropy, select_certain_tokens, select_positions
+from .uncertainty import normalized_entropy, select_certain_tokens, select_positions
 
-__all__ = ["normalised_entropy", "select_certain_tokens", "select_positions"]
+__all__ = ["normalized_entropy", "select_certain_tokens", "select_positions"]

@@ -1,4 +1,4 @@
-"""GEMFormer: remember the tokens of a document that the model is most certain about."""
+"""GEMFormer: remember the tokens of a document whose predictions are most certain."""
 
 import math
 from typing import Literal
@@ -12,24 +12,18 @@ from mnemic_core.mechanism import Mechanism
 
 Rule = Literal["low", "percentile", "highest"]
 
-LEAST_PROBABILITY = 1e-8  # the official code's; entropy sums p ln max(p, least)
+LEAST_PROBABILITY = 1e-8  # of the official code, which sums p ln max(p, least)
 PAPER_THRESHOLDS = {"low": 0.3, "percentile": 5.0}
 
 
 @torch.no_grad()
-def normalised_entropy(logits: Float[Tensor, "*position vocabulary"]) -> Float[Tensor, "*position"]:
-    """Return how uncertain each prediction is: its entropy over that of a uniform one, 0 (certain) to 1.
+def normalized_entropy(logits: Float[Tensor, "*position vocabulary"]) -> Float[Tensor, "*position"]:
+    """Return the entropy of each prediction relative to a uniform one, 0 (certain) to 1.
 
-    ``H = -sum_v p_v ln(max(p_v, 1e-8)) / ln V``, in float32 at least.
-
-    Args:
-        logits: scores over a vocabulary of at least two words.
-
-    Raises:
-        UserError: if the vocabulary has less than two words.
+    ``H = -sum_v p_v ln(max(p_v, 1e-8)) / ln V``, in float32 at least, for a vocabulary of at least two words.
 
     Example:
-        >>> normalised_entropy(torch.tensor([[0.0, 0.0, 0.0], [0.0, 999.0, 0.0]])).tolist()
+        >>> normalized_entropy(torch.tensor([[0.0, 0.0, 0.0], [0.0, 999.0, 0.0]])).tolist()
         [1.0, 0.0]
     """
     if logits.shape[-1] < 2:
@@ -58,7 +52,7 @@ def select_positions(
         [[False, True, True, False]]
     """
     threshold = _checked_threshold(rule, threshold, limit)
-    # An entropy that is not a number is above and below nothing; sorted, it would come first.
+    # NaN compares as False, but sorting would put it first.
     eligible = candidates & ~entropy.isnan()
     if padding is not None:
         eligible = eligible & ~padding
@@ -66,10 +60,10 @@ def select_positions(
         order = entropy.masked_fill(~eligible, -torch.inf).argsort(dim=1, descending=True, stable=True)
         return eligible & (order.argsort(dim=1) < limit)
     if rule == "percentile" and entropy.shape[1]:
-        # Of each document's own entropies, all of them and not of the candidates alone. The official code keeps the
-        # first document's percentile for all that follow.
-        whole = entropy if padding is None else entropy.masked_fill(padding, torch.nan)
-        eligible = eligible & (entropy < whole.nanquantile(threshold / 100, dim=1, keepdim=True))
+        # Of all entropies of the document, not only of candidates. The official code uses the percentile of the first
+        # document for all.
+        known = entropy if padding is None else entropy.masked_fill(padding, torch.nan)
+        eligible = eligible & (entropy < known.nanquantile(threshold / 100, dim=1, keepdim=True))
     else:
         eligible = eligible & (entropy < threshold)
     return eligible & (eligible.cumsum(1) <= limit)
@@ -85,33 +79,29 @@ def select_certain_tokens(
     limit: int = 200,
     padding: Bool[Tensor, "batch time"] | None = None,
 ) -> list[Int[Tensor, " token"]]:
-    """Return the tokens of each document that are worth putting in front of all its segments, in document order.
+    """Return the tokens of each document to put before all its segments, in document order; waits for the device.
 
-    Global memory of GEMFormer (Sagirova and Burtsev, EMNLP 2023, arXiv:2311.18151), section 3: the head of a language
-    model tells how uncertain every position is (:func:`normalised_entropy`), and of the candidates the rule keeps
+    Global memory of GEMFormer (Sagirova and Burtsev, EMNLP 2023, arXiv:2311.18151), section 3: by the uncertainty of
+    their predictions (:func:`normalized_entropy`) the rule keeps of the candidates
 
-    - ``"low"``: those below the threshold, the first ``limit`` of them;
-    - ``"percentile"``: the same, the threshold being a percentile of the document's own entropies;
-    - ``"highest"``: the ``limit`` most uncertain ones, for comparison; of equals the earlier.
+    - ``"low"``: the first ``limit`` below the threshold;
+    - ``"percentile"``: the same with a percentile of the document's entropies as threshold;
+    - ``"highest"``: the ``limit`` most uncertain ones, for comparison; of equal ones the earlier.
 
-    No gradient passes. The memory is a plain sequence of at most ``limit`` ids for each document, chosen anew whenever
-    the document is read anew; a second pass reads ``[question ; memory ; segment]``.
+    A second pass then reads ``[question ; memory ; segment]``. The selection has no gradient.
 
     Args:
         logits: of the language model, for every position of the document.
         ids: the tokens at these positions.
-        candidates: True where a token may be chosen: the paper leaves out separators and punctuation, and except with
-            ``"highest"`` words without content.
-        rule: which of the candidates to keep.
+        candidates: True where a token may be chosen: in the paper not separators, punctuation and, except with
+            ``"highest"``, stop words.
+        rule: which candidates to keep.
         threshold: ``"low"``: an entropy, 0.3 by default; ``"percentile"``: 0 to 100, 5 by default.
-        limit: tokens to keep of each document, at least 1.
-        padding: True at positions that do not belong to the document.
-
-    Returns:
-        The chosen ids, one tensor for each document; this call waits for the device.
+        limit: largest number of tokens of a document.
+        padding: True at positions outside the document.
 
     Raises:
-        UserError: if there is no such rule, or the threshold or the limit does not fit it.
+        UserError: if rule, threshold and limit do not fit together.
 
     Example:
         >>> logits = torch.tensor([[[9.0, 0.0], [0.0, 0.0], [0.0, 9.0]]])
@@ -120,7 +110,7 @@ def select_certain_tokens(
         [tensor([5, 7])]
     """
     chosen = select_positions(
-        normalised_entropy(logits), candidates, rule=rule, threshold=threshold, limit=limit, padding=padding
+        normalized_entropy(logits), candidates, rule=rule, threshold=threshold, limit=limit, padding=padding
     )
     return [row[is_chosen] for row, is_chosen in zip(ids, chosen, strict=True)]
 

@@ -1,4 +1,4 @@
-"""One slowly moving vector per row: the long-term memory of a track."""
+"""An exponential moving average per row: the long-term memory of a track."""
 
 from dataclasses import dataclass
 
@@ -26,21 +26,20 @@ class ExponentialState(MemoryState):
     count: Int[Tensor, " batch"]
 
     def slots(self) -> SlotView:
-        """Return one slot per row, as old as the values that followed its first one."""
+        """Return one slot per row, as old as the row."""
         return SlotView.of_equal_age(self.long[:, None], self.count)
 
 
 class ExponentialMemory(ReadWriteMemory[ExponentialState]):
-    """Exponential moving average of what is written, one vector per row; every query recalls that vector.
+    """Exponential moving average of the written values, which every query of the row recalls.
 
-    The first value that a row ever gets becomes its memory; each later one moves it:
-    ``long <- (1 - decay) * long + decay * value``. MeMOTR (Gao and Wang, ICCV 2023, arXiv:2307.15700), section 3.3,
-    keeps one for each track, so there a row of the batch is a track.
+    It starts at the first value of the row; each later one updates it: ``long <- (1 - decay) * long + decay * value``.
+    In MeMOTR (Gao and Wang, ICCV 2023, arXiv:2307.15700, section 3.3) rows are tracks.
 
     Args:
         dim: width of the values.
-        decay: share of a new value, in (0, 1]; the half-life is ``log(2) / decay`` writes for a small decay.
-        detach: ``"stored"`` (the paper) gives the memory no gradient, ``"never"`` lets it through.
+        decay: weight of a new value, in (0, 1]; for small ones the half-life is ``log(2) / decay`` writes.
+        detach: ``"stored"`` (the paper) detaches the memory, ``"never"`` does not.
 
     Example:
         >>> memory = ExponentialMemory(dim=1, decay=0.5)
@@ -56,14 +55,14 @@ class ExponentialMemory(ReadWriteMemory[ExponentialState]):
         self.decay = decay
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> ExponentialState:
-        """Return rows that remember nothing; keep ``dtype`` at float32, a small decay is lost in half precision."""
+        """Return empty rows; keep ``dtype`` at float32, half precision loses small decays."""
         return ExponentialState(
             torch.zeros(batch, self.dim, device=device, dtype=dtype),
             torch.zeros(batch, device=device, dtype=torch.long),
         )
 
     def read(self, query: Float[Tensor, "batch time dim"], state: ExponentialState) -> Float[Tensor, "batch time dim"]:
-        """Return the vector of the row for each of its queries; zeros before the first write."""
+        """Return the vector of the row for each query; zeros before the first write."""
         return self._stored(state.long).to(query.dtype)[:, None].expand_as(query)
 
     def read_weights(
@@ -79,13 +78,13 @@ class ExponentialMemory(ReadWriteMemory[ExponentialState]):
         *,
         padding: Bool[Tensor, "batch time"] | None = None,
     ) -> ExponentialState:
-        """Return the state after the values of a segment, in their order; a row without any stays bit-identical."""
+        """Return the state after the values of a segment; a row without any stays bit-identical."""
         padding = or_no_padding(padding, values)
-        rank = (~padding).cumsum(1)  # 1 at the first value of the row that counts
+        rank = (~padding).cumsum(1)  # 1 at the first value that is not padding
         added = rank[:, -1:] if values.shape[1] else torch.zeros_like(state.count)[:, None]
         is_first_ever = (rank == 1) & (state.count == 0)[:, None]
-        # n steps of the average at once: keep = (1 - decay)^n, and the value of rank r has been kept n - r times.
-        # Powers of a number below 1 with exponents from 0 up: nothing can overflow, however long the segment is.
+        # All n updates at once: the value of rank r has the weight decay (1 - decay)^(n - r). Exponents are at least 0,
+        # so that nothing overflows, however long the segment.
         kept = torch.tensor(1 - self.decay, device=values.device, dtype=state.long.dtype)
         weight = kept ** (added - rank)
         weight = torch.where(is_first_ever, weight, self.decay * weight).masked_fill(padding, 0)
@@ -106,7 +105,7 @@ EXPONENTIAL = Mechanism(
     integration=("attention fusion", "gated control"),
     read="the vector of the row",
     write="exponential average",
-    forget="by a constant share with every write",
+    forget="exponential decay with every write",
     capacity="1 vector",
     cost="O(T d)",
     bytes_per_row="4 * dim + 8",

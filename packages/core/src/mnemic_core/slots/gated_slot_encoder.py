@@ -1,5 +1,6 @@
-"""An encoder with a second stream of memory slots and a gate that decides what they keep: the memory of MemBART."""
+"""An encoder with a second stream of gated memory slots: the memory of MemBART."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from mnemic_core.layers import FeedForward, MultiHeadAttention, or_no_padding
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.slots.slot_attention_memory import SlotState
-from mnemic_core.state import Device
+from mnemic_core.state import Device, check_shape
 
 _STD = 0.02  # of every weight in BART
 
@@ -24,39 +25,37 @@ class GatedSlotState(SlotState):
 
 
 class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
-    """A transformer encoder in which slots run beside the tokens through every layer and are rewritten by a gate.
+    """A transformer encoder with a stream of memory slots in every layer, updated by a gate.
 
-    MemBART (Wu and Yu, arXiv:2209.07634), its encoder, and the released code of Memformer's authors. For the slots
-    ``M`` that the segment before left, zeros at first, and a learned bias ``b``::
+    The encoder of MemBART (Wu and Yu, arXiv:2209.07634) as in its released code. For the slots ``M`` of the previous
+    segment, initially zeros, and a learned bias ``b``::
 
         S_0 = LayerNorm(M + b)
         S_l, H_l = layer(S_{l-1}, H_{l-1})                     H_0 = LayerNorm(tokens + positions)
         g   = sigmoid(W2 gelu(W1 S_L))                         one number for each slot
         M  <- g S_L + (1 - g) S_0
 
-    In a layer both streams attend in one softmax, each through its own projections: a token to all slots and all
-    tokens, a slot to itself and all tokens, never to another slot. Residual, layer normalisation, feed-forward and
-    again residual and normalisation follow, with weights of their own for each stream. The output is the token stream
-    ``H_L``; a decoder attends to it together with the new slots, ``state.content``.
+    In a layer both streams attend in one softmax, with their own projections: tokens to all slots and tokens, slots to
+    themselves and all tokens. Residual, layer norm, feed-forward, residual and layer norm follow for each stream. The
+    output is the token stream ``H_L``; a decoder attends to it together with the new slots, ``state.content``.
 
-    Tokens see the whole segment, also what comes after them: this is an encoder and cannot predict its own input. In a
-    segment of nothing but padding a row keeps its slots bit-identical.
+    Tokens see their whole segment, so that only encoders can use it. A segment of padding only keeps the slots of its
+    row bit-identical.
 
     State: ``content`` ``[batch slot dim]`` and ``count`` ``[batch]``, ``4 num_slots dim + 8`` bytes per row. Writing
     is learned from what later segments read, so gradients always cross segments; truncate them in the driver.
 
     Args:
-        dim: width of tokens and slots. The defaults of the sizes are those of the released MemBART-large, where it is
-            1024.
+        dim: width of tokens and slots; 1024 in MemBART-large, whose other sizes are the defaults.
         num_slots: slots per row.
         num_heads: attention heads; must divide ``dim``.
         ffn_dim: hidden width of the feed-forward blocks; ``4 dim`` if None.
         num_layers: depth.
-        max_length: most tokens of a segment; each place has a learned position.
+        max_length: largest number of tokens of a segment, which has learned positions.
         dropout: of embeddings, residual branches and gate.
 
     Attributes:
-        gate: maps the slots of the last layer to how much of each is new, 0 to 1.
+        gate: maps the slots of the last layer to the share of new content, 0 to 1.
 
     Example:
         >>> encoder = GatedSlotEncoder(dim=8, num_slots=2, num_heads=4, num_layers=1, max_length=5)
@@ -93,10 +92,10 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew."""
+        """Initialize all weights."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                # BART's deviation is made for its width; in a narrow network it would silence all branches.
+                # BART's deviation suits its width of 1024; in narrower networks branches would have no effect.
                 nn.init.normal_(module.weight, std=_STD * (1024 / self.dim) ** 0.5)
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.LayerNorm):
@@ -105,7 +104,7 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
         nn.init.normal_(self.bias, std=_STD)
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> GatedSlotState:
-        """Return slots of zeros; in float32 if the weights have less and no ``dtype`` is given."""
+        """Return slots of zeros; without a ``dtype`` in float32 at least."""
         device = self.bias.device if device is None else device
         dtype = dtype or torch.promote_types(self.bias.dtype, torch.float32)
         content = torch.zeros(batch, self.num_slots, self.dim, device=device, dtype=dtype)
@@ -129,23 +128,23 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
             raise UserError(
                 f"a segment may have max_length={self.max_length} tokens, got {x.shape[1]}; split it or raise that"
             )
-        state.require(len(x), self.num_slots, self.dim)
+        check_shape("slots", state.content, (len(x), self.num_slots, self.dim))
 
     def _blank(
         self, x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"]
     ) -> Float[Tensor, "batch time dim"]:
-        # Only what is no number: the official code encodes the numbers that stand at padding.
+        # Only NaN and infinity: the official code encodes padding tokens like others.
         return x.masked_fill(padding[..., None] & ~x.isfinite(), 0)
 
     def _start(self, content: Float[Tensor, "batch slot dim"]) -> Float[Tensor, "batch slot dim"]:
-        """Return the normalised slots in the type of the state: what a closed gate keeps is not rounded."""
+        """Return the normalized slots in the type of the state, so that a closed gate does not round them."""
         weight, shift, bias = (
             tensor.to(content.dtype) for tensor in (self.slot_norm.weight, self.slot_norm.bias, self.bias)
         )
         return F.layer_norm(content + bias, (self.dim,), weight, shift, self.slot_norm.eps)
 
     def _allowed(self, padding: Bool[Tensor, "batch time"]) -> Bool[Tensor, "batch query key"]:
-        """Return which slot or token may attend to which: all but slots to other slots, and nothing to padding."""
+        """Return which slot or token may attend to which: all, except slots to other slots and any to padding."""
         num_slots, time = self.num_slots, padding.shape[1]
         itself = torch.eye(num_slots, dtype=torch.bool, device=padding.device)
         allowed = F.pad(itself, (0, time, 0, time), value=True)
@@ -181,7 +180,7 @@ GATED_SLOTS = Mechanism(
 
 
 class _Stream(nn.Module):
-    """What one stream has of its own in a layer."""
+    """The weights of one stream in a layer."""
 
     def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
@@ -228,8 +227,7 @@ _NAMES = {
     "memory_layer_norm": "slot_norm",
     "memory_gate_net.dense": "gate.1",
     "memory_gate_net.dense2": "gate.4",
-}
-_LAYER_NAMES = {
+} | {
     official.format(prefix): f"{stream}.{ours}"
     for prefix, stream in (("", "tokens"), ("mem_", "slots"))
     for official, ours in (
@@ -248,13 +246,12 @@ _LAYER_NAMES = {
 def convert_membart(weights: Mapping[str, Tensor], *, prefix: str = "", position_offset: int = 2) -> dict[str, Tensor]:
     """Return official MemBART encoder weights under the names of :class:`GatedSlotEncoder`.
 
-    The table of token embeddings is left out: it belongs to whoever embeds the tokens.
+    Token embeddings are left out, since the encoder takes embedded tokens.
 
     Args:
         weights: the official state dict.
-        prefix: what the encoder's names begin with, ``"model.encoder."`` in a released checkpoint; other names are
-            ignored.
-        position_offset: rows in front of the first position; BART's table has two that are never used.
+        prefix: of the encoder's names, ``"model.encoder."`` in a released checkpoint; other names are ignored.
+        position_offset: rows before the first position; BART's table has two unused ones.
 
     Raises:
         UserError: if a name of the encoder is unknown.
@@ -278,11 +275,7 @@ def convert_membart(weights: Mapping[str, Tensor], *, prefix: str = "", position
 
 
 def _our_name(official: str) -> str:
-    module, _, kind = official.rpartition(".")
-    if module in _NAMES:
-        return f"{_NAMES[module]}.{kind}"
-    _, _, index_and_part = module.partition("layers.")
-    index, _, part = index_and_part.partition(".")
-    if part not in _LAYER_NAMES:
+    found = re.fullmatch(r"(layers\.\d+\.)?(.+)\.(weight|bias)", official)
+    if found is None or found[2] not in _NAMES:
         raise UserError(f"{official!r} is not a weight of a MemBART encoder; give the prefix of the encoder's names")
-    return f"layers.{index}.{_LAYER_NAMES[part]}.{kind}"
+    return f"{found[1] or ''}{_NAMES[found[2]]}.{found[3]}"

@@ -1,8 +1,8 @@
-"""Hierarchical Memory Transformer: recall from a bank of past segments, and the last tokens word for word."""
+"""Hierarchical Memory Transformer: recall from a bank of past segments, and the latest tokens unchanged."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,16 +14,16 @@ from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.layers import masked_softmax, or_no_padding, tokens_first
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
-from mnemic_core.slots.model_adapter import HostModel, ModelWrapper, rename_official, rows_with_tokens
+from mnemic_core.slots.model_adapter import HostModel, ModelWrapper
 from mnemic_core.state import Device, MemoryState, SlotView
 
 
 @dataclass(frozen=True)
 class HierarchicalState(MemoryState):
-    """Two of the three levels of memory; the third is the model's own attention within the segment.
+    """Two of three levels of memory; the third is the model's attention within the segment.
 
     Attributes:
-        bank: one memory embedding for each past segment, the latest ``num_bank``.
+        bank: memory embeddings of the latest ``num_bank`` segments.
         sensory: embeddings of the latest ``num_sensory`` tokens.
     """
 
@@ -31,31 +31,31 @@ class HierarchicalState(MemoryState):
     sensory: RingBuffer
 
     def slots(self) -> SlotView:
-        """Return the bank, the part that is recalled from."""
+        """Return the bank."""
         return self.bank.slots()
 
 
 class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
-    """Summarises a segment, recalls what its kind of segment left before, then runs it with that around it.
+    """Summarizes a segment, recalls similar segments, then runs the segment with what was recalled around it.
 
     Hierarchical Memory Transformer (He et al., NAACL 2025, arXiv:2405.06067), section 3, with ``p`` a learned prompt,
-    ``N`` the bank, ``m_0`` a learned start, ``f`` the summary fraction and ``k`` the last tokens seen before::
+    ``N`` the bank, ``m_0`` a learned embedding, ``f`` the summary fraction and ``k`` the latest tokens before::
 
-        s = model([p ; x[: round(f T)] ; p])_last                    what is this segment about
-        r = softmax((s Wq) (N Wk)^T / sqrt(recall_dim)) N            the bank itself is the value; m_0 while it is empty
+        s = model([p ; x[: round(f T)] ; p])_last                    summary of the segment
+        r = softmax((s Wq) (N Wk)^T / sqrt(recall_dim)) N            m_0 while the bank is empty
         [.. ; h ; n] = model([r ; k ; x ; r])                        y = head(h);  n goes into the bank
 
-    State: ``(num_bank + num_sensory) * dim`` values and four counters per row. A model with absolute positions must
-    have ``time + num_sensory + 2`` of them. The summary costs another run of a part of the segment.
+    State: ``(num_bank + num_sensory) * dim`` values and four counters per row. A model with absolute positions needs
+    ``time + num_sensory + 2`` of them.
 
     Args:
         dim: width of embeddings and hidden states.
         host: a causal model that maps embeddings to hidden states of that width; None: a layer of causal attention.
-        num_bank: past segments that can be recalled; the oldest leaves first.
-        num_sensory: latest tokens that are repeated word for word.
-        summary_fraction: part of the segment that asks what to recall, in (0, 1].
+        num_bank: past segments that can be recalled.
+        num_sensory: latest tokens that are repeated.
+        summary_fraction: share of the segment that is summarized, in (0, 1].
         recall_dim: width of the recall's queries and keys; ``dim`` by default.
-        initial_std: standard deviation of the learned prompt and start; best that of the model's embeddings.
+        initial_std: standard deviation of the learned prompt and ``m_0``; best that of the model's embeddings.
         detach: ``"never"`` (the paper; a driver may still cut gradients) or ``"stored"``.
 
     Example:
@@ -69,6 +69,13 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         >>> y.shape, state.bank.count
         (torch.Size([1, 5, 4]), tensor([3]))
     """
+
+    official_names: ClassVar = {  # of OswaldHe/HMT-pytorch
+        "mem": "prompt",
+        "memory_cell.memory": "initial",
+        "cross_attn.wq.weight": "query.weight",
+        "cross_attn.wk.weight": "key.weight",
+    }
 
     def __init__(
         self,
@@ -107,27 +114,23 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         self, x: Float[Tensor, "batch time dim"], state: HierarchicalState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time out_dim"], HierarchicalState]:
         time = x.shape[1]
-        recalled = self.recall(self.summarise(x, padding), state)
+        recalled = self.recall(self.summarize(x, padding), state)
         embeds = torch.cat([recalled, state.sensory.ordered().to(x.dtype), x, recalled], dim=1)
-        hidden = self._run(embeds, self._padding(x, state, padding))
-        without_tokens = ~rows_with_tokens(x, padding)[:, None]
-        # Embeddings rather than the official token ids, so that any input will do; and the latest tokens of the
-        # row, however short its last segment was, where the official code keeps only what that segment has.
+        padding = or_no_padding(padding, x)
+        # Rings fill from slot 0, so that the same indices are in use before and after ordering.
+        hidden = self._run(embeds, F.pad(torch.cat([~state.sensory.valid(), padding], dim=1), (1, 1)))
+        # Embeddings instead of the official token ids work for any input. The latest tokens may come from several
+        # segments, where the official code keeps those of the last one only.
         new_state = HierarchicalState(
-            state.bank.append(hidden[:, -1:], without_tokens),
+            state.bank.append(hidden[:, -1:], padding.all(1, keepdim=True)),
             state.sensory.append(x, padding),
         )
         return self._head(hidden[:, -1 - time : -1]), new_state
 
-    def summarise(
+    def summarize(
         self, x: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None = None
     ) -> Float[Tensor, "batch 1 dim"]:
-        """Return what the first tokens of the segment say about it: the query of the recall.
-
-        Args:
-            x: embeddings of the segment.
-            padding: True at tokens to ignore; the fraction is one of the others.
-        """
+        """Return the summary of the first tokens of the segment, the query of the recall."""
         length = round(self.summary_fraction * x.shape[1])
         if padding is None:
             x = x[:, :length]
@@ -141,7 +144,7 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
     def recall(
         self, query: Float[Tensor, "batch query dim"], state: HierarchicalState
     ) -> Float[Tensor, "batch query dim"]:
-        """Return the mean of the bank that each query attends to; the learned start while the bank is empty."""
+        """Return the mean of the bank weighted by attention, ``m_0`` while it is empty."""
         attended = self.recall_weights(query, state) @ state.bank.items.to(query.dtype)
         is_empty = (state.bank.count == 0)[:, None, None]
         return torch.where(is_empty, self.initial.to(query.dtype), attended)
@@ -149,37 +152,12 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
     def recall_weights(
         self, query: Float[Tensor, "batch query dim"], state: HierarchicalState
     ) -> Float[Tensor, "batch query slot"]:
-        """Return the attention of each query over the slots of the bank; zero everywhere while it is empty."""
+        """Return the attention of each query to the bank; zeros while it is empty."""
         keys = self.key(state.bank.items.to(query.dtype))
-        # The root at every width: the official training code divides by recall_dim itself for models of width 4096
-        # and more, yet its generation by the root.
+        # For models of width 4096 and more the official training code divides by recall_dim instead of its root, its
+        # generation by the root.
         logits: Tensor = self.query(query) @ keys.mT / math.sqrt(keys.shape[-1])
         return masked_softmax(logits, state.bank.valid()[:, None])
-
-    @staticmethod
-    def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return an official checkpoint under this class's names, for ``load_state_dict``.
-
-        Args:
-            state: the ``RecurrentWrapper`` of OswaldHe/HMT-pytorch; the model in it keeps its names.
-
-        Raises:
-            UserError: if it has tensors that this class does not know.
-        """
-        names = {
-            "mem": "prompt",
-            "memory_cell.memory": "initial",
-            "cross_attn.wq.weight": "query.weight",
-            "cross_attn.wk.weight": "key.weight",
-        }
-        return rename_official(state, names)
-
-    def _padding(
-        self, x: Float[Tensor, "batch time dim"], state: HierarchicalState, padding: Bool[Tensor, "batch time"] | None
-    ) -> Bool[Tensor, "batch whole"]:
-        """Return where ``[recalled ; sensory ; x ; recalled]`` is padding."""
-        # A ring fills from its first slot and its ordered items from the first place: in use are the same indices.
-        return F.pad(torch.cat([~state.sensory.valid(), or_no_padding(padding, x)], dim=1), (1, 1))
 
 
 HIERARCHICAL = Mechanism(
@@ -191,7 +169,7 @@ HIERARCHICAL = Mechanism(
     objective=("context extension",),
     representation="state-based",
     integration=("attention fusion", "associative retrieval"),
-    read="attention of the segment's summary over the bank; latest tokens word for word",
+    read="attention of the segment's summary over the bank; latest tokens unchanged",
     write="append the last hidden state",
     forget="first in, first out",
     capacity="`num_bank` vectors and `num_sensory` tokens",
@@ -201,5 +179,5 @@ HIERARCHICAL = Mechanism(
     small={"num_bank": 3, "num_sensory": 2, "recall_dim": 3, "initial_std": 1.0},
     sized=lambda sizes: {"num_bank": sizes.stored, "num_sensory": sizes.segment_length},
     size_option="num_bank",
-    is_causal=False,  # half of the segment asks the bank, and what it recalls stands before the first token
+    is_causal=False,  # what later tokens recall precedes the first token
 )

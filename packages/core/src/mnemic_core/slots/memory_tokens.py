@@ -1,7 +1,7 @@
 """Recurrent Memory Transformer: memory as tokens that any model reads and rewrites."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError, check_at_least
+from mnemic_core.layers import or_no_padding
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
-from mnemic_core.slots.model_adapter import HostModel, ModelWrapper, rename_official, rows_with_tokens
+from mnemic_core.slots.model_adapter import HostModel, ModelWrapper
 from mnemic_core.state import Device, MemoryState, SlotView
 
 
@@ -20,7 +21,7 @@ class MemoryTokens(MemoryState):
     """The memory tokens of every row.
 
     Attributes:
-        memory: what the next segment is given; the learned start before the first one.
+        memory: input of the next segment, initially learned.
         count: segments that wrote it.
     """
 
@@ -28,30 +29,30 @@ class MemoryTokens(MemoryState):
     count: Int[Tensor, " batch"]
 
     def slots(self) -> SlotView:
-        """Return the tokens as slots; each segment rewrites all of them, so none is older than one segment."""
+        """Return the tokens as slots of age 0, since each segment rewrites all of them."""
         return SlotView.of_equal_age(self.memory, (self.count > 0).long())
 
 
 class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
-    """Surrounds each segment with memory tokens; the model's hidden states there are the memory of the next one.
+    """Surrounds each segment with memory tokens, whose hidden states are the memory of the next segment.
 
-    Nothing inside the model changes: attention reads the memory and writes it. Recurrent Memory Transformer (Bulatov,
-    Kuratov and Burtsev, NeurIPS 2022, arXiv:2207.06881), section 3, with ``m`` the memory and ``x`` the segment::
+    Recurrent Memory Transformer (Bulatov, Kuratov and Burtsev, NeurIPS 2022, arXiv:2207.06881), section 3, with ``m``
+    the memory and ``x`` the segment::
 
-        causal:   [.. ; h ; m'] = model([m ; x ; m])      the group in front is read, the group behind is written
-        encoder:  [m' ; h]      = model([m ; x])          one group is both
+        causal:   [.. ; h ; m'] = model([m ; x ; m])      reads the first group, writes the last one
+        encoder:  [m' ; h]      = model([m ; x])          one group for both
         y = head(h)
 
-    State: ``num_tokens * dim`` values and one counter per row, however deep the model and however long the sequence.
-    A model with absolute positions must have ``time + 2 * num_tokens`` of them (an encoder ``time + num_tokens``);
-    they begin anew with every segment.
+    State: ``num_tokens * dim`` values and one counter per row, for any depth of the model. A model with absolute
+    positions, which restart with every segment, needs ``time + 2 * num_tokens`` of them (an encoder ``time +
+    num_tokens``).
 
     Args:
         dim: width of embeddings and hidden states.
         host: any model that maps embeddings to hidden states of that width; None: a layer of causal attention.
-        num_tokens: memory tokens per row; the paper has 10 for language modelling.
-        causal: whether the model attends causally, so that only tokens behind the segment have seen it.
-        initial_std: standard deviation of the learned start; best that of the model's embeddings (GPT-2: 0.02).
+        num_tokens: memory tokens per row; 10 for language modeling in the paper.
+        causal: whether the model attends causally.
+        initial_std: standard deviation of the initial memory; best that of the model's embeddings (GPT-2: 0.02).
         detach: ``"never"`` (the paper; a driver may still cut gradients) or ``"stored"``.
 
     Example:
@@ -63,6 +64,8 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
         >>> y.shape, state.memory.shape
         (torch.Size([1, 5, 4]), torch.Size([1, 2, 4]))
     """
+
+    official_names: ClassVar = {"memory_cell.memory": "initial"}  # of booydar/recurrent-memory-transformer
 
     def __init__(
         self,
@@ -77,13 +80,13 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
         super().__init__(dim, host, detach)
         check_at_least(1, "use the model alone to keep nothing", num_tokens=num_tokens)
         if not initial_std > 0:
-            # Equal tokens would attend alike. (The Transformer-XL version of the official code does start them equal.)
+            # Equal tokens stay equal. (The Transformer-XL version of the official code does start them equal.)
             raise UserError(f"initial_std must be above 0, got {initial_std}: memory tokens must differ from the start")
         self.causal = causal
         self.initial = nn.Parameter(torch.randn(num_tokens, dim) * initial_std)
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> MemoryTokens:
-        """Return the learned memory, the same for every row; gradients reach it."""
+        """Return the learned memory for every row; gradients reach it."""
         initial = self.initial.to(device, dtype)
         return MemoryTokens(initial.expand(batch, -1, -1), torch.zeros(batch, device=initial.device, dtype=torch.long))
 
@@ -96,21 +99,9 @@ class MemoryTokenWrapper(ModelWrapper[MemoryTokens]):
         embeds = torch.cat([memory, x, memory[:, :behind]], dim=1)
         hidden = self._run(embeds, None if padding is None else F.pad(padding, (num_tokens, behind)))
         written = hidden[:, -num_tokens:] if self.causal else hidden[:, :num_tokens]
-        has_tokens = rows_with_tokens(x, padding)
+        has_tokens = ~or_no_padding(padding, x).all(1)
         after = torch.where(has_tokens[:, None, None], written.to(state.memory.dtype), state.memory)
         return self._head(hidden[:, num_tokens : num_tokens + time]), MemoryTokens(after, state.count + has_tokens)
-
-    @staticmethod
-    def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return an official checkpoint under this class's names, for ``load_state_dict``.
-
-        Args:
-            state: the ``RecurrentWrapper`` of booydar/recurrent-memory-transformer; the model in it keeps its names.
-
-        Raises:
-            UserError: if it has tensors that this class does not know.
-        """
-        return rename_official(state, {"memory_cell.memory": "initial"})
 
 
 MEMORY_TOKENS = Mechanism(

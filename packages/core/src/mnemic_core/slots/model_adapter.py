@@ -1,8 +1,8 @@
-"""Put memory around a model that somebody else wrote: three functions say how to use it."""
+"""Adapters that let a memory wrap any model."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -15,7 +15,7 @@ from mnemic_core.state import MemoryState
 
 S = TypeVar("S", bound=MemoryState)
 
-OFFICIAL_MODEL = "memory_cell.model."
+OFFICIAL_MODEL = "memory_cell.model."  # prefix in checkpoints of RMT and HMT
 
 
 def _hidden_states(_model: Any, hidden: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time dim"]:
@@ -24,22 +24,19 @@ def _hidden_states(_model: Any, hidden: Float[Tensor, "batch time dim"]) -> Floa
 
 @dataclass(frozen=True)
 class ModelAdapter:
-    """How to embed for a model, run it and turn its hidden states into outputs.
+    """Functions that embed for a model, run it and compute outputs from its hidden states.
 
-    Each function takes the model as its first argument and keeps nothing of it, so that a wrapped model can be
-    copied, moved, compiled and sharded like any other. With a GPT-2 of the ``transformers`` package, for example,
-    ``run`` returns ``model.transformer(inputs_embeds=embeds, attention_mask=~padding,
-    position_ids=positions).last_hidden_state`` (no attention mask where ``padding`` is None), ``embed`` is
+    Each takes the model as its first argument, so that a wrapped model can be copied, moved, compiled and sharded. For
+    a GPT-2 of ``transformers``, ``run`` is ``model.transformer(inputs_embeds=embeds, attention_mask=~padding,
+    position_ids=positions).last_hidden_state`` (no mask where ``padding`` is None), ``embed`` is
     ``model.transformer.wte(ids)`` and ``head`` is ``model.lm_head(hidden)``.
 
     Attributes:
         run: ``(model, embeds[batch time dim], padding[batch time] or None, positions[batch time])`` to the last
-            hidden states ``[batch time dim]``, after the final norm. ``padding`` is True at tokens that no other may
-            attend to; ``positions`` count the tokens of a row without its padding. The model masks causally itself.
-        embed: ``(model, ids)`` to embeddings ``[batch time dim]`` without positions; None for a model that is fed
-            features.
-        head: ``(model, hidden[batch time dim])`` to outputs ``[batch time out_dim]``; the hidden states themselves
-            by default.
+            hidden states ``[batch time dim]``, after the final norm. ``positions`` skip padding; causal masking is up
+            to the model.
+        embed: ``(model, ids)`` to embeddings ``[batch time dim]`` without positions; None for a model of features.
+        head: ``(model, hidden[batch time dim])`` to outputs ``[batch time out_dim]``; the identity by default.
 
     Example:
         >>> adapter = ModelAdapter(run=lambda model, embeds, padding, positions: model(embeds))
@@ -64,30 +61,30 @@ def _attend(
 
 @dataclass(frozen=True)
 class HostModel:
-    """A model that a memory wraps, and how to use it.
-
-    Attributes:
-        model: the model; its parameters become those of the wrapper.
-        adapter: how to embed for it, run it and take its outputs.
-    """
+    """A model for a memory to wrap, with its adapter."""
 
     model: nn.Module
     adapter: ModelAdapter
 
     @staticmethod
     def attention(dim: int) -> "HostModel":
-        """Return the smallest causal model: one layer of self-attention with a residual path; ``dim`` is even."""
+        """Return one layer of causal self-attention with a residual connection; ``dim`` is even."""
         return HostModel(CausalAttention(dim, num_heads=1), ModelAdapter(run=_attend))
 
 
 class ModelWrapper(SegmentMemory[S]):
-    """Base of memories that surround a whole model and see nothing of it but its inputs and last hidden states.
+    """Base of memories that use the inputs and last hidden states of a model.
 
     Args:
         dim: width of the model's embeddings and hidden states.
-        host: the model; its parameters are those of the wrapper. None: a layer of causal attention.
-        detach: ``"never"`` lets gradients cross every segment, ``"stored"`` none.
+        host: the model; None: a layer of causal attention.
+        detach: as in :class:`SegmentMemory`.
+
+    Attributes:
+        official_names: our name for each weight of the official wrapper outside the model.
     """
+
+    official_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, dim: int, host: HostModel | None, detach: Detach) -> None:
         super().__init__(dim, detach)
@@ -96,19 +93,32 @@ class ModelWrapper(SegmentMemory[S]):
         self.adapter = host.adapter
 
     def embed(self, ids: Shaped[Tensor, " *input"]) -> Float[Tensor, "batch tokens dim"]:
-        """Return the embeddings of token ids, or of whatever else the model embeds, as :meth:`forward` takes them.
-
-        Raises:
-            UserError: if the adapter does not say how.
-        """
+        """Return the embeddings of token ids, or of other inputs of the model, for :meth:`forward`."""
         if self.adapter.embed is None:
             raise UserError("the adapter has no embed: give ModelAdapter one, or call the wrapper with embeddings")
         return self.adapter.embed(self.model, ids)
 
+    @classmethod
+    def from_official(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights of an official ``RecurrentWrapper`` under our names; those of its model keep theirs.
+
+        Raises:
+            UserError: if a weight is neither of the model nor of the wrapper.
+        """
+        unknown = sorted(key for key in state if not key.startswith(OFFICIAL_MODEL) and key not in cls.official_names)
+        if unknown:
+            raise UserError(
+                f"the checkpoint has {unknown} beside the model, expected only {sorted(cls.official_names)}"
+            )
+        return {
+            cls.official_names.get(key, f"model.{key.removeprefix(OFFICIAL_MODEL)}"): tensor
+            for key, tensor in state.items()
+        }
+
     def _run(
         self, embeds: Float[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None
     ) -> Float[Tensor, "batch time dim"]:
-        """Run the model; positions skip padding, so that tokens stand where they would without it."""
+        """Run the model with positions that skip padding."""
         if padding is None:
             positions = torch.arange(embeds.shape[1], device=embeds.device).expand(embeds.shape[:2])
         else:
@@ -121,31 +131,3 @@ class ModelWrapper(SegmentMemory[S]):
 
     def _head(self, hidden: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time out_dim"]:
         return self.adapter.head(self.model, hidden)
-
-
-def rows_with_tokens(
-    x: Shaped[Tensor, "batch time dim"], padding: Bool[Tensor, "batch time"] | None
-) -> Bool[Tensor, " batch"]:
-    """Return True for each row that has a token which is not padding."""
-    if padding is None:
-        return torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
-    return ~padding.all(1)
-
-
-def rename_official(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return an official checkpoint under this package's names; the wrapped model keeps the names that it has.
-
-    Args:
-        state: the tensors of the checkpoint; those of the model begin with ``memory_cell.model.``.
-        names: our name for each official one outside the model.
-
-    Raises:
-        UserError: if the checkpoint has a tensor that neither the model nor the wrapper knows.
-    """
-    unknown = sorted(key for key in state if not key.startswith(OFFICIAL_MODEL) and key not in names)
-    if unknown:
-        raise UserError(f"the checkpoint has {unknown} beside the model, expected only {sorted(names)}")
-    return {
-        names[key] if key in names else f"model.{key.removeprefix(OFFICIAL_MODEL)}": tensor
-        for key, tensor in state.items()
-    }

@@ -1,4 +1,4 @@
-"""The memory that remembers nothing: what every other one is compared with."""
+"""The memory that remembers nothing, as a baseline."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,7 @@ from mnemic_core.state import Device, MemoryState, SlotView
 
 @dataclass(frozen=True)
 class NoMemoryState(MemoryState):
-    """A state without content.
-
-    Attributes:
-        count: values written, that is forgotten, so far.
-    """
+    """A state without content, which counts the written values."""
 
     count: Int[Tensor, " batch"]
 
@@ -28,7 +24,7 @@ class NoMemoryState(MemoryState):
 
 
 class NoMemory(ReadWriteMemory[NoMemoryState]):
-    """Stands where a memory stands and recalls the query itself: the ablation "without memory".
+    """Recalls the query itself: the ablation without memory.
 
     Args:
         dim: width of queries and values.
@@ -44,7 +40,7 @@ class NoMemory(ReadWriteMemory[NoMemoryState]):
         super().__init__(dim, detach="stored")
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> NoMemoryState:
-        """Return the state of rows that have written nothing; there is nothing that ``dtype`` could apply to."""
+        """Return counters of 0; ``dtype`` has no effect."""
         return NoMemoryState(torch.zeros(batch, device=device, dtype=torch.long))
 
     def read(self, query: Float[Tensor, "batch time dim"], state: NoMemoryState) -> Float[Tensor, "batch time dim"]:
@@ -64,7 +60,7 @@ class NoMemory(ReadWriteMemory[NoMemoryState]):
         *,
         padding: Bool[Tensor, "batch time"] | None = None,
     ) -> NoMemoryState:
-        """Return the state with the values counted and forgotten."""
+        """Return the state with the values counted."""
         added = values.shape[1] if padding is None else (~padding).sum(1)
         return NoMemoryState(state.count + added)
 

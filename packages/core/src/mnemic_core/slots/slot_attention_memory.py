@@ -1,4 +1,4 @@
-"""Slots that tokens read by attention and that rewrite themselves by attention: the memory of Memformer."""
+"""Slots read and written by attention: the memory of Memformer."""
 
 import math
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.layers import MultiHeadAttention, or_no_padding
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import ReadWriteMemory
-from mnemic_core.state import Device, MemoryState, SlotView
+from mnemic_core.state import Device, MemoryState, SlotView, check_shape
 
 Slots = TypeVar("Slots", bound="SlotState")
 
-_PULL = 0.1  # length of a new bias: a slot that takes in nothing is half way back to its start after seven writes
+_PULL = 0.1  # length of a new bias; with it the half-life of slot content is about seven writes
 
 _PARTS = {"read": "reading", "write": "writing"}
 _PROJECTIONS = {"q": "query", "k": "key", "v": "value", "o": "output"}
@@ -26,7 +26,7 @@ _PROJECTIONS = {"q": "query", "k": "key", "v": "value", "o": "output"}
 
 @dataclass(frozen=True)
 class SlotState(MemoryState):
-    """Slots that every segment rewrites together; the base of the states of slot memories.
+    """Slots that every segment rewrites; base of the states of slot memories.
 
     Attributes:
         content: the slots.
@@ -37,24 +37,11 @@ class SlotState(MemoryState):
     count: Int[Tensor, " batch"]
 
     def slots(self) -> SlotView:
-        """Return the slots, as old as the segments that followed the first one."""
+        """Return the slots, all as old as the sequence."""
         return SlotView.of_equal_age(self.content, self.count)
 
-    def require(self, batch: int, num_slots: int, dim: int) -> None:
-        """Refuse a state of other sizes; one of a single row would otherwise serve every row of a batch.
-
-        Raises:
-            UserError: if the slots have another shape.
-        """
-        expected = (batch, num_slots, dim)
-        if self.content.shape != expected:
-            raise UserError(
-                f"the state must hold slots of shape {expected} [batch slot dim], got {tuple(self.content.shape)}; "
-                f"begin with init_state({batch}) of this memory"
-            )
-
     def rewritten(self: Slots, content: Float[Tensor, "batch slot dim"], padding: Bool[Tensor, "batch time"]) -> Slots:
-        """Return the state after a segment; rows in which all is ``padding`` (True) stay bit-identical."""
+        """Return the state after a segment; rows of padding only stay bit-identical."""
         has_tokens = (~padding).any(1)
         content = torch.where(has_tokens[:, None, None], content.to(self.content.dtype), self.content)
         return type(self)(content, self.count + has_tokens)
@@ -62,7 +49,7 @@ class SlotState(MemoryState):
 
 @dataclass(frozen=True)
 class SlotAttentionState(SlotState):
-    """The slots of :class:`SlotAttentionMemory`, each a vector of length 1; before the first write the learned ones."""
+    """The slots of :class:`SlotAttentionMemory`, vectors of length 1, initially learned."""
 
 
 class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
@@ -76,9 +63,9 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
                 m'_i = a_i [m_i Wv' ; x Wv'] Wo'
                 m_i <- (m'_i + b_i) / |m'_i + b_i|          at the start m_i = b_i / |b_i|
 
-    A slot never sees another one. The last line is how slots forget ("biased memory normalisation"): each write pulls
-    a slot towards where it started, by an angle that grows with ``|b_i|``. In a segment of nothing but padding there
-    is no write, so that a stream may pause without forgetting.
+    A slot does not see other slots. The last line makes slots forget ("biased memory normalization"): each write pulls
+    them towards their initial value, by an angle that grows with ``|b_i|``. A segment of padding only writes nothing,
+    so that a stream may pause without forgetting.
 
     State: ``content`` ``[batch slot dim]`` and ``count`` ``[batch]``, ``4 num_slots dim + 8`` bytes per row. Writing
     is learned from what later segments read, so gradients always cross segments; truncate them in the driver.
@@ -87,7 +74,7 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
         dim: width of tokens and slots.
         num_slots: slots per row.
         num_heads: attention heads of reading and writing; must divide ``dim``.
-        temperature: of the attention that writes; below 1 it sharpens. The paper gives no number.
+        temperature: of the writing attention, sharper below 1. The paper gives no number.
 
     Example:
         >>> memory = SlotAttentionMemory(dim=8, num_slots=2, num_heads=4)
@@ -112,20 +99,20 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw all weights anew."""
+        """Initialize all weights."""
         for weight in (*self.reading.parameters(), *self.writing.parameters()):
             nn.init.normal_(weight, std=self.dim**-0.5)
-        # A slot has length 1 and a token about sqrt(dim): what sees only slots begins larger by that factor. Otherwise
-        # all slots would ask for nearly the same mean of the tokens and become alike.
+        # A slot has length 1 and a token about sqrt(dim), so projections of slots start larger by that factor.
+        # Otherwise all slots would read nearly the same mean of the tokens and become equal.
         for linear in (self.reading.key, self.reading.value, self.writing.query):
             nn.init.normal_(linear.weight)
-        # In the paper the value of a slot is the slot. Heads need projections; together they begin as the identity.
+        # In the paper the value of a slot is the slot itself; value and output projection start as the identity.
         nn.init.orthogonal_(self.writing.value.weight)
         self.writing.output.weight.copy_(self.writing.value.weight.T)
         self.bias.copy_(_PULL * F.normalize(torch.randn_like(self.bias), dim=-1))
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> SlotAttentionState:
-        """Return the learned slots for every row; in float32 if the weights have less and no ``dtype`` is given."""
+        """Return the learned slots for every row; without a ``dtype`` in float32 at least."""
         bias = self.bias.to(device, dtype or torch.promote_types(self.bias.dtype, torch.float32))
         content = F.normalize(bias, dim=-1).expand(batch, -1, -1)
         return SlotAttentionState(content, torch.zeros(batch, device=bias.device, dtype=torch.long))
@@ -140,7 +127,7 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
     def read_weights(
         self, query: Float[Tensor, "batch time dim"], state: SlotAttentionState
     ) -> Float[Tensor, "batch time slot"]:
-        """Return the attention of each token over the slots, the mean of all heads."""
+        """Return the attention of each token to the slots, mean over heads."""
         keys, _ = self.reading.keys_and_values(self._content(state, query))
         logits = self.reading.queries(query) @ keys.mT / math.sqrt(keys.shape[-1])
         return logits.softmax(-1).mean(1)
@@ -166,10 +153,7 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
         *,
         padding: Bool[Tensor, "batch time"] | None = None,
     ) -> Float[Tensor, "batch head slot key"]:
-        """Return the attention with which each slot is written: first over itself, then over the tokens.
-
-        The first weight says what a slot keeps: near 1 it holds on to its content, near 0 it is overwritten.
-        """
+        """Return the writing attention of each slot: first to itself, the share that it keeps, then to the tokens."""
         return self._write_weights(state, values, or_no_padding(padding, values))[0]
 
     def _write_weights(
@@ -182,14 +166,14 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
         Float[Tensor, "batch head slot head_dim"],
         Float[Tensor, "batch head time head_dim"],
     ]:
-        """Return the attention with which slots are written, and what they read in themselves and in the tokens."""
+        """Return the writing attention and the values of slots and tokens."""
         content = self._content(state, values)
         values = values.masked_fill(padding[..., None], 0)  # it may hold NaN
         queries, (own_keys, own_values) = self.writing.queries(content), self.writing.keys_and_values(content)
         keys, offered = self.writing.keys_and_values(values)
         to_itself = (queries * own_keys).sum(-1, keepdim=True)
         to_tokens = queries @ keys.mT
-        to_tokens = to_tokens.masked_fill(padding[:, None, None], -math.inf)  # the slot itself is left in any case
+        to_tokens = to_tokens.masked_fill(padding[:, None, None], -math.inf)  # the slot itself is never masked
         logits = torch.cat([to_itself, to_tokens], dim=-1)  # batch head slot 1+time
         weights = (logits / (math.sqrt(queries.shape[-1]) * self.temperature)).softmax(-1)
         return weights, own_values, offered
@@ -197,7 +181,7 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
     def _content(
         self, state: SlotAttentionState, x: Float[Tensor, "batch time dim"]
     ) -> Float[Tensor, "batch slot dim"]:
-        state.require(x.shape[0], self.num_slots, self.dim)
+        check_shape("slots", state.content, (len(x), self.num_slots, self.dim))
         return state.content.to(x.dtype)
 
 
@@ -212,7 +196,7 @@ SLOT_ATTENTION = Mechanism(
     representation="state-based",
     integration=("attention fusion",),
     read="cross-attention of tokens over slots",
-    write="attention of each slot over itself and the tokens, normalised",
+    write="attention of each slot over itself and the tokens, normalized",
     forget="each write pulls a slot towards its learned start",
     capacity="`num_slots` vectors",
     cost="O(T K d)",
@@ -224,13 +208,10 @@ SLOT_ATTENTION = Mechanism(
 
 
 def convert_memformer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights that are named as in Memformer's equations under the names of :class:`SlotAttentionMemory`.
+    """Return weights named as in Memformer's equations under the names of :class:`SlotAttentionMemory`.
 
-    No weights of the paper were released. The names are ``bias`` and ``read.q``, ``read.k``, ``read.v``, ``read.o``,
-    ``write.q`` and so on for matrices that are multiplied from the right, ``y = x W``.
-
-    Raises:
-        UserError: if a name is none of these.
+    The paper released no weights. Names are ``bias``, ``read.q``, ``read.k``, ``read.v``, ``read.o``, ``write.q`` etc.,
+    for matrices ``W`` in ``y = x W``; others are a ``UserError``.
 
     Example:
         >>> list(convert_memformer({"write.o": torch.eye(2)}))

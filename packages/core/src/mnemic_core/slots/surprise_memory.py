@@ -1,4 +1,4 @@
-"""A small network whose weights are the memory, trained while it is used: what surprises it is remembered."""
+"""A small network trained at test time, whose weights are the memory."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ from mnemic_core.state import Device, MemoryState, SlotView
 
 @dataclass(frozen=True)
 class SurpriseState(MemoryState):
-    """The network of every row and what its training needs.
+    """The network of every row and the state of its training.
 
     Attributes:
-        weights: the layers of the network now, ``M`` in the equations.
-        momentum: past surprise, ``S``: the decaying sum of the updates.
-        anchor: the weights as they were when the current chunk began; surprise is measured against them.
+        weights: the layers of the network, ``M`` in the equations.
+        momentum: past surprise, ``S``: the decaying sum of updates.
+        anchor: the weights at the start of the current chunk, where gradients are taken.
         count: tokens written so far.
     """
 
@@ -31,13 +31,13 @@ class SurpriseState(MemoryState):
     count: Int[Tensor, " batch"]
 
     def slots(self) -> SlotView:
-        """Return what each input of the last layer recalls: one slot per column, as old as the first token."""
+        """Return the columns of the last layer as slots, all as old as the sequence."""
         return SlotView.of_equal_age(self.weights[:, -1].mT, self.count)
 
 
 @dataclass(frozen=True)
 class _Tokens(MemoryState):
-    """What a token asks, what it teaches and how much; unfilled places teach nothing and change nothing."""
+    """Projections and gates of tokens; places without a token have no effect."""
 
     query: Float[Tensor, "batch time dim"]
     key: Float[Tensor, "batch time dim"]
@@ -48,16 +48,16 @@ class _Tokens(MemoryState):
     valid: Bool[Tensor, "batch time"]
 
     def cut(self, start: int, stop: int) -> "_Tokens":
-        """Return the places from ``start`` to ``stop``."""
+        """Return a range of places."""
         return self.map(lambda part: part[:, start:stop])
 
 
 class SurpriseMemory(SegmentMemory[SurpriseState]):
-    """Learns at test time: each token trains a small network to recall a value from a key, then asks it a question.
+    """Learns at test time: each token trains a small network to recall a value from a key, then queries it.
 
-    This project's reading of the family that learns by the surprise of its memory, after Titans (Behrouz et al. 2025,
-    arXiv:2501.00663, sections 3.1 and 3.2). With ``f_M`` a linear map (``depth`` 1) or a network with SiLU between its
-    layers, ``|k_t| = |q_t| = 1`` and the three gates functions of the token::
+    This project's reading of memories that learn by surprise, after Titans (Behrouz et al. 2025, arXiv:2501.00663,
+    sections 3.1 and 3.2). With ``f_M`` a linear map (``depth`` 1) or a network with SiLU between its layers,
+    ``|k_t| = |q_t| = 1`` and three gates computed from the token::
 
         k_t, v_t, q_t = x_t W_K, x_t W_V, x_t W_Q
         loss_t(M) = 1/2 |f_M(k_t) - v_t|^2                        recall error
@@ -65,27 +65,23 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         M_t = (1 - alpha_t) M_{t-1} + S_t                         forgetting and learning
         y_t = W_O norm(f_{M_t}(q_t))
 
-    A token that the memory already predicts has no gradient and changes nothing. ``c(t)`` is the last token before
-    the chunk of ``t``; chunks are ``chunk_length`` tokens of a row, counted from its beginning, whatever segments and
-    padding they come in. So the gradients of a chunk are known at once: each is an outer product
-    ``signal_i input_i^T``, the recurrence unrolls to ``M_t = a_t M_0 + b_t S_0 - sum over i <= t of c_ti theta_i
-    signal_i input_i^T`` with products of gates ``a, b, c``, and ``forward`` computes all ``y_t`` of a chunk with matrix
-    products, without any ``M_t``. :meth:`step` is the recurrence itself; both give the same outputs and states for
-    every cut of a sequence into segments. With ``chunk_length=1`` surprise is measured against ``M_{t-1}``.
+    A token that the memory already predicts has no gradient. ``c(t)`` is the last token before the chunk of ``t``;
+    chunks are ``chunk_length`` tokens of a row, independent of segments and padding. All gradients of a chunk, outer
+    products ``signal_i input_i^T``, are therefore known at once, and the recurrence unrolls to ``M_t = a_t M_0 + b_t
+    S_0 - sum over i <= t of c_ti theta_i signal_i input_i^T`` with products of gates ``a, b, c``. ``forward`` computes
+    all ``y_t`` of a chunk with matrix products, without any ``M_t``; :meth:`step` is the recurrence itself.
 
-    What differs from the paper: no convolution and no SiLU on queries, keys and values, half the squared error, and
-    ``theta_t = sigmoid(.) (1 - eta_t) / chunk_length``. All that a chunk of equal tokens ever adds then sums to at
-    most one full correction, so a linear memory does not diverge on a stream of them, however long.
+    Differences from the paper: no convolution and no SiLU on queries, keys and values, half the squared error, and
+    ``theta_t = sigmoid(.) (1 - eta_t) / chunk_length``, with which a chunk of equal tokens adds at most one full
+    correction, so that a linear memory cannot diverge.
 
-    State, per row: three times ``depth * dim**2`` numbers (weights, momentum, anchor), float32 whatever the type of
-    the tokens, and a counter: ``12 * depth * dim**2 + 8`` bytes.
+    State: ``3 * depth * dim**2`` numbers in float32 and a counter, ``12 * depth * dim**2 + 8`` bytes per row.
 
     Args:
         dim: width of tokens and of every layer of the network.
-        depth: layers of the network; the paper finds deeper ones to remember more.
-        chunk_length: tokens whose surprise is measured against the same weights.
-        detach: ``"never"`` (the paper) lets gradients cross segments, ``"stored"`` cuts them between segments; within
-            one they flow in either case, so that the projections learn.
+        depth: layers of the network; deeper ones remember more, according to the paper.
+        chunk_length: tokens whose gradients are taken at the same weights.
+        detach: ``"never"`` (the paper) lets gradients cross segments, ``"stored"`` does not.
 
     Example:
         >>> memory, x = SurpriseMemory(dim=4, chunk_length=2), torch.randn(1, 5, 4)
@@ -103,19 +99,19 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
         self.gates = nn.Linear(dim, 3)  # logits of step size, momentum and forgetting
         with torch.no_grad():
-            # Learn fast, keep half of the past surprise, forget 2 % in ten tokens: a memory that works untrained.
+            # Learn fast, keep half of the past surprise, forget 2 % in ten tokens: it works untrained.
             self.gates.bias.copy_(torch.tensor([2.0, 0.0, -6.0]))
-        # The last layer starts at zero, so that a fresh memory recalls nothing; the others must differ to learn.
+        # With a last layer of zeros an initial memory recalls nothing; the other layers must be random to learn.
         self.initial = nn.Parameter(torch.randn(depth, dim, dim) * dim**-0.5)
         with torch.no_grad():
             self.initial[-1].zero_()
-        self.norm = nn.RMSNorm(dim, eps=1e-5)  # early recalls are faint: one step writes 1 / chunk_length of a value
+        self.norm = nn.RMSNorm(dim, eps=1e-5)  # the first recalls are only 1 / chunk_length of a value
         self.output = nn.Linear(dim, dim, bias=False)
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> SurpriseState:
-        """Return the learned first network for every row, in float32 unless said otherwise."""
+        """Return the learned initial network for every row, by default in float32."""
         initial = self.initial.to(device, dtype or torch.float32)
-        # Copies, not views of the parameter: then the first step has the form of all others and the same graph.
+        # Copies, not views of the parameter, so that the first step compiles to the same graph as the others.
         weights, anchor = (initial.expand(batch, -1, -1, -1).clone() for _ in range(2))
         count = torch.zeros(batch, device=weights.device, dtype=torch.long)
         return SurpriseState(weights, torch.zeros_like(weights), anchor, count)
@@ -123,7 +119,7 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
     def _run_segment(
         self, x: Float[Tensor, "batch time dim"], state: SurpriseState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time dim"], SurpriseState]:
-        """Learn from the tokens and answer each by what is known after it, itself included, a chunk at a time."""
+        """Learn from the tokens and answer each with the memory after it, chunk by chunk."""
         place, source, valid = self._places(x, state, padding)
         placed = x.take_along_dim(source[..., None], dim=1).masked_fill(~valid[..., None], 0)
         tokens = self._project(placed, valid, state)
@@ -136,7 +132,7 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
     def step(
         self, x: Float[Tensor, "batch dim"], state: SurpriseState
     ) -> tuple[Float[Tensor, "batch dim"], SurpriseState]:
-        """Learn from one token of every row and answer it: the recurrence of the class docstring as it stands."""
+        """Learn from one token of every row and answer it, by the recurrence of the class docstring."""
         valid = torch.ones(len(x), 1, device=x.device, dtype=torch.bool)
         token = self._project(x[:, None], valid, state)
         factors = zip(*_gradient_factors(state.anchor, token.key, token.value), strict=True)
@@ -154,15 +150,15 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
     def _places(
         self, x: Float[Tensor, "batch time dim"], state: SurpriseState, padding: Bool[Tensor, "batch time"] | None
     ) -> tuple[Int[Tensor, "batch time"], Int[Tensor, "batch place"], Bool[Tensor, "batch place"]]:
-        """Lay the tokens of each row, without padding, into whole chunks, the first of which may have begun before.
+        """Arrange the tokens of each row without padding in chunks, the first of which may have started before.
 
         Returns:
-            The place of each token, the token of each place, and True at places that have one.
+            The place of each token, the token of each place, and True at places with a token.
         """
         time = x.shape[1]
         begun = (state.count % self.chunk_length)[:, None]
         counts = ~or_no_padding(padding, x)
-        # As many chunks as the latest start may need: a number that depends on the shape alone.
+        # The largest number of chunks, so that shapes do not depend on data.
         chunks = -(-(self.chunk_length - 1 + time) // self.chunk_length)
         rank = torch.arange(chunks * self.chunk_length, device=x.device) - begun  # of the token that has the place
         valid = (rank >= 0) & (rank < counts.sum(1, keepdim=True))
@@ -191,8 +187,8 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         self, recalled: Float[Tensor, "batch *time dim"], x: Float[Tensor, "batch *time dim"]
     ) -> Float[Tensor, "batch *time dim"]:
         answer: Tensor = self.output(self.norm(recalled.to(x.dtype)))
-        # The first network enters through a state only. Data parallelism waits for the gradient of every parameter of
-        # a forward pass, so in the middle of a stream it takes part with a gradient of zero.
+        # The initial network enters through the initial state only, but data parallelism waits for a gradient of every
+        # parameter in each forward pass.
         return answer + 0 * self.initial.sum()
 
 
@@ -218,10 +214,10 @@ SURPRISE = Mechanism(
 
 
 def _learn_chunk(tokens: _Tokens, state: SurpriseState) -> tuple[Float[Tensor, "batch time dim"], SurpriseState]:
-    """Return what each token of one chunk recalls after it was learned, and the state after the chunk."""
+    """Return what each token of a chunk recalls after it was learned, and the new state."""
     keep, carry = _products(tokens.log_keep), _products(tokens.log_carry)
-    # Column 0 is the momentum from before the chunk, column 1 + i the gradient of token i. Only at a token, not at an
-    # unfilled place, does momentum enter the weights.
+    # Column 0 is the momentum before the chunk, column 1 + i the gradient of token i. Momentum enters the weights at
+    # tokens only, not at unfilled places.
     carry = torch.cat([tokens.log_carry.cumsum(-1).exp()[..., None], carry], dim=-1)
     arrived = (keep * tokens.valid[:, None]) @ carry
     kept = tokens.log_keep.cumsum(-1).exp()[..., None]
@@ -248,7 +244,7 @@ def _gradient_factors(
     key: Float[Tensor, "batch time dim"],
     value: Float[Tensor, "batch time dim"],
 ) -> tuple[list[Float[Tensor, "batch time dim"]], list[Float[Tensor, "batch time dim"]]]:
-    """Return input and error signal of every layer; their outer product is the gradient of the recall error."""
+    """Return input and error signal of every layer, whose outer products are the gradients."""
     inputs, slopes = [key], []
     for layer in range(weights.shape[1] - 1):
         hidden = inputs[-1] @ weights[:, layer].mT
@@ -274,5 +270,5 @@ def _products(log_gate: Float[Tensor, "batch time"]) -> Float[Tensor, "batch tim
     total = log_gate.cumsum(-1)
     difference = total[..., :, None] - total[..., None, :]
     later = torch.ones_like(difference, dtype=torch.bool).triu(1)
-    # Masked before the exponential, which could overflow there and make gradients NaN.
+    # Masked before the exponential, whose overflow would make gradients NaN.
     return difference.masked_fill(later, -torch.inf).exp()

@@ -1,4 +1,4 @@
-"""Vectors with their payloads, and the exact answer to which of them are closest."""
+"""Vectors with payloads, and exact nearest-neighbor search."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,20 +20,19 @@ Index = TypeVar("Index", bound="ExactIndex")
 
 
 class ExactIndex:
-    """Finds the stored vectors with the largest inner product, all of them compared, none missed.
+    """Finds the stored vectors with the largest inner product by exhaustive search.
 
-    Vectors of length one make this the cosine similarity. Equal scores are ordered by age, oldest first. Removed
-    entries are left out at once; their space is given back when they outnumber the rest.
+    Equal scores are ordered by age, oldest first. Memory of removed entries is freed when they outnumber the others.
 
-    Scores are float32. ``scan="bfloat16"`` compares rounded copies first and computes the true score of all that come
-    close enough. How close is derived from the largest rounding error among the keys, so the answer is the same, up to
-    the last digit of a score. It halves what is read: a little faster for a few queries where the processor has
-    instructions for it, no faster for hundreds and slower for hundreds of wide ones, and much slower elsewhere.
+    Scores are float32. ``scan="bfloat16"`` compares rounded copies first and computes exact scores where the largest
+    rounding error of the keys allows a place among the best, so results are the same up to the last digit of a score.
+    It halves memory traffic: a little faster for a few queries on processors with bfloat16 instructions, not for
+    hundreds, and much slower on others.
 
     Args:
         dim: width of the vectors.
         scan: type of the first comparison.
-        device: where the vectors are.
+        device: of the vectors.
 
     Example:
         >>> index = ExactIndex(dim=2)
@@ -51,12 +50,12 @@ class ExactIndex:
         check_choice(Scan, scan=scan)
         self.dim = dim
         self.scan: Scan = scan
-        # Rows of the tensors beyond this number wait for entries; a removed entry keeps its row but is not live.
+        # Further rows of the tensors are unused; a removed entry keeps its row but is not live.
         self._num_rows = 0
         self._keys = torch.empty(0, dim, device=device)
         self._rounded: Tensor | None = self._keys.bfloat16() if scan == "bfloat16" else None
-        self._worst = torch.zeros(2, device=device)  # rounding error and length of rounded keys, the largest of each
-        self._identities = torch.empty(0, dtype=torch.long, device=device)  # rise from row to row
+        self._worst = torch.zeros(2, device=device)  # largest rounding error and length of rounded keys
+        self._identities = torch.empty(0, dtype=torch.long, device=device)  # ascending
         self._live = torch.empty(0, dtype=torch.bool, device=device)
         self._payloads: list[dict[str, Any]] = []
         self._next_identity = 0
@@ -71,15 +70,11 @@ class ExactIndex:
         return self._identities[self._live_rows()]
 
     def payload(self, identity: int) -> dict[str, Any]:
-        """Return what was stored with a vector.
-
-        Raises:
-            UserError: if there is no such entry.
-        """
+        """Return what was stored with a vector; an unknown identity is a ``UserError``."""
         return dict(self._payloads[int(self._rows_of(torch.tensor([identity]))[0])])
 
     def vectors(self, identities: Int[Tensor, " entry"]) -> Float[Tensor, "entry dim"]:
-        """Return the vectors of the given entries; an unknown identity is a ``ValueError``."""
+        """Return the vectors of the given entries; an unknown identity is a ``UserError``."""
         return self._keys[self._rows_of(identities)]
 
     def add(
@@ -88,15 +83,15 @@ class ExactIndex:
         """Add entries; an index whose vectors are mapped from a file copies them to memory first.
 
         Args:
-            keys: vectors; they are copied, and kept as float32.
-            payloads: for each vector what belongs to it, of types that json knows; nothing if not given.
+            keys: vectors, copied as float32.
+            payloads: content for each vector, of JSON types; empty if None.
 
         Returns:
-            The identities of the new entries. They rise with age and are never used again.
+            The identities of the new entries, ascending and never reused.
 
         Raises:
-            TypeError: if json cannot write a payload.
-            UserError: if the shape is wrong, a value is not finite, or the payloads are not as many as the vectors.
+            TypeError: if a payload is not of JSON types.
+            UserError: if the shape is wrong, a value is not finite, or the numbers of vectors and payloads differ.
         """
         keys = self._checked(keys, "keys")
         contents = [{} for _ in keys] if payloads is None else json_copies(payloads)
@@ -114,11 +109,7 @@ class ExactIndex:
         return fresh
 
     def remove(self, identities: Int[Tensor, " entry"]) -> None:
-        """Remove entries.
-
-        Raises:
-            UserError: if there is no such entry; then none is removed.
-        """
+        """Remove entries, none of them if one is unknown, which is a ``UserError``."""
         rows = self._rows_of(identities)
         self._live[rows] = False
         for row in rows.tolist():
@@ -132,13 +123,8 @@ class ExactIndex:
     ) -> tuple[Float[Tensor, "query k"], Int[Tensor, "query k"]]:
         """Return scores, best first, and identities of the ``k`` entries with the largest inner products.
 
-        Args:
-            query: what to look for.
-            k: number to find. Where there are fewer, scores end with -inf and identities with -1.
-            allowed: True at entries that may be found, in the order of :attr:`identities`; all if not given.
-
-        Raises:
-            UserError: if ``k`` is below 1, a shape is wrong or a value is not finite.
+        Where there are fewer, scores end with -inf and identities with -1. ``allowed`` is True at entries that may be
+        found, in the order of :attr:`identities`; None for all.
         """
         query = self._checked(query, "query")
         check_at_least(1, k=k)
@@ -154,11 +140,7 @@ class ExactIndex:
         return scores, found
 
     def save(self, path: str | Path) -> None:
-        """Write all entries to a folder, without what was removed; a failure leaves the folder's old index intact.
-
-        Raises:
-            OSError: if it cannot be written.
-        """
+        """Write all entries to a folder; a failure keeps the previous index of the folder."""
         write_snapshot(path, type(self).__name__, *self.snapshot())
 
     @classmethod
@@ -174,10 +156,9 @@ class ExactIndex:
 
         Args:
             path: the folder.
-            mapped: leave the vectors in the file and read what a search touches, for an index larger than memory; a
-                damaged vector is then not noticed.
+            mapped: memory-map the vectors, for an index larger than memory; damaged vectors are then not detected.
             scan: type of the first comparison.
-            device: where the vectors go.
+            device: of the vectors.
 
         Raises:
             FileNotFoundError: if there is none.
@@ -190,7 +171,7 @@ class ExactIndex:
             raise UserError(f"the index at {path} is inconsistent ({error}); save it again") from error
 
     def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the tensors and the other content of the index, for a store that contains one and saves it."""
+        """Return the tensors and other content of the index, for stores that contain one."""
         live = self._live_rows()
         tensors = {"keys": self._keys[live], "identities": self._identities[live]}
         payloads = [self._payloads[row] for row in live.tolist()]
@@ -205,11 +186,7 @@ class ExactIndex:
         scan: Scan = "float32",
         device: torch.device | str = "cpu",
     ) -> Index:
-        """Build the index that :meth:`snapshot` described; the tensors are used as they are.
-
-        Raises:
-            UserError: if they do not fit each other.
-        """
+        """Build an index from a :meth:`snapshot`, without copying its tensors."""
         index = cls(content["dim"], scan=scan, device=device)
         keys, identities = tensors["keys"].to(device), tensors["identities"].to(device)
         number = len(identities)
@@ -230,7 +207,7 @@ class ExactIndex:
         if self._rounded is None:
             return running_top_k.search(query, self._keys[: self._num_rows], rows, k)
         scanned = query.bfloat16()
-        # |q k - q' k'| <= |q| |k - k'| + |q - q'| |k'|, and what the score itself is rounded by.
+        # |q k - q' k'| <= |q| |k - k'| + |q - q'| |k'|, plus the rounding of the score itself.
         error, length = self._worst
         scanned_length = scanned.float().norm(dim=1)
         slack = query.norm(dim=1) * error + (query - scanned.float()).norm(dim=1) * length
@@ -239,7 +216,7 @@ class ExactIndex:
         return running_top_k.search(scanned, self._rounded[: self._num_rows], rows, k, rescore)
 
     def _rounding(self) -> float:
-        """Return what a product of bfloat16 vectors is rounded by at most, as a part of that of their lengths."""
+        """Return the largest rounding error of a product of bfloat16 vectors relative to their lengths."""
         if self._keys.device.type == "cpu":
             return torch.finfo(torch.bfloat16).eps / 2 + self.dim * torch.finfo(torch.float32).eps
         return 1 / 64  # a GPU may also round partial sums
@@ -260,7 +237,7 @@ class ExactIndex:
         known = self._identities[: self._num_rows]
         identities = identities.to(known)
         rows = torch.searchsorted(known, identities)
-        # One row more than there are, which belongs to nobody: where an identity above all others ends up.
+        # An identity above all others is sorted to the row after the last, hence one row of padding.
         found = F.pad(known, (0, 1), value=-1)[rows] == identities
         found &= F.pad(self._live[: self._num_rows], (0, 1), value=False)[rows]
         if not bool(found.all()):
@@ -268,7 +245,7 @@ class ExactIndex:
         return rows
 
     def _reserve(self, total: int) -> None:
-        """Make room for rows: at least twice as much as before, so that adding one by one takes linear time."""
+        """Allocate rows, at least twice as many as before, so that adding one by one takes linear time."""
         if total > len(self._keys):
             size = max(total, 2 * len(self._keys))
             self._keys, self._identities = _resized(self._keys, size), _resized(self._identities, size)
@@ -289,7 +266,7 @@ class ExactIndex:
                 f"{name} must be floating-point [number, {self.dim}], got {vectors.dtype} {tuple(vectors.shape)}"
             )
         vectors = vectors.detach().to(self._keys)
-        # The squared length, not the values: were it infinite, a score could be so too, or be inf - inf.
+        # The squared length, not only the values: if it overflows, scores may be inf or inf - inf.
         if not bool(vectors.square().sum(1).isfinite().all()):
             raise UserError(f"{name} must be finite and of finite length in float32; drop or scale what is not")
         return vectors

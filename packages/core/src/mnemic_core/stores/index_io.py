@@ -1,4 +1,4 @@
-"""How stores are kept on disk: a folder with a json file that people can read and a safetensors file with vectors."""
+"""Stores on disk: a folder with a readable JSON file and a safetensors file of vectors."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,15 @@ MANIFEST = "index.json"
 def write_snapshot(
     folder: str | Path, kind: str, tensors: Mapping[str, Shaped[Tensor, "..."]], content: Mapping[str, Any]
 ) -> None:
-    """Write a store; whoever reads the folder finds the old store or the new one, never a mixture.
+    """Write a store of a class to a folder atomically.
 
-    The vectors go to a file that is named after what is in it, and the json file that names it is replaced last.
+    The vectors go to a file named by their checksum; the JSON file, which names it, is replaced last.
 
     Args:
-        folder: made if it is not there.
-        kind: name of the class that can read it.
-        tensors: vectors and their like, by name.
-        content: everything else, of types that json knows.
-
-    Raises:
-        OSError: if it cannot be written, for want of space or of permission.
+        folder: created if absent.
+        kind: name of the class.
+        tensors: by name.
+        content: other content, of JSON types.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,13 +54,9 @@ def read_snapshot(
     """Read a store that :func:`write_snapshot` wrote.
 
     Args:
-        folder: where it is.
+        folder: of the store.
         kind: name of the class that reads it.
-        mapped: leave the vectors in the file, from where pages come as they are used, and do not verify them; else
-            read them into memory and compare their checksum.
-
-    Returns:
-        The tensors by name, and the content.
+        mapped: memory-map the vectors without verifying their checksum.
 
     Raises:
         FileNotFoundError: if there is no store in the folder.
@@ -73,7 +66,7 @@ def read_snapshot(
     manifest = _manifest(folder, kind)
     vectors = folder / manifest["vectors"]
     try:
-        tensors, _ = read_tensors(vectors)  # windows on the mapped file
+        tensors, _ = read_tensors(vectors)  # memory-mapped
     except (UserError, OSError) as error:
         raise UserError(f"the store at {folder} is not complete ({error}); save it again") from error
     if not mapped:
@@ -84,11 +77,7 @@ def read_snapshot(
 
 
 def json_copies(mappings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return copies as json brings them back, which also shows that a store of them can be saved.
-
-    Raises:
-        TypeError: if json cannot write one of them.
-    """
+    """Return copies after a round trip through JSON, so that saving cannot fail later."""
     try:
         copies: list[dict[str, Any]] = json.loads(json.dumps([dict(mapping) for mapping in mappings]))
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Records that are found by a vector, replaced by name, and say where they come from."""
+"""Records with a name, versions and sources, found by a key vector."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,10 +21,10 @@ class Record:
     """One version of what is known under a name.
 
     Attributes:
-        name: what the record is about.
-        version: 1 for the first; every change adds 1.
+        name: of the record.
+        version: 1 for the first.
         value: the content; None in the version that removed it.
-        source: where this version comes from, such as document and page.
+        source: origin of this version, such as document and page.
     """
 
     name: str
@@ -34,17 +34,16 @@ class Record:
 
 
 class Match(NamedTuple):
-    """A record that a search found, with the inner product of its key and the query."""
+    """A found record with the inner product of its key and the query."""
 
     score: float
     record: Record
 
 
 class RecordStore:
-    """Keeps named records with a key vector each; a search sees the latest versions, the history keeps them all.
+    """Keeps named records with key vectors; searches find the latest versions, the history keeps all.
 
-    Nothing is changed in place: putting a name again adds a version and removing it adds a last one, each with its
-    source, so that an answer can be traced to what the store said at the time. Vectors are kept for the latest
+    Every change adds a version with its source, so that an answer can be traced. Vectors are kept for the latest
     version only, in an :class:`~mnemic_core.stores.exact_index.ExactIndex`.
 
     Args:
@@ -81,7 +80,7 @@ class RecordStore:
         return iter(self._identity)
 
     def __contains__(self, name: object) -> bool:
-        """Return True if the name has a value."""
+        """Return whether the name has a value."""
         return name in self._identity
 
     def put(
@@ -95,14 +94,14 @@ class RecordStore:
         """Store a new version of every name.
 
         Args:
-            names: what the records are about, each once.
-            keys: the vectors that they are found by.
-            values: their contents, of types that json knows.
-            source: where all of them come from.
+            names: of the records, without repetitions.
+            keys: their vectors.
+            values: their contents, of JSON types.
+            source: origin of all of them.
 
         Raises:
-            TypeError: if json cannot write a value or the source.
-            UserError: if the numbers differ, a name comes twice, or a key has a wrong shape or is not finite.
+            TypeError: if a value or the source is not of JSON types.
+            UserError: if the numbers differ, a name is repeated, or a key has a wrong shape or is not finite.
         """
         if len(set(names)) < len(names):
             raise UserError(f"each name may be put once at a time, got {list(names)}; put them one after the other")
@@ -118,11 +117,7 @@ class RecordStore:
         return [self._append(name, content, origin) for name, content in zip(names, contents, strict=True)]
 
     def remove(self, name: str, *, source: Mapping[str, Any]) -> Record:
-        """Take a name out of the search; its history stays and ends with the version that is returned.
-
-        Args:
-            name: what to remove.
-            source: who or what removed it.
+        """Remove a name from searches and return the version of its history that says so.
 
         Raises:
             KeyError: if the name has no value.
@@ -133,11 +128,7 @@ class RecordStore:
         return self._append(name, None, origin)
 
     def get(self, name: str, version: int | None = None) -> Record:
-        """Return the latest version of a name that has a value, or any earlier one.
-
-        Raises:
-            KeyError: if there is none.
-        """
+        """Return the latest or a given version of a name; an unknown one is a ``KeyError``."""
         if version is None:
             self._require(name)
             return self._history[name][-1]
@@ -147,19 +138,13 @@ class RecordStore:
         return history[version - 1]
 
     def history(self, name: str) -> tuple[Record, ...]:
-        """Return all versions of a name, oldest first; none if it was never put."""
+        """Return all versions of a name, oldest first."""
         return tuple(self._history.get(name, ()))
 
     def search(
         self, query: Float[Tensor, "query dim"], k: int, *, where: Callable[[Record], bool] | None = None
     ) -> list[list[Match]]:
-        """Return for each query up to ``k`` records with the largest inner products, best first.
-
-        Args:
-            query: what to look for.
-            k: number to find; fewer come back where there are fewer.
-            where: says which records may be found; all if not given.
-        """
+        """Return for each query up to ``k`` records that satisfy ``where`` with the largest inner products."""
         allowed = None
         if where is not None:
             current = (self.get(self._name[identity]) for identity in self._index.identities.tolist())
@@ -175,11 +160,7 @@ class RecordStore:
         ]
 
     def save(self, path: str | Path) -> None:
-        """Write all versions to a folder; a failure leaves the folder's old store intact.
-
-        Raises:
-            OSError: if it cannot be written.
-        """
+        """Write all versions to a folder; a failure keeps the previous store of the folder."""
         tensors, index = self._index.snapshot()
         records = [asdict(record) for versions in self._history.values() for record in versions]
         content = {"index": index, "records": records, "identities": self._identity}
@@ -189,13 +170,7 @@ class RecordStore:
     def load(cls: type[Records], path: str | Path, *, mapped: bool = False) -> Records:
         """Read a store that :meth:`save` wrote.
 
-        Args:
-            path: the folder.
-            mapped: leave the vectors in the file and read what a search touches; a damaged vector is not noticed.
-
-        Raises:
-            FileNotFoundError: if there is none.
-            UserError: if it is damaged or of another format version.
+        See :meth:`ExactIndex.load` for arguments and errors.
         """
         tensors, content = read_snapshot(path, cls.__name__, mapped=mapped)
         try:

@@ -1,4 +1,4 @@
-"""Which of many stored keys each query is closest to: the searches that attention can be given."""
+"""Searches for the nearest of many stored keys, for use in attention."""
 
 import importlib
 from types import ModuleType
@@ -11,12 +11,12 @@ from torch import Tensor
 from mnemic_core.errors import check_at_least
 from mnemic_core.grouped_top_k import grouped_top_k
 
-_GROUP = 16
+_GROUP = 16  # keys per group of the top-k
 
 
 @runtime_checkable
 class SearchBackend(Protocol):
-    """Finds the stored keys with the largest inner product; it has no gradient and keeps nothing between calls."""
+    """Finds the stored keys with the largest inner product, without gradient or state."""
 
     def __call__(
         self,
@@ -25,25 +25,17 @@ class SearchBackend(Protocol):
         allowed: Bool[Tensor, "batch key"],
         k: int,
     ) -> Int[Tensor, "batch head query k"]:
-        """Return the places of the best keys, best first; -1 where fewer than ``k`` are allowed.
-
-        Args:
-            query: what to look for; each row and head looks among its own keys.
-            keys: what is stored.
-            allowed: True at keys that may be found.
-            k: number to find.
-        """
+        """Return the indices of the ``k`` best allowed keys of each row and head; -1 where there are fewer."""
         ...
 
 
 class ExactSearch:
-    """Compares every query with every key, block by block, so that no table of all scores is ever made.
+    """Compares every query with every key, block by block to save memory.
 
-    Shapes depend on sizes only, so the search can be compiled and exported. Among equal scores the choice is the
-    same in every run, but not specified.
+    It can be compiled and exported. Among equal scores the choice is deterministic but unspecified.
 
     Args:
-        block: keys that are compared at a time.
+        block: keys compared at a time.
 
     Example:
         >>> keys = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]], [[2.0, 0.0]]]])
@@ -62,7 +54,7 @@ class ExactSearch:
         allowed: Bool[Tensor, "batch key"],
         k: int,
     ) -> Int[Tensor, "batch head query k"]:
-        """Return the places of the best keys, best first; -1 where fewer than ``k`` are allowed."""
+        """Return the indices of the ``k`` best allowed keys of each row and head; -1 where there are fewer."""
         best = query.new_full((*query.shape[:3], k), -torch.inf)
         place = torch.full_like(best, -1, dtype=torch.long)
         for start in range(0, keys.shape[1], self.block):
@@ -78,10 +70,10 @@ class ExactSearch:
 
 
 class FaissBackend:
-    """Searches with an index of the faiss library, built anew from the keys in every call.
+    """Searches with an index of the faiss library that is built in every call, outside the graph of ``torch.compile``.
 
-    It pays where many queries share the keys, and it leaves the graph of ``torch.compile``. An approximate index
-    misses neighbours: compare it with :class:`ExactSearch` on your own keys first.
+    It is worthwhile if many queries share the keys. An approximate index misses neighbors: compare it with
+    :class:`ExactSearch` first.
 
     Args:
         factory: description of the index as for ``faiss.index_factory``, such as ``"Flat"`` or ``"IVF64,Flat"``.
@@ -98,8 +90,8 @@ class FaissBackend:
         allowed: Bool[Tensor, "batch key"],
         k: int,
     ) -> Int[Tensor, "batch head query k"]:
-        """Return the places of the keys found, best first; -1 where there are fewer than ``k``."""
-        # The compiler cannot look into the library, and need not try.
+        """Return the indices of the keys found, best first; -1 where there are fewer than ``k``."""
+        # The compiler cannot trace into the library.
         found: Tensor = torch.compiler.disable(self._search)(query.detach(), keys.detach(), allowed, k)
         return found
 

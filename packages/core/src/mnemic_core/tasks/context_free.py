@@ -31,10 +31,10 @@ class ReverseString(SymbolTask):
 
 
 class StackManipulation(RowTask):
-    """A stack of bits, bottom first, then actions on it: what is left, top first?
+    """A stack of bits, bottom first, then actions on it: what is the resulting stack, top first?
 
-    Tokens 0 and 1 are the stack; 2 takes the top away (from an empty stack: nothing), 3 and 4 put 0 and 1 on it.
-    The answer ends with the token 2 and is filled with zeros to one more than the length of the input.
+    Tokens 0 and 1 are the stack; 2 pops (nothing from an empty stack), 3 and 4 push 0 and 1. The answer ends with the
+    token 2 and zeros up to one more than the length of the input.
 
     Example:
         >>> import torch
@@ -71,13 +71,12 @@ class StackManipulation(RowTask):
 class ModularArithmeticBrackets(RowTask):
     """What is the value of an expression with brackets, modulo ``modulus``?
 
-    Every operation stands in brackets of its own; a number may have a minus sign. Tokens below the modulus are
-    numbers; then come ``+``, ``-``, ``*``, ``(``, ``)`` and one more that is never drawn, as officially.
+    Every operation has its own brackets; a number may have a minus sign. Tokens below the modulus are numbers, then
+    ``+``, ``-``, ``*``, ``(``, ``)`` and one that is never drawn, as in the official code.
 
     Args:
         modulus: numbers are below it; 5 in the paper.
-        has_products: whether ``*`` occurs: in the paper and its experiments it does, by default of the official
-            class it does not.
+        has_products: whether ``*`` occurs, as in the paper's experiments but not by default of the official class.
 
     Example:
         >>> import torch
@@ -110,8 +109,8 @@ class SolveEquation(RowTask):
     """For which x does an equation hold, modulo ``modulus``? One number of an expression is x, after ``=`` its value.
 
     The expression is one of :class:`ModularArithmeticBrackets` without products, so that there is exactly one x.
-    Tokens below the modulus are numbers; then come ``+``, ``-``, ``(``, ``)``, ``x`` and ``=``. No equation is
-    shorter than three tokens: officially, and here, a shorter input is all zeros and its answer 0.
+    Tokens below the modulus are numbers; then come ``+``, ``-``, ``(``, ``)``, ``x`` and ``=``. Shorter inputs than
+    three tokens are zeros with the answer 0, as in the official code.
 
     Args:
         modulus: numbers are below it; 5 in the paper.
@@ -139,7 +138,7 @@ class SolveEquation(RowTask):
             return [0] * length
         expression = _draw_expression(length - 2, self.modulus, "+-", source)
         value = _value(expression, self.modulus)
-        # As officially: from a random place on, the next number. One that many signs precede is more likely.
+        # As in the official code: the next number after a random symbol, more likely after many signs.
         place = source.randrange(len(expression))
         while not expression[place].isdigit():
             place = (place + 1) % len(expression)
@@ -147,7 +146,7 @@ class SolveEquation(RowTask):
         return [self.symbols.index(symbol) for symbol in equation]
 
     def solve_row(self, row: list[int]) -> list[int]:
-        """Return x: the expression is linear in it with a slope of 1 or -1, which two values of it tell."""
+        """Return x from two values of the expression, which is linear in it with a slope of 1 or -1."""
         if len(row) < 3:
             return [0]
         *expression, _, value = (self.symbols[token] for token in row)
@@ -158,7 +157,7 @@ class SolveEquation(RowTask):
 
 
 def _draw_expression(length: int, modulus: int, operators: str, source: random.Random) -> list[str]:
-    """Return an expression as its symbols; pieces yet to be drawn wait as their lengths, whatever the depth."""
+    """Return the symbols of an expression; a stack of parts to draw, as their lengths, avoids recursion."""
     waiting: list[str | int] = [length]
     expression: list[str] = []
     while waiting:
@@ -198,7 +197,7 @@ def _value(expression: Iterable[str], modulus: int) -> int:
 
 
 def _close(numbers: list[int], marks: list[str]) -> None:
-    """Do the operation inside a pair of brackets, if there is one."""
+    """Evaluate the operation in a pair of brackets, if any."""
     operator = marks.pop()
     if operator != "(":
         right = numbers.pop()

@@ -37,8 +37,7 @@ class DuplicateString(SymbolTask):
 class MissingDuplicateString(AlgorithmicTask):
     """A string of bits twice, with one bit replaced by the token 2: which bit is it?
 
-    An odd length is filled with the token 3. An input of one token holds no string: officially, and here, it is 1 and
-    its answer 1.
+    An odd length ends with the token 3. An input of one token is 1 with the answer 1, as in the official code.
 
     Example:
         >>> MissingDuplicateString().solve(torch.tensor([[0, 1, 2, 0, 1, 0, 3]])).tolist()
@@ -50,7 +49,7 @@ class MissingDuplicateString(AlgorithmicTask):
     input_size = 4
 
     def draw(self, batch: int, length: int, generator: torch.Generator | None) -> Int[Tensor, "batch time"]:
-        """Return strings twice with a bit missing in a random place."""
+        """Return strings twice with a random bit missing."""
         if length == 1:
             return torch.ones(batch, 1, dtype=torch.long)
         inputs = draw_tokens(batch, length // 2, 2, generator).repeat(1, 2)
@@ -59,7 +58,7 @@ class MissingDuplicateString(AlgorithmicTask):
         return torch.cat([inputs.scatter(1, missing, 2), filling], dim=1)
 
     def solve(self, inputs: Int[Tensor, "batch time"]) -> Int[Tensor, "batch output"]:
-        """Return the bit that stands at the missing one's place in the other copy."""
+        """Return the missing bit from the other copy."""
         if inputs.shape[1] == 1:
             return torch.ones_like(inputs, dtype=torch.long)
         first, second = inputs.long()[:, : inputs.shape[1] // 2 * 2].chunk(2, dim=1)
@@ -67,9 +66,7 @@ class MissingDuplicateString(AlgorithmicTask):
 
 
 class OddsFirst(SymbolTask):
-    """The symbols at odd places, then those at even places, counted from 0.
-
-    The paper counts from 1; its code, which is followed here, from 0.
+    """The symbols at odd indices, then those at even indices, counted from 0 as in the paper's code.
 
     Args:
         symbols: number of symbols; 2 in the paper.
@@ -110,7 +107,7 @@ class BucketSort(SymbolTask):
 
 
 class _BinaryOperation(RowTask):
-    """Two numbers above 0 in binary, lowest bit first, with the token 2 between them and behind the answer."""
+    """Two positive binary numbers, lowest bit first, with the token 2 between them and after the answer."""
 
     level = "cs"
     has_end = True
@@ -119,10 +116,14 @@ class _BinaryOperation(RowTask):
 
     @abstractmethod
     def answer(self, numbers: list[int], length: int) -> list[int]:
-        """Return the bits of the answer, lowest first and without zeros behind the highest."""
+        """Return the bits of the answer, lowest first, up to the highest one."""
+
+    def output_length(self, length: int) -> int:
+        """Return the length of the input."""
+        return length
 
     def draw_row(self, length: int, source: random.Random) -> list[int]:
-        """Return two numbers of random lengths; one number, never all ones, where there is no room for two."""
+        """Return two numbers of random lengths; below three tokens one number, never all ones."""
         if length <= 2:
             return _bits(source.randrange(2**length - 1), length)
         first = source.randint(1, length - 2)
@@ -131,7 +132,7 @@ class _BinaryOperation(RowTask):
         return [*left, END, *right]
 
     def solve_row(self, row: list[int]) -> list[int]:
-        """Return the answer, its end and zeros behind it."""
+        """Return the answer, its end and zeros."""
         text = "".join(map(str, reversed(row)))
         answer = self.answer([int(number, 2) for number in text.split(str(END))], len(row))
         return [*answer, END, *[0] * (self.output_length(len(row)) - len(answer) - 1)]
@@ -140,7 +141,7 @@ class _BinaryOperation(RowTask):
 class BinaryAddition(_BinaryOperation):
     """The sum of two numbers in binary, lowest bit first; the token 2 is the plus and the end of the answer.
 
-    There is room for one number only in one or two tokens: officially, and here, the answer is then that number.
+    The answer to one or two tokens is the number in them, as in the official code.
 
     Example:
         >>> one_plus_three = [1, 2, 1, 1]
@@ -162,7 +163,7 @@ class BinaryAddition(_BinaryOperation):
 class BinaryMultiplication(_BinaryOperation):
     """The product of two numbers in binary, lowest bit first; the token 2 is the sign and the end of the answer.
 
-    There is room for one number only in one or two tokens: officially, and here, the answer is then nothing or 0.
+    The answer to one or two tokens is empty or 0, as in the official code.
 
     Example:
         >>> three_times_three = [1, 1, 2, 1, 1]
@@ -171,10 +172,6 @@ class BinaryMultiplication(_BinaryOperation):
     """
 
     name = "binary_multiplication"
-
-    def output_length(self, length: int) -> int:
-        """Return the length of the input."""
-        return length
 
     def answer(self, numbers: list[int], length: int) -> list[int]:
         """Return the bits of the product."""

@@ -1,4 +1,4 @@
-"""Copy, reverse and associative recall over segments: what only a memory that crosses segments can solve."""
+"""Copy, reverse and associative recall over segments, which need a memory across segments."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from mnemic_core.tasks.task import draw_tokens
 
 @dataclass(frozen=True)
 class SegmentBatch:
-    """Sequences cut into segments of one length; iterate over the first axis, or join the segments along time.
+    """Sequences cut into segments of one length.
 
     Attributes:
-        tokens: what goes in.
-        targets: what should come out; without meaning where it does not count.
+        tokens: inputs.
+        targets: outputs, undefined where not valid.
         valid: True at outputs that count, all of them in the last segment.
     """
 
@@ -26,15 +26,15 @@ class SegmentBatch:
 
 
 class CopyTask:
-    """A string in the first segment, blanks in those between, and in the last one the string is asked for again.
+    """A string in the first segment, blanks in between, and queries for the string in the last segment.
 
-    The copy task of the Neural Turing Machine (Graves et al. 2014, arXiv:1410.5401, section 4.1) in symbols. Tokens
-    below ``symbols`` are symbols, ``symbols`` is the blank and ``symbols + 1`` asks for one symbol. A model that
-    carries nothing from segment to segment guesses: it is right once in ``symbols`` times.
+    The copy task of the Neural Turing Machine (Graves et al. 2014, arXiv:1410.5401, section 4.1) with symbols. Tokens
+    below ``symbols`` are symbols, ``symbols`` is the blank and ``symbols + 1`` the query. Accuracy without memory is
+    ``1 / symbols``.
 
     Args:
         symbols: number of symbols, at least 2.
-        is_reversed: whether the string is asked for from its end.
+        is_reversed: whether the string is to be reversed.
 
     Example:
         >>> batch = CopyTask(symbols=4).sample(batch=2, length=5, segments=3)
@@ -57,11 +57,8 @@ class CopyTask:
         Args:
             batch: number of rows.
             length: length of the string and of every segment.
-            segments: number of segments; the memory must reach over ``segments - 1`` of them.
-            generator: source of randomness; PyTorch's own if not given.
-
-        Raises:
-            UserError: if there are fewer than two segments, or the batch or the length is below 1.
+            segments: number of segments, at least 2; the memory must reach over ``segments - 1`` of them.
+            generator: source of randomness; PyTorch's own if None.
         """
         _check_sizes(batch, length, segments)
         string = draw_tokens(batch, length, self.symbols, generator)
@@ -71,13 +68,12 @@ class CopyTask:
 
 
 class AssociativeRecall:
-    """Pairs of a key and a value in the first segment, blanks in those between, and the keys alone in the last one.
+    """Pairs of a key and a value in the first segment, blanks in between, and the keys in the last segment.
 
     The associative recall of the Neural Turing Machine (Graves et al. 2014, arXiv:1410.5401, section 4.3) with items
     of one token. Tokens below ``keys`` are keys, the next ``values`` are values, ``keys + values`` is the blank. Keys
-    of a row differ from each other. The last segment holds every key once more, in another order, with a blank behind
-    each; at the key its value is expected, counted from 0. A model that carries nothing from segment to segment
-    guesses: it is right once in ``values`` times.
+    of a row are distinct. The last segment has the keys in another order, a blank after each; the target at a key is
+    its value, counted from 0. The accuracy without memory is ``1 / values``.
 
     Args:
         keys: number of keys.
@@ -105,13 +101,9 @@ class AssociativeRecall:
 
         Args:
             batch: number of rows.
-            pairs: pairs to remember, at most as many as there are keys; a segment has twice as many tokens.
-            segments: number of segments; the memory must reach over ``segments - 1`` of them.
-            generator: source of randomness; PyTorch's own if not given.
-
-        Raises:
-            UserError: if there are fewer than two segments or more pairs than keys, or the batch or the number of
-                pairs is below 1.
+            pairs: pairs to remember, at most the number of keys; a segment has twice as many tokens.
+            segments: as in :meth:`CopyTask.sample`.
+            generator: source of randomness; PyTorch's own if None.
         """
         _check_sizes(batch, pairs, segments)
         if pairs > self.keys:
@@ -131,7 +123,7 @@ class AssociativeRecall:
 
 
 def _asked_last(tokens: Tensor, answers: Tensor) -> SegmentBatch:
-    """Return segments whose last one has the answers; an answer below 0 is none."""
+    """Return segments with the answers, if not negative, as targets of the last one."""
     targets, valid = torch.zeros_like(tokens), torch.zeros_like(tokens, dtype=torch.bool)
     targets[-1], valid[-1] = answers.clamp(min=0), answers >= 0
     return SegmentBatch(tokens, targets, valid)

@@ -1,4 +1,4 @@
-"""Run a memory on an algorithmic task and score it over a range of lengths."""
+"""Running a memory on algorithmic tasks, and its accuracy over lengths."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core.errors import UserError
-from mnemic_core.machines.recurrent import initialise
+from mnemic_core.machines.recurrent import initialize
 from mnemic_core.machines.stack_machine import StackCell
 from mnemic_core.machines.tape_machine import TapeCell
 from mnemic_core.memory import SegmentMemory
@@ -18,14 +18,14 @@ from mnemic_core.tasks.task import AlgorithmicTask, TaskBatch
 
 
 class TaskModel(nn.Module):
-    """A memory between one-hot tokens and a linear layer that reads the input and then answers.
+    """A memory between one-hot tokens and a linear layer for the answer.
 
-    As in Delétang et al. 2023 (arXiv:2207.02098, section 4): behind the input come as many empty tokens as the answer
-    is long, and what comes out at those, through a ReLU and a linear layer, are the logits of the answer. A stack gets
-    as many cells as there are tokens, a tape at least as many, so that neither limits the length.
+    As in Delétang et al. 2023 (arXiv:2207.02098, section 4), an empty token for each output follows the input, and the
+    outputs there, through a ReLU and a linear layer, are the logits of the answer. Stacks and tapes get at least a cell
+    for each token, so that they do not limit the length.
 
     Args:
-        memory: what carries information over time; its ``dim`` must be the number of input tokens and 1.
+        memory: its ``dim`` must be the number of input tokens plus 1.
         task: the task to solve.
 
     Example:
@@ -45,7 +45,7 @@ class TaskModel(nn.Module):
         self.memory = memory
         self.task = task
         self.head = nn.Linear(memory.out_dim, task.output_size)
-        initialise(self.head)
+        initialize(self.head)
 
     def forward(self, inputs: Int[Tensor, "batch time"]) -> Float[Tensor, "batch output class"]:
         """Return the logits of the answer to each row."""
@@ -70,7 +70,7 @@ class TaskModel(nn.Module):
 def task_loss(logits: Float[Tensor, "batch output class"], batch: TaskBatch) -> Float[Tensor, ""]:
     """Return the mean cross-entropy of all outputs.
 
-    Those behind the end of an answer are learned too, as officially, although accuracy leaves them out.
+    As in the official code this includes outputs after the end of an answer, which accuracy ignores.
     """
     return F.cross_entropy(logits.flatten(0, 1), batch.targets.to(logits.device).flatten())
 
@@ -85,17 +85,17 @@ def task_accuracy(
     seed: int = 0,
     device: Device = None,
 ) -> dict[int, float]:
-    """Return the share of right outputs at every length, 0 to 1.
+    """Return the accuracy at every length, 0 to 1.
 
-    The score of the paper is the mean of these over the lengths 41 to 500, after training on 1 to 40.
+    The score of the paper is its mean over the lengths 41 to 500, after training on 1 to 40.
 
     Args:
-        model: gives logits for inputs, such as a :class:`TaskModel` in evaluation mode.
-        task: where inputs and solutions come from.
-        lengths: lengths of inputs, in any order; each has the same strings whatever the others are.
+        model: computes logits from inputs, such as a :class:`TaskModel` in evaluation mode.
+        task: the task.
+        lengths: lengths of inputs.
         batch: strings per length.
         seed: of the strings.
-        device: where the model is.
+        device: of the model.
 
     Example:
         >>> from mnemic_core.tasks import ParityCheck

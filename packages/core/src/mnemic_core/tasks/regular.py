@@ -9,7 +9,7 @@ from mnemic_core.tasks.task import AlgorithmicTask, StringTask, draw_tokens
 
 
 class EvenPairs(StringTask):
-    """Is the number of unequal neighbours odd (1) or even (0)? The same as: do the first and last bit differ?
+    """Is the number of unequal adjacent bits odd (1) or even (0)? Equivalently: do the first and last bit differ?
 
     Example:
         >>> EvenPairs().solve(torch.tensor([[0, 0, 1, 1, 1, 0], [0, 1, 0, 1, 0, 1]])).tolist()
@@ -20,7 +20,7 @@ class EvenPairs(StringTask):
     level = "regular"
 
     def solve(self, inputs: Int[Tensor, "batch time"]) -> Int[Tensor, "batch output"]:
-        """Return 1 where the number of unequal neighbours is odd."""
+        """Return 1 where the number of unequal adjacent bits is odd."""
         return (inputs[:, :1] != inputs[:, -1:]).long()
 
 
@@ -41,7 +41,7 @@ class ParityCheck(StringTask):
 
 
 class CycleNavigation(StringTask):
-    """Where on a circle of five places does a walk end? Tokens 0, 1 and 2 are a step back, no step, a step forward.
+    """What is the final position on a cycle of length 5? Tokens 0, 1 and 2 move by -1, 0 and 1.
 
     Example:
         >>> CycleNavigation().solve(torch.tensor([[2, 0, 1, 0, 0]])).tolist()
@@ -54,15 +54,15 @@ class CycleNavigation(StringTask):
     output_size = 5
 
     def solve(self, inputs: Int[Tensor, "batch time"]) -> Int[Tensor, "batch output"]:
-        """Return the last place."""
+        """Return the final position."""
         return (inputs.long() - 1).sum(1, keepdim=True) % self.output_size
 
 
 class ModularArithmetic(AlgorithmicTask):
     """What is the value of an expression without brackets, modulo ``modulus``? A product goes before a sum.
 
-    Tokens below the modulus are numbers; then come ``+``, ``-``, ``*``, and one more that is never drawn (the
-    official code reserves it for a blank). Inputs have an odd length; an even one is shortened by 1, as officially.
+    Tokens below the modulus are numbers; then come ``+``, ``-``, ``*``, and one that is never drawn (a blank in the
+    official code). Even lengths are shortened by 1, as in the official code.
 
     Args:
         modulus: numbers are below it; 5 in the paper.
@@ -90,7 +90,7 @@ class ModularArithmetic(AlgorithmicTask):
         return inputs
 
     def solve(self, inputs: Int[Tensor, "batch time"]) -> Int[Tensor, "batch output"]:
-        """Return the value: from left to right, the last term is kept open for products."""
+        """Return the value, computed from left to right with the last term open for products."""
         numbers, operators = inputs[:, ::2].long(), inputs[:, 1::2] - self.modulus
         total, term = torch.zeros_like(numbers[:, 0]), numbers[:, 0]
         for index in range(operators.shape[1]):
@@ -98,6 +98,6 @@ class ModularArithmetic(AlgorithmicTask):
             is_product = operator == 2
             total = torch.where(is_product, total, total + term)
             signed = torch.where(operator == 1, -number, number)
-            # Reduced at once: the official code multiplies int32 numbers first, which a long product overflows.
+            # Reduced in every step: the official code multiplies int32 numbers first, where long products overflow.
             term = torch.where(is_product, term * number, signed) % self.modulus
         return ((total + term) % self.modulus)[:, None]

@@ -1,4 +1,4 @@
-"""What an algorithmic task offers: inputs of any length, their solutions, and which outputs count."""
+"""Base classes of algorithmic tasks."""
 
 import random
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from mnemic_core.errors import check_at_least
 
 Level = Literal["regular", "dcf", "cs"]
 
-END = 2  # the token after which a binary answer holds nothing but zeros
+END = 2  # the token that ends a binary answer; zeros follow
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,13 @@ class TaskBatch:
 
 
 class AlgorithmicTask(ABC):
-    """A task on strings of tokens that has an exact solution at every length.
-
-    A task keeps nothing between calls. All randomness comes from the generator that is given, or from PyTorch's own.
+    """A task on strings of tokens with an exact solution at every length.
 
     Attributes:
-        name: what configurations call it.
-        level: simplest class of languages that holds it: ``"regular"``, ``"dcf"`` (deterministic context-free) or
+        name: its name in configurations.
+        level: simplest class of languages that contains it: ``"regular"``, ``"dcf"`` (deterministic context-free) or
             ``"cs"`` (context-sensitive).
-        has_end: whether an answer ends with a token, behind which outputs do not count.
+        has_end: whether an answer ends with a token, after which outputs do not count.
         input_size: number of input tokens.
         output_size: number of output tokens.
     """
@@ -61,7 +59,7 @@ class AlgorithmicTask(ABC):
 
     @abstractmethod
     def solve(self, inputs: Int[Tensor, "batch time"]) -> Int[Tensor, "batch output"]:
-        """Return the solution of every row, which no random draw enters."""
+        """Return the solution of every row."""
 
     def output_length(self, length: int) -> int:
         """Return the length of the outputs for inputs of the given length."""
@@ -75,16 +73,7 @@ class AlgorithmicTask(ABC):
         return is_end.cumsum(1) - is_end.long() == 0
 
     def sample(self, batch: int, length: int, *, generator: torch.Generator | None = None) -> TaskBatch:
-        """Return random inputs and their solutions.
-
-        Args:
-            batch: number of rows.
-            length: length of the inputs.
-            generator: source of randomness; PyTorch's own if not given.
-
-        Raises:
-            UserError: if the batch or the length is below 1.
-        """
+        """Return random inputs of a length and their solutions; without a generator from PyTorch's own."""
         check_at_least(1, batch=batch, length=length)
         inputs = self.draw(batch, length, generator)
         targets = self.solve(inputs)
@@ -100,7 +89,7 @@ class StringTask(AlgorithmicTask):
 
 
 class SymbolTask(StringTask):
-    """A task that gives the symbols of its input back in another order or number.
+    """A task that returns the symbols of its input rearranged.
 
     Args:
         symbols: number of symbols, at least 2.
@@ -116,7 +105,7 @@ class SymbolTask(StringTask):
 
 
 class RowTask(AlgorithmicTask):
-    """A task that is drawn and solved row by row: grammars and integers of any size do not fit into tensors."""
+    """A task that is drawn and solved row by row, for grammars and integers of any size."""
 
     @abstractmethod
     def draw_row(self, length: int, source: random.Random) -> list[int]:

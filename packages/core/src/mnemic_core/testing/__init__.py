@@ -1,7 +1,6 @@
-"""What every member's tests share: the contract of a memory as checks, and comparison with golden files.
+"""Shared test code: the contract of a memory as checks, and comparison with golden files.
 
-Each check takes a built module, raises ``AssertionError`` with the rule that is broken, and needs no test framework.
-:data:`CONTRACT` names them all, so that one parametrised test puts a mechanism under every rule.
+Each check takes a module, raises ``AssertionError`` with the broken rule, and needs no test framework.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +9,7 @@ from typing import Any
 
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.testing.annotations import unchecked_annotations
-from mnemic_core.testing.behaviour import (
+from mnemic_core.testing.behavior import (
     check_batch_independence,
     check_determinism,
     check_padding_neutrality,
@@ -37,14 +36,14 @@ CONTRACT: Mapping[str, Callable[[SegmentMemory[Any]], None]] = MappingProxyType(
         "10 state outside the module": check_state_outside,
     }
 )
-"""The rules of the memory contract by number and name; each takes a module and raises where it breaks the rule."""
+"""The rules of the memory contract by number and name."""
 
 POLICY_RULES = tuple(
     (detach, rule) for detach in ("never", "stored") for rule in CONTRACT if detach == "never" or rule[:2] != "8 "
 )
-"""Gradient policy and rule of all that needs proof of a further setting of a mechanism.
+"""Gradient policies and rules to test for further settings of a mechanism.
 
-A policy is a detach behind each segment, the same for all, and rule 8 is of inference: one graph is proof for both.
+Rule 8 is about inference, where policies do not differ, so it is tested for one.
 """
 
 __all__ = [

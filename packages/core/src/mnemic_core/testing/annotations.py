@@ -1,4 +1,4 @@
-"""Switch shape checking off for the compiler."""
+"""Disabling shape checks for the compiler."""
 
 import inspect
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from mnemic_core.state import MemoryState
 
 @contextmanager
 def unchecked_annotations() -> Iterator[None]:
-    """Leave shapes unchecked inside: ``torch.compile`` cannot trace through the type checker that tests switch on.
+    """Disable shape checks in the block: ``torch.compile`` cannot trace through the type checker of tests.
 
-    Functions and modules only need the checker's own switch. States that are made inside a graph have no source that
-    the compiler could follow, so their methods are unwrapped meanwhile.
+    For functions and modules the checker has a switch. Methods of states that are made inside a graph, which the
+    compiler cannot trace to a source, are unwrapped in addition.
     """
     before = jaxtyping.config.jaxtyping_disable
     checked = [
@@ -40,7 +40,7 @@ def _with_subclasses(cls: type[MemoryState]) -> list[type[MemoryState]]:
 
 
 def _unwrapped(member: Any) -> Any:
-    """Return the function under a decorator, also that of a property or class method; else the member itself."""
+    """Return the undecorated function, also of a property or class method; other members unchanged."""
     if isinstance(member, property):
         plain = inspect.unwrap(member.fget) if member.fget else None
         return member if plain is member.fget else property(plain)

@@ -1,4 +1,4 @@
-"""Damaged files, from the same seed always the same, for tests of what readers make of them."""
+"""Damaged files for tests of readers, reproducible by seed."""
 
 import json
 import pickle
@@ -23,17 +23,17 @@ HEADERS = (b"[]", b"3", b"null", b"{", b'{"a": 1}', b'{"__metadata__": []}', b'{
 
 
 def check_refusals(read: Callable[[Path], object], good: Path, folder: Path, *, count: int = 40, seed: int = 0) -> None:
-    """Check that a reader either reads damaged copies of a file or refuses them in one line.
+    """Check that a reader reads damaged copies of a file or refuses them in one line.
 
     Args:
-        read: reads a path; it may raise `UserError` of one line, and `OSError`.
-        good: a file that it reads; of safetensors and those of ``torch.save`` single values are changed, too.
-        folder: where the copies go, under the name of the good file.
-        count: number of random copies of each kind, beside the fixed ones.
-        seed: of the random damages.
+        read: reads a path; it may raise `OSError`, and `UserError` of one line.
+        good: an intact file; in safetensors and files of ``torch.save`` single values are changed as well.
+        folder: for the copies, which have the name of the intact file.
+        count: number of random copies of each kind.
+        seed: of the random copies.
 
     Raises:
-        AssertionError: if any other error comes out of it; the message says what was damaged.
+        AssertionError: for any other error, with the kind of damage.
     """
     read(good)
     path = folder / good.name
@@ -59,7 +59,7 @@ def _check_refusal(read: Callable[[Path], object], path: Path, name: str) -> Non
 
 
 def damaged_copies(good: Path, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Yield what is wrong with it and the content of each damaged copy of a file."""
+    """Yield kind of damage and content of each copy."""
     content, dice = good.read_bytes(), random.Random(seed)
     yield from _fixed(content)
     for _ in range(count):
@@ -98,7 +98,7 @@ def _cut_or_flipped(content: bytes, dice: random.Random, end: int) -> tuple[str,
 
 
 def _other_headers(content: bytes, count: int, dice: random.Random) -> Iterator[tuple[str, bytes]]:
-    """Yield safetensors files whose header or tensors were changed in one place."""
+    """Yield safetensors files with one change in header or tensors."""
     length = int.from_bytes(content[:8], "little")
     metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     tensors = load(content)
@@ -114,7 +114,7 @@ def _other_headers(content: bytes, count: int, dice: random.Random) -> Iterator[
 
 
 def _other_pickles(content: bytes, count: int, dice: random.Random) -> Iterator[tuple[str, bytes]]:
-    """Yield files of ``torch.save`` whose content was changed in one place."""
+    """Yield files of ``torch.save`` with one change in the content."""
     original = torch.load(BytesIO(content), weights_only=True)
     for _ in range(count):
         part = dice.choice([key for key in original if isinstance(original[key], dict)] or [None])
@@ -143,7 +143,7 @@ def _changed_tensors(tensors: Mapping[str, Shaped[Tensor, "..."]], dice: random.
 
 
 def _changed_value(tree: Any, dice: random.Random) -> tuple[str, Any]:
-    """Return a copy of nested mappings in which one value, at any depth, is absent or wrong."""
+    """Return a copy of nested mappings with one value, at any depth, absent or wrong."""
     changed = dict(tree)
     if not changed:
         return "{}", changed

@@ -1,4 +1,4 @@
-"""Rules 8 and 10 of the memory contract: a memory can be compiled, exported and distributed unchanged."""
+"""Rules 8 and 10 of the memory contract: a memory can be compiled, exported and distributed."""
 
 import io
 import tempfile
@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.state import MemoryState
 from mnemic_core.testing.annotations import unchecked_annotations
-from mnemic_core.testing.behaviour import BATCH, LENGTH, compare_states, random_segments
+from mnemic_core.testing.behavior import BATCH, LENGTH, compare_states, random_segments
 from mnemic_core.testing.golden import assert_close
 from mnemic_core.testing.gradients import LayerBefore
 from mnemic_core.training import replay_backward
@@ -26,11 +26,9 @@ TRACED_LENGTH = 2
 
 @torch.no_grad()
 def check_compiles(module: SegmentMemory[Any], *, backend: str = "eager") -> None:
-    """Rule 8: one graph without breaks serves every step, with the results of eager execution.
+    """Rule 8: one graph without breaks computes every step as in eager execution.
 
-    Args:
-        module: what to compile.
-        backend: of ``torch.compile``. ``"eager"`` traces and guards but generates no code, ``"inductor"`` does all.
+    The backend ``"eager"`` traces and guards but generates no code, ``"inductor"`` does.
     """
     torch.compiler.reset()
     compiled = torch.compile(module, fullgraph=True, backend=backend)
@@ -47,7 +45,7 @@ def check_compiles(module: SegmentMemory[Any], *, backend: str = "eager") -> Non
 
 @torch.no_grad()
 def check_exports(module: SegmentMemory[Any]) -> None:
-    """Rule 8: ``torch.export`` takes the module with its state as an explicit input and output, also to a file."""
+    """Rule 8: ``torch.export`` works with the state as explicit input and output, also through a file."""
     padding, reset = _masks()
     masks = {"padding": padding, "reset": reset}
     first, second = _short_segments(module, 2)
@@ -65,7 +63,7 @@ def check_exports(module: SegmentMemory[Any]) -> None:
 
 
 def check_state_outside(module: SegmentMemory[Any]) -> None:
-    """Rule 10: the module keeps nothing of a stream, and every parameter takes part in every forward pass."""
+    """Rule 10: the module stores nothing of a stream, and every parameter gets a gradient in every pass."""
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     (segment,) = random_segments(module, 1)
     output, state = module(segment, module.init_state(BATCH))
@@ -85,12 +83,9 @@ def check_state_outside(module: SegmentMemory[Any]) -> None:
 
 
 def check_distributed(build: Callable[[], SegmentMemory[Any]]) -> None:
-    """Rule 10: two processes with half the rows each learn what one process learns with all of them.
+    """Rule 10: two processes with half of the rows each get the gradients of one process with all of them.
 
-    Both replay a rollout of two segments, so this also shows that replay synchronises gradients once.
-
-    Args:
-        build: makes the module; it must be picklable, such as ``functools.partial(create, "window", 4)``.
+    They replay a rollout of two segments, whose gradients must be synchronized once. ``build`` must be picklable.
     """
     with tempfile.TemporaryDirectory() as folder:
         spawn(_learn, (build, folder), nprocs=2)
@@ -132,13 +127,13 @@ def _two_segments(model: nn.Module, rows: slice) -> dict[str, Tensor]:
 
 
 def _owned_start(module: SegmentMemory[Any]) -> MemoryState:
-    """Return a first state with storage of its own; a graph is bound to the form of a view of learned parameters."""
+    """Return an initial state with its own storage: a graph for views of parameters would not fit later states."""
     start: MemoryState = module.init_state(BATCH).clone()
     return start
 
 
 def _short_segments(module: SegmentMemory[Any], number: int) -> list[Tensor]:
-    """Return segments of the fewest tokens that loop: a graph of a machine grows with each, and so does its cost."""
+    """Return the shortest segments with a loop: the graph of a machine grows with every token."""
     return [segment[:, :TRACED_LENGTH] for segment in random_segments(module, number)]
 
 

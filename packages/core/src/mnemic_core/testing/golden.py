@@ -1,4 +1,4 @@
-"""Golden files: tensors that an official implementation computed, and how ours compare with them."""
+"""Golden files: tensors computed by official implementations, for comparison with ours."""
 
 import json
 import os
@@ -16,16 +16,16 @@ DEFAULT_TOLERANCE = 2e-5
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """One case: a configuration, and tensors going in and coming out.
+    """Configuration, inputs and outputs of an official implementation.
 
     Attributes:
-        name: file name without its ending.
-        config: the sizes and options that the official code ran with.
-        state: parameters under their official names (in the file with the prefix ``state.``).
-        inputs: what was given (prefix ``in.``).
-        outputs: what came out (prefix ``out.``).
+        name: file name without suffix.
+        config: sizes and options of the official code.
+        state: parameters under their official names (prefix ``state.`` in the file).
+        inputs: prefix ``in.``.
+        outputs: prefix ``out.``.
         tolerance: largest allowed difference, absolute plus relative.
-        info: the whole json file, with conventions and provenance.
+        info: the complete JSON file, with conventions and provenance.
     """
 
     name: str
@@ -42,18 +42,18 @@ class GoldenCase:
 
 
 def golden_folder(subject: str, default_folder: Path) -> Path | None:
-    """Return where the cases of a subject are.
+    """Return the folder with the cases of a subject.
 
     Args:
-        subject: sub-folder, such as ``"memotr"``.
-        default_folder: the copy beside the tests: a folder with the sub-folder, or the sub-folder's files themselves.
+        subject: such as ``"memotr"``.
+        default_folder: a folder with the subject's files, or with a subfolder of that name.
 
     Returns:
-        The sub-folder of the environment variable ``MNEMIC_GOLDEN_DIR`` if that is set (None if it has none: the
-        subject is to be skipped), else that of the copy.
+        The subfolder of the environment variable ``MNEMIC_GOLDEN_DIR`` if that is set, None to skip the subject if it
+        has none; else the default.
 
     Raises:
-        FileNotFoundError: if neither is there.
+        FileNotFoundError: if there is no such folder.
     """
     if replacement := os.environ.get("MNEMIC_GOLDEN_DIR"):
         folder = Path(replacement) / subject
@@ -65,25 +65,19 @@ def golden_folder(subject: str, default_folder: Path) -> Path | None:
 
 
 def golden_cases(subject: str, default_folder: Path, prefix: str = "") -> list[GoldenCase]:
-    """Return every case of a subject whose name begins with ``prefix``, sorted by name.
-
-    See :func:`golden_folder` for where they come from; there are none where a replaced folder lacks the subject.
-    """
+    """Return the cases of a subject in its :func:`golden_folder` whose names begin with ``prefix``, by name."""
     folder = golden_folder(subject, default_folder)
     return [] if folder is None else [_load(path) for path in sorted(folder.glob(f"{prefix}*.json"))]
 
 
 def assert_close(actual: Tensor, expected: Tensor, *, tolerance: float = DEFAULT_TOLERANCE, name: str = "") -> None:
-    """Compare two tensors and say how far apart they are at most, and where.
+    """Raise ``AssertionError`` with size and index of the largest difference if two tensors are not close.
 
     Args:
-        actual: what was computed.
-        expected: what should have been.
-        tolerance: allowed difference, ``tolerance * (1 + abs(expected))``; for integers and booleans none is.
-        name: what is compared, for the message.
-
-    Raises:
-        AssertionError: if the shapes differ or a value does. NaN equals only NaN.
+        actual: computed values.
+        expected: expected values; NaN equals NaN.
+        tolerance: the allowed difference is ``tolerance * (1 + abs(expected))``, 0 for integers and booleans.
+        name: for the message.
     """
     what = name or "tensor"
     if actual.shape != expected.shape:
@@ -92,7 +86,7 @@ def assert_close(actual: Tensor, expected: Tensor, *, tolerance: float = DEFAULT
     allowed = tolerance if expected.is_floating_point() else 0.0
     if torch.allclose(found, wanted, rtol=allowed, atol=allowed, equal_nan=True):
         return
-    # An infinite or missing value is the worst of all, so that it is the one reported.
+    # NaN counts as infinite, so that it is reported as the largest difference.
     difference = (found - wanted).abs().nan_to_num(nan=torch.inf).masked_fill(found == wanted, 0)
     place = tuple(int(index) for index in torch.unravel_index(difference.argmax(), difference.shape))
     raise AssertionError(
@@ -121,7 +115,7 @@ def _group(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _tolerance(given: float | dict[str, float] | str | None) -> float:
-    """Return the number in a json's tolerance: a number, ``{"atol": ...}`` or a sentence with ``atol 1e-5``."""
+    """Return the tolerance of a number, of ``{"atol": ...}`` or of a sentence with ``atol 1e-5``."""
     if isinstance(given, int | float):
         return float(given)
     if isinstance(given, dict):

@@ -1,4 +1,4 @@
-"""Rules 5 and 6 of the memory contract: where gradients go, and that replaying a rollout finds the same ones."""
+"""Rules 5 and 6 of the memory contract: gradient policies, and memory replay."""
 
 import copy
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.state import MemoryState
-from mnemic_core.testing.behaviour import BATCH, compare_states, random_segments
+from mnemic_core.testing.behavior import BATCH, compare_states, random_segments
 from mnemic_core.testing.golden import assert_close
 from mnemic_core.training import directional_derivative, gradient_reach, replay_backward, run_segments
 
 
 def check_gradient_policy(module: SegmentMemory[Any]) -> None:
-    """Rule 5: ``detach="never"`` gives the true derivative over three segments, ``"stored"`` none at all.
+    """Rule 5: ``detach="never"`` gives the true derivative over three segments, ``"stored"`` none.
 
-    The true derivative is a finite difference in float64, so a hidden detach is found as surely as a missing one.
+    The true derivative is a finite difference in float64, which reveals a hidden detach as well as a missing one.
     """
     module = copy.deepcopy(module).double()
-    # Segments of one token, so that a memory of a few items still holds the first when the third is read.
+    # Segments of one token, so that a memory of a few items still has the first when the third is read.
     segments = [segment[:, :1].double() for segment in random_segments(module, 3)]
 
     def run(inputs: Sequence[Tensor]) -> list[Tensor]:

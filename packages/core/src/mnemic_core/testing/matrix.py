@@ -1,4 +1,4 @@
-"""The contract matrix: every mechanism with a state against every rule."""
+"""The contract matrix of all mechanisms with a state and all rules."""
 
 from collections.abc import Mapping
 
@@ -9,8 +9,7 @@ from mnemic_core.markdown import markdown_table
 from mnemic_core.testing import CONTRACT
 
 CONTRACT_FAMILIES = (
-    "Check every mechanism that carries a state, with each of its gradient policies, against every rule of the "
-    "contract. Layers, stores and selectors carry no state, so the contract says nothing of them."
+    "Check mechanisms that carry a state, with each of their gradient policies, against every rule of the contract."
 )
 KEPT = "kept"
 

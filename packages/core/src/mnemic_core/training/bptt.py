@@ -1,4 +1,4 @@
-"""Gradient probes: how far back in time a gradient really goes."""
+"""Gradient probes: how far back in time gradients reach."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,17 +10,13 @@ from torch import Tensor
 def gradient_reach(
     run: Callable[[Sequence[Tensor]], Sequence[Tensor]], segments: Sequence[Float[Tensor, "batch length dim"]]
 ) -> Float[Tensor, "output segment"]:
-    """Measure which segment each output depends on, as back-propagation sees it.
+    """Return the norm of the gradient of (a projection of) output ``i`` with respect to segment ``j``.
 
-    A repository that says ``detach`` and does not, or does not and does, is found out by this matrix: under full
-    back-propagation it is filled below the diagonal, under truncation blocks of zeros appear.
+    Under full back-propagation the matrix is filled below the diagonal; truncation gives blocks of zeros.
 
     Args:
         run: maps segments to outputs, for instance through :func:`~mnemic_core.training.segments.run_segments`.
-        segments: the inputs; copies of them are made to require gradients.
-
-    Returns:
-        Norm of the gradient of a fixed random projection of output ``i`` with respect to segment ``j``.
+        segments: the inputs, which are copied.
     """
     leaves = [segment.detach().clone().requires_grad_() for segment in segments]
     outputs = run(leaves)
@@ -38,16 +34,14 @@ def gradient_reach(
 def directional_derivative(
     fn: Callable[[Tensor], Tensor], x: Float[Tensor, "*axis"], *, step: float = 1e-5
 ) -> tuple[float, float]:
-    """Return the derivative of a projection of ``fn`` along a fixed random direction, by autograd and by differences.
+    """Return the derivative of (a projection of) ``fn`` along a fixed random direction, by autograd and differences.
+
+    They differ if something is detached or not smooth.
 
     Args:
-        fn: the function, at best in float64; it must be deterministic.
+        fn: a deterministic function, preferably in float64.
         x: the point.
-        step: half the distance of the two points of the central difference.
-
-    Returns:
-        The derivative that autograd reports and the one that the function really has. They differ exactly when
-        something on the way was detached (or is not smooth).
+        step: of the central difference.
     """
     direction = _fixed_noise(x)
     leaf = x.detach().clone().requires_grad_()
@@ -62,7 +56,7 @@ def directional_derivative(
 
 
 def _projection(tensor: Tensor) -> Tensor:
-    # Not a plain sum: behind a normalisation or a softmax the gradient of a sum is zero.
+    # Not a sum, whose gradient is zero after a normalization or softmax.
     return (tensor * _fixed_noise(tensor)).sum()
 
 

@@ -27,30 +27,28 @@ def replay_backward(
     *,
     weights: Sequence[float] | None = None,
 ) -> tuple[list[Tensor], S, S]:
-    """Back-propagate through a rollout while only one segment's activations exist at a time.
+    """Back-propagate through a rollout with the activations of one segment at a time.
 
-    Memory replay back-propagation of Memformer (Wu et al., arXiv:2010.06891, algorithm 1): a first sweep without
-    gradients keeps just the states; then the segments are computed again, last one first, each with a graph of its
-    own, and the gradient of the state is handed from one to the one before. Gradients are **added** to ``.grad`` of
-    everything that ``step`` uses, and of what a ``state`` with a graph was made of (a learned start), exactly as
-    ``(sum of weights[t] * loss[t]).backward()`` would add them, dropout included: random numbers are drawn again as
-    they were.
+    Memory replay back-propagation of Memformer (Wu et al., arXiv:2010.06891, algorithm 1): a forward pass without
+    gradients stores the states; then the segments are computed again in reverse order, each with its own graph, and
+    the gradient of the state is passed to the segment before. Gradients are **added** to ``.grad`` of everything that
+    ``step`` uses and of the graph of ``state`` (a learned initial state), exactly as by ``(sum of weights[t] *
+    loss[t]).backward()``, with the same random numbers for dropout.
 
-    Call it inside the autocast context of training, if there is one. With a gradient scaler let ``loss_fn`` return
-    the scaled loss: the gradient of the state then carries the same scale. A ``DistributedDataParallel`` step
-    synchronises with the last backward pass only.
+    Call it inside the autocast context of training. With a gradient scaler ``loss_fn`` must return the scaled loss. A
+    ``DistributedDataParallel`` step synchronizes in the last backward pass only.
 
     Args:
-        step: computes one segment, ``(input, state) -> (output, state)``. It may not depend on what it changed
-            besides the state; statistics of batch normalisation, which it does change, count once if it is a module.
-        inputs: what each segment is given, first one first.
-        state: the state before the first segment. Detach it where gradients should not go further back.
+        step: computes one segment, ``(input, state) -> (output, state)``, without other side effects; batch
+            statistics of a module are updated once.
+        inputs: of each segment.
+        state: before the first segment. Detach it to stop gradients there.
         loss_fn: loss of a segment from its output and its index.
-        weights: factor of each loss; 1 if not given.
+        weights: factor of each loss; 1 if None.
 
     Returns:
-        The losses (detached, without their weights), the state after the last segment (detached), and the gradient
-        with respect to the state before the first one, in the form of a state.
+        The losses (detached, without weights), the last state (detached), and the gradient of the first state as a
+        state.
 
     Raises:
         UserError: if there is no input, or not one weight for each.
@@ -81,7 +79,7 @@ def replay_backward(
             _restore(draws[index], device)
             leaves, spec = pytree.tree_flatten(states.pop())
             leaves = [_observed(leaf) for leaf in leaves]
-            with _synchronised(step, is_last_backward=index == 0):
+            with _synchronized(step, is_last_backward=index == 0):
                 output, after = step(inputs[index], pytree.tree_unflatten(leaves, spec))
                 loss = loss_fn(output, index)
                 weighted = loss if weights is None else loss * weights[index]
@@ -98,7 +96,7 @@ def replay_backward(
 def _sweep(
     step: Callable[[Input, S], tuple[Output, S]], inputs: Sequence[Input], state: S, device: torch.device
 ) -> tuple[list[S], list[RngState]]:
-    """Return the state before each segment and after the last, and the random state before each segment."""
+    """Return the states before each segment and after the last, and the random states before each segment."""
     states, draws = [state], []
     for given in inputs:
         draws.append(_rng_state(device))
@@ -108,18 +106,18 @@ def _sweep(
 
 
 def _observed(tensor: Tensor) -> Tensor:
-    """Return the tensor such that a backward pass leaves its gradient there, and still goes on into its graph."""
+    """Return the tensor such that a backward pass stores its gradient and continues into its graph, if any."""
     if not tensor.requires_grad:
         return tensor.detach().requires_grad_(tensor.is_floating_point())
-    # The first state alone can have a graph. It belongs to the pass of the first segment and not to one of its own:
-    # data parallelism shares gradients once, and waits until every parameter has its own.
+    # Only the first state can have a graph. It is part of the backward pass of the first segment, because data
+    # parallelism synchronizes once, when every parameter has its gradient.
     alias = tensor.view_as(tensor)
     alias.retain_grad()
     return alias
 
 
 def _backward(loss: Tensor, state: list[Tensor], gradient: list[Tensor | None] | None) -> None:
-    """Back-propagate the loss of this segment and what later ones asked of the state, in one pass."""
+    """Back-propagate the loss of a segment and the gradient of its state in one pass."""
     roots: list[Tensor] = [loss] if loss.requires_grad else []
     incoming: list[Tensor | None] = [None] * len(roots)
     for tensor, grad in zip(state, gradient or [None] * len(state), strict=True):
@@ -144,7 +142,7 @@ def _cuda_index(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
 
 
-def _synchronised(step: object, *, is_last_backward: bool) -> AbstractContextManager[None]:
+def _synchronized(step: object, *, is_last_backward: bool) -> AbstractContextManager[None]:
     if isinstance(step, DistributedDataParallel) and not is_last_backward:
         return step.no_sync()
     return nullcontext()
@@ -152,7 +150,7 @@ def _synchronised(step: object, *, is_last_backward: bool) -> AbstractContextMan
 
 @contextmanager
 def _frozen_buffers(step: object) -> Iterator[None]:
-    """Undo what a module does to its buffers inside, so that running statistics see each segment once."""
+    """Restore the buffers of a module after the block, so that running statistics see each segment once."""
     buffers = list(step.buffers()) if isinstance(step, nn.Module) else []
     saved = [buffer.clone() for buffer in buffers]
     try:

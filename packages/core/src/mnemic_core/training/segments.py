@@ -1,4 +1,4 @@
-"""Cut a sequence into segments and run a module over them."""
+"""Cutting sequences into segments and running memories over them."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeVar
@@ -25,20 +25,16 @@ def split_segments(
     align: Align = "left",
     padding: Bool[Tensor, "batch time"] | None = None,
 ) -> tuple[list[Shaped[Tensor, "batch length *item"]], list[Bool[Tensor, "batch length"]]]:
-    """Cut a sequence into segments of one length; no token is dropped, what is missing is padded with zeros.
+    """Cut a sequence into segments of one length, padded with zeros.
 
     Args:
         x: the sequence; an empty one gives no segments.
         length: tokens of a segment, at least 1.
-        align: where the tokens stand in the padded sequence: ``"left"`` leaves the last segment short, ``"right"``
-            the first, ``"center"`` both.
+        align: ``"left"`` pads the last segment, ``"right"`` the first, ``"center"`` both.
         padding: True at tokens of ``x`` to ignore.
 
     Returns:
-        The segments and, for each, where it is padding (True).
-
-    Raises:
-        UserError: if the length is below 1.
+        The segments, and the padding (True) of each.
 
     Example:
         >>> segments, paddings = split_segments(torch.tensor([[1, 2, 3]]), 2, align="right")
@@ -46,23 +42,17 @@ def split_segments(
         [[[0, 1]], [[2, 3]]]
     """
     before, after = _margins(x.shape[1], length, align)
-    whole = F.pad(x, (0, 0) * (x.ndim - 2) + (before, after))
-    whole_padding = F.pad(or_no_padding(padding, x), (before, after), value=True)
-    if whole.shape[1] == 0:
+    padded = F.pad(x, (0, 0) * (x.ndim - 2) + (before, after))
+    mask = F.pad(or_no_padding(padding, x), (before, after), value=True)
+    if padded.shape[1] == 0:
         return [], []
-    return list(torch.split(whole, length, dim=1)), list(torch.split(whole_padding, length, dim=1))
+    return list(torch.split(padded, length, dim=1)), list(torch.split(mask, length, dim=1))
 
 
 def join_segments(
     segments: Sequence[Shaped[Tensor, "batch length *item"]], time: int, *, align: Align = "left"
 ) -> Shaped[Tensor, "batch time *item"]:
-    """Put segments together again and leave out what :func:`split_segments` added.
-
-    Args:
-        segments: at least one, all of the same length.
-        time: tokens of the sequence that was split.
-        align: the alignment it was split with.
-    """
+    """Undo :func:`split_segments` for a sequence of ``time`` tokens and the same alignment."""
     before, _ = _margins(time, segments[0].shape[1], align)
     return torch.cat(list(segments), dim=1)[:, before : before + time]
 
@@ -76,22 +66,18 @@ def run_segments(
     bptt: int | None = None,
     reset: Bool[Tensor, "segment batch"] | None = None,
 ) -> tuple[list[Float[Tensor, "batch _length dim"]], S]:
-    """Unroll a module over segments with truncated back-propagation; the loss stays with the caller.
+    """Run a module over segments with truncated back-propagation and return the outputs and the last state.
 
     Args:
-        module: what to run.
+        module: the memory.
         segments: at least one.
-        state: what the module carries in; gradients reach it through the first ``bptt`` segments.
+        state: before the first segment; gradients reach it through the first ``bptt`` segments.
         paddings: True at tokens to ignore, for each segment.
-        bptt: gradients cross at most ``bptt - 1`` boundaries in a row: the state is detached before every segment
-            whose index is a multiple of it, the first excepted. None detaches nowhere.
+        bptt: segments between detached states, counted from the first segment; None detaches nowhere.
         reset: True where a row begins a new sequence with that segment.
 
-    Returns:
-        The outputs, one for each segment, and the state after the last one.
-
     Raises:
-        UserError: if ``bptt`` is below 1 or there are not as many paddings or resets as segments.
+        UserError: if ``bptt`` is below 1, or numbers of paddings or resets and segments differ.
     """
     check_at_least(1, "use None for full back-propagation", bptt=bptt)
     for name, given in (("paddings", paddings), ("reset", reset)):
@@ -119,15 +105,7 @@ def run_in_segments(
     *,
     padding: Bool[Tensor, "batch time"] | None = None,
 ) -> tuple[Float[Tensor, "batch time out_dim"], S]:
-    """Return what a module says to a whole sequence of which it sees one segment at a time, and the state after it.
-
-    Args:
-        module: what to run.
-        x: at least one token.
-        state: what the module carries in.
-        length: tokens of a segment, the last of which may be shorter; None: one segment.
-        padding: True at tokens to ignore.
-    """
+    """Run a module over a sequence in segments of ``length`` tokens, None for one, and return outputs and state."""
     length = length or x.shape[1]
     paddings = None if padding is None else padding.split(length, dim=1)
     outputs, state = run_segments(module, x.split(length, dim=1), state, paddings=paddings)

@@ -1,4 +1,4 @@
-"""Rules 1-4, 7 and 9 of the memory contract: what a memory computes, whatever surrounds it."""
+"""Rules 1-4, 7 and 9 of the memory contract: results do not depend on other streams, rows or padding."""
 
 import copy
 import tempfile
@@ -14,27 +14,27 @@ from mnemic_core.testing.golden import assert_close
 
 BATCH, LENGTH = 3, 4
 TOLERANCE = 1e-5
-GARBAGE = 1e4  # what padding holds here: seen wherever it leaks, and finite, since attention may multiply it by 0
+GARBAGE = 1e4  # content of padding: large enough to notice, and finite, since attention may multiply it by 0
 
 
 def random_segments(module: SegmentMemory[Any], number: int, *, seed: int = 0) -> list[Tensor]:
-    """Return segments ``[batch time dim]`` of normal noise that fit the module, the same in every call."""
+    """Return segments ``[batch time dim]`` of normal noise, the same in every call."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(BATCH, LENGTH, module.dim, generator=generator) for _ in range(number)]
 
 
 def compare_states(actual: MemoryState, expected: MemoryState, what: str, *, tolerance: float = TOLERANCE) -> None:
-    """Raise ``AssertionError`` if two states of one class differ in any tensor by more than the tolerance."""
+    """Raise ``AssertionError`` if two states of one class differ."""
     for name, tensor in expected.tensors().items():
         assert_close(actual.tensors()[name], tensor, tolerance=tolerance, name=f"{what}: state {name}")
 
 
 @torch.no_grad()
 def check_streaming_equality(module: SegmentMemory[Any]) -> None:
-    """Rule 1: what is carried is all in the state, so a stream may be interrupted by any other.
+    """Rule 1: the state holds everything that is carried, so that streams may alternate.
 
-    One copy runs a sequence without a break. The module itself runs it with a foreign stream between the segments
-    and must give the same; where writes compose, writing all at once must leave the same state too.
+    A copy runs a sequence alone, the module with segments of another stream in between. If writes compose, writing the
+    sequence at once must give the same state as well.
     """
     segments, foreign = random_segments(module, 3), random_segments(module, 3, seed=1)
     reference = copy.deepcopy(module)
@@ -43,16 +43,16 @@ def check_streaming_equality(module: SegmentMemory[Any]) -> None:
         expected, expected_state = reference(segment, expected_state)
         _, foreign_state = module(other, foreign_state)
         output, state = module(segment, state)
-        assert_close(output, expected, tolerance=TOLERANCE, name="rule 1, a stream beside another differs: output")
-    compare_states(state, expected_state, "rule 1, a stream beside another differs")
+        assert_close(output, expected, tolerance=TOLERANCE, name="rule 1, alternating streams differ: output")
+    compare_states(state, expected_state, "rule 1, alternating streams differ")
     if isinstance(module, ReadWriteMemory) and module.writes_compose:
-        whole = module.write(module.init_state(BATCH), torch.cat(segments, dim=1))
-        compare_states(whole, state, "rule 1, writing all at once differs from writing segments")
+        at_once = module.write(module.init_state(BATCH), torch.cat(segments, dim=1))
+        compare_states(at_once, state, "rule 1, writing all at once differs from writing segments")
 
 
 @torch.no_grad()
 def check_reset_equality(module: SegmentMemory[Any]) -> None:
-    """Rule 2: rows that are reset equal fresh rows exactly, and the others are unchanged."""
+    """Rule 2: rows that are reset equal new rows exactly, and the others are unchanged."""
     first, second = random_segments(module, 2)
     _, used = module(first, module.init_state(BATCH))
     rows = torch.arange(BATCH) == 1
@@ -89,7 +89,7 @@ def check_batch_independence(module: SegmentMemory[Any]) -> None:
 
 @torch.no_grad()
 def check_padding_neutrality(module: SegmentMemory[Any]) -> None:
-    """Rule 4: padding behind the tokens changes neither their outputs nor the state, whatever it holds."""
+    """Rule 4: padding after the tokens changes neither outputs nor state, whatever its content."""
     state = padded_state = module.init_state(BATCH)
     for segment in random_segments(module, 2):
         padded = torch.cat([segment, torch.full_like(segment[:, :3], GARBAGE)], dim=1)
@@ -102,7 +102,7 @@ def check_padding_neutrality(module: SegmentMemory[Any]) -> None:
 
 @torch.no_grad()
 def check_round_trip(module: SegmentMemory[Any]) -> None:
-    """Rule 7: a state that was saved and loaded, or sent to another type or device and back, goes on as before."""
+    """Rule 7: saving and loading a state, or moving it to another type or device and back, changes nothing."""
     first, second = random_segments(module, 2)
     _, state = module(first, module.init_state(BATCH))
     expected, expected_state = module(second, state)
