@@ -47,7 +47,7 @@ def test_every_mechanism_of_the_package_is_listed_once() -> None:
     assert len(listed) == len(set(listed)) == len({mechanism.name for mechanism in list_mechanisms()})
 
 
-def test_what_is_read_in_the_source_is_what_the_entries_say() -> None:
+def test_parsed_listings_equal_the_entries() -> None:
     for listing, _ in listings():
         entry = find_mechanism(listing.name)
         assert all(getattr(entry, name) == value for name, value in vars(listing).items())
@@ -60,7 +60,7 @@ def test_the_names_are_listed_without_torch() -> None:
     assert found.stdout.strip() == str(memory_names())
 
 
-def test_an_entry_stands_in_the_file_of_its_class() -> None:
+def test_an_entry_is_in_the_file_of_its_class() -> None:
     for mechanism in list_mechanisms():
         module = inspect.getmodule(mechanism.cls)
         assert any(value is mechanism for value in vars(module).values())
@@ -116,7 +116,7 @@ def test_the_stated_size_of_the_state_is_its_size(mechanism) -> None:
 
 
 @pytest.mark.parametrize("place", sorted(SEQUENCE_PLACES))
-def test_a_class_that_only_looks_like_a_memory_is_no_entry_of_a_place_in_a_sequence(place) -> None:
+def test_a_class_with_the_methods_of_a_memory_only_is_refused_as_entry(place) -> None:
     class LooksLikeAMemory(nn.Module):
         def init_state(self, batch): ...
 

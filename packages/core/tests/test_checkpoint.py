@@ -75,7 +75,7 @@ def rewrite(path: Path, **changes: object) -> None:
     save_file(load_file(path), path, {KEY: json.dumps(header | changes)})
 
 
-def test_a_saved_model_and_a_checkpoint_of_training_are_read_alike(organ: OrganCheckpoint, saved: Path) -> None:
+def test_saved_models_and_lightning_checkpoints_are_read(organ: OrganCheckpoint, saved: Path) -> None:
     weights = {f"model.{name}": value for name, value in organ.model.state_dict().items()}
     content = {"state_dict": weights | {"loss.scale": torch.ones(1)}, "epoch": 1, KEY: organ.header()}
     torch.save(content, saved.with_name("last.ckpt"))

@@ -39,5 +39,5 @@ def test_packages_are_imported_without_the_compiler_and_find_it_when_they_use_it
     assert named == "torch._dynamo torch._dynamo.utils"
 
 
-def test_what_has_no_stand_in_is_the_compiler_itself() -> None:
+def test_other_names_are_those_of_the_compiler() -> None:
     assert run(FALLBACK)[0] == "torch._dynamo torch._dynamo"

@@ -65,7 +65,7 @@ def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "b.pth")
 
 
-def test_tensors_are_read_whatever_the_file_is_called(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
+def test_tensors_are_read_from_files_of_any_name(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
     save_file(weights, tmp_path / "stream.state")
     assert torch.equal(read_tensors(tmp_path / "stream.state")[0]["layer.bias"], weights["layer.bias"])
 

@@ -18,7 +18,7 @@ def test_a_hosted_memory_keeps_the_rules_of_its_memory(rule: str) -> None:
     CONTRACT[rule](ResidualMemory(DIM, MemoryConfig("window", {"capacity": 3, "detach": "never"}), segment_length=2))
 
 
-def test_what_is_recalled_is_projected_scaled_and_added() -> None:
+def test_recalled_values_are_projected_scaled_and_added() -> None:
     module, x = host(is_gated=True), torch.randn(2, 5, DIM)
     torch.nn.init.constant_(module.scale, 0.5)
     _, state = module(torch.randn(2, 3, DIM), module.init_state(2))
@@ -37,7 +37,7 @@ def test_pieces_of_whole_segments_give_what_one_call_gives() -> None:
     assert_close(state.tensors(), after.tensors())
 
 
-def test_training_begins_as_without_memory_if_gated() -> None:
+def test_a_gated_memory_has_no_effect_initially() -> None:
     module, x = host(is_gated=True), torch.randn(2, 5, DIM)
     assert torch.equal(module(x, module.init_state(2))[0], x)
 

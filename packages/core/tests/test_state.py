@@ -189,7 +189,7 @@ def test_a_second_state_class_of_the_same_name_is_refused() -> None:
     assert state_class(qualified_name(Outer)) is Outer
 
 
-def test_classes_of_one_name_in_two_modules_are_told_apart() -> None:
+def test_classes_of_one_name_in_two_modules_are_distinguished() -> None:
     one, other = (type("Twin", (MemoryState,), {"__module__": module}) for module in ("one", "other"))
     assert (state_class("one.Twin"), state_class("other.Twin")) == (one, other)
     with pytest.raises(ValueError, match="2 state classes are named 'Twin'"):

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from mnemic_core.tensor_file import read_tensors, replacing, write_tensors
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_written_snapshots_are_read(tmp_path: Path) -> None:
     weight = torch.randn(2, 3, requires_grad=True)
     write_tensors(tmp_path / "a", {"transposed": weight.T}, {"class": "Sums"})
     assert torch.equal(load_file(tmp_path / "a")["transposed"], weight.T)

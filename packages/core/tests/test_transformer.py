@@ -32,7 +32,7 @@ every_memory = pytest.mark.parametrize("mechanism", SEGMENTS, ids=lambda mechani
 
 
 @every_memory
-def test_any_memory_runs_streams_and_goes_on_after_a_restart(mechanism: Mechanism, tmp_path: Path) -> None:
+def test_any_memory_continues_streams_after_a_restart(mechanism: Mechanism, tmp_path: Path) -> None:
     model = transformer(mechanism).eval()
     state = model.init_state(2)
     first, second = torch.randn(2, 2, 3, 4)
@@ -48,7 +48,7 @@ def test_any_memory_runs_streams_and_goes_on_after_a_restart(mechanism: Mechanis
 
 
 @every_memory
-def test_any_memory_carries_what_was_said_before(mechanism: Mechanism) -> None:
+def test_any_memory_carries_earlier_segments(mechanism: Mechanism) -> None:
     model = transformer(mechanism).eval()
     first, second = torch.randn(2, 1, 8, 4)
     outputs = []
@@ -127,7 +127,7 @@ def test_memories_that_do_not_fit_are_refused_with_those_that_do(memory: str, me
         TransformerConfig(memory=MemoryConfig(memory))
 
 
-def test_a_stack_has_lengths_without_being_told() -> None:
+def test_a_stack_has_default_lengths() -> None:
     stack = build_transformer(TransformerConfig(dim=8, num_heads=2, memory=MemoryConfig("transformer_xl_stack")))
     assert len(stack.init_state(1)) == 4
 

@@ -163,7 +163,7 @@ def rotate(
     """Rotate pairs of channels of queries or keys by their positions (arXiv:2104.09864); ``head_dim`` is even."""
     half = x.shape[-1] // 2
     frequency = 10_000.0 ** (-torch.arange(half, device=x.device) / half)
-    angle = position[:, None, :, None] * frequency
+    angle = position[:, None, :, None] * frequency  # batch 1 time half
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)

@@ -78,8 +78,8 @@ class PretrainedModel(nn.Module):
             content = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is not JSON ({error}): save the model again") from error
-        if not isinstance(content, dict) or content.get("model") != cls.model_name():
-            found = content.get("model") if isinstance(content, dict) else None
+        found = content.get("model") if isinstance(content, dict) else None
+        if found != cls.model_name():
             raise UserError(
                 f"{path} is of the model {found!r}, expected {cls.model_name()}: load it with its own class"
             )

@@ -115,7 +115,7 @@ def fingerprint(model: nn.Module) -> str:
 def _pack(value: Any, name: str, tensors: dict[str, Shaped[Tensor, "..."]]) -> Any:
     """Replace each tensor by its name and collect it in ``tensors``."""
     if isinstance(value, Tensor):
-        tensors[name] = value.detach().clone()
+        tensors[name] = value.detach().clone()  # safetensors refuses tensors that share storage
         return {"$tensor": name}
     if isinstance(value, Mapping):
         return {key: _pack(each, f"{name}.{key}", tensors) for key, each in value.items()}

@@ -212,7 +212,7 @@ def test_a_stored_token_finds_itself_first(attention: NeighbourAttention) -> Non
     assert torch.equal(found.slot[..., 0], torch.arange(4).expand(2, 2, 4))
 
 
-def test_a_row_that_begins_afresh_finds_nothing(attention: NeighbourAttention) -> None:
+def test_a_reset_row_finds_nothing(attention: NeighbourAttention) -> None:
     _, state = attention(torch.randn(2, 6, DIM), attention.init_state(2))
     state = attention.reset(state, torch.tensor([True, False]))
     valid = attention.neighbours(torch.randn(2, 1, DIM), state).valid
@@ -235,7 +235,7 @@ def test_a_closed_gate_leaves_local_attention_alone(attention: NeighbourAttentio
     assert_close(attention(x, state)[0], alone(x, state)[0])
 
 
-def test_read_weights_are_the_share_of_attention_on_what_is_carried(attention: NeighbourAttention) -> None:
+def test_read_weights_are_the_attention_on_carried_pairs(attention: NeighbourAttention) -> None:
     _, state = attention(torch.randn(2, 5, DIM), attention.init_state(2))
     query = torch.randn(2, 1, DIM)
     weights = attention.read_weights(query, state)

@@ -46,7 +46,7 @@ def test_items_of_any_shape(item_shape: tuple[int, ...]) -> None:
     assert ring.slots().values.shape == (2, 3, items[0, 0].numel())
 
 
-def test_whole_numbers_stay_whole() -> None:
+def test_integers_stay_integers() -> None:
     ring = RingBuffer.empty(1, 2, dtype=torch.long).append(torch.tensor([[7, 8, 9]]))
     assert torch.equal(ring.ordered(), torch.tensor([[8, 9]]))
 
@@ -60,7 +60,7 @@ def test_gradients_reach_the_items_that_stay_and_no_others() -> None:
     assert_close(second.grad, torch.tensor([[[1.0] * 3, [0.0] * 3, [1.0] * 3]]))
 
 
-def test_one_graph_serves_every_step() -> None:
+def test_one_graph_computes_every_step() -> None:
     torch.compiler.reset()
     step = torch.compile(lambda ring, items, padding: ring.append(items, padding), fullgraph=True, backend="eager")
     ring = expected = RingBuffer.empty(2, 3, 4)

@@ -122,7 +122,7 @@ def from_the_equation(module: RelativeSegmentAttention, memory: Tensor, segment:
     [{}, {"head_dim": 3}, {"clamp": 2}, {"same_length": True}, {"pre_norm": True}, {"capacity": 0}],
     ids=str,
 )
-def test_attention_is_the_equation_whatever_the_memory_of_a_row_holds(options: dict[str, object]) -> None:
+def test_attention_is_the_equation_for_any_memory_of_a_row(options: dict[str, object]) -> None:
     module = attention(**options).double()
     past, segment = torch.randn(3, 5, DIM).double(), torch.randn(3, 4, DIM).double()
     in_memory = torch.tensor([0, 2, 5])
@@ -198,7 +198,7 @@ def test_nan_stays_in_its_row_and_leaves_with_a_reset(module: SegmentMemory) -> 
 
 
 @pytest.mark.parametrize("build", [attention, stack], ids=["attention", "stack"])
-def test_what_is_stored_carries_gradients_only_if_it_may(build: Callable[..., SegmentMemory]) -> None:
+def test_stored_values_have_gradients_only_without_detach(build: Callable[..., SegmentMemory]) -> None:
     for detach, carries in (("stored", False), ("never", True)):
         module, first = build(detach=detach), torch.randn(1, 2, DIM, requires_grad=True)
         output, state = module(first, module.init_state(1))

@@ -53,7 +53,7 @@ def test_every_row_behaves_like_a_deque_of_flagged_segments(
         assert queue.frames(state).valid[row].sum() == sum(number for _, number in marks)
 
 
-def test_ages_tell_where_in_time_a_frame_stands() -> None:
+def test_ages_are_those_of_segments_and_frames() -> None:
     queue = SegmentQueue(1, capacity=3, segment_length=2)
     state = queue.init_state(1)
     for index, flag in enumerate([True, False, True, False]):
@@ -112,7 +112,7 @@ def test_reading_is_attention_over_the_frames_that_are_there() -> None:
     assert (report.written, report.capacity, report.memory_mass) == (10, 24, pytest.approx(1))
 
 
-def test_what_is_recalled_has_the_type_of_the_query() -> None:
+def test_recalled_values_have_the_type_of_the_query() -> None:
     queue = SegmentQueue(DIM, capacity=1, segment_length=LENGTH)
     state = queue.write(queue.init_state(1), torch.randn(1, LENGTH, DIM).bfloat16())
     assert state.segments.items.dtype == torch.float32

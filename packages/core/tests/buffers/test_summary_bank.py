@@ -248,7 +248,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The released encoder: a convolution that begins anew in every window, then blocks with a bank each."""
+    """The released encoder: a convolution that restarts in every window, then blocks with a bank each."""
 
     stride = 4
 

@@ -32,7 +32,7 @@ def test_an_empty_window_recalls_zeros() -> None:
     assert not query.grad.any()
 
 
-def test_a_dead_row_beside_a_living_one_stays_empty() -> None:
+def test_an_empty_row_next_to_a_used_one_stays_empty() -> None:
     memory = WindowMemory(DIM, capacity=2)
     padding = torch.tensor([[True, True], [False, False]])
     state = memory.write(memory.init_state(2), torch.full((2, 2, DIM), torch.nan).nan_to_num(5.0), padding=padding)
@@ -40,7 +40,7 @@ def test_a_dead_row_beside_a_living_one_stays_empty() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_what_is_recalled_has_the_type_of_the_query(dtype: torch.dtype) -> None:
+def test_recalled_values_have_the_type_of_the_query(dtype: torch.dtype) -> None:
     memory = WindowMemory(DIM)
     state = memory.write(memory.init_state(1), torch.randn(1, 2, DIM))
     assert memory.read(torch.randn(1, 1, DIM, dtype=dtype), state).dtype == dtype

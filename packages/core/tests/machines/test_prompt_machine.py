@@ -40,7 +40,7 @@ def test_table_equals_the_published_one(case: GoldenCase) -> None:
 
 @pytest.mark.golden
 @pytest.mark.parametrize("case", GOLDEN)
-def test_all_thirty_prompts_are_followed_as_the_table_says(case: GoldenCase) -> None:
+def test_all_thirty_prompts_follow_the_transition_table(case: GoldenCase) -> None:
     for state, row in zip(case.config["states"], case.inputs["table"].tolist(), strict=True):
         for symbol, expected in enumerate(row):
             memory = universal_machine_program([symbol])

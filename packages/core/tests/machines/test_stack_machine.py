@@ -137,7 +137,7 @@ def test_machines_offer_segments_and_tokens(build: Callable[[], StackCell]) -> N
     assert isinstance(machine, SegmentMemory)
 
 
-def test_padding_anywhere_changes_nothing_whatever_it_holds(machine: StackCell) -> None:
+def test_padding_anywhere_has_no_effect(machine: StackCell) -> None:
     x = torch.randn(2, 3, DIM)
     padded = torch.cat([x[:, :1], torch.full((2, 2, DIM), torch.nan), x[:, 1:]], dim=1).requires_grad_()
     padding = torch.tensor([False, True, True, False, False]).expand(2, -1)
@@ -162,7 +162,7 @@ def test_shares_of_every_stack_sum_to_one_unless_they_are_joint(machine: StackCe
     assert (state.stacks[:, :, 0].sum(1) < 1.01).all()
 
 
-def test_what_is_pushed_comes_back_in_reverse() -> None:
+def test_pushed_values_are_popped_in_reverse() -> None:
     stacks = torch.zeros(1, 1, 4, 1)
     push, pop = torch.tensor([[[1.0, 0, 0]]]), torch.tensor([[[0, 1.0, 0]]])
     for value in (1.0, 2.0, 3.0):
@@ -182,7 +182,7 @@ def test_a_larger_stack_changes_nothing_until_the_smaller_one_is_full(machine: S
     assert_close(larger_state.stacks[:, :, :SIZE], state.stacks)
 
 
-def test_resized_stacks_keep_what_lies_on_top(machine: StackCell) -> None:
+def test_resized_stacks_keep_their_top(machine: StackCell) -> None:
     _, state = machine(torch.randn(1, SIZE, DIM), machine.init_state(1))
     grown = state.resize(2 * SIZE)
     assert grown.size == 2 * SIZE

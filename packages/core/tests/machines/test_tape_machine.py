@@ -66,7 +66,7 @@ def test_update_equals_a_mixture_of_rolled_tapes() -> None:
             assert_close(updated[row, tape, :, 0], expected)
 
 
-def test_a_jump_to_the_right_and_back_finds_what_was_written() -> None:
+def test_a_jump_to_the_right_and_back_returns_to_the_cell() -> None:
     jump_left, jump_right = torch.eye(5)[3][None, None], torch.eye(5)[4][None, None]
     tapes, length = torch.zeros(1, 1, 9, 1), torch.tensor([4])
     tapes = update_tapes(tapes, torch.tensor([[[1.0]]]), jump_right, length)

@@ -98,7 +98,7 @@ def test_a_segment_without_gradients_keeps_nothing_and_gives_the_same(options: d
     states_close(kept_after, after, rtol=0, atol=0)
 
 
-def test_a_residual_output_adds_what_is_read_to_the_token_by_its_scale() -> None:
+def test_a_residual_output_is_the_token_plus_the_scaled_read() -> None:
     memory, x = machine(residual=True), torch.randn(2, 4, DIM)
     plain = machine()
     plain.load_state_dict(memory.state_dict(), strict=False)
@@ -234,7 +234,7 @@ def test_every_start_is_the_same_in_each_row_and_only_a_learned_one_learns(start
     assert ("initial" in memory.state_dict()) is (start in ("learned", "random"))
 
 
-def test_presets_are_what_their_names_say() -> None:
+def test_presets_have_the_options_of_their_names() -> None:
     built = {name: MemoryConfig(name, SMALL).build(DIM) for name in TURING.presets}
     assert [each.addressing for each in built.values()] == ["full", "uniform", "full"]
     x = torch.randn(2, 3, DIM)
@@ -243,7 +243,7 @@ def test_presets_are_what_their_names_say() -> None:
 
 
 @pytest.mark.parametrize("how", ["module", "autocast"])
-def test_half_precision_does_not_cost_the_memory_its_precision(how: str) -> None:
+def test_the_state_stays_in_single_precision_in_half_precision_models(how: str) -> None:
     memory, x = machine(), torch.randn(2, 3, DIM)
     if how == "module":
         output, state = memory.bfloat16()(x.bfloat16(), memory.init_state(2))
@@ -367,7 +367,7 @@ def test_released_module_over_encoder_frames(case: GoldenCase) -> None:
 
 @pytest.mark.golden
 @pytest.mark.parametrize("case", speech_cases("c_"))
-def test_a_sequence_alone_equals_the_same_beside_longer_ones(case: GoldenCase) -> None:
+def test_a_sequence_alone_equals_the_same_in_a_batch_of_longer_ones(case: GoldenCase) -> None:
     memory, lengths = released(case, case.config["dim"]), case.inputs["encoder_out_lens"]
     alone = case.outputs["y_item1_alone"]
     x = case.inputs["encoder_out"]

@@ -136,7 +136,7 @@ def test_half_precision_and_empty_segments_pass() -> None:
     assert attention()(torch.zeros(2, 0, DIM)).shape == (2, 0, DIM)
 
 
-def test_one_compiled_graph_serves_every_batch_of_a_shape_and_can_be_exported() -> None:
+def test_one_compiled_graph_computes_every_batch_of_a_shape_and_can_be_exported() -> None:
     layer, padding = attention(), torch.zeros(2, 5, dtype=torch.bool)
     torch.compiler.reset()
     compiled = torch.compile(layer, fullgraph=True, backend="eager")

@@ -76,7 +76,7 @@ def test_the_selected_slots_are_the_best_of_all(sub_keys: int, k: int) -> None:
     assert_close(weights, best.softmax(-1))
 
 
-def test_output_is_the_sum_of_what_the_heads_read() -> None:
+def test_output_is_the_sum_of_the_reads_of_all_heads() -> None:
     memory, x = small(out_dim=5, temperature=0.5), torch.randn(2, 3, DIM)
     weights, slots = memory.select(x)
     expected = torch.zeros(2, 3, 5)
@@ -181,7 +181,7 @@ def test_half_precision_selects_by_sums_in_single_precision() -> None:
     assert memory.select(x)[0].dtype == torch.float32
 
 
-def test_one_compiled_graph_serves_every_batch_of_a_shape() -> None:
+def test_one_compiled_graph_computes_every_batch_of_a_shape() -> None:
     memory = small(sub_keys=16)
     torch.compiler.reset()
     compiled = torch.compile(memory, fullgraph=True, backend="eager")

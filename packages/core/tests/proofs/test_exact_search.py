@@ -83,11 +83,11 @@ def scan(memory: ProductKeyMemory, x: Tensor) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("sub_keys", [16, 64, 256])
 @torch.no_grad()
-def test_product_keys_find_what_a_scan_of_all_slots_finds(sub_keys: int, record: Callable) -> None:
+def test_product_keys_equal_a_scan_of_all_slots(sub_keys: int, record: Callable) -> None:
     shares, differences = [], []
     for seed in SEEDS:
         torch.manual_seed(seed)
-        # In double precision, so that no two of so many scores are equal.
+        # In double precision, so that no two scores are equal.
         memory = ProductKeyMemory(DIM, sub_keys=sub_keys, num_heads=4, k=16, key_dim=32).double()
         x = torch.randn(64, DIM, dtype=torch.float64)
         slots, output = scan(memory, x)

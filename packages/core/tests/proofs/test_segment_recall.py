@@ -55,7 +55,7 @@ def guesses(learn_recall: Callable) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_a_memory_solves_what_no_memory_can(
+def test_a_task_is_solved_with_memory_only(
     task: str, memory: str, learn_recall: Callable, record: Callable, guesses: dict[str, list[float]]
 ) -> None:
     runs = learn(task, memory, MEMORIES[memory], STEPS, learn_recall)

@@ -77,7 +77,7 @@ def test_every_query_of_a_row_recalls_the_same() -> None:
     assert torch.equal(recalled, state.long[:, None].expand(2, 5, DIM))
 
 
-def test_a_half_precision_query_does_not_cost_the_memory_its_precision() -> None:
+def test_a_half_precision_query_leaves_the_memory_in_single_precision() -> None:
     memory = ExponentialMemory(DIM)
     state = memory.write(memory.init_state(1), torch.randn(1, 4, DIM, dtype=torch.bfloat16))
     assert state.long.dtype == torch.float32

@@ -228,7 +228,7 @@ def test_the_report_counts_slots_and_segments(encoder: GatedSlotEncoder) -> None
     assert report.bytes_per_row == 4 * OPTIONS["num_slots"] * DIM + 8
 
 
-def test_what_a_closed_gate_keeps_is_not_rounded_in_a_bfloat16_network() -> None:
+def test_a_closed_gate_does_not_round_slots_in_a_bfloat16_network() -> None:
     encoder = build().bfloat16()
     set_gate(encoder, -1e4)
     state = GatedSlotState(torch.randn(1, 3, DIM), torch.zeros(1).long())
@@ -237,7 +237,7 @@ def test_what_a_closed_gate_keeps_is_not_rounded_in_a_bfloat16_network() -> None
     assert_close(after.content, encoder.slot_norm.float()(state.content + encoder.bias.float()))
 
 
-def test_a_whole_checkpoint_gives_its_encoder() -> None:
+def test_a_complete_checkpoint_gives_its_encoder() -> None:
     layer = {
         "model.encoder.layers.11.mem_fc1.weight": torch.zeros(1),
         "model.decoder.layers.0.fc1.weight": torch.ones(1),

@@ -62,8 +62,8 @@ def by_hand(wrapper: HierarchicalMemoryWrapper, segments: list[Tensor]) -> tuple
         if bank:
             summary = plain(wrapper, prompt, x[:, : round(0.5 * x.shape[1])], prompt)[:, -1:]
             stored = torch.cat(bank[-BANK:], dim=1)
-            likeness = wrapper.query(summary) @ wrapper.key(stored).mT / 3**0.5
-            recalled = likeness.softmax(-1) @ stored
+            similarity = wrapper.query(summary) @ wrapper.key(stored).mT / 3**0.5
+            recalled = similarity.softmax(-1) @ stored
         hidden = plain(wrapper, recalled, sensory, x, recalled)
         outputs.append(hidden[:, 1 + sensory.shape[1] : -1])
         bank.append(hidden[:, -1:])
@@ -95,7 +95,7 @@ def test_a_short_first_segment_is_summarized_by_its_own_half(wrapper: Hierarchic
     assert_close(wrapper.summarize(segments[0], paddings[0]), wrapper.summarize(x[:, :3]))
 
 
-def test_recall_prefers_the_entry_that_is_asked_for() -> None:
+def test_recall_prefers_the_entry_of_the_query() -> None:
     wrapper = build(recall_dim=DIM)
     for layer in (wrapper.query, wrapper.key):
         nn.init.eye_(layer.weight)
@@ -115,7 +115,7 @@ def test_an_empty_bank_recalls_the_learned_start_in_its_own_row_only(wrapper: Hi
     assert wrapper.recall_weights(torch.randn(2, 1, DIM), state).sum(-1).tolist() == [[0.0], [1.0]]
 
 
-def test_a_row_of_padding_keeps_its_state_whatever_it_holds(wrapper: HierarchicalMemoryWrapper) -> None:
+def test_a_row_of_padding_keeps_its_state(wrapper: HierarchicalMemoryWrapper) -> None:
     _, state = wrapper(torch.randn(2, 4, DIM), wrapper.init_state(2))
     x, padding = torch.randn(2, 4, DIM), torch.tensor([[True] * 4, [False] * 4])
     x[0] = torch.nan

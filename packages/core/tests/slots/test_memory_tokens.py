@@ -55,7 +55,7 @@ def positions_of(embeds: Tensor) -> Tensor:
     return torch.arange(embeds.shape[1]).expand(embeds.shape[:2])
 
 
-def test_a_causal_segment_stands_between_what_it_reads_and_what_it_writes() -> None:
+def test_a_causal_segment_is_between_read_and_written_tokens() -> None:
     wrapper, x = build(causal=True), torch.randn(3, 5, DIM)
     state = MemoryTokens(torch.randn(3, TOKENS, DIM), torch.zeros(3, dtype=torch.long))
     embeds = torch.cat([state.memory, x, state.memory], dim=1)
@@ -86,7 +86,7 @@ def test_a_short_segment_may_stand_at_either_end(wrapper: MemoryTokenWrapper) ->
         assert_close(after.memory, expected_state.memory)
 
 
-def test_a_row_of_padding_keeps_its_memory_whatever_it_holds(wrapper: MemoryTokenWrapper) -> None:
+def test_a_row_of_padding_keeps_its_memory(wrapper: MemoryTokenWrapper) -> None:
     _, state = wrapper(torch.randn(2, 3, DIM), wrapper.init_state(2))
     x, padding = torch.randn(2, 3, DIM), torch.tensor([[True] * 3, [False] * 3])
     x[0] = torch.nan

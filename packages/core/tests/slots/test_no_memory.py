@@ -3,13 +3,13 @@ import torch
 from mnemic_core import NoMemory
 
 
-def test_it_recalls_the_query_whatever_was_written() -> None:
+def test_it_recalls_the_query_after_any_write() -> None:
     memory, query = NoMemory(4), torch.randn(2, 3, 4)
     state = memory.write(memory.init_state(2), torch.randn(2, 5, 4))
     assert torch.equal(memory.read(query, state), query)
 
 
-def test_it_counts_what_it_forgets() -> None:
+def test_it_counts_written_values() -> None:
     memory = NoMemory(4)
     padding = torch.tensor([[False, True], [True, True]])
     state = memory.write(memory.init_state(2), torch.randn(2, 5, 4))

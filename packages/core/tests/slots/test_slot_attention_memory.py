@@ -1,6 +1,7 @@
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from mnemic_core.slots.slot_attention_memory import SlotAttentionMemory, SlotAttentionState, convert_memformer
+from mnemic_core.slots.slot_attention_memory import SlotAttentionMemory, SlotAttentionState
 from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_core.testing import assert_close as assert_within
 
@@ -22,6 +23,24 @@ CASES = [
     for case in golden_cases("core", FOLDER)
     if "memory slot attention" in case.info.get("mechanism", "")
 ]
+
+
+PARTS = {"read": "reading", "write": "writing"}
+PROJECTIONS = {"q": "query", "k": "key", "v": "value", "o": "output"}
+
+
+def convert_memformer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of the reference, named as in the paper's equations ``y = x W``, under our names."""
+    converted = {}
+    for name, weight in weights.items():
+        part, _, projection = name.partition(".")
+        if name == "bias":
+            converted[name] = weight
+        elif part in PARTS and projection in PROJECTIONS:
+            converted[f"{PARTS[part]}.{PROJECTIONS[projection]}.weight"] = weight.T
+        else:
+            raise ValueError(f"expected bias, read.* or write.* with q, k, v or o, got {name!r}: no Memformer weights")
+    return converted
 
 
 @pytest.fixture
@@ -187,7 +206,7 @@ def test_reading_weighs_the_slots_as_read_weights_say() -> None:
     assert_close(memory.read(query, state), recalled)
 
 
-def test_the_report_counts_slots_and_segments_and_weighs_what_is_read(memory: SlotAttentionMemory) -> None:
+def test_the_report_has_slots_ages_and_read_weights(memory: SlotAttentionMemory) -> None:
     assert memory.report(memory.init_state(2)).written == 0
     report = memory.report(memory.write(used_state(memory), torch.randn(2, 4, DIM)), torch.randn(2, 5, DIM))
     assert (report.written, report.capacity, report.age_max) == (2 * SLOTS, 2 * SLOTS, 1)

@@ -140,7 +140,7 @@ def test_one_full_step_corrects_a_recall_exactly() -> None:
     assert_close(recalled, value)
 
 
-def test_what_is_already_known_is_no_surprise() -> None:
+def test_predicted_values_cause_no_update() -> None:
     memory, x = SurpriseMemory(DIM, chunk_length=1), torch.randn(2, 1, DIM)
     set_gates(memory, 40, -40, -40)
     _, once = memory(x, memory.init_state(2))
@@ -167,7 +167,7 @@ def test_a_linear_memory_does_not_diverge_on_equal_tokens(momentum: float) -> No
     assert state.weights.norm() <= 2 * value.norm()
 
 
-def test_a_fresh_memory_recalls_nothing() -> None:
+def test_an_initial_memory_recalls_nothing() -> None:
     memory = bare(depth=2)
     set_gates(memory, -200, 0, 0)
     recalled, _ = memory(torch.randn(2, 3, DIM), memory.init_state(2))
@@ -195,7 +195,7 @@ def test_missing_values_stay_in_their_row() -> None:
     assert outputs[1, 1:].isnan().all()
 
 
-def test_the_memory_keeps_single_precision_beside_a_half_precision_model() -> None:
+def test_the_memory_keeps_single_precision_in_a_half_precision_model() -> None:
     memory, x = small(depth=2).bfloat16(), torch.randn(1, 5, DIM, dtype=torch.bfloat16)
     output, state = memory(x, memory.init_state(1))
     assert output.dtype == torch.bfloat16

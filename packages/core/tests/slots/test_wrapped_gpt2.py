@@ -107,7 +107,7 @@ def load(wrapper: MemoryTokenWrapper | HierarchicalMemoryWrapper, case: GoldenCa
 def restore_attention_biases(model: Gpt2, names: list[str], seen: list[Seen]) -> None:
     """Find the biases of the attention projections, which are not in the files, from a part of the expected outputs.
 
-    Old GPT-2 checkpoints hold masks under names that end in "attn.bias"; whoever left these out of the files left out
+    Old GPT-2 checkpoints hold masks under names that end in "attn.bias"; without these the files also lack
     "c_attn.bias" too, though it is not zero. What is known of single runs of the model (never of the last segment,
     the loss or the gradients) gives ten times more equations than there are unknowns: Gauss-Newton in double precision.
     """

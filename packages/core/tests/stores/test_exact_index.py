@@ -78,14 +78,14 @@ def test_removed_entries_are_never_found_and_identities_never_return(index: Exac
     assert len(index) == 19
 
 
-def test_an_index_that_lost_everything_goes_on(index: ExactIndex, keys: Tensor) -> None:
+def test_an_empty_index_can_be_used_again(index: ExactIndex, keys: Tensor) -> None:
     index.remove(index.identities)
     assert len(index) == 0
     assert index.add(keys[:2]).tolist() == [40, 41]
     assert index.search(keys[:1], k=3)[1].tolist()[0][2] == -1
 
 
-def test_a_scan_in_bfloat16_finds_what_float32_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scan_in_bfloat16_equals_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running_top_k, "BLOCK_SCORES", 256)
     monkeypatch.setattr(running_top_k, "_SPAN_GROUPS", 256)
     generator = torch.Generator().manual_seed(2)
@@ -194,7 +194,7 @@ def test_a_damaged_index_is_refused(index: ExactIndex, tmp_path: Path, damage: o
         ExactIndex.load(tmp_path)
 
 
-def test_a_missing_index_and_another_store_are_told_apart(index: ExactIndex, tmp_path: Path) -> None:
+def test_a_missing_index_and_another_store_are_refused(index: ExactIndex, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no store at"):
         ExactIndex.load(tmp_path)
     index.save(tmp_path)

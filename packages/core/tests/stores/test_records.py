@@ -25,7 +25,7 @@ def test_putting_a_name_again_adds_a_version_and_moves_its_key(store: RecordStor
     assert len(store) == 3
 
 
-def test_a_removed_record_is_not_found_and_its_history_says_who_removed_it(store: RecordStore) -> None:
+def test_a_removed_record_is_not_found_and_its_history_has_the_source(store: RecordStore) -> None:
     last = store.remove("sky", source={"by": "editor"})
     assert last == store.history("sky")[-1] == Record("sky", 2, None, {"by": "editor"})
     assert "sky" not in store
@@ -41,7 +41,7 @@ def test_a_search_can_be_limited_to_some_records(store: RecordStore) -> None:
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-def test_a_loaded_store_knows_what_the_saved_one_knew(store: RecordStore, tmp_path: Path, mapped: bool) -> None:
+def test_a_loaded_store_equals_the_saved_one(store: RecordStore, tmp_path: Path, mapped: bool) -> None:
     store.remove("sea", source=PAGE)
     store.put(["sky"], KEYS[:1], [{"is": "grey"}], source={"page": 2})
     store.save(tmp_path)

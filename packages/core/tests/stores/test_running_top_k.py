@@ -31,7 +31,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     k=st.integers(1, 12),
     seed=st.integers(0, 1000),
 )
-def test_search_equals_sorting_all_scores_whatever_their_order(
+def test_search_equals_sorting_all_scores_in_any_order(
     number: int, queries: int, share: float, order: str, k: int, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -65,7 +65,7 @@ def test_only_groups_that_reach_the_best_so_far_are_looked_into(monkeypatch: pyt
     assert [rows for rows in scored if rows] == [[0, 1, 2, 3, 4, 5]]
 
 
-def test_scores_that_a_scan_rounds_to_the_same_number_are_told_apart() -> None:
+def test_scores_equal_after_rounding_are_distinguished() -> None:
     keys = 1 + torch.arange(64)[torch.randperm(64)][:, None] / 4096
     rounded, query = keys.bfloat16(), torch.ones(1, 1)
     rescore = Rescore(lambda which, row: (keys[row] * query[which][:, None]).sum(-1), torch.full((1,), 1 / 128))
@@ -80,5 +80,5 @@ def test_groups_grow_with_the_number_of_keys(number: int, k: int, size: int, mon
     assert running_top_k._group_size(number, k) == size
 
 
-def test_queries_at_a_time_keep_what_is_held_within_a_block() -> None:
+def test_queries_at_a_time_fit_into_a_block() -> None:
     assert [running_top_k.queries_at_a_time(k) for k in (1, 3, 1000)] == [24, 8, 1]

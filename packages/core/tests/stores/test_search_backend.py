@@ -22,7 +22,7 @@ def test_search_by_blocks_equals_sorting_all_scores(number: int, block: int, k: 
     assert torch.equal(ExactSearch(block)(query, keys, allowed, k), by_sorting(query, keys, allowed, k))
 
 
-def test_fewer_allowed_keys_than_asked_for_leave_places_empty() -> None:
+def test_fewer_allowed_keys_than_k_leave_minus_one() -> None:
     allowed = torch.zeros(1, 64, dtype=torch.bool)
     allowed[0, [3, 50]] = True
     found = ExactSearch(64)(torch.randn(1, 1, 2, 4), torch.randn(1, 64, 1, 4), allowed, 3)
@@ -30,13 +30,13 @@ def test_fewer_allowed_keys_than_asked_for_leave_places_empty() -> None:
     assert (found[..., 2] == -1).all()
 
 
-def test_what_searches_is_a_backend() -> None:
+def test_searches_are_backends() -> None:
     assert isinstance(ExactSearch(), SearchBackend)
     with pytest.raises(ValueError, match="block must be at least 1, got 0"):
         ExactSearch(0)
 
 
-def test_faiss_finds_what_exact_search_finds() -> None:
+def test_faiss_equals_exact_search() -> None:
     pytest.importorskip("faiss")
     query, keys = torch.randn(2, 3, 4, 8), torch.randn(2, 50, 3, 8)
     allowed = torch.rand(2, 50) < 0.7
@@ -52,7 +52,7 @@ def test_attention_takes_faiss_as_its_search() -> None:
     assert y.shape == (2, 4, 4)
 
 
-def test_without_faiss_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_faiss_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(ImportError, match=r"pip install mnemic-core\[faiss\]"):
         FaissBackend()

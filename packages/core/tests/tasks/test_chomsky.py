@@ -69,7 +69,7 @@ def test_there_are_golden_cases_for_all_fifteen_tasks() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_one_task_serves_any_lengths_in_any_order(task: AlgorithmicTask) -> None:
+def test_one_task_solves_any_lengths_in_any_order(task: AlgorithmicTask) -> None:
     for length in (5, 7, 5, 1, 2, 3, 4, 6, 40, 41):
         batch = task.sample(3, length, generator=seeded())
         is_shortened = isinstance(task, ModularArithmetic) and length % 2 == 0

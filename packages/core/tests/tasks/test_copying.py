@@ -10,7 +10,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 @pytest.mark.parametrize("segments", [2, 3, 5])
 @pytest.mark.parametrize("is_reversed", [False, True])
-def test_the_last_segment_asks_for_the_first_one(segments: int, is_reversed: bool) -> None:
+def test_the_targets_of_the_last_segment_are_the_first_one(segments: int, is_reversed: bool) -> None:
     batch = CopyTask(symbols=4, is_reversed=is_reversed).sample(3, 6, segments=segments, generator=seeded())
     string = batch.tokens[0]
     assert torch.equal(batch.targets[-1], string.flip(1) if is_reversed else string)
@@ -19,7 +19,7 @@ def test_the_last_segment_asks_for_the_first_one(segments: int, is_reversed: boo
     assert batch.valid.sum((1, 2)).tolist() == [0] * (segments - 1) + [18]
 
 
-def test_every_key_asks_for_the_value_that_it_was_shown_with() -> None:
+def test_the_target_of_a_key_is_its_value() -> None:
     task = AssociativeRecall(keys=5, values=3)
     batch = task.sample(20, pairs=4, segments=3, generator=seeded())
     for row in range(20):
@@ -33,7 +33,7 @@ def test_every_key_asks_for_the_value_that_it_was_shown_with() -> None:
 
 
 @pytest.mark.parametrize("task", [CopyTask(), AssociativeRecall()], ids=["copy", "recall"])
-def test_one_task_serves_any_lengths_in_any_order(task: CopyTask | AssociativeRecall) -> None:
+def test_one_task_solves_any_lengths_in_any_order(task: CopyTask | AssociativeRecall) -> None:
     for length in (5, 7, 5, 1):
         batch = task.sample(2, length, segments=4, generator=seeded())
         assert batch.tokens.shape == batch.targets.shape == batch.valid.shape

@@ -31,7 +31,7 @@ def test_outputs_behind_the_end_do_not_count() -> None:
     assert task_accuracy(right_until_the_end, task, [9], batch=8) == {9: 1.0}
 
 
-def test_a_length_has_the_same_strings_whatever_the_others_are() -> None:
+def test_strings_of_a_length_do_not_depend_on_other_lengths() -> None:
     task, seen = ReverseString(), []
 
     def remember(inputs: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ class IdleParameter(ExponentialMemory):
 @pytest.mark.parametrize(
     ("rule", "broken", "message"),
     [
-        ("1 streaming equality", Hoarding(), "a stream beside another differs"),
+        ("1 streaming equality", Hoarding(), "alternating streams differ"),
         ("2 reset equality", ForgetfulReset(4, decay=0.3), "a reset row differs from a fresh one"),
         ("3 batch independence", SharedOffset(4, decay=0.3), "rule 3"),
         ("4 padding neutrality", BlindToPadding(4, decay=0.3), "padded tail"),

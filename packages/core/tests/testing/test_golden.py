@@ -93,7 +93,7 @@ def test_every_kind_of_difference_is_found(actual: torch.Tensor, expected: torch
         assert_close(actual, expected)
 
 
-def test_close_tensors_pass_whatever_their_precision() -> None:
+def test_close_tensors_pass_in_any_precision() -> None:
     assert_close(torch.tensor([1.0, torch.nan]), torch.tensor([1.0 + 1e-6, torch.nan], dtype=torch.float64))
 
 

@@ -8,7 +8,7 @@ from mnemic_core.testing.__main__ import main
 from mnemic_core.testing.matrix import matrix_table, stated_matrix
 
 
-def test_the_command_finds_what_the_catalogue_states(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_stated_matrix(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["none", "exponential"])
     stated: Mapping[str, Mapping[str, str]] = stated_matrix()

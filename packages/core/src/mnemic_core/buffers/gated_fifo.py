@@ -127,7 +127,7 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         chunk = torch.arange(num_chunks, device=y.device)[:, None]
         belongs = ((position // self.chunk_length)[:, None] == chunk) & ~padding[:, None]  # batch chunk time
         number = belongs.sum(-1, keepdim=True)
-        mean = belongs.to(y.dtype) @ y / number.clamp(min=1)
+        mean = belongs.to(y.dtype) @ y / number.clamp(min=1)  # batch chunk dim
         candidate = self.candidate(mean).tanh()
         added = (number[..., 0] > 0).sum(1)
         items = state.items

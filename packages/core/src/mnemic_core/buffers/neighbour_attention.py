@@ -261,8 +261,8 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         window = state.pairs.items[row, newest_slots(state.pairs, self.window)]
         local = torch.cat([window.to(pairs.dtype), pairs], dim=1)
         found = self._retrieve(query, state)
-        far = (found.pairs[..., 0, :] @ query[..., None]).squeeze(-1)
-        near = query @ local[:, :, 0].permute(0, 2, 3, 1)
+        far = (found.pairs[..., 0, :] @ query[..., None]).squeeze(-1)  # batch head time k
+        near = query @ local[:, :, 0].permute(0, 2, 3, 1)  # batch head time window+time
         scale = self.log_scale.exp()[:, None, None]
         return _Attention(*self._weigh(far * scale, near * scale, found.valid, state, padding), found, local)
 
@@ -279,8 +279,9 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         items = state.pairs.items
         allowed = state.pairs.age() >= self.window
         with torch.no_grad():
+            # Heads that share keys search them together.
             grouped = query.reshape(batch, self.kv_heads, self.num_heads // self.kv_heads * time, self.head_dim)
-            found = self.backend(grouped, items[:, :, 0], allowed, self.k)
+            found = self.backend(grouped, items[:, :, 0], allowed, self.k)  # batch kv_head query k
         found = found.view(batch, self.num_heads, time, self.k)
         row = torch.arange(batch, device=query.device)[:, None, None, None]
         head = torch.arange(self.num_heads, device=query.device)[:, None, None] % self.kv_heads
@@ -330,7 +331,7 @@ NEIGHBOURS = Mechanism(
     objective=("context extension", "knowledge integration"),
     representation="hybrid",
     integration=("associative retrieval", "gated control", "attention fusion"),
-    read="top-k keys, then attention beside the local one",
+    read="top-k keys, then attention together with the local one",
     write="append what leaves the window",
     forget="first in, first out",
     capacity="`capacity` + `window` key-value pairs per head",

@@ -58,7 +58,7 @@ class SegmentState(MemoryState):
         if added is None:
             hidden = torch.cat([self.hidden[:, time:], x[:, max(time - capacity, 0) :]], dim=1)
             return SegmentState(hidden, (self.count + time).clamp(max=capacity))
-        source = torch.arange(capacity, device=x.device) + added[:, None]
+        source = torch.arange(capacity, device=x.device) + added[:, None]  # batch slot
         hidden = torch.cat([self.hidden, x], dim=1).take_along_dim(source[..., None], dim=1)
         return SegmentState(hidden, (self.count + added).clamp(max=capacity))
 
@@ -71,6 +71,7 @@ class _LatestTokens(SegmentMemory[S]):
     ) -> tuple[Float[Tensor, "batch time dim"], S]:
         if padding is None:
             return self._run(x, state, None)
+        # Compact tokens keep the distances of relative positions, and padding after them is never seen.
         y, state = self._run(x.take_along_dim(tokens_first(padding)[..., None], dim=1), state, (~padding).sum(1))
         return y.take_along_dim(token_positions(padding)[..., None], dim=1), state
 
@@ -184,15 +185,12 @@ class SegmentMemoryStack(_LatestTokens[LayerStates]):
     Args:
         dim: width of tokens, an even number.
         memory_lengths: tokens that each layer remembers; 0 for none.
-        num_heads: attention heads.
-        head_dim: width of a head; ``dim / num_heads`` if None.
         ffn_dim: hidden width of the feed-forward networks; ``4 dim`` if None.
-        clamp: largest distance; None for no limit.
-        same_length: let every token see at most as many tokens as its layer remembers, itself included.
         pre_norm: normalize the inputs of attention and feed-forward instead of their outputs.
         tie_biases: share the biases ``u`` and ``w`` of :class:`RelativeAttention` among all layers.
         dropout: of the outputs of attention and feed-forward.
-        detach: ``"stored"`` (the paper) detaches the memory, ``"never"`` does not.
+
+    Other arguments are those of :class:`RelativeSegmentAttention`, for every layer.
 
     Example:
         >>> stack = SegmentMemoryStack(dim=8, memory_lengths=(2, 0, 6), num_heads=2)

@@ -181,6 +181,7 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
         padding = or_no_padding(padding, values)
         number = (~padding).sum(1)
         newest = torch.where(number > 0, state.newest + number if now is None else now, state.newest)
+        # Padding may be anywhere, so frames are counted from the newest one of each row that is not padding.
         place = number[:, None] - 1 - self._frame_ages(values.device)  # batch frame
         source = tokens_first(padding).gather(1, place.clamp(min=0))
         frames = self._stored(values).gather(1, source[..., None].expand(-1, -1, self.dim))

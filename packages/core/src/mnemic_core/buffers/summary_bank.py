@@ -73,7 +73,7 @@ class SummaryAttention(nn.Module):
             bank: summaries of earlier segments.
             padding: True at frames to ignore, which must not be NaN.
         """
-        tokens = torch.cat([bank.items.to(frames.dtype), frames, summary_query[:, None]], dim=1)
+        tokens = torch.cat([bank.items.to(frames.dtype), frames, summary_query[:, None]], dim=1)  # batch K+T+1 dim
         query, key, value = (split_heads(part, self.num_heads) for part in self.project(tokens).chunk(3, dim=-1))
         # The bank has no queries and the summary no key; one product with these few extra rows is faster than three.
         query = query[:, :, bank.capacity :] * query.shape[-1] ** -0.5  # batch head query head_dim

@@ -50,6 +50,7 @@ class WindowMemory(ReadWriteMemory[RingBuffer]):
     ) -> Float[Tensor, "batch time slot"]:
         """Return the attention of each query to the slots; zeros while the window is empty."""
         stored = self._stored(state.items).to(query.dtype)
+        # Masked, because the zeros of unused slots would otherwise take part in the softmax.
         return masked_softmax(query @ stored.mT / math.sqrt(self.dim), state.valid()[:, None])
 
     def write(

@@ -1,7 +1,7 @@
 """A text function with an associative memory that supplies its prompts and that its answers change."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnemic_core.errors import UserError
@@ -29,12 +29,6 @@ class KeyValueStore:
     def __init__(self, records: Mapping[str, str | int], blank: str = "0") -> None:
         self._records = dict(records)
         self.blank = blank
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._records)
 
     def read(self, name: str) -> str:
         """Return the value of the name as text; an unknown name that is not an integer is a ``UserError``."""
@@ -72,7 +66,7 @@ class KeyValueStore:
         Raises:
             UserError: if a reference is not closed or its name is unknown.
         """
-        parts: list[list[str]] = [[]]
+        parts: list[list[str]] = [[]]  # text outside of references, then names of open references, inner ones last
         for token in re.split(rf"({re.escape(sigil)}\[|\])", text):
             if token == f"{sigil}[":
                 parts.append([])

@@ -189,7 +189,7 @@ def update_stacks(
     """
     # With the new value above and zeros below, the three outcomes are three windows of one tensor.
     padded = torch.cat([values[:, :, None], stacks, torch.zeros_like(stacks[:, :, :1])], dim=2)
-    push, pop, keep = actions[..., None, None].unbind(2)
+    push, pop, keep = actions[..., None, None].unbind(2)  # each batch stack 1 1
     return push * padded[:, :, :-2] + pop * padded[:, :, 2:] + keep * stacks
 
 

@@ -63,7 +63,7 @@ def uniform_scan(inputs: ScanInputs, layout: HeadLayout) -> ScanResults:
             reads = new if live is None else new.where(live, reads)
             outputs.append(reads)
             keeps.append(keep)
-        kept = torch.stack(keeps, 1).view(len(total), -1, layout.width).prod(1)  # of all steps and heads
+        kept = torch.stack(keeps, 1).view(len(total), -1, layout.width).prod(1)  # over all steps and heads
         read = torch.stack(outputs).unflatten(-1, (-1, layout.width)) / slots
         memory = torch.addcmul(((total - start * kept) / slots)[:, None], memory, kept[:, None])
     uniform = torch.full_like(weights, 1 / slots)

@@ -166,7 +166,7 @@ class ProductKeyMemory(nn.Module):
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         first, second = self._best_pairs(scores.detach())
         best = scores[:, 0].gather(-1, first) + scores[:, 1].gather(-1, second)
-        weights = (best / self.temperature).softmax(-1)
+        weights = (best / self.temperature).softmax(-1)  # head token k
         shape = (*x.shape[:-1], self.num_heads, self.k)
         slots = first * self.sub_keys + second  # head token k
         return weights.transpose(0, 1).reshape(shape), slots.transpose(0, 1).reshape(shape)

@@ -6,7 +6,7 @@ from .hierarchical_memory import HierarchicalMemoryWrapper, HierarchicalState
 from .memory_tokens import MemoryTokens, MemoryTokenWrapper
 from .model_adapter import HostModel, ModelAdapter
 from .no_memory import NoMemory, NoMemoryState
-from .slot_attention_memory import SlotAttentionMemory, SlotAttentionState, convert_memformer
+from .slot_attention_memory import SlotAttentionMemory, SlotAttentionState
 from .surprise_memory import SurpriseMemory, SurpriseState
 
 __all__ = [
@@ -27,5 +27,4 @@ __all__ = [
     "SurpriseMemory",
     "SurpriseState",
     "convert_membart",
-    "convert_memformer",
 ]

@@ -119,6 +119,7 @@ class GatedSlotEncoder(SegmentMemory[GatedSlotState]):
         slots, allowed = start.to(tokens.dtype), self._allowed(padding)
         for layer in self.layers:
             slots, tokens = layer(slots, tokens, allowed)
+        # In the type of the state, in which small updates of a nearly closed gate are not lost.
         content = torch.lerp(start, slots.to(start.dtype), self.gate(slots).to(start.dtype))
         return tokens, state.rewritten(content, padding)
 
@@ -216,7 +217,7 @@ class _Layer(nn.Module):
         allowed: Bool[Tensor, "batch query key"],
     ) -> tuple[Float[Tensor, "batch slot dim"], Float[Tensor, "batch time dim"]]:
         pairs = zip(self.slots.project(slots), self.tokens.project(tokens), strict=True)
-        query, key, value = (torch.cat(pair, dim=2) for pair in pairs)
+        query, key, value = (torch.cat(pair, dim=2) for pair in pairs)  # batch head slot+time head_dim
         found = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed[:, None])
         of_slots, of_tokens = found.split([slots.shape[1], tokens.shape[1]], dim=2)
         return self.slots(slots, of_slots), self.tokens(tokens, of_tokens)
@@ -227,7 +228,8 @@ _NAMES = {
     "memory_layer_norm": "slot_norm",
     "memory_gate_net.dense": "gate.1",
     "memory_gate_net.dense2": "gate.4",
-} | {
+}
+_LAYER_NAMES = {
     official.format(prefix): f"{stream}.{ours}"
     for prefix, stream in (("", "tokens"), ("mem_", "slots"))
     for official, ours in (
@@ -276,6 +278,7 @@ def convert_membart(weights: Mapping[str, Tensor], *, prefix: str = "", position
 
 def _our_name(official: str) -> str:
     found = re.fullmatch(r"(layers\.\d+\.)?(.+)\.(weight|bias)", official)
-    if found is None or found[2] not in _NAMES:
+    names = _LAYER_NAMES if found and found[1] else _NAMES
+    if found is None or found[2] not in names:
         raise UserError(f"{official!r} is not a weight of a MemBART encoder; give the prefix of the encoder's names")
-    return f"{found[1] or ''}{_NAMES[found[2]]}.{found[3]}"
+    return f"{found[1] or ''}{names[found[2]]}.{found[3]}"

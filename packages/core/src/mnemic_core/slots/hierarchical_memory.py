@@ -153,7 +153,7 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
         self, query: Float[Tensor, "batch query dim"], state: HierarchicalState
     ) -> Float[Tensor, "batch query slot"]:
         """Return the attention of each query to the bank; zeros while it is empty."""
-        keys = self.key(state.bank.items.to(query.dtype))
+        keys = self.key(state.bank.items.to(query.dtype))  # batch slot recall_dim
         # For models of width 4096 and more the official training code divides by recall_dim instead of its root, its
         # generation by the root.
         logits: Tensor = self.query(query) @ keys.mT / math.sqrt(keys.shape[-1])

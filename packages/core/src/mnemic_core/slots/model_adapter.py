@@ -108,7 +108,7 @@ class ModelWrapper(SegmentMemory[S]):
         unknown = sorted(key for key in state if not key.startswith(OFFICIAL_MODEL) and key not in cls.official_names)
         if unknown:
             raise UserError(
-                f"the checkpoint has {unknown} beside the model, expected only {sorted(cls.official_names)}"
+                f"the checkpoint has {unknown} outside the model, expected only {sorted(cls.official_names)}"
             )
         return {
             cls.official_names.get(key, f"model.{key.removeprefix(OFFICIAL_MODEL)}"): tensor

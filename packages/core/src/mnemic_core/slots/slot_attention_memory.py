@@ -1,7 +1,6 @@
 """Slots read and written by attention: the memory of Memformer."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
@@ -19,9 +18,6 @@ from mnemic_core.state import Device, MemoryState, SlotView, check_shape
 Slots = TypeVar("Slots", bound="SlotState")
 
 _PULL = 0.1  # length of a new bias; with it the half-life of slot content is about seven writes
-
-_PARTS = {"read": "reading", "write": "writing"}
-_PROJECTIONS = {"q": "query", "k": "key", "v": "value", "o": "output"}
 
 
 @dataclass(frozen=True)
@@ -171,8 +167,8 @@ class SlotAttentionMemory(ReadWriteMemory[SlotAttentionState]):
         values = values.masked_fill(padding[..., None], 0)  # it may hold NaN
         queries, (own_keys, own_values) = self.writing.queries(content), self.writing.keys_and_values(content)
         keys, offered = self.writing.keys_and_values(values)
-        to_itself = (queries * own_keys).sum(-1, keepdim=True)
-        to_tokens = queries @ keys.mT
+        to_itself = (queries * own_keys).sum(-1, keepdim=True)  # batch head slot 1
+        to_tokens = queries @ keys.mT  # batch head slot time
         to_tokens = to_tokens.masked_fill(padding[:, None, None], -math.inf)  # the slot itself is never masked
         logits = torch.cat([to_itself, to_tokens], dim=-1)  # batch head slot 1+time
         weights = (logits / (math.sqrt(queries.shape[-1]) * self.temperature)).softmax(-1)
@@ -205,25 +201,3 @@ SLOT_ATTENTION = Mechanism(
     small={"num_slots": 3, "num_heads": 2},
     sized=lambda sizes: {"num_slots": sizes.stored, "num_heads": sizes.num_heads},
 )
-
-
-def convert_memformer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights named as in Memformer's equations under the names of :class:`SlotAttentionMemory`.
-
-    The paper released no weights. Names are ``bias``, ``read.q``, ``read.k``, ``read.v``, ``read.o``, ``write.q`` etc.,
-    for matrices ``W`` in ``y = x W``; others are a ``UserError``.
-
-    Example:
-        >>> list(convert_memformer({"write.o": torch.eye(2)}))
-        ['writing.output.weight']
-    """
-    converted = {}
-    for name, weight in weights.items():
-        part, _, projection = name.partition(".")
-        if name == "bias":
-            converted[name] = weight
-        elif part in _PARTS and projection in _PROJECTIONS:
-            converted[f"{_PARTS[part]}.{_PROJECTIONS[projection]}.weight"] = weight.T
-        else:
-            raise UserError(f"expected bias, read.* or write.* with q, k, v or o, got {name!r}: no Memformer weights")
-    return converted

@@ -220,14 +220,14 @@ def _learn_chunk(tokens: _Tokens, state: SurpriseState) -> tuple[Float[Tensor, "
     # tokens only, not at unfilled places.
     carry = torch.cat([tokens.log_carry.cumsum(-1).exp()[..., None], carry], dim=-1)
     arrived = (keep * tokens.valid[:, None]) @ carry
-    kept = tokens.log_keep.cumsum(-1).exp()[..., None]
+    kept = tokens.log_keep.cumsum(-1).exp()[..., None]  # batch time 1
     past, influence = arrived[..., :1], arrived[..., 1:] * tokens.size[:, None]
     inputs, signals = _gradient_factors(state.anchor, tokens.key, tokens.value)
     recalled, weights, momentum = tokens.query, [], []
     for layer, (given, signal) in enumerate(zip(inputs, signals, strict=True)):
         old, surprise = state.weights[:, layer], state.momentum[:, layer]
         recalled = F.silu(recalled) if layer else recalled
-        learned = (recalled @ given.mT * influence) @ signal
+        learned = (recalled @ given.mT * influence) @ signal  # the sum of outer products applied to the query
         recalled = kept * (recalled @ old.mT) + past * (recalled @ surprise.mT) - learned
         new = (signal * influence[:, -1, :, None]).mT @ given
         weights.append(kept[:, -1:] * old + past[:, -1:] * surprise - new)

@@ -110,7 +110,7 @@ class RecordStore:
                 f"as many names as keys and values are needed, got {len(names)}, {len(keys)} and {len(values)}"
             )
         *contents, origin = json_copies([*values, source])
-        identities = self._index.add(keys).tolist()
+        identities = self._index.add(keys).tolist()  # may raise, so old versions leave the index afterwards
         self._leave_index([name for name in names if name in self])
         self._identity |= zip(names, identities, strict=True)
         self._name |= zip(identities, names, strict=True)

@@ -54,7 +54,7 @@ class MissingDuplicateString(AlgorithmicTask):
             return torch.ones(batch, 1, dtype=torch.long)
         inputs = draw_tokens(batch, length // 2, 2, generator).repeat(1, 2)
         missing = draw_tokens(batch, 1, inputs.shape[1], generator)
-        filling = inputs.new_full((batch, length % 2), 3)
+        filling = inputs.new_full((batch, length % 2), 3)  # an odd length has no second half
         return torch.cat([inputs.scatter(1, missing, 2), filling], dim=1)
 
     def solve(self, inputs: Int[Tensor, "batch time"]) -> Int[Tensor, "batch output"]:

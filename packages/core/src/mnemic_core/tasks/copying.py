@@ -108,7 +108,7 @@ class AssociativeRecall:
         _check_sizes(batch, pairs, segments)
         if pairs > self.keys:
             raise UserError(f"pairs must be at most the {self.keys} keys, got {pairs}; build the task with more keys")
-        keys = torch.rand(batch, self.keys, generator=generator).argsort(1)[:, :pairs]
+        keys = torch.rand(batch, self.keys, generator=generator).argsort(1)[:, :pairs]  # distinct in each row
         values = draw_tokens(batch, pairs, self.values, generator)
         order = torch.rand(batch, pairs, generator=generator).argsort(1)
         asked, answers = keys.gather(1, order), values.gather(1, order)

@@ -51,6 +51,7 @@ class TaskModel(nn.Module):
         """Return the logits of the answer to each row."""
         length = inputs.shape[1]
         output_length = self.task.output_length(length)
+        # The memory first reads the input, then answers at the empty tokens.
         tokens = F.pad(inputs.long(), (0, output_length), value=self.task.input_size)
         one_hot = F.one_hot(tokens, self.memory.dim).to(self.head.weight.dtype)
         hidden, _ = self.memory(one_hot, self._start(len(inputs), length, tokens.shape[1]))

@@ -109,7 +109,10 @@ def check_round_trip(module: SegmentMemory[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.safetensors"
         state.save(path)
-        travelled = {"saved and loaded": type(state).load(path), "in float64 and back": _there_and_back(state)}
+        types = {tensor.dtype for tensor in state.tensors().values() if tensor.is_floating_point()}
+        in_double = state.to(dtype=torch.float64)
+        back = in_double.to(dtype=types.pop() if types else None)
+        travelled = {"saved and loaded": type(state).load(path), "in float64 and back": back}
     if torch.cuda.is_available():
         travelled["on the GPU and back"] = state.to("cuda").to("cpu")
     for how, returned in travelled.items():
@@ -130,8 +133,3 @@ def check_determinism(module: SegmentMemory[Any]) -> None:
     (output, state), (again, state_again) = results
     assert_close(again, output, tolerance=0.0, name="rule 9, a second run differs: output")
     compare_states(state_again, state, "rule 9, a second run differs", tolerance=0.0)
-
-
-def _there_and_back(state: MemoryState) -> MemoryState:
-    types = {tensor.dtype for tensor in state.tensors().values() if tensor.is_floating_point()}
-    return state.to(dtype=torch.float64).to(dtype=types.pop() if types else None)

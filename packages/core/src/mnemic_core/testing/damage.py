@@ -54,7 +54,7 @@ def _check_refusal(read: Callable[[Path], object], path: Path, name: str) -> Non
             raise AssertionError(f"{name}: not one plain line: {error}") from error
     except OSError:
         return
-    except Exception as error:
+    except Exception as error:  # which users would see as a traceback
         raise AssertionError(f"{name}: {type(error).__name__}: {error}") from error
 
 

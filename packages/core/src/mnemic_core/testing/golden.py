@@ -82,6 +82,7 @@ def assert_close(actual: Tensor, expected: Tensor, *, tolerance: float = DEFAULT
     what = name or "tensor"
     if actual.shape != expected.shape:
         raise AssertionError(f"{what}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
+    # In float64, where the comparison itself has no rounding error.
     found, wanted = (tensor.detach().cpu().to(torch.float64) for tensor in (actual, expected))
     allowed = tolerance if expected.is_floating_point() else 0.0
     if torch.allclose(found, wanted, rtol=allowed, atol=allowed, equal_nan=True):

@@ -74,7 +74,7 @@ def replay_backward(
     states[0] = state  # with its graph, if it has one
     losses: list[Tensor] = []
     gradient: list[Tensor | None] | None = None
-    with torch.random.fork_rng(_cuda_index(device)), torch.enable_grad(), _frozen_buffers(step):
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.enable_grad(), _frozen_buffers(step):
         for index in reversed(range(len(inputs))):
             _restore(draws[index], device)
             leaves, spec = pytree.tree_flatten(states.pop())
@@ -136,10 +136,6 @@ def _restore(rng: RngState, device: torch.device) -> None:
     torch.set_rng_state(rng[0])
     if rng[1] is not None:
         torch.cuda.set_rng_state(rng[1], device)
-
-
-def _cuda_index(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []
 
 
 def _synchronized(step: object, *, is_last_backward: bool) -> AbstractContextManager[None]:

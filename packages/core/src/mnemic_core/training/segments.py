@@ -85,6 +85,7 @@ def run_segments(
             raise UserError(f"{name} must have one entry for each of the {len(segments)} segments, got {len(given)}")
     outputs = []
     for index, segment in enumerate(segments):
+        # Not before the first segment: the initial state may be learned.
         if bptt is not None and index and index % bptt == 0:
             state = state.detach()
         output, state = module(
