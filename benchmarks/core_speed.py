@@ -1,25 +1,20 @@
-"""Mechanisms of the core against plain forms of the same computations, all in one run.
+"""Mechanisms of the core against plain forms of the same computations, in one run.
 
-``python benchmarks/core_speed.py [--device cuda] [--threads 2] [--only NAME ...] [--write]`` prints a table and one
-JSON object; ``--write`` also keeps the JSON in ``benchmarks/results/core_speed.json``. What is compared takes turns in
-one process, so that ratios hold on a noisy machine; results are compared before anything is timed. The peak memory of
-replay is read from ``replay_memory.json``, which ``replay_memory.py --write`` makes.
+Compared calls take turns in one process; their results are compared before they are timed. The peak memory of replay is
+read from ``replay_memory.json``, which ``replay_memory.py --write`` makes.
 """
 
-import argparse
 import json
-import platform
 import shutil
-import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from common.report import machine
+from common.report import RESULTS, run
+from common.timing import Calls, time_in_turn
+from jaxtyping import Float, Int
 from references import core as plain
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -28,25 +23,23 @@ from mnemic_core import MemoryConfig
 from mnemic_core.buffers import RelativeAttention
 from mnemic_core.buffers.relative_attention import relative_sinusoids
 from mnemic_core.machines import StackCell, convert_official_turing
+from mnemic_core.markdown import markdown_table
 from mnemic_core.parametric import ProductKeyMemory
 from mnemic_core.stores import ExactIndex, running_top_k
+from mnemic_kit.parse import OneOf
 
-RESULTS = Path(__file__).parent / "results"
-RESULT = RESULTS / "core_speed.json"
-LEAST_SECONDS = 0.02  # shorter calls are repeated within a turn
-
-Calls = Mapping[str, Callable[[], object]]
+Result = tuple[Float[Tensor, "batch time dim"], ...]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A line of the table: ``ours`` against another call of the same measurement.
+    """A row of the table: our call against another call of the same measurement.
 
     Attributes:
-        what: what is compared, with its sizes.
+        what: description with sizes.
         reference: name of the other call.
-        target: how many times faster ours must be; where ``is_limit``, how many times longer it may take.
-        is_limit: whether the reference does less than ours, so that the target bounds ours from above.
+        target: smallest speed-up of ours; with ``is_limit``, largest slow-down.
+        is_limit: whether the reference does less work than ours, so that the target is an upper bound.
         ours: name of our call.
     """
 
@@ -57,7 +50,7 @@ class Comparison:
     ours: str = "ours"
 
     def line(self, seconds: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-        """Return the line for measured times."""
+        """Return the row for measured times."""
         ours, reference = seconds[self.ours], seconds[self.reference]
         ratios = {}
         for kind in ("median_s", "least_s"):
@@ -78,7 +71,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Calls that take turns, what to compare of them, and how well their results agree."""
+    """Calls that take turns, the comparisons between them, and how well their results agree."""
 
     calls: Calls
     comparisons: list[Comparison]
@@ -86,14 +79,14 @@ class Measurement:
 
 
 def product_keys(device: str) -> Measurement:
-    """Return the product-key layer at the setting of its paper, 1024 tokens, without gradients."""
+    """Return the product-key layer with the sizes of its paper, 1024 tokens, without gradients."""
     memory, x = ProductKeyMemory(1024).to(device), torch.randn(1024, 1024, device=device)
-    memory.requires_grad_(False)
+    memory.requires_grad_(False)  # as the official code in evaluation
     (weights, slots), (plain_weights, plain_slots) = memory.select(x), plain.recall_slots(memory, x)
     output = plain.recall_values(memory, plain_weights, plain_slots)
     assert_close(memory(x), output)
     assert_close(weights, plain_weights)
-    # Two ways of rounding a product can swap slots whose scores are equal but for the last digit, and nothing else.
+    # Rounding may swap slots whose scores differ in the last digit, but no others.
     apart = _true_scores(memory, x, slots) - _true_scores(memory, x, plain_slots)
     assert_close(apart, torch.zeros_like(apart), atol=1e-6, rtol=0)
 
@@ -106,7 +99,7 @@ def product_keys(device: str) -> Measurement:
         {
             "ours": lambda: memory(x),
             "official algorithm": lambda: plain.recall_values(memory, *plain.recall_slots(memory, x)),
-            "its products and its sum of values, nothing selected": unavoidable,
+            "its products and its sum of values, without selection": unavoidable,
         },
         [Comparison("product keys: 1024 tokens, 512 x 512 slots of 1024, 4 heads, k 32", "official algorithm", 2.5)],
         {
@@ -118,13 +111,14 @@ def product_keys(device: str) -> Measurement:
 
 
 def exact_search(device: str) -> Measurement:
-    """Return the exact search of 512 queries among 262,144 keys of width 64."""
+    """Return the exact search of 512 queries over 262,144 keys of width 64."""
     keys, query, k = torch.randn(262_144, 64, device=device), torch.randn(512, 64, device=device), 32
     index = ExactIndex(64, device=device)
     index.add(keys)
     (scores, found), best = index.search(query, k), (query @ keys.T).topk(k)
     assert_close(scores, best.values)
     columns, block = query.T.contiguous(), running_top_k.BLOCK_SCORES // len(query)
+    # The least that any exact search has to do: all products, into memory that is reused.
     buffer = torch.empty(block, len(query), device=device)
 
     def products() -> None:
@@ -158,13 +152,13 @@ def turing(device: str, preset: str, batch: int, *, is_training: bool) -> Measur
     x, state = torch.randn(batch, 250, dim, device=device), machine.init_state(batch, device=device)
     x.requires_grad_(is_training)
 
-    def fast() -> tuple[Tensor, ...]:
+    def fast() -> Result:
         return _result(machine(x, state)[0], x)
 
-    def loop() -> tuple[Tensor, ...]:
+    def loop() -> Result:
         return _result(plain.run_turing_loop(official, x, slots, is_full=preset == "paper"), x)
 
-    def steps() -> tuple[Tensor, ...]:
+    def steps() -> Result:
         outputs, now = [], state
         for frame in x.unbind(1):
             output, now = machine.step(frame, now)
@@ -223,8 +217,8 @@ def stack_machine(device: str, tokens: int) -> Measurement:
     def compare(segment: Callable[..., Any], step: Callable[..., Any]) -> Callable[[], Tensor]:
         return lambda: segment(x, state)[0] if tokens > 1 else step(x[:, 0], state)[0]
 
-    torch.compiler.reset()
-    # In a single step the call itself takes as long as the kernels: Inductor's wrapper in C++ is the faster one.
+    torch.compiler.reset()  # drop what earlier measurements compiled
+    # In a single step the overhead of the call is as long as the kernels; Inductor's C++ wrapper has less of it.
     options = {"cpp_wrapper": True} if device == "cpu" else {}
     compiled = compare(torch.compile(machine, options=options), torch.compile(machine.step, options=options))
     eager = compare(machine, machine.step)
@@ -250,30 +244,17 @@ MEASUREMENTS: dict[str, Callable[[str], Measurement]] = {
 }
 
 
-def time_in_turn(calls: Calls, repetitions: int, device: str) -> dict[str, dict[str, float]]:
-    """Return median and least seconds of each call; they take turns, after two rounds that do not count."""
-    rounds = dict.fromkeys(calls, 1)
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(-2, repetitions):
-        for name, call in calls.items():
-            seconds = _seconds(call, rounds[name], device)
-            rounds[name] = max(1, round(LEAST_SECONDS / seconds)) if turn < 0 else rounds[name]
-            if turn >= 0:
-                times[name].append(seconds)
-    return {name: {"median_s": statistics.median(row), "least_s": min(row)} for name, row in times.items()}
-
-
 def measure(name: str, repetitions: int, device: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the lines of the table that a measurement gives, and all that was measured."""
+    """Return the rows of a measurement, and its times and agreement."""
     torch.manual_seed(0)
     measurement = MEASUREMENTS[name](device)
-    seconds = time_in_turn(measurement.calls, repetitions, device)
+    seconds = time_in_turn(measurement.calls, repetitions, device, warm_ups=2)
     lines = [comparison.line(seconds) for comparison in measurement.comparisons]
     return lines, {"seconds": seconds, "agreement": measurement.agreement}
 
 
 def replay_line() -> list[dict[str, Any]]:
-    """Return the line on replay, from its own benchmark; none if that has not been kept."""
+    """Return the row on memory replay from the result of its own benchmark, if there is one."""
     path = RESULTS / "replay_memory.json"
     if not path.exists():
         return []
@@ -291,66 +272,57 @@ def replay_line() -> list[dict[str, Any]]:
 
 
 def table(lines: list[dict[str, Any]]) -> str:
-    """Return the lines as a Markdown table."""
-    rows = ["| what | ours, ms | against | ms | ratio | target | reached |", "|---|---|---|---|---|---|---|"]
+    """Return the rows as a Markdown table."""
+    rows = []
     for line in lines:
         ours, reference = (f"{line[name]:.3g}" if name in line else "" for name in ("ours_ms", "reference_ms"))
-        ends = f"{line['ratio']:.2f} | {line['target']} | {'yes' if line['reached'] else 'no'}"
-        rows.append(f"| {line['what']} | {ours} | {line['reference']} | {reference} | {ends} |")
-    return "\n".join(rows)
+        ends = [f"{line['ratio']:.2f}", line["target"], "yes" if line["reached"] else "no"]
+        rows.append([line["what"], ours, line["reference"], reference, *ends])
+    return markdown_table(("what", "ours, ms", "against", "ms", "ratio", "target", "reached"), rows)
 
 
-def main() -> None:
-    """Measure, print, and with --write keep the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    parser.add_argument("--repetitions", type=int, default=9)
-    parser.add_argument("--only", nargs="+", choices=list(MEASUREMENTS), default=list(MEASUREMENTS), metavar="NAME")
-    parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULT.name}")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    names, left_out = list(options.only), {}
+def core_speed(
+    device: str = "cpu",
+    threads: int = 2,
+    repetitions: int = 9,
+    only: tuple[Annotated[str, OneOf(lambda: tuple(MEASUREMENTS))], ...] = (),
+) -> None:
+    """Measure mechanisms of the core against plain forms of the same computations.
+
+    Args:
+        device: cpu or cuda.
+        threads: CPU threads.
+        repetitions: turns of each call.
+        only: measurements to run; all by default.
+    """
+    torch.set_num_threads(threads)
+    names, left_out = only or tuple(MEASUREMENTS), {}
     if not (shutil.which("g++") or shutil.which("clang++")):
         left_out = {name: "no C++ compiler on this machine" for name in names if name.startswith("stack")}
-    measured = {name: measure(name, options.repetitions, options.device) for name in names if name not in left_out}
+    measured = {name: measure(name, repetitions, device) for name in names if name not in left_out}
     lines = [line for lines, _ in measured.values() for line in lines] + replay_line()
-    document = {
-        "benchmark": "core_speed",
-        "config": vars(options),
+    print(table(lines))
+    return {
+        "config": {"device": device, "threads": threads, "repetitions": repetitions, "only": names},
         "table": lines,
         "measured": {name: details for name, (_, details) in measured.items()} | left_out,
-        "machine": machine(options.device),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
-    print(table(lines), json.dumps(document, indent=2), sep="\n\n")
-    if options.write:
-        RESULTS.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def _seconds(call: Callable[[], object], rounds: int, device: str) -> float:
-    """Return the wall time of one of so many calls."""
-    start = time.perf_counter()
-    for _ in range(rounds):
-        call()
-    if device != "cpu":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start) / rounds
-
-
-def _result(output: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    """Return the output, and where gradients are wanted that of the frames, after adding those of parameters."""
+def _result(output: Float[Tensor, "batch time dim"], x: Float[Tensor, "batch time dim"]) -> Result:
+    """Return the output and, if the frames need one, their gradient."""
     if not x.requires_grad:
         return (output,)
-    x.grad = None
+    x.grad = None  # or it would accumulate over turns
     output.square().sum().backward()
     assert x.grad is not None
     return output.detach(), x.grad
 
 
-def _true_scores(memory: ProductKeyMemory, x: Tensor, slots: Tensor) -> Tensor:
-    """Return the scores of selected slots in double precision, [token head k]."""
+def _true_scores(
+    memory: ProductKeyMemory, x: Float[Tensor, "token dim"], slots: Int[Tensor, "token head k"]
+) -> Float[Tensor, "token head k"]:
+    """Return the scores of selected slots in double precision."""
     halves = memory.query(x).unflatten(-1, (2, -1)).double()
     first, second = torch.einsum("thpd,hpnd->pthn", halves, memory.keys.double())
     scores: Tensor = first.gather(-1, slots // memory.sub_keys) + second.gather(-1, slots % memory.sub_keys)
@@ -358,4 +330,4 @@ def _true_scores(memory: ProductKeyMemory, x: Tensor, slots: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    main()
+    run(core_speed)

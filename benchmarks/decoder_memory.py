@@ -1,30 +1,30 @@
-"""Does a memory keep an attention decoder alive on strings longer than those of training? The encoder is held fixed.
+"""Attention decoders with several memories on strings longer than those of training, with the encoder fixed.
 
-``python benchmarks/decoder_memory.py --encoder FILE [--max_digits 7] [--steps 2500] [--write FILE]``
-
-An attention decoder learns slowly, and most of a training step is the encoder. So the encoder of one checkpoint (the
-model card says how it is made: CTC alone, no memory) writes down its frames of 8000 training strings once, and memory,
-CTC layer and decoder are trained on them from scratch, with each memory and seed, all else equal. Networks are tested
-as a whole, as ``mnemic-transcribe compare`` does, and the tables are of its kind. Some minutes a network on one slow
-core; a killed run goes on at the first network that is not finished.
+An attention decoder learns slowly, and most of a training step is the encoder. So the outputs of the encoder of one
+checkpoint (trained with CTC alone and no memory, see the model card) are computed once for 8000 training strings, and
+memory, CTC layer and decoder are trained on them from scratch, with each memory and seed, all else equal. Networks are
+tested as in ``mnemic-transcribe compare``, with the same tables. Some minutes per network on one slow core; a second
+call resumes after a kill.
 """
 
-import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
+from typing import Annotated
 
 import numpy as np
 import torch
-from common.report import machine, publish
+from common.report import run
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from mnemic_core import MemoryConfig
 from mnemic_core.machines import TuringState
 from mnemic_kit.experiment import Comparison, Run, Scores, Variant
+from mnemic_kit.parse import OneOf
 from mnemic_kit.record import content_digest
 from mnemic_speech.conformer_ntm import ConformerNtm
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
@@ -55,25 +55,34 @@ MEMORIES = {
 }
 AUGMENTATION = Augmentation((0.9, 1.0, 1.1), (-12.0, 6.0), 0.5, (10.0, 40.0))  # as in conformer_ntm_digits
 DECODINGS = ("attention", "joint", "ctc")
+SPLITS = ("dev", "dev_long")
 NOISES = ("white:0", "white:5", "babble:0", "babble:5")
 LR, WARMUP, CLIP, LABEL_SMOOTHING = 1e-3, 100, 5.0, 0.1
 BATCH_SECONDS = 80.0
 SECONDS, FRAMES_A_SECOND = (1, 5, 10, 20), 25
 
-Frames = list[tuple[Tensor, Tensor, Tensor, Tensor]]  # frames, padding, tokens, their number; of each batch
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """Outputs of the encoder for a batch, and the tokens to learn."""
+
+    hidden: Float[Tensor, "batch frame dim"]
+    padding: Bool[Tensor, "batch frame"]
+    tokens: Int[Tensor, "batch token"]
+    token_lengths: Int[Tensor, " batch"]
 
 
 @torch.no_grad()  # inference tensors could not be trained on
-def encode_strings(recognizer: Recognizer, data: Path, drawn: Drawn) -> Frames:
-    """Return what the encoder says to training strings, changed at random as in training."""
+def encode_strings(recognizer: Recognizer, data: Path, drawn: Drawn) -> list[EncodedBatch]:
+    """Return the outputs of the encoder for training strings with augmentation."""
     clips = DataSource("digits", data, "train", drawn=drawn).open("lower")
     rate = recognizer.features.config.sample_rate
     batches = SpeechBatches(clips, recognizer.tokenizer, rate, BATCH_SECONDS, (0, 0), AUGMENTATION)
-    found: Frames = []
+    found = []
     for batch in (batches[index] for index in range(len(batches))):
         features, lengths = recognizer.features(batch.waveforms, batch.lengths)
         hidden, padding = recognizer.model.encoder(recognizer.normalizer(features, lengths), lengths)
-        found.append((hidden, padding, batch.tokens, batch.token_lengths))
+        found.append(EncodedBatch(hidden, padding, batch.tokens, batch.token_lengths))
     return found
 
 
@@ -86,11 +95,12 @@ def build(start: Recognizer, memory: str) -> Recognizer:
         label_smoothing=LABEL_SMOOTHING,
     )
     model = ConformerNtm(config)
+    # The trained encoder; all else keeps its random initialization.
     model.encoder.load_state_dict(start.model.encoder.state_dict())
     return replace(start, model=model)
 
 
-def fit(model: ConformerNtm, frames: Frames, steps: int, seed: int) -> None:
+def fit(model: ConformerNtm, batches: list[EncodedBatch], steps: int, seed: int) -> None:
     """Train memory, CTC layer and decoder."""
     model.train()
     model.encoder.requires_grad_(False)
@@ -99,12 +109,12 @@ def fit(model: ConformerNtm, frames: Frames, steps: int, seed: int) -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_share(step, WARMUP, steps))
     order = torch.Generator().manual_seed(seed)
     for step in range(steps):
-        hidden, padding, tokens, token_lengths = frames[int(torch.randint(len(frames), (), generator=order))]
-        output, state = model.memory(hidden, model.init_state(len(hidden)), padding=padding)
-        losses = model.score(Encoded(output, padding, state), tokens, token_lengths)
+        batch = batches[int(torch.randint(len(batches), (), generator=order))]
+        output, state = model.memory(batch.hidden, model.init_state(len(batch.hidden)), padding=batch.padding)
+        losses = model.score(Encoded(output, batch.padding, state), batch.tokens, batch.token_lengths)
         optimizer.zero_grad()
         losses.total.backward()
-        if bool(clip_grad_norm_(parameters, CLIP).isfinite()):
+        if bool(clip_grad_norm_(parameters, CLIP).isfinite()):  # as the task does
             optimizer.step()
         schedule.step()
         if step % 500 == 499:
@@ -112,19 +122,24 @@ def fit(model: ConformerNtm, frames: Frames, steps: int, seed: int) -> None:
 
 
 def score(
-    run: Run, conditions: Sequence[str], start: Recognizer, frames: Callable[[], Frames], options: argparse.Namespace
+    run: Run,
+    conditions: Sequence[str],
+    start: Recognizer,
+    batches: Callable[[], list[EncodedBatch]],
+    data: Path,
+    steps: int,
 ) -> Scores:
-    """Train one network and test it, as far as an earlier call has not."""
-    file = network(options.out, run.variant.name, run.seed)
+    """Train and test one network, except for what an earlier call has done."""
+    file = network(run.folder.parent, run.variant.name, run.seed)
     if not file.exists():
         run.keep(run.scores())
         print(f"{run.variant.name}, seed {run.seed}", flush=True)
         torch.manual_seed(run.seed)
         made = build(start, run.variant.name)
-        fit(made.model, frames(), options.steps, run.seed)
+        fit(made.model, batches(), steps, run.seed)
         made.save(file)
     trained = Recognizer.load(file)
-    sets = [(split, open_clips(options.data, split, "lower")[0]) for split in ("dev", "dev_long")]
+    sets = [(split, open_clips(data, split, "lower")[0]) for split in SPLITS]
     run_tests(trained, sets, DECODINGS, [None], run.folder / ERRORS)
     errors = run_tests(trained, sets, ("ctc",), [*map(Noise.parse, NOISES)], run.folder / ERRORS)
     return {name: error_scores(errors[name]) for name in conditions}
@@ -137,7 +152,7 @@ def network(out: Path, memory: str, seed: int) -> Path:
 
 @torch.inference_mode()
 def slots_over_time(file: Path, clips: Sequence[Clip]) -> dict[str, list[float]]:
-    """Return length and diversity of a machine's slots after so many seconds of strings, means over the strings."""
+    """Return mean norm and diversity of the slots of a Turing machine after `SECONDS` of strings."""
     recognizer = Recognizer.load(file)
     model, found = recognizer.model, [[] for _ in SECONDS]
     for clip in clips:
@@ -152,49 +167,51 @@ def slots_over_time(file: Path, clips: Sequence[Clip]) -> dict[str, list[float]]
     return {"length": [length for length, _ in means], "diversity": [diversity for _, diversity in means]}
 
 
-def main() -> None:
-    """Train, test, print, and with --write keep the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", type=Path, required=True, help="checkpoint whose encoder is used")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/speech_digits"), help="digit strings")
-    parser.add_argument("--memories", nargs="+", default=list(MEMORIES), choices=list(MEMORIES))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--strings", type=int, default=8000, help="training strings that are encoded")
-    parser.add_argument("--max_digits", type=int, default=7, help="longest training string")
-    parser.add_argument("--out", type=Path, default=Path("runs/decoder_memory"), help="folder of the runs")
-    parser.add_argument("--write", type=Path, help="file that takes the result")
-    options = parser.parse_args()
-    start = Recognizer.load(options.encoder)
-    drawn = Drawn(options.strings, max_digits=options.max_digits)
-    frames = cache(partial(encode_strings, start, options.data, drawn))
-    chosen = {name: getattr(options, name) for name in ("steps", "strings", "max_digits")}
-    clean = [condition_name(data, None, decoding) for data in ("dev", "dev_long") for decoding in DECODINGS]
-    noisy = [condition_name(data, Noise.parse(noise), "ctc") for data in ("dev", "dev_long") for noise in NOISES]
+def decoder_memory(
+    encoder: Path,
+    data: Path = Path("../shared/data/speech_digits"),
+    memories: tuple[Annotated[str, OneOf(lambda: tuple(MEMORIES))], ...] = tuple(MEMORIES),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    steps: int = 2500,
+    strings: int = 8000,
+    max_digits: int = 7,
+    out: Path = Path("runs/decoder_memory"),
+) -> None:
+    """Train decoders with several memories on the outputs of one encoder, and test them on longer strings.
+
+    Args:
+        encoder: checkpoint with the encoder.
+        data: folder of digit strings.
+        memories: memories to compare.
+        seeds: seeds of each.
+        steps: training steps.
+        strings: number of training strings.
+        max_digits: digits of the longest training string.
+        out: folder of the runs.
+    """
+    start = Recognizer.load(encoder)
+    batches = cache(partial(encode_strings, start, data, Drawn(strings, max_digits=max_digits)))
+    clean = [condition_name(split, None, decoding) for split in SPLITS for decoding in DECODINGS]
+    noisy = [condition_name(split, Noise.parse(noise), "ctc") for split in SPLITS for noise in NOISES]
+    settings = {"steps": steps, "strings": strings, "max_digits": max_digits, "encoder": content_digest(encoder)}
     document = Comparison(
         "mnemic-transcribe",
-        options.out,
-        [Variant(memory) for memory in options.memories],
-        options.seeds,
+        out,
+        [Variant(memory) for memory in memories],
+        seeds,
         METRICS,
         conditions=[*clean, *noisy],
-        settings=chosen | {"encoder": content_digest(options.encoder)},
-        paired=pair_utterances(partial(read_errors, options.out)),
-    ).run(partial(score, start=start, frames=frames, options=options))
-    strings = open_clips(options.data, "dev_long", "lower")[0]
+        settings=settings,
+        paired=pair_utterances(partial(read_errors, out)),
+    ).run(partial(score, start=start, batches=batches, data=data, steps=steps))
+    clips = open_clips(data, "dev_long", "lower")[0]
     slots = {
-        memory: [slots_over_time(network(options.out, memory, seed), strings) for seed in options.seeds]
-        for memory in options.memories
+        memory: [slots_over_time(network(out, memory, seed), clips) for seed in seeds]
+        for memory in memories
         if memory.startswith("turing")
     }
-    facts = {
-        "benchmark": "decoder_memory",
-        "encoder": start.provenance,
-        "slots_after_seconds": {"seconds": SECONDS, **slots},
-        "machine": machine("cpu"),
-    }
-    publish({**document, **facts}, options.write)
+    return {**document, "encoder": start.provenance, "slots_after_seconds": {"seconds": SECONDS, **slots}}
 
 
 if __name__ == "__main__":
-    main()
+    run(decoder_memory)

@@ -1,21 +1,16 @@
 """Deformable attention against the grid_sample form, a linear layer and a ResNet-50, at the size of an 800x1344 image.
 
-``python benchmarks/deformable_attention.py [--device cuda] [--threads 1 2] [--write]`` prints a table of medians;
-``--write`` also keeps them in ``benchmarks/results/deformable_attention.json``. All forms take turns in one process,
-so their ratios hold on a busy machine too; processor time says more than wall time there.
+All forms take turns in one process; on a busy machine compare their processor times.
 """
 
-import argparse
-import json
-import os
-import platform
-import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any, TypeAlias
 
 import torch
 import torchvision
+from common.report import run
+from common.timing import Calls, time_in_turn
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,15 +19,17 @@ from mnemic_vision.deformable_attention import DeformableAttention, deformable_s
 CONFIG = {"image": [800, 1344], "dim": 256, "heads": 8, "levels": 4, "points": 4, "decoder_queries": 320}
 SHAPES = [(100, 168), (50, 84), (25, 42), (13, 21)]
 CELLS = [height * width for height, width in SHAPES]
-ALLOCATOR = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "LD_PRELOAD", "OMP_WAIT_POLICY"]
-RESULT = Path(__file__).parent / "results" / "deformable_attention.json"
 
-Inputs = tuple[Tensor, Tensor, Tensor]
-Form = Callable[[Tensor, Tensor, Tensor], Tensor]
+Values: TypeAlias = Float[Tensor, "batch cell head head_dim"]
+Locations: TypeAlias = Float[Tensor, "batch query head level point 2"]  # x and y, shares of the image
+Weights: TypeAlias = Float[Tensor, "batch query head level point"]
+Samples: TypeAlias = Float[Tensor, "batch query dim"]
+Form = Callable[[Values, Locations, Weights], Samples]
+Inputs = tuple[Values, Locations, Weights]
 
 
-def stacked_grid_sample(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-    """Computes as the official pure PyTorch code: samples of all levels in one tensor, then their weighted sum."""
+def stacked_grid_sample(value: Values, locations: Locations, weights: Weights) -> Samples:
+    """Sample as the official pure PyTorch code: all levels in one tensor, then their weighted sum."""
     batch, queries, heads = locations.shape[:3]
     samples = []
     for level, cells in enumerate(value.split(CELLS, dim=1)):
@@ -44,10 +41,10 @@ def stacked_grid_sample(value: Tensor, locations: Tensor, weights: Tensor) -> Te
     return total.view(batch, -1, queries).transpose(1, 2).contiguous()
 
 
-def grid_sample_by_level(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-    """Adds up each level's samples at once, as `deformable_sample` does on other devices."""
+def grid_sample_by_level(value: Values, locations: Locations, weights: Weights) -> Samples:
+    """Sum over each level as it is sampled, as `deformable_sample` does on other devices."""
     batch, queries, heads = locations.shape[:3]
-    total: Tensor | float = 0.0
+    total: Tensor | float = 0.0  # no stacked tensor of all samples
     for level, cells in enumerate(value.split(CELLS, dim=1)):
         image = cells.flatten(2).transpose(1, 2).reshape(batch * heads, -1, *SHAPES[level])
         grid = 2 * locations[:, :, :, level].transpose(1, 2).flatten(0, 1) - 1
@@ -56,14 +53,15 @@ def grid_sample_by_level(value: Tensor, locations: Tensor, weights: Tensor) -> T
     return total.view(batch, -1, queries).transpose(1, 2).contiguous()
 
 
-def plain_embedding_bag(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-    """Gathers all corners with one embedding_bag whose indices and weights are left to autograd."""
+def plain_embedding_bag(value: Values, locations: Locations, weights: Weights) -> Samples:
+    """Gather all corners with one embedding_bag; autograd differentiates indices and weights."""
     batch, queries, heads = locations.shape[:3]
     sizes = locations.new_tensor([(width, height) for height, width in SHAPES])[:, None]
     starts = torch.tensor([sum(CELLS[:level]) for level in range(len(CELLS))], device=value.device)[:, None]
-    position = ((2 * locations - 1 + 1) * sizes - 1) / 2
+    position = ((2 * locations - 1 + 1) * sizes - 1) / 2  # rounds as in grid_sample
     first = position.detach().floor()
     fraction = position - first
+    # The four corners of bilinear interpolation.
     rows, shares = [], []
     for right, down in ((0, 0), (1, 0), (0, 1), (1, 1)):
         x, y = first[..., 0] + right, first[..., 1] + down
@@ -79,8 +77,8 @@ def plain_embedding_bag(value: Tensor, locations: Tensor, weights: Tensor) -> Te
     return total.view(batch, queries, -1)
 
 
-def ours(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-    """The product."""
+def ours(value: Values, locations: Locations, weights: Weights) -> Samples:
+    """Sample with `deformable_sample`."""
     return deformable_sample(value, SHAPES, locations, weights)
 
 
@@ -92,17 +90,17 @@ FORMS: dict[str, Form] = {
 }
 
 
-def cell_centres() -> Tensor:
-    """References of the encoder: the centre of each cell of each level [1 query level 2]."""
-    centres = []
+def cell_centers() -> Float[Tensor, "1 query level 2"]:
+    """Return the reference points of the encoder: the center of each cell of each level."""
+    centers = []
     for height, width in SHAPES:
         y, x = torch.meshgrid((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij")
-        centres.append(torch.stack([x, y], dim=-1).flatten(0, 1))
-    return torch.cat(centres)[None, :, None].expand(-1, -1, len(SHAPES), -1).contiguous()
+        centers.append(torch.stack([x, y], dim=-1).flatten(0, 1))
+    return torch.cat(centers)[None, :, None].expand(-1, -1, len(SHAPES), -1).contiguous()
 
 
-def random_inputs(reference: Tensor, device: str) -> Inputs:
-    """Values, locations some cells around the references (as far as an untrained module looks), and weights."""
+def random_inputs(reference: Float[Tensor, "1 query level 2"], device: str) -> Inputs:
+    """Return values, locations as far from the references as those of an untrained module, and weights."""
     heads, levels, points = CONFIG["heads"], CONFIG["levels"], CONFIG["points"]
     offsets = DeformableAttention().sampling_offsets.bias.detach().unflatten(0, (heads, levels, points, 2))
     offsets = offsets + 2 * torch.randn(1, reference.shape[1], *offsets.shape)
@@ -112,20 +110,20 @@ def random_inputs(reference: Tensor, device: str) -> Inputs:
     return value.to(device), locations.to(device), weights.to(device)
 
 
-def forward_only(module: Callable[..., Tensor], *inputs: object) -> Callable[[], object]:
-    """Makes a call without gradients."""
+def forward_only(module: Callable[..., object], *inputs: object) -> Callable[[], object]:
+    """Return a call without gradients."""
     return torch.no_grad()(lambda: module(*inputs))
 
 
 def with_backward(form: Form, inputs: Inputs) -> Callable[[], object]:
-    """Makes a forward pass and the gradients of all inputs."""
+    """Return a forward pass followed by the gradients of all inputs."""
     inputs = tuple(x.detach().requires_grad_() for x in inputs)
     return lambda: torch.autograd.grad(form(*inputs).sum(), inputs)
 
 
-def candidates(device: str) -> dict[str, Callable[[], object]]:
-    """Everything to be timed, by name: what the form is, and where."""
-    reference = cell_centres()
+def candidates(device: str) -> Calls:
+    """Return all calls by form and place."""
+    reference = cell_centers()
     encoder = random_inputs(reference, device)
     decoder = random_inputs(torch.rand(1, CONFIG["decoder_queries"], len(SHAPES), 2), device)
     query = torch.randn(1, sum(CELLS), CONFIG["dim"], device=device)
@@ -144,69 +142,35 @@ def candidates(device: str) -> dict[str, Callable[[], object]]:
     return calls
 
 
-def measure(calls: dict[str, Callable[[], object]], repetitions: int, device: str) -> dict[str, dict[str, float]]:
-    """Takes the medians of wall and processor seconds; every repetition runs all calls, after one run to warm up."""
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
-    for repetition in range(repetitions + 1):
-        for name, call in calls.items():
-            wait()
-            wall, processor = time.perf_counter(), time.process_time()
-            call()
-            wait()
-            if repetition:
-                times[name].append((time.perf_counter() - wall, time.process_time() - processor))
-    medians = {
-        name: [statistics.median(column) for column in zip(*pairs, strict=True)] for name, pairs in times.items()
-    }
-    return {name: {"wall_s": round(wall, 5), "cpu_s": round(cpu, 5)} for name, (wall, cpu) in medians.items()}
-
-
 def print_table(threads: int, results: dict[str, dict[str, float]]) -> None:
-    """Prints milliseconds, and for the forms how many times faster than the official one they are."""
+    """Print milliseconds, and for each form the speed-up over the official one."""
     print(f"{threads} threads{'':50}wall ms    cpu ms  official/this (cpu)")
     for name, result in results.items():
         official = results.get(f"{next(iter(FORMS))} | {name.split(' | ')[1]}")
         ratio = f"{official['cpu_s'] / result['cpu_s']:10.2f}" if official and name.split(" | ")[0] in FORMS else ""
-        print(f"{name:58}{result['wall_s'] * 1e3:9.1f} {result['cpu_s'] * 1e3:9.1f} {ratio}")
+        print(f"{name:58}{result['median_s'] * 1e3:9.1f} {result['cpu_s'] * 1e3:9.1f} {ratio}")
 
 
-def main() -> None:
-    """Measures, prints and keeps."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULT.name}")
-    options = parser.parse_args()
+def deformable_attention(
+    device: str = "cpu", threads: tuple[int, ...] = (1, 2), repetitions: int = 3
+) -> dict[str, Any]:
+    """Measure deformable attention in all its forms.
+
+    Args:
+        device: cpu or cuda.
+        threads: numbers of CPU threads to measure with.
+        repetitions: turns of each call.
+    """
     torch.manual_seed(0)
-    calls = candidates(options.device)
+    calls = candidates(device)
     results = {}
-    for threads in options.threads:
-        torch.set_num_threads(threads)
-        results[threads] = measure(calls, options.repetitions, options.device)
-        print_table(threads, results[threads])
-    document = {
-        "config": CONFIG | {"shapes": SHAPES, "repetitions": options.repetitions, "precision": "float32"},
-        "machine": {
-            "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
-            "processor": platform.machine(),
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            "cores": os.cpu_count(),
-            "load_at_end": [round(x, 1) for x in os.getloadavg()],
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-        },
-        "allocator": {name: os.environ[name] for name in ALLOCATOR if name in os.environ},
-        "threads": results,
-    }
-    if options.write:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(document, indent=2) + "\n")
+    for count in threads:
+        torch.set_num_threads(count)
+        results[count] = time_in_turn(calls, repetitions, device)
+        print_table(count, results[count])
+    config = CONFIG | {"shapes": SHAPES, "repetitions": repetitions, "precision": "float32"}
+    return {"config": config, "threads": results}
 
 
 if __name__ == "__main__":
-    main()
+    run(deformable_attention, packages=["torchvision"])

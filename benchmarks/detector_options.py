@@ -1,20 +1,18 @@
-"""What two-stage queries and denoising are worth: one detector each, on single frames, with all else equal.
+"""Ablation of two-stage queries and denoising: detectors on single frames, with all else equal.
 
-``python benchmarks/detector_options.py [--epochs 4] [--seeds 0] [--out runs/detector_options] [--write]``
-trains the detector stage of ``make train-demo`` with both options, without one of them and without both. It prints the
+Trains the detector stage of ``make train-demo`` with both options, without one of them and without both. Prints the
 average precision (IoU 0.5) of the detect queries on the frames of the validation clip, and with two-stage queries that
-of the dense head after non-maximum suppression. About 15 minutes a run on one slow core; a killed run goes on.
+of the dense head after non-maximum suppression. About 15 minutes per run on one slow core; killed runs are resumed.
 """
 
-import argparse
-import platform
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from common.report import machine, publish
+from common.report import run
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 from torchvision.ops import batched_nms, box_convert
@@ -30,7 +28,6 @@ from mnemic_vision.memotr.aids.proposals import ProposedQueries
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint
 from mnemic_vision.memotr.data import MotSequences
 
-RESULT = Path(__file__).parent / "results" / "detector_options.json"
 VARIANTS: dict[str, dict[str, Any]] = {
     "both": {},
     "without denoising": {"denoising_groups": 0},
@@ -44,27 +41,27 @@ METRICS = {
 NMS_IOU = 0.6
 
 
-def score(run: Run, conditions: Sequence[str], options: argparse.Namespace) -> Scores:
-    """Train one detector, or go on with it, and return the average precisions of its last state."""
+def score(run: Run, conditions: Sequence[str], data: Path, every: int) -> Scores:
+    """Train or resume one detector, and return the average precisions of its last state."""
     run.fit(train.main)
-    found = average_precision(run.folder / "checkpoints" / "last.ckpt", options.data / "val", options.every)
+    found = average_precision(run.folder / "checkpoints" / "last.ckpt", data / "val", every)
     return dict.fromkeys(conditions, found)
 
 
-def fit_options(options: argparse.Namespace) -> list[str]:
+def fit_options(data: Path, epochs: int) -> list[str]:
     """Return the options of fit that all variants share."""
-    sources = f"[{GENERATED % (10, 1)}, {{name: mot, root: {options.data / 'train'}}}]"
+    sources = f"[{GENERATED % (10, 1)}, {{name: mot, root: {data / 'train'}}}]"
     return [
         *(f"--data.train={sources}", "--data.clip_lengths={0: 1}", "--data.batch_size=4"),
-        *(f"--data.val=[{{name: mot, root: {options.data / 'val'}}}]", "--trainer.limit_val_batches=0"),
-        *(f"--trainer.max_epochs={options.epochs}", f"--model.lr_drops=[{max(1, options.epochs * 3 // 4)}]"),
+        *(f"--data.val=[{{name: mot, root: {data / 'val'}}}]", "--trainer.limit_val_batches=0"),
+        *(f"--trainer.max_epochs={epochs}", f"--model.lr_drops=[{max(1, epochs * 3 // 4)}]"),
         *(f"--model.backbone_weights={packaged_weights()}", "--trainer.enable_progress_bar=false"),
     ]
 
 
 @torch.inference_mode()
 def average_precision(checkpoint: Path, data: Path, every: int) -> dict[str, float]:
-    """Return the average precision at IoU 0.5 of the queries and of the dense head, on every so many-th frame."""
+    """Return the average precision at IoU 0.5 of the queries and of the dense head, on every ``every``-th frame."""
     loaded = TrackerCheckpoint.load(checkpoint)
     model, settings = loaded.model, loaded.settings
     metrics = {"queries": _metric(), "dense head": _metric()}
@@ -78,8 +75,10 @@ def average_precision(checkpoint: Path, data: Path, every: int) -> dict[str, flo
     return {name: float(metric.compute()["map_50"]) for name, metric in metrics.items() if name in found}
 
 
-def detect(model: Memotr, image: Tensor, short_side: int, long_side: int) -> dict[str, dict[str, Tensor]]:
-    """Return boxes in pixels with scores, of the queries and of the dense head where there is one."""
+def detect(
+    model: Memotr, image: UInt8[Tensor, "3 height width"], short_side: int, long_side: int
+) -> dict[str, dict[str, Tensor]]:
+    """Return boxes in pixels with scores, of the queries and of the dense head if there is one."""
     frame, _ = preprocess_frame(image, short_side, long_side)
     images, padding = pad_images([frame])
     output = model(images, padding, model.init_tracks(1))
@@ -89,12 +88,15 @@ def detect(model: Memotr, image: Tensor, short_side: int, long_side: int) -> dic
     if isinstance(output.detect, ProposedQueries):
         dense = _prediction(output.detect.proposals.logits[0], output.detect.proposals.boxes[0], scale)
         boxes = box_convert(dense["boxes"], "xywh", "xyxy")
+        # A dense head predicts every object many times.
         kept = batched_nms(boxes, dense["scores"], dense["labels"], NMS_IOU)[:100]
         found["dense head"] = {name: values[kept] for name, values in dense.items()}
     return found
 
 
-def _prediction(logits: Tensor, boxes: Tensor, scale: Tensor) -> dict[str, Tensor]:
+def _prediction(
+    logits: Float[Tensor, "query class"], boxes: Float[Tensor, "query 4"], scale: Float[Tensor, "4"]
+) -> dict[str, Tensor]:
     scores = logits.sigmoid().amax(-1)
     pixels = box_convert(boxes * scale, "cxcywh", "xywh")
     return {"boxes": pixels, "scores": scores, "labels": torch.zeros(len(scores), dtype=int)}
@@ -104,37 +106,31 @@ def _metric() -> MeanAveragePrecision:
     return MeanAveragePrecision(box_format="xywh", iou_thresholds=[0.5])
 
 
-def main() -> None:
-    """Train, measure, print, and with --write keep the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--every", type=int, default=1, help="score every so many-th frame")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/tracking"), help="folder with train and val")
-    parser.add_argument("--out", type=Path, default=Path("runs/detector_options"), help="folder of the runs")
-    parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULT.name}")
-    options = parser.parse_args()
+def detector_options(
+    epochs: int = 4,
+    seeds: tuple[int, ...] = (0,),
+    every: int = 1,
+    data: Path = Path("../shared/data/tracking"),
+    out: Path = Path("runs/detector_options"),
+) -> dict[str, Any]:
+    """Train a detector with and without each option, and print its average precision.
+
+    Args:
+        epochs: epochs of each training.
+        seeds: seeds of each variant.
+        every: score every N-th frame.
+        data: folder with train and val.
+        out: folder of the runs.
+    """
     variants = [
         Variant(name, tuple(f"--model.config.{option}={str(value).lower()}" for option, value in chosen.items()))
         for name, chosen in VARIANTS.items()
     ]
-    document = Comparison(
-        "mnemic-track",
-        options.out,
-        variants,
-        options.seeds,
-        METRICS,
-        find_config("memotr_pets", CONFIGS),
-        fit_options(options),
-        settings={"every": options.every},
-    ).run(partial(score, options=options))
-    facts = {
-        "benchmark": "detector_options",
-        "machine": machine("cpu"),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-    }
-    publish({**document, **facts}, RESULT if options.write else None)
+    config = find_config("memotr_pets", CONFIGS)
+    options = fit_options(data, epochs)
+    comparison = Comparison("mnemic-track", out, variants, seeds, METRICS, config, options, settings={"every": every})
+    return comparison.run(partial(score, data=data, every=every))
 
 
 if __name__ == "__main__":
-    main()
+    run(detector_options)

@@ -1,34 +1,31 @@
 """Peak memory and time of memory replay against plain back-propagation through 32 segments.
 
-``python benchmarks/replay_memory.py [--write]`` prints one JSON object; ``--write`` also keeps it in
-``benchmarks/results/replay_memory.json``. Each measurement runs in a process of its own, so that the peak is its own.
+Each method runs in its own process, since the peak of a process includes all that ran before in it.
 """
 
-import argparse
-import json
-import os
-import platform
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections import Counter
-from pathlib import Path
-from typing import Any
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, Literal
 
 import torch
+from common.report import run
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from mnemic_core import MemoryConfig, MemoryState
 from mnemic_core.training import replay_backward, run_segments
 
+Method = Literal["bptt", "replay"]
+Segment = Float[Tensor, "batch time dim"]
 CONFIG = {"segments": 32, "batch": 4, "length": 64, "dim": 128, "heads": 4, "layers": 2, "capacity": 64, "dropout": 0.1}
-RESULT = Path(__file__).parent / "results" / "replay_memory.json"
 
 
 class SegmentModel(nn.Module):
-    """A small transformer encoder over what each token recalls."""
+    """A small transformer encoder of tokens with what they read from a memory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,41 +35,46 @@ class SegmentModel(nn.Module):
         self.memory = MemoryConfig("window", {"capacity": CONFIG["capacity"], "detach": "never"}).build(dim)
 
     def forward(
-        self, x: Tensor, state: MemoryState, *, padding: Tensor | None = None, reset: Tensor | None = None
-    ) -> tuple[Tensor, MemoryState]:
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: MemoryState,
+        *,
+        padding: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time dim"], MemoryState]:
         """Read, encode, write."""
         hidden = self.encoder(x + self.memory.read(x, state))
         return hidden, self.memory.write(state, hidden, padding=padding)
 
 
 class SavedBytes:
-    """Counts the bytes that autograd holds, each storage once, and remembers the largest number."""
+    """Counts the bytes that autograd saves, each storage once, and their peak."""
 
     def __init__(self, parameters: list[nn.Parameter]) -> None:
         self.owned = {parameter.untyped_storage().data_ptr() for parameter in parameters}
         self.users: Counter[int] = Counter()
         self.now = self.peak = 0
 
-    def pack(self, tensor: Tensor) -> "Saved":
-        """Note that autograd keeps a tensor."""
+    def pack(self, tensor: Shaped[Tensor, "*shape"]) -> "Saved":
+        """Count a tensor that autograd saves."""
         return Saved(self, tensor)
 
-    def change(self, tensor: Tensor, step: int) -> None:
-        """Add or drop one user of the tensor's storage."""
+    def change(self, tensor: Shaped[Tensor, "*shape"], step: int) -> None:
+        """Add or remove one user of the storage of a tensor."""
         storage = tensor.untyped_storage()
         if storage.data_ptr() in self.owned:
-            return
+            return  # parameters exist with either method
         before = self.users[storage.data_ptr()]
         self.users[storage.data_ptr()] = before + step
-        if 0 in (before, before + step):
+        if 0 in (before, before + step):  # its first or last user
             self.now += step * storage.nbytes()
             self.peak = max(self.peak, self.now)
 
 
 class Saved:
-    """A tensor that autograd keeps, counted as long as it does."""
+    """A tensor saved by autograd, counted until it is freed."""
 
-    def __init__(self, counter: SavedBytes, tensor: Tensor) -> None:
+    def __init__(self, counter: SavedBytes, tensor: Shaped[Tensor, "*shape"]) -> None:
         self.counter, self.tensor = counter, tensor.detach()
         counter.change(self.tensor, 1)
 
@@ -80,13 +82,13 @@ class Saved:
         self.counter.change(self.tensor, -1)
 
 
-def loss_fn(output: Tensor, index: int) -> Tensor:
-    """Return a loss with a target of its own for every segment."""
+def loss_fn(output: Segment, index: int) -> Float[Tensor, ""]:
+    """Return a loss with a different target for every segment."""
     return (output - torch.linspace(-1, 1, output.shape[-1]) * (index + 1)).square().mean()
 
 
-def train_step(method: str, model: SegmentModel, segments: list[Tensor], state: MemoryState) -> None:
-    """Add the gradients of the whole rollout to the parameters."""
+def train_step(method: Method, model: SegmentModel, segments: list[Segment], state: MemoryState) -> None:
+    """Accumulate the gradients of all segments."""
     if method == "replay":
         replay_backward(model, segments, state, loss_fn)
     else:
@@ -94,18 +96,18 @@ def train_step(method: str, model: SegmentModel, segments: list[Tensor], state: 
         torch.autograd.backward([loss_fn(output, index) for index, output in enumerate(outputs)])
 
 
-def measure(method: str) -> dict[str, Any]:
-    """Return peaks, gradients and the median time of a rollout by one method."""
+def measure(method: Method) -> dict[str, Any]:
+    """Return peaks, gradient norms and the median time of one method."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = SegmentModel()
     segments = list(torch.randn(CONFIG["segments"], CONFIG["batch"], CONFIG["length"], CONFIG["dim"]))
     state = model.memory.init_state(CONFIG["batch"])
-    train_step(method, model, segments[:1], state)  # makes the libraries' own buffers, which are not compared
+    train_step(method, model, segments[:1], state)  # buffers of libraries do not count
     model.zero_grad()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     counter = SavedBytes(list(model.parameters()))
-    torch.manual_seed(1)
+    torch.manual_seed(1)  # equal dropout with both methods
     with torch.autograd.graph.saved_tensors_hooks(counter.pack, lambda saved: saved.tensor):
         train_step(method, model, segments, state)
     norms = [float(p.grad.double().norm()) for p in model.parameters() if p.grad is not None]
@@ -124,26 +126,20 @@ def measure(method: str) -> dict[str, Any]:
     }
 
 
-def in_process(method: str) -> dict[str, Any]:
-    """Measure in a fresh process."""
-    command = [sys.executable, __file__, "--method", method]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
-    measured: dict[str, Any] = json.loads(printed)
-    return measured
+def in_process(method: Method) -> dict[str, Any]:
+    """Measure in a new process."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(measure, method).result()
 
 
-def compare() -> dict[str, Any]:
-    """Return both measurements, their ratio, and what they were made on."""
-    results = {method: in_process(method) for method in ("bptt", "replay")}
-    norms = zip(*(results[method].pop("gradient_norms") for method in ("bptt", "replay")), strict=True)
-    bptt, replay = results["bptt"], results["replay"]
+def replay_memory() -> dict[str, Any]:
+    """Measure memory replay against plain back-propagation."""
+    bptt, replay = in_process("bptt"), in_process("replay")
+    norms = zip(bptt.pop("gradient_norms"), replay.pop("gradient_norms"), strict=True)
+    torch.set_num_threads(1)  # as in the measurements, for the facts on the machine
     return {
-        "benchmark": "replay_memory",
-        "machine": {"processor": platform.machine(), "system": platform.system(), "threads": 1},
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "config": CONFIG | {"repeats": 3},
-        "results": results,
+        "results": {"bptt": bptt, "replay": replay},
         "ratios": {
             "saved_bytes_bptt_over_replay": round(bptt["peak_saved_bytes"] / replay["peak_saved_bytes"], 2),
             "seconds_replay_over_bptt": round(replay["seconds"] / bptt["seconds"], 2),
@@ -152,21 +148,5 @@ def compare() -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Print the comparison, or one measurement when called by it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULT.name}")
-    parser.add_argument("--method", choices=("bptt", "replay"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.method:
-        print(json.dumps(measure(arguments.method)))
-        return
-    text = json.dumps(compare(), indent=2)
-    print(text)
-    if arguments.write:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(text + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    run(replay_memory)

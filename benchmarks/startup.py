@@ -1,37 +1,33 @@
 """Processor time until a program answers: help pages, and the first result of ``run``, against ``import torch``.
 
-Each figure is the median of several fresh processes, user and system time together, on one thread. ``ready`` is what
-the first call of a command costs more than a second call in the same process: everything that happens once, imports
-above all. Both calls read the weights, so they are not in it. Tracking is stopped before it writes its first frame. A
-page of help that is kept is made by a first call.
+Each figure is the median over several new processes, user and system time together, on one thread. ``ready`` is the
+first call of a command minus a second call in the same process: all that happens once, above all imports. Both calls
+read the weights, so that these do not count. Tracking stops before it writes its first frame. Stored help pages are
+created by an extra call.
 
     python benchmarks/startup.py --repeat 5 --before ../before/.venv/bin/python --write
 """
 
-import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from common.report import publish
+from common.report import run
 
-RESULT = Path(__file__).parent / "results" / "startup.json"
 COMMANDS = """
 import json, sys
 from importlib.metadata import entry_points
 found = [entry.load().__self__ for entry in entry_points(group="console_scripts") if entry.name.startswith("mnemic-")]
 print(json.dumps({program.name: list(program.commands) for program in found}))
 """
-# The second call repeats what is done for each video or recording; the difference is what is done once.
+# The second call repeats the work for each video or recording; the difference is the work done once.
 TWICE = """
 import contextlib, io, sys, time
 from importlib import import_module
@@ -69,7 +65,7 @@ TINY_FIT = [
 
 
 def cpu_seconds(command: Sequence[str], folder: Path) -> tuple[float, str]:
-    """Return the processor time of a process, and what it printed."""
+    """Return processor time and output of a process."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -80,7 +76,7 @@ def cpu_seconds(command: Sequence[str], folder: Path) -> tuple[float, str]:
 
 
 def plan(python: Path, folder: Path) -> dict[str, list[str]]:
-    """Return what is measured of an installation, by name."""
+    """Return the commands to measure of an installation, by name."""
     commands = json.loads(cpu_seconds([str(python), "-c", COMMANDS], folder)[1])
     cpu_seconds([str(python), "-c", SAMPLES, str(folder)], folder)
     cpu_seconds([str(python.with_name("mnemic-lm")), "fit", *TINY_FIT], folder)
@@ -100,16 +96,16 @@ def plan(python: Path, folder: Path) -> dict[str, list[str]]:
 
 
 def measure(python: Path, repeat: int) -> dict[str, float]:
-    """Return the median seconds of everything in an installation."""
+    """Return the median seconds of each command of an installation."""
     with TemporaryDirectory() as name:
         planned = plan(python, Path(name))
         spent: dict[str, list[float]] = {title: [] for title in planned}
         for title, command in planned.items():
             if title.endswith(" fit --help"):
                 spent[f"{title}, first"] = [cpu_seconds(command, Path(name))[0]]
-            elif title.endswith(PAGES):  # kept from now on, where pages are kept
+            elif title.endswith(PAGES):  # stores the page, if the installation stores pages
                 cpu_seconds(command, Path(name))
-        for _ in range(repeat):  # all once, then all again: a busy minute of the machine meets everything alike
+        for _ in range(repeat):  # in turns, so that other load of the machine affects all
             for title, command in planned.items():
                 seconds, printed = cpu_seconds(command, Path(name))
                 spent[title].append(float(printed) if title.endswith("ready") else seconds)
@@ -117,7 +113,7 @@ def measure(python: Path, repeat: int) -> dict[str, float]:
 
 
 def show(results: dict[str, dict[str, float]]) -> str:
-    """Return a table: seconds of each installation, and in brackets times ``import torch``."""
+    """Return a table of seconds, with multiples of ``import torch`` in brackets."""
     titles = sorted({title for seconds in results.values() for title in seconds}, key=lambda title: title.split()[::-1])
     lines = [f"{'':44}" + "".join(f"{name:>18}" for name in results)]
     for title in titles:
@@ -129,25 +125,18 @@ def show(results: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure, print and keep."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=3, help="processes for each figure (default: 3)")
-    parser.add_argument("--before", type=Path, help="Python of another installation to compare with")
-    parser.add_argument("--write", action="store_true", help=f"also write {RESULT.name}")
-    arguments = parser.parse_args()
-    installations = {"before": arguments.before, "now": Path(sys.executable)}
-    results = {name: measure(path, arguments.repeat) for name, path in installations.items() if path}
+def startup(repeat: int = 3, before: Path | None = None) -> dict[str, Any]:
+    """Measure the processor time until programs answer.
+
+    Args:
+        repeat: processes for each figure.
+        before: Python of another installation to compare with.
+    """
+    installations = {"before": before, "now": Path(sys.executable)}
+    results = {name: measure(path, repeat) for name, path in installations.items() if path}
     print(show(results))
-    document: dict[str, Any] = {
-        "benchmark": "startup",
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()},
-        "versions": {"python": platform.python_version(), "torch": version("torch"), "lightning": version("lightning")},
-        "unit": "seconds of processor time",
-        "results": results,
-    }
-    publish(document, RESULT if arguments.write else None)
+    return {"unit": "seconds of processor time", "results": results}
 
 
 if __name__ == "__main__":
-    main()
+    run(startup, packages=["lightning"])

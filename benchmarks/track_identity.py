@@ -1,28 +1,27 @@
-"""Who is who? How well the layers of a tracker tell drawn people apart, and how a person is best remembered.
+"""How well the layers of a tracker distinguish generated people, and which summary of a person re-identifies it best.
 
-``python benchmarks/track_identity.py [--checkpoint FILE] [--size 288 384] [--gap 10] [--write]``
-looks at every person in every frame of 30 sequences and asks two questions; similarity is the cosine after
-standardisation, and the colours of the picture alone are compared too.
+Extracts features of every person in every frame of 30 sequences. Similarity is the cosine after standardization; the
+colors of the image are one of the layers.
 
-- *Less similar than oneself*: a person of one frame is compared with everybody ``--gap`` frames later; the share of
-  others who are less similar than the person itself. 1 is perfect, 0.5 is guessing.
-- *Found again*: a person who comes back after three frames or more is compared, as it is remembered, with everybody in
-  the frame; the share of returns where it is the most similar, beside what guessing would find. Remembered is the last
-  look, the first one, the mean of all, or an exponential memory of them.
+- *Less similar than oneself*: a person is compared with all people ``--gap`` frames later; the share of others who are
+  less similar than the person itself. 1 is perfect, 0.5 is chance.
+- *Found again*: a person who returns after at least three frames is compared, as remembered, with all people of the
+  frame; the share of returns where it is the most similar, next to chance. Remembered is the last appearance, the first
+  one, the mean of all, or an exponential memory of them.
 
-A long-term memory can keep only what the first figure says is there, and gains only what the second one says that the
-last look does not have. About six minutes on one core.
+A long-term memory can keep only the information of the first figure, and can gain only what the last appearance lacks
+in the second. About six minutes on one core.
 """
 
-import argparse
-import platform
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from common.report import machine, publish
+from common.report import run
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_convert, box_iou, roi_align
@@ -33,23 +32,25 @@ from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.memotr import Tracker
 from mnemic_vision.memotr.data import GeneratedSequences, TrackingSequence
 
-RESULT = Path(__file__).parent / "results" / "track_identity.json"
 MIN_VISIBILITY = 0.6
-PARTS = (4, 1)  # a person is described by so many parts, one above the other
+PARTS = (4, 1)  # rows and columns of the grid over a person
 MIN_ABSENCE, MIN_LOOKS = 3, 4  # frames
 
+Looks = Float[Tensor, "look feature"]  # of one person, oldest first
+Summary = Float[Tensor, " feature"]
 
-def _exponential(decay: float) -> Callable[[Tensor], Tensor]:
-    """Return what the tracker's long-term memory holds after so many looks, oldest first."""
 
-    def remember(looks: Tensor) -> Tensor:
+def _exponential(decay: float) -> Callable[[Looks], Summary]:
+    """Return a function for the long-term memory of the tracker after some looks."""
+
+    def remember(looks: Looks) -> Summary:
         memory = ExponentialMemory(looks.shape[1], decay=decay)
         return memory.write(memory.init_state(1), looks[None]).long[0]
 
     return remember
 
 
-MEMORIES: dict[str, Callable[[Tensor], Tensor]] = {
+MEMORIES: dict[str, Callable[[Looks], Summary]] = {
     "last look": lambda looks: looks[-1],
     "first look": lambda looks: looks[0],
     "mean of all looks": lambda looks: looks.mean(dim=0),
@@ -64,16 +65,16 @@ class Scene:
 
     Attributes:
         people: their identities.
-        layers: what each layer says of each.
+        layers: features of each person by layer.
     """
 
     people: list[int]
-    layers: dict[str, Tensor]
+    layers: dict[str, Float[Tensor, "person _feature"]]
 
 
 @torch.inference_mode()
-def look(tracker: Tracker, sequence: TrackingSequence, frame: int) -> Scene:
-    """Describe every person in a frame."""
+def describe(tracker: Tracker, sequence: TrackingSequence, frame: int) -> Scene:
+    """Return the features of every person in a frame."""
     rows, image = sequence.target_rows(frame), sequence.image(frame)
     images, padding = pad_images([preprocess_frame(image, tracker.short_side, tracker.long_side)[0]])
     model = tracker.model
@@ -83,9 +84,10 @@ def look(tracker: Tracker, sequence: TrackingSequence, frame: int) -> Scene:
     output = model.decode(detect, model.join_queries(detect, model.init_tracks(1)), encoded)
     height, width = image.shape[1:]
     people = box_convert(torch.from_numpy(rows.boxes).float(), "xywh", "xyxy") / torch.tensor([width, height] * 2)
+    # Each person is described by the query whose box overlaps it most.
     found = box_convert(output.boxes[0, : output.num_detect], "cxcywh", "xyxy")
     closest = box_iou(found, people).argmax(dim=0)
-    finest = encoded.shapes[0]
+    finest = encoded.shapes[0]  # its tokens come first
     tokens = encoded.tokens[:, : finest[0] * finest[1]].transpose(1, 2).unflatten(2, finest)
     maps = {"picture": images, "backbone, finest level": features[0], "encoder, finest level": tokens}
     layers = {name: _crop(feature, people, images.shape) for name, feature in maps.items()}
@@ -94,38 +96,40 @@ def look(tracker: Tracker, sequence: TrackingSequence, frame: int) -> Scene:
     return Scene(rows.ids.tolist(), layers)
 
 
-def _crop(feature: Tensor, people: Tensor, shape: torch.Size) -> Tensor:
+def _crop(
+    feature: Float[Tensor, "1 channel row column"], people: Float[Tensor, "person 4"], shape: torch.Size
+) -> Float[Tensor, "person feature"]:
     """Return the mean of a feature map over each part of each person."""
     pixels = people * torch.tensor([shape[3], shape[2]] * 2)
     return roi_align(feature, [pixels], PARTS, spatial_scale=feature.shape[2] / shape[2]).flatten(1)
 
 
-def standardise(videos: list[list[Scene]]) -> None:
-    """Bring every channel of every layer to mean 0 and variance 1 over all people, in place."""
+def standardize(videos: list[list[Scene]]) -> None:
+    """Standardize every channel of every layer over all people, in place."""
     for name in videos[0][0].layers:
         everyone = torch.cat([scene.layers[name] for video in videos for scene in video])
-        mean, spread = everyone.mean(dim=0), everyone.std(dim=0) + 1e-6
+        mean, spread = everyone.mean(dim=0), everyone.std(dim=0) + 1e-6  # some channels are constant
         for video in videos:
             for scene in video:
                 scene.layers[name] = (scene.layers[name] - mean) / spread
 
 
 def separation(videos: list[list[Scene]], layer: str, gap: int) -> list[float]:
-    """Return for each person and each ``gap`` frames the share of others who are less similar than itself."""
+    """Return for each person, every ``gap`` frames, the share of others who are less similar than itself."""
     shares = []
-    for video in videos:
-        for before, after in zip(video[:-gap:gap], video[gap::gap], strict=True):
-            for index, person in enumerate(before.people):
-                others = [row for row, other in enumerate(after.people) if other != person]
-                if person not in after.people or not others:
-                    continue
-                similar = F.cosine_similarity(after.layers[layer], before.layers[layer][index, None])
-                shares.append(float((similar[others] < similar[after.people.index(person)]).float().mean()))
+    pairs = (pair for video in videos for pair in zip(video[:-gap:gap], video[gap::gap], strict=True))
+    for before, after in pairs:
+        for index, person in enumerate(before.people):
+            others = [row for row, other in enumerate(after.people) if other != person]
+            if person not in after.people or not others:
+                continue  # nothing to compare
+            similar = F.cosine_similarity(after.layers[layer], before.layers[layer][index, None])
+            shares.append(float((similar[others] < similar[after.people.index(person)]).float().mean()))
     return shares
 
 
 def returns(video: list[Scene]) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
-    """Yield the frame and the person of each return, and where the person was seen: (frame, row)."""
+    """Yield frame and person of each return, and the earlier appearances of the person: (frame, row)."""
     seen: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for frame, scene in enumerate(video):
         for row, person in enumerate(scene.people):
@@ -136,7 +140,7 @@ def returns(video: list[Scene]) -> Iterator[tuple[int, int, list[tuple[int, int]
 
 
 def recognition(videos: list[list[Scene]], layer: str) -> dict[str, list[float]]:
-    """Return for each memory, and for guessing, in which returns (1 or 0) the right person was the most similar."""
+    """Return for each memory whether the right person was the most similar (1 or 0) at each return, and chance."""
     found: dict[str, list[float]] = defaultdict(list)
     for video in videos:
         for frame, person, places in returns(video):
@@ -149,31 +153,27 @@ def recognition(videos: list[list[Scene]], layer: str) -> dict[str, list[float]]
     return found
 
 
-def main() -> None:
-    """Measure, print, and with --write keep the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, help="network to look into; the shipped one by default")
-    parser.add_argument("--size", type=int, nargs=2, default=(288, 384), help="height and width of the pictures")
-    parser.add_argument("--gap", type=int, default=10, help="frames between two looks at a person")
-    parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULT.name}")
-    options = parser.parse_args()
-    tracker, _, _ = open_tracker(options.checkpoint, device="cpu")
-    world = GeneratedSequences(77, 30, 121, tuple(options.size), num_objects=6, min_visibility=MIN_VISIBILITY)
-    videos = [[look(tracker, sequence, frame) for frame in range(sequence.num_frames)] for sequence in world.sequences]
-    standardise(videos)
-    shares = {layer: separation(videos, layer, options.gap) for layer in videos[0][0].layers}
+def track_identity(checkpoint: Path | None = None, size: tuple[int, int] = (288, 384), gap: int = 10) -> dict[str, Any]:
+    """Measure how well the layers of a tracker distinguish people.
+
+    Args:
+        checkpoint: weights of the tracker; the shipped ones by default.
+        size: height and width of the images.
+        gap: frames between two appearances of a person that are compared.
+    """
+    tracker, _, _ = open_tracker(checkpoint, device="cpu")
+    world = GeneratedSequences(77, 30, 121, size, num_objects=6, min_visibility=MIN_VISIBILITY)
+    videos = [[describe(tracker, each, frame) for frame in range(each.num_frames)] for each in world.sequences]
+    standardize(videos)  # or the channel with the largest values would decide
+    shares = {layer: separation(videos, layer, gap) for layer in videos[0][0].layers}
     found = {layer: recognition(videos, layer) for layer in ("backbone, finest level", "output of the decoder")}
-    document = {
-        "benchmark": "track_identity",
-        "config": {"checkpoint": str(options.checkpoint or "shipped"), "size": list(options.size), "gap": options.gap},
+    return {
+        "config": {"checkpoint": str(checkpoint or "shipped"), "size": list(size), "gap": gap},
         "people": len(next(iter(shares.values()))),
         "less_similar_than_oneself": {layer: _mean(share) for layer, share in shares.items()},
         "returns": len(found["output of the decoder"]["a guess"]),
         "found_again": {layer: {name: _mean(hits) for name, hits in of.items()} for layer, of in found.items()},
-        "machine": machine("cpu"),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
-    publish(document, RESULT if options.write else None)
 
 
 def _mean(values: list[float]) -> float:
@@ -181,4 +181,4 @@ def _mean(values: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(track_identity)

@@ -1,23 +1,20 @@
-"""Memory of the running tracker over 2,000 frames: the state's bytes and the process's resident bytes.
+"""Memory of the running tracker over 2,000 frames: bytes of its state and resident bytes of the process.
 
-``python benchmarks/tracker_stream.py [--frames N] [--write]`` prints one JSON object; ``--write`` also keeps it in
-``benchmarks/results/tracker_stream.json``. The network is tiny and untrained, with scores around the thresholds, so
-that tracks are born and die all the time: what could grow is what is kept from frame to frame, not the network.
+The network is tiny and untrained, with scores around the thresholds, so that tracks start and end all the time: memory
+can only grow by what is kept between frames.
 """
 
-import argparse
-import platform
 import statistics
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from common.report import machine, publish, resident_bytes
+from common.report import resident_bytes, run
 
 from mnemic_core import MemoryConfig
+from mnemic_core.errors import UserError
 from mnemic_vision.memotr import MemotrConfig, Thresholds, Tracker, build_memotr
 
 CONFIG = MemotrConfig(
@@ -38,16 +35,16 @@ CONFIG = MemotrConfig(
 THRESHOLDS = Thresholds(detect=0.55, track=0.5, miss_tolerance=3)
 SIDE = 64  # pixels of a frame
 SAMPLES = 20  # evenly spaced over the stream
-RESULT = Path(__file__).parent / "results" / "tracker_stream.json"
 
 
 def restless_tracker(memory: str) -> Tracker:
-    """Return a tracker of an untrained network that believes in about half of what it sees."""
+    """Return a tracker with an untrained network whose scores are about 0.5."""
     torch.manual_seed(0)
     model = build_memotr(replace(CONFIG, memory=MemoryConfig(memory)))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not name.startswith("backbone"):
+                # Zero initializations would give every query the same score.
                 parameter.add_(0.1 * torch.randn_like(parameter))
         for head in model.class_heads:
             torch.nn.init.zeros_(head.bias)
@@ -55,7 +52,7 @@ def restless_tracker(memory: str) -> Tracker:
 
 
 def measure(memory: str, frames: int) -> dict[str, Any]:
-    """Return samples of memory and tracks along a stream of noise."""
+    """Return memory use and number of tracks along a stream of noise."""
     tracker, noise = restless_tracker(memory), np.random.default_rng(0)
     samples, seconds = [], []
     for index in range(1, frames + 1):
@@ -74,6 +71,7 @@ def measure(memory: str, frames: int) -> dict[str, Any]:
                     "born": int(state.next_id),
                 }
             )
+    # In the first half caches of the allocator still grow.
     middle, last = samples[SAMPLES // 2 - 1], samples[-1]
     return {
         "frames": frames,
@@ -84,24 +82,20 @@ def measure(memory: str, frames: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=2000, help="frames of each stream, at least 20")
-    parser.add_argument("--write", action="store_true", help=f"also write {RESULT.name}")
-    arguments = parser.parse_args()
-    if arguments.frames < SAMPLES:
-        parser.error(f"--frames must be at least {SAMPLES}, got {arguments.frames}")
+def tracker_stream(frames: int = 2000) -> dict[str, Any]:
+    """Measure the memory of running trackers.
+
+    Args:
+        frames: frames of each stream, at least 20.
+    """
+    if frames < SAMPLES:
+        raise UserError(f"--frames must be at least {SAMPLES}, got {frames}")
     torch.set_num_threads(1)
-    report = {
-        "benchmark": "tracker_stream",
-        "machine": machine("cpu"),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+    return {
         "config": asdict(CONFIG) | {"frame": [SIDE, SIDE]},
-        "results": {memory: measure(memory, arguments.frames) for memory in ("exponential", "window", "none")},
+        "results": {memory: measure(memory, frames) for memory in ("exponential", "window", "none")},
     }
-    publish(report, RESULT if arguments.write else None)
 
 
 if __name__ == "__main__":
-    main()
+    run(tracker_stream, packages=["numpy"])
