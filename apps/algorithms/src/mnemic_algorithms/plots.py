@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mnemic_core.errors import UserError
 from mnemic_kit.experiment import Metric, summarize
 from mnemic_kit.experiment.report import plot
-from mnemic_kit.figures import COLOURS, open_figure
+from mnemic_kit.figures import COLORS, open_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Curve: TypeAlias = Mapping[int, float]  # accuracy, 0 to 1, by length
 
 # After the last color, lines are dashed and start with the first color again.
-_COLOURS = (*COLOURS, "#000000")
+_COLOURS = (*COLORS, "#000000")
 _DASHES = ("-", "--", ":", "-.")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Palette of Okabe and Ito: distinct for all kinds of color vision.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 _STYLE: dict[Any, Any] = {  # the stubs of matplotlib list every key as a literal
     "font.size": 9.0,
     "axes.titlesize": 10.0,

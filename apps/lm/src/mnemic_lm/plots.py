@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mnemic_core.errors import UserError
-from mnemic_kit.figures import COLOURS, open_figure
+from mnemic_kit.figures import COLORS, open_figure
 
 
 def plot_curves(curves: Mapping[str, Mapping[int, float]], marks: Mapping[str, float], path: Path) -> None:
@@ -28,9 +28,9 @@ def plot_curves(curves: Mapping[str, Mapping[int, float]], marks: Mapping[str, f
         panels = figure.subplots(1, len(drawn), squeeze=False)[0]
         for axes, (name, curve) in zip(panels, drawn.items(), strict=True):
             sizes = sorted(curve)
-            axes.plot(sizes, [curve[size] for size in sizes], marker="o", color=COLOURS[0])
+            axes.plot(sizes, [curve[size] for size in sizes], marker="o", color=COLORS[0])
             for index, (mark, level) in enumerate(marks.items(), 1):
-                axes.axhline(level, color=COLOURS[index % len(COLOURS)], linestyle="--", label=mark)
+                axes.axhline(level, color=COLORS[index % len(COLORS)], linestyle="--", label=mark)
             axes.set_xscale("log", base=2)
             axes.set_xticks(sizes, [str(size) for size in sizes])
             axes.minorticks_off()  # their labels would overlap those of the sizes

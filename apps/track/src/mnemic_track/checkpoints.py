@@ -46,6 +46,7 @@ def open_tracker(
     if max_size is not None:
         if max_size < 32:
             raise UserError(f"--max_size must be at least 32 pixels, got {max_size}")
+        # Images keep their aspect ratio: the shorter side may not exceed the longer.
         settings = replace(settings, short_side=min(settings.short_side, max_size), long_side=max_size)
     if score is not None:
         if not 0 <= score <= 1:
@@ -56,10 +57,10 @@ def open_tracker(
 
 
 def with_memory(model: Memotr, memory: str) -> Memotr:
-    """Return a network with the same weights and another long-term memory, which must have no weights of its own.
+    """Return a network with the same weights and another long-term memory.
 
     Raises:
-        UserError: if there is no such memory, or it has weights, which only training gives it.
+        UserError: there is no such memory, or it has weights of its own, which only training gives it.
     """
     changed = build_memotr(replace(model.config, memory=MemoryConfig(memory)))
     if any(True for _ in changed.track_memory.memory.parameters()):

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mnemic_core.errors import UserError, check_range
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
@@ -89,13 +89,13 @@ class DataSource:
             return read_mot_challenge(self.root, self.split, self.part)
         if self.name == "crowdhuman":
             return [read_crowd_human(self.root, self.split)]
-        return (
-            read_bdd100k(self.root, self.split) if self.name == "bdd100k" else read_dance_track(self.root, self.split)
-        )
+        if self.name == "bdd100k":
+            return read_bdd100k(self.root, self.split)
+        return read_dance_track(self.root, self.split)  # SportsMOT has the same layout
 
 
 class TrackingData(SplitData):
-    """Clips for training, whole sequences for validation, test and prediction.
+    """Clips for training, complete sequences for validation, test and prediction.
 
     Args:
         train: sources of training clips, put together.
@@ -120,14 +120,14 @@ class TrackingData(SplitData):
         classes: tuple[str, ...] = ("person",),
         clip_lengths: Mapping[int, int] | None = None,
         max_interval: int = 10,
-        augmentation: ClipAugmentation = ClipAugmentation(),  # noqa: B008  # frozen
+        augmentation: ClipAugmentation = ClipAugmentation(),
         batch_size: int = 1,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__(train, val or [], test or [], seed)
         self.classes = classes
-        self.clip_lengths = dict(clip_lengths or {0: 2})
+        self.clip_lengths = dict(clip_lengths or {0: 2})  # pairs of frames from the first epoch on
         self.max_interval = max_interval
         self.augmentation = augmentation
         self.batch_size = batch_size
@@ -137,7 +137,7 @@ class TrackingData(SplitData):
 
     @property
     def description(self) -> str:
-        """The training data in a few words."""
+        """The training data in one line, for the provenance of checkpoints."""
         return " + ".join(
             f"{source.name} {source.split} {source.root or source.world}" for source in self.sources["train"]
         )
@@ -152,9 +152,9 @@ class TrackingData(SplitData):
         clips = ClipDataset(
             train, self.clip_lengths, max_interval=self.max_interval, augmentation=self.augmentation, seed=self.seed
         )
-        clips.set_epoch(share.epoch)
+        clips.set_epoch(share.epoch)  # decides the length of clips and their augmentation
         return ResumableLoader(clips, share, self.batch_size, collate_clips, num_workers=self.num_workers)
 
     def whole_loader(self, opened: list[TrackingSequence]) -> DataLoader[Any]:
-        """Return whole sequences, one a batch; the tracker takes them frame by frame to the device."""
-        return DataLoader(opened, batch_size=None)  # type: ignore[arg-type]  # a list will do
+        """Return complete sequences, one a batch; the tracker copies them frame by frame to the device."""
+        return DataLoader(cast("Dataset[TrackingSequence]", opened), batch_size=None)  # a list will do

@@ -11,11 +11,12 @@ from mnemic_core import MemoryReport
 from mnemic_kit.output import show, show_json
 from mnemic_track.iou_baseline import track_by_overlap
 from mnemic_track.metrics import SequenceResult, TrackingScores, evaluate_sequences, scores_table
-from mnemic_track.results import MotRows, mot_writer, read_mot
+from mnemic_track.results import mot_writer, read_mot
 from mnemic_track.running import progress
 from mnemic_track.sequences import as_rows, ground_truth, track_sequence
 from mnemic_vision.memotr import Tracker
 from mnemic_vision.memotr.data import TrackingSequence
+from mnemic_vision.tracks import Track
 
 DETECTION_SCORE = 0.7  # the overlap tracker uses detections above this
 
@@ -26,14 +27,13 @@ def evaluate_tracker(
     """Return the scores of a tracker with its speed, and the report of its memory after the last frame.
 
     Args:
-        tracker: starts each sequence anew.
+        tracker: is reset before each sequence.
         sequences: with ground truth.
         out: folder for a MOT text file of each sequence.
     """
     results, seconds = [], {}
-    console = Console(stderr=True)
     for sequence in sequences:
-        with progress(sequence.name, sequence.num_frames, console) as tick:
+        with progress(sequence.name, sequence.num_frames, Console(stderr=True)) as tick:
             started = time.perf_counter()
             frames = []
             for tracks in track_sequence(tracker, sequence):
@@ -41,14 +41,18 @@ def evaluate_tracker(
                 tick()
             seconds[sequence.name] = time.perf_counter() - started
         if out is not None:
-            with mot_writer(out / f"{sequence.name}.txt") as write:
-                for index, tracks in enumerate(frames):
-                    write(index, tracks)
+            _write_mot(out / f"{sequence.name}.txt", frames)
         results.append(SequenceResult(sequence.name, ground_truth(sequence), as_rows(frames)))
     scores = evaluate_sequences(results)
     speed = {sequence.name: sequence.num_frames / seconds[sequence.name] for sequence in sequences}
     total = sum(sequence.num_frames for sequence in sequences) / sum(seconds.values())
     return _summary(scores, total, speed), scores, tracker.report()
+
+
+def _write_mot(path: Path, frames: Sequence[Sequence[Track]]) -> None:
+    with mot_writer(path) as write:
+        for index, tracks in enumerate(frames):
+            write(index, tracks)
 
 
 def evaluate_baseline(data: Path, sequences: Sequence[TrackingSequence]) -> tuple[dict[str, Any], TrackingScores]:
@@ -58,7 +62,7 @@ def evaluate_baseline(data: Path, sequences: Sequence[TrackingSequence]) -> tupl
         folder = data if (data / "img1").is_dir() else data / sequence.name
         detections = read_mot(folder / "det" / "det.txt", min_score=DETECTION_SCORE)
         started = time.perf_counter()
-        found: MotRows = track_by_overlap(detections)
+        found = track_by_overlap(detections)
         seconds += time.perf_counter() - started
         results.append(SequenceResult(sequence.name, ground_truth(sequence), found))
     scores = evaluate_sequences(results)
@@ -67,7 +71,7 @@ def evaluate_baseline(data: Path, sequences: Sequence[TrackingSequence]) -> tupl
 
 
 def _summary(scores: TrackingScores, speed: float, speeds: dict[str, float]) -> dict[str, Any]:
-    """Return plain numbers under the names of the result format."""
+    """Return the scores and the speed under their names in ``scores.json``."""
     parts: dict[str, dict[str, float]] = {name: dict(part.as_dict()) for name, part in scores.sequences.items()}
     for name, value in speeds.items():
         parts[name]["frames_per_second"] = round(value, 3)

@@ -1,4 +1,4 @@
-"""The plainest tracker there is, as a yardstick: given detections, linked by overlap alone."""
+"""A baseline: given detections, linked by overlap alone."""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -8,14 +8,14 @@ from mnemic_track.results import MotRows
 
 
 def track_by_overlap(detections: MotRows, *, min_iou: float = 0.2, patience: int = 15) -> MotRows:
-    """Link each frame's boxes one to one to the last boxes of the tracks, with the largest sum of overlaps.
+    """Link the boxes of each frame one to one to the last boxes of the tracks, with the largest sum of overlaps.
 
-    It knows no appearance, no motion and no memory beyond the last box: this is what a tracker with memory must beat.
+    It uses no appearance, no motion and no memory beyond the last box.
 
     Args:
-        detections: boxes of one sequence, any order; their ids are ignored.
+        detections: boxes of one sequence in any order; their ids are ignored.
         min_iou: a pair is linked only when its overlap is above this.
-        patience: frames in a row that a track may miss before it ends.
+        patience: consecutive misses that a track survives.
 
     Returns:
         The same boxes, ordered by frame, with ids counted from 1.
@@ -25,12 +25,12 @@ def track_by_overlap(detections: MotRows, *, min_iou: float = 0.2, patience: int
         >>> track_by_overlap(MotRows(np.array([1, 1, 2, 2]), np.full(4, -1), boxes)).id
         array([1, 2, 2, 1])
     """
-    order = np.argsort(detections.frame, kind="stable")
+    order = np.argsort(detections.frame, kind="stable")  # rows of a frame keep their order
     frames, boxes = detections.frame[order], detections.boxes_xywh[order]
     ids = np.zeros_like(frames)
     track_boxes, track_ids, last_seen = np.zeros((0, 4)), np.zeros(0, dtype=ids.dtype), np.zeros(0, dtype=frames.dtype)
     for frame in np.unique(frames):
-        alive = frame - last_seen <= patience + 1
+        alive = frame - last_seen <= patience + 1  # frames without any detection count as well
         track_boxes, track_ids, last_seen = track_boxes[alive], track_ids[alive], last_seen[alive]
         rows = np.flatnonzero(frames == frame)
         overlap = iou_xywh(track_boxes, boxes[rows])
@@ -39,6 +39,7 @@ def track_by_overlap(detections: MotRows, *, min_iou: float = 0.2, patience: int
         tracks, linked = tracks[close], rows[linked[close]]
         ids[linked] = track_ids[tracks]
         born = rows[ids[rows] == 0]
+        # Identities are never reused.
         ids[born] = ids.max(initial=0) + 1 + np.arange(len(born))
         track_boxes[tracks], last_seen[tracks] = boxes[linked], frame
         track_boxes = np.concatenate([track_boxes, boxes[born]])

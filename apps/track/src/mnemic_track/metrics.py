@@ -18,20 +18,14 @@ from mnemic_track.results import MotRows
 _HEADINGS = {"hota": "HOTA", "deta": "DetA", "assa": "AssA", "mota": "MOTA", "idf1": "IDF1", "id_switches": "switches"}
 
 SequenceCounts = dict[str, dict[str, Any]]
-"""Counts of one sequence by metric and name, numbers or lists of them, one for each localisation threshold."""
+"""Counts of one sequence by metric and name, numbers or lists of them, one for each localization threshold."""
 
-_TrackEvalResult = dict[str, Any]  # field name -> number, or one number for each localisation threshold
+_TrackEvalResult = dict[str, Any]  # field name -> number, or one number for each localization threshold
 
 
 @dataclass(frozen=True)
 class SequenceResult:
-    """What was there and what was tracked in one sequence.
-
-    Attributes:
-        name: name of the sequence.
-        ground_truth: annotated boxes; ids may be any integers.
-        predictions: tracked boxes; ids may be any integers and need not resemble those of the ground truth.
-    """
+    """The annotated and the tracked boxes of one sequence; their ids may be any integers and need not be related."""
 
     name: str
     ground_truth: MotRows
@@ -43,7 +37,7 @@ class TrackingScores:
     """Scores of one sequence or of several together, 1 is perfect.
 
     Attributes:
-        hota: higher order tracking accuracy, mean over the localisation thresholds 0.05, 0.10, ... 0.95.
+        hota: higher order tracking accuracy, mean over the localization thresholds 0.05, 0.10, ... 0.95.
         deta: detection part of HOTA.
         assa: association part of HOTA.
         mota: multi-object tracking accuracy at IoU 0.5; below 0 with more errors than objects.
@@ -62,8 +56,7 @@ class TrackingScores:
 
     def as_dict(self) -> dict[str, float | int]:
         """Return the six numbers by name, without the single sequences."""
-        names = ("hota", "deta", "assa", "mota", "idf1", "id_switches")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _HEADINGS}
 
 
 def evaluate_sequences(sequences: Sequence[SequenceResult]) -> TrackingScores:
@@ -73,16 +66,12 @@ def evaluate_sequences(sequences: Sequence[SequenceResult]) -> TrackingScores:
     more. A sequence without ground truth adds its predictions as false positives, one without predictions its objects
     as misses; taken alone, both score 0.
 
-    Args:
-        sequences: at least one, with different names.
-
     Raises:
-        UserError: no sequence, a name twice, or an id twice in one frame.
-        UserError: TrackEval is not installed.
+        UserError: no sequence, a name twice, an id twice in one frame, or TrackEval is not installed.
 
     Example:
         >>> rows = MotRows(np.array([1, 2]), np.array([5, 5]), np.array([[0.0, 0, 10, 20], [2.0, 0, 10, 20]]))
-        >>> evaluate_sequences([SequenceResult("walk", rows, rows)]).as_dict()
+        >>> evaluate_sequences([SequenceResult("street", rows, rows)]).as_dict()
         {'hota': 1.0, 'deta': 1.0, 'assa': 1.0, 'mota': 1.0, 'idf1': 1.0, 'id_switches': 0}
     """
     names = [sequence.name for sequence in sequences]
@@ -95,8 +84,7 @@ def count_matches(sequence: SequenceResult) -> SequenceCounts:
     """Return the counts of one sequence, as plain numbers and lists of them.
 
     Raises:
-        UserError: an id twice in one frame.
-        ModuleNotFoundError: TrackEval is not installed.
+        UserError: an id twice in one frame, or TrackEval is not installed.
     """
     data = _trackeval_input(sequence)
     counts = {
@@ -107,15 +95,11 @@ def count_matches(sequence: SequenceResult) -> SequenceCounts:
 
 
 def combine_counts(counts: Mapping[str, SequenceCounts]) -> TrackingScores:
-    """Return the scores of some sequences together and of each alone.
-
-    Args:
-        counts: what `count_matches` returned, by the names of the sequences.
-    """
+    """Return the scores of some sequences together and of each alone, from what `count_matches` returned by name."""
     metrics = _trackeval_metrics()
     results = [{name: _as_arrays(each[type(metric).__name__]) for name, each in counts.items()} for metric in metrics]
     single = {name: _scores(*(result[name] for result in results)) for name in counts}
-    if not any(each["objects"]["boxes"] for each in counts.values()):
+    if not any(each["objects"]["boxes"] for each in counts.values()):  # TrackEval would divide by zero
         return TrackingScores(0.0, 0.0, 0.0, 0.0, 0.0, 0, single)
     hota, clear, identity = (m.combine_sequences(result) for m, result in zip(metrics, results, strict=True))
     return _scores(hota, clear, identity, sequences=single)
@@ -132,7 +116,7 @@ def _trackeval_metrics() -> tuple[Any, Any, Any]:
         raise UserError(
             f"tracking scores need {error.name}; install it with: pip install 'mnemic-track[metrics]'"
         ) from error
-    quiet = {"PRINT_CONFIG": False}
+    quiet = {"PRINT_CONFIG": False}  # they print their settings otherwise
     return HOTA(), CLEAR(quiet), Identity(quiet)
 
 
@@ -161,7 +145,7 @@ def _trackeval_input(sequence: SequenceResult) -> dict[str, Any]:
     _check_ids(found, f"predictions of {sequence.name}")
     truth_ids, truth_index = np.unique(truth.id, return_inverse=True)
     found_ids, found_index = np.unique(found.id, return_inverse=True)
-    frames = np.union1d(truth.frame, found.frame)
+    frames = np.union1d(truth.frame, found.frame)  # empty frames change no score
     truth_rows, found_rows = _rows_by_frame(truth, frames), _rows_by_frame(found, frames)
     return {
         "num_timesteps": len(frames),

@@ -1,4 +1,4 @@
-"""What a config of training says about the network, for those who do not train."""
+"""Network and tracker settings of a training config, for commands that do not train."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ def read_network_config(name: str) -> tuple[MemotrConfig, TrackerSettings]:
     As in training, the classes are those of the data.
 
     Raises:
-        FileNotFoundError: if there is no such config.
-        ArgumentError: of jsonargparse, if a setting is unknown or of the wrong type.
+        FileNotFoundError: there is no such config.
+        ArgumentError: of jsonargparse; a setting is unknown or of the wrong type.
     """
     content: dict[str, Any] = yaml.safe_load(find_config(name, CONFIGS).read_text())
     model, classes = content.get("model", {}), content.get("data", {}).get("classes", ["person"])
@@ -29,5 +29,6 @@ def read_network_config(name: str) -> tuple[MemotrConfig, TrackerSettings]:
         "config": model.get("config", {}) | {"num_classes": len(classes)},
         "settings": model.get("settings", {}) | {"classes": classes},
     }
+    # Names, types and ranges are checked as in training.
     chosen = parser.instantiate(parser.parse_object(given))
     return chosen.config, chosen.settings

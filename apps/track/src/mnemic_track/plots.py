@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mnemic_core.errors import UserError
-from mnemic_kit.figures import COLOURS, open_figure
+from mnemic_kit.figures import COLORS, open_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,14 +43,13 @@ def plot_memory(history: History, path: str | Path) -> None:
     """Draw how a memory was used over the frames of a video.
 
     Args:
-        history: one mapping a frame with the numbers of ``MemoryReport.as_dict()``, and optionally ``frame`` (its
-            index; counted from 0 otherwise) and ``tracks`` (objects alive). A number that is None or absent leaves a
-            gap, and a panel without any number is left out.
+        history: for each frame the numbers of ``MemoryReport.as_dict()``, and optionally ``frame`` (its index; counted
+            from 0 otherwise) and ``tracks`` (objects alive). A number that is None or absent leaves a gap, and a panel
+            without any number is left out.
         path: the picture to write (.png, .svg or .pdf); its folder must exist.
 
     Raises:
-        UserError: the history holds no number to draw.
-        UserError: matplotlib is not installed.
+        UserError: the history holds no number to draw, or matplotlib is not installed.
     """
     frames = [index if (frame := entry.get("frame")) is None else frame for index, entry in enumerate(history)]
     panels = [panel for panel in _MEMORY_PANELS if any(_has_numbers(history, name) for name in panel.lines)]
@@ -71,10 +70,11 @@ def _has_numbers(history: History, name: str) -> bool:
 def _draw_panel(axes: "Axes", panel: _Panel, frames: Sequence[float | int], history: History) -> None:
     for index, (name, label) in enumerate(panel.lines.items()):
         if _has_numbers(history, name):
+            # NaN leaves a gap in the line.
             numbers = [math.nan if (value := entry.get(name)) is None else value for entry in history]
-            colour, dashes = ("#808080", "--") if name == "capacity" else (COLOURS[index], "-")
+            color, dashes = ("#808080", "--") if name == "capacity" else (COLORS[index], "-")
             width = 2.4 - 0.6 * index  # a line that is covered by the next shows on both sides of it
-            axes.plot(frames, numbers, label=label, color=colour, linestyle=dashes, linewidth=width)
+            axes.plot(frames, numbers, label=label, color=color, linestyle=dashes, linewidth=width)
     axes.set_title(panel.title)
     axes.set_ylabel(panel.unit)
     axes.set_ylim(bottom=0, top=panel.top and 1.05 * panel.top)

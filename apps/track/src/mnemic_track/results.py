@@ -25,14 +25,11 @@ WriteFrame: TypeAlias = Callable[[int, Sequence[Track]], None]
 def mot_writer(path: str | Path) -> Iterator[WriteFrame]:
     r"""Write MOTChallenge text, one line a box: ``frame,id,x,y,width,height,1,-1,-1,-1``.
 
-    Frames count from 1. Boxes are in pixels, rounded to 0.0001, and may reach beyond the image.
-
-    Args:
-        path: the file to write; its folder must exist.
+    Frames count from 1. Boxes are in pixels, rounded to 0.0001, and may reach beyond the image. The folder must exist.
 
     Example:
         >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "walk.txt"
+        >>> path = Path(tempfile.mkdtemp()) / "street.txt"
         >>> with mot_writer(path) as write:
         ...     write(0, [Track(id=7, label=0, score=0.9, box=(1.0, 2.5, 30.0, 60.0))])
         >>> path.read_text()
@@ -53,11 +50,7 @@ def json_lines_writer(path: str | Path, frame_rate: float) -> Iterator[WriteFram
     """Write one JSON object a line and frame, frames without tracks included.
 
     ``{"frame": 0, "time": 0.0, "tracks": [{"id": 7, "label": 0, "score": 0.9, "box": [x, y, width, height]}]}`` with
-    the frame counted from 0, the time in seconds and the box in pixels.
-
-    Args:
-        path: the file to write; its folder must exist.
-        frame_rate: frames per second, for the time.
+    the frame counted from 0, the time in seconds and the box in pixels. The folder must exist.
     """
     with atomic_write(path) as file:
 
@@ -81,10 +74,8 @@ def json_lines_writer(path: str | Path, frame_rate: float) -> Iterator[WriteFram
 def bdd100k_writer(path: str | Path, video: str, categories: Sequence[str]) -> Iterator[WriteFrame]:
     """Write the BDD100K tracking format: a JSON list with one entry a frame, frames without tracks included.
 
-    Args:
-        path: the file to write; its folder must exist.
-        video: name of the video; frames are called ``<video>-0000001.jpg`` and so on.
-        categories: name of each label, as the data set spells them.
+    Frames are called ``<video>-0000001.jpg`` and so on; ``categories`` are the names of the labels. The folder must
+    exist.
     """
     with atomic_write(path) as file:
         separator = "["
@@ -110,6 +101,7 @@ def _bdd100k_label(track: Track, categories: Sequence[str]) -> dict[str, object]
     x, y, width, height = track.box
     corners = {"x1": x, "y1": y, "x2": x + width, "y2": y + height}
     box = {name: _rounded(value) for name, value in corners.items()}
+    # Identities are text in BDD100K.
     return {"id": str(track.id), "category": categories[track.label], "box2d": box}
 
 
@@ -132,6 +124,11 @@ class MotRows:
     id: Int[np.ndarray, " row"]
     boxes_xywh: Float[np.ndarray, "row 4"]
 
+    @classmethod
+    def from_table(cls, table: Float[np.ndarray, "row column"]) -> "MotRows":
+        """Return the rows of a table whose first six columns are frame, id and box."""
+        return cls(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2:6])
+
     def select(self, rows: Bool[np.ndarray, " row"]) -> "MotRows":
         """Return the rows where ``rows`` is True."""
         return MotRows(self.frame[rows], self.id[rows], self.boxes_xywh[rows])
@@ -152,15 +149,12 @@ def read_mot(path: str | Path, *, min_score: float | None = None) -> MotRows:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; give a MOTChallenge text file")
-    values: list[tuple[float, ...]] = []
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                values.append(_parse_line(line, f"{path}, line {number}", min_columns=6 if min_score is None else 7))
+    min_columns = 6 if min_score is None else 7
+    with path.open(encoding="utf-8", errors="replace") as file:  # other encodings are reported as malformed lines
+        lines = [(number, line) for number, line in enumerate(file, start=1) if line.strip()]
+    values = [_parse_line(line, f"{path}, line {number}", min_columns) for number, line in lines]
     table = np.array(values, dtype=float).reshape(-1, 7)
-    if min_score is not None:
-        table = table[table[:, 6] > min_score]
-    return MotRows(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2:6])
+    return MotRows.from_table(table if min_score is None else table[table[:, 6] > min_score])
 
 
 def _parse_line(line: str, place: str, min_columns: int) -> tuple[float, ...]:

@@ -40,9 +40,9 @@ class Outcome:
         paths: the files that were written.
         num_frames: frames used.
         identities: ids of all objects seen.
-        history: how the memory was used, at no more than `HISTORY_LENGTH` frames however long the source is.
-        report: how it was used in the end.
-        failure: why the source broke off, None when it ended well.
+        history: use of the memory at up to `HISTORY_LENGTH` evenly spaced frames, however long the source is.
+        report: use of the memory at the last frame.
+        failure: why the source ended early; None when it was complete.
     """
 
     paths: dict[str, Path]
@@ -54,7 +54,7 @@ class Outcome:
     _stride: int = 1
 
     def count(self, tracker: Tracker, tracks: list[Track]) -> None:
-        """Take note of one more frame."""
+        """Add the tracks of one more frame."""
         self.identities.update(track.id for track in tracks)
         self.report = tracker.report()
         if self.num_frames % self._stride == 0:
@@ -71,14 +71,14 @@ def run_frames(
     """Track the frames of a source and write the results.
 
     Args:
-        tracker: begins at the first frame with what it remembers.
+        tracker: starts with its present memory.
         source: frames.
         out: folder for the results.
-        every: use each so-many-th frame.
-        names: name of each class, drawn beside the identity.
+        every: use every N-th frame.
+        names: name of each class, drawn next to the identity.
 
     Raises:
-        UserError: the source broke off; the results up to there have been written.
+        UserError: the source ended early; the results up to there have been written.
     """
     outcome = Outcome({kind: out / f"{source.name}.{end}" for kind, end in _ENDINGS.items()})
     check_outputs(*outcome.paths.values())
@@ -92,7 +92,7 @@ def run_frames(
             stack.enter_context(json_lines_writer(outcome.paths["JSON lines"], rate)),
         ]
         tick = stack.enter_context(progress(source.name, _used(source.num_frames, every), console))
-        trails = Trails(length=max(1, round(2 * rate)))
+        trails = Trails(length=max(1, round(2 * rate)))  # two seconds
         for frame, tracks in _tracked(tracker, source, every, outcome):
             tick()
             trails.update(tracks)
@@ -100,7 +100,7 @@ def run_frames(
             for write in writers:
                 write(outcome.num_frames, tracks)
             outcome.count(tracker, tracks)
-    note_output(outcome.paths["video"])
+    note_output(outcome.paths["video"])  # the others are noted by `atomic_write`
     _finish(outcome, console)
     if outcome.failure is not None:
         raise outcome.failure
@@ -123,11 +123,11 @@ def _tracked(
             if index % every == 0:
                 yield frame, tracker(frame)
     except (UserError, OSError) as error:
-        if outcome.num_frames == 0:
+        if outcome.num_frames == 0:  # no results to keep
             raise
         outcome.failure = error
     except KeyboardInterrupt:
-        if source.num_frames is not None:
+        if source.num_frames is not None:  # a file: Ctrl-C is the usual way to stop a camera only
             raise
 
 

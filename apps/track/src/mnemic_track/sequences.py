@@ -1,4 +1,4 @@
-"""Running a tracker over whole sequences, and their ground truth in the form that metrics take."""
+"""Running a tracker over complete sequences, and their ground truth in the form that metrics take."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ from mnemic_vision.tracks import Track
 
 
 def track_sequence(tracker: Tracker, sequence: TrackingSequence) -> Iterator[list[Track]]:
-    """Yield the tracks of each frame of a sequence, from a tracker that has forgotten all before."""
+    """Yield the tracks of each frame of a sequence, from a tracker that is reset before."""
     tracker.reset()
     for index in range(sequence.num_frames):
         yield tracker(sequence.image(index))
@@ -20,13 +20,13 @@ def track_sequence(tracker: Tracker, sequence: TrackingSequence) -> Iterator[lis
 def as_rows(frames: Sequence[Sequence[Track]]) -> MotRows:
     """Return the tracks of consecutive frames as the rows of a MOT file."""
     found = [(index + 1, track.id, *track.box) for index, tracks in enumerate(frames) for track in tracks]
-    table = np.array(found, dtype=float).reshape(-1, 6)
-    return MotRows(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2:])
+    return MotRows.from_table(np.array(found, dtype=float).reshape(-1, 6))  # also without any track
 
 
 def ground_truth(sequence: TrackingSequence) -> MotRows:
     """Return the annotated boxes of a sequence as the rows of a MOT file."""
     rows = [sequence.target_rows(index) for index in range(sequence.num_frames)]
+    # MOT files count frames from 1.
     frames = np.repeat(np.arange(1, len(rows) + 1), [len(frame.ids) for frame in rows])
     boxes = np.concatenate([frame.boxes for frame in rows]).astype(np.float64)
     return MotRows(frames, np.concatenate([frame.ids for frame in rows]), boxes)

@@ -36,7 +36,7 @@ from mnemic_vision.tracks import Track
 
 
 class TrackingTask(Task):
-    """Learns to track from clips and is validated on whole sequences; the defaults are the paper's DanceTrack run.
+    """Learns to track from clips and is validated on complete sequences; the defaults are the paper's DanceTrack run.
 
     Args:
         config: sizes and switches of the network.
@@ -46,7 +46,7 @@ class TrackingTask(Task):
         lr_points: learning rate of reference points and sampling offsets.
         weight_decay: of AdamW, on every parameter.
         lr_drops: epochs after which the learning rates fall to a tenth.
-        warmup_steps: optimiser steps over which the learning rates rise from a hundredth.
+        warmup_steps: optimizer steps over which the learning rates rise from a hundredth.
         backbone_weights: file with ImageNet weights of the backbone.
         detector_checkpoint: file with a COCO-pretrained DAB-Deformable-DETR or Deformable-DETR to start from.
         init_checkpoint: one of our checkpoints to start from, such as the detector stage for the clip stage.
@@ -65,8 +65,8 @@ class TrackingTask(Task):
 
     def __init__(
         self,
-        config: MemotrConfig = MemotrConfig(),  # noqa: B008  # frozen, and jsonargparse shows its defaults in the help
-        settings: TrackerSettings = TrackerSettings(),  # noqa: B008  # likewise
+        config: MemotrConfig = MemotrConfig(),
+        settings: TrackerSettings = TrackerSettings(),
         lr: float = 2e-4,
         lr_backbone: float = 2e-5,
         lr_points: float = 1e-5,
@@ -102,11 +102,11 @@ class TrackingTask(Task):
             load_exactly(self.model, given.state_dict(), init_checkpoint)
 
     def training_step(self, clip: ClipBatch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch of clips, normalised by the objects of all processes."""
+        """Return the loss of a batch of clips, normalized by the objects of all processes."""
         number = sum(len(target.ids) for frame in clip.targets for target in frame)
         num_objects = self.trainer.strategy.reduce(torch.tensor(float(number), device=self.device), reduce_op="mean")
         loss, frames, _ = clip_loss(self.model, self.criterion, clip, num_objects)
-        scale = num_objects.clamp(min=1)
+        scale = num_objects.clamp(min=1)  # a batch may be without objects
         parts = {
             name: torch.stack([getattr(frame.last, name) for frame in frames]).sum() / scale
             for name in ("label", "l1", "giou")
@@ -128,20 +128,20 @@ class TrackingTask(Task):
         return [optimizer], schedules
 
     def begin_evaluation(self) -> None:
-        """Forget the sequences of an earlier evaluation."""
+        """Reset the counts of the last evaluation."""
         self.counts.reset()
 
     def evaluation_step(self, sequence: TrackingSequence, batch_idx: int, split: Split) -> None:
-        """Track one whole sequence."""
+        """Track one complete sequence."""
         frames = list(track_sequence(self.tracker(), sequence))
         result = SequenceResult(sequence.name, ground_truth(sequence), as_rows(frames))
         self.counts.update(sequence.name, count_matches(result))
-        if batch_idx == 0:
+        if batch_idx == 0:  # one picture an evaluation
             self._log_picture(sequence, frames)
 
     def log_scores(self, split: Split) -> None:
         """Score the sequences of all processes together."""
-        scores = combine_counts(self.counts.compute())
+        scores = combine_counts(self.counts.compute())  # gathered: equal in all processes
         self.log_dict(
             {f"{split}/{name}": float(value) for name, value in scores.as_dict().items()}, rank_zero_only=False
         )
@@ -161,7 +161,7 @@ class TrackingTask(Task):
         return str(path)
 
     def tracker(self) -> Tracker:
-        """Return a tracker that runs the network as the settings say."""
+        """Return a tracker with the present network and settings."""
         return self.make_checkpoint({}).tracker(use_bf16=str(self.trainer.precision).startswith("bf16"))
 
     def make_checkpoint(self, provenance: dict[str, object]) -> TrackerCheckpoint:
@@ -170,7 +170,7 @@ class TrackingTask(Task):
 
     def _log_picture(self, sequence: TrackingSequence, frames: list[list[Track]]) -> None:
         """Show the middle frame of a sequence with its tracks in TensorBoard."""
-        middle = sequence.num_frames // 2
+        middle = sequence.num_frames // 2  # the tracks have a past by then
         picture = draw_tracks(sequence.image(middle).permute(1, 2, 0).numpy(), frames[middle])
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):

@@ -3,8 +3,8 @@
 Four stages with the network and data of ``memotr_pets``: a detector on single frames; then, with the backbone fixed,
 all the rest on clips; then everything on clips, more of them enlarged; then, from the best epoch so far and with the
 backbone fixed again, clips of three times as many generated people. What is shipped is the mean of the weights before
-and after the last stage. All train on generated sequences and, where it lies beside the repository, on the real
-training clip. Call it again after an interruption: it goes on where it was.
+and after the last stage. All train on generated sequences and, where it is next to the repository, on the real
+training clip. Another call continues an interrupted one.
 """
 
 import sys
@@ -94,7 +94,7 @@ def packaged_weights() -> Path:
 
 
 def _training_data(real: Path, num_sequences: int, seed: int) -> str:
-    """Return the option for so many generated sequences and, where there is one, the real clip."""
+    """Return the option for generated sequences and, where there is one, the real clip."""
     sources = [GENERATED % (num_sequences, seed)]
     if (real / "train").is_dir():
         sources.append(f"{{name: mot, root: {real / 'train'}}}")
@@ -112,7 +112,7 @@ def _best(last: Path) -> Path:
 
 
 def _stage(folder: Path, epochs: int, arguments: list[str]) -> Path:
-    """Train one stage, or go on with it, and return its last checkpoint."""
+    """Train one stage, or continue it, and return its last checkpoint."""
     drops = f"--model.lr_drops={sorted({epochs * 3 // 5, epochs * 17 // 20})}"
     fit_or_resume(train.main, [*arguments, f"--trainer.max_epochs={epochs}", drops], folder)
     return folder / "checkpoints" / "last.ckpt"

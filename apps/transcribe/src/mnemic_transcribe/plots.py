@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
-from mnemic_kit.figures import COLOURS, open_figure
+from mnemic_kit.figures import COLORS, open_figure
 from mnemic_speech.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def plot_recording(
         _draw_words(panels[0], waveform, sample_rate, transcript)
         for index, (name, label) in enumerate(lines.items()):
             points = [(each["time"], each[name]) for each in history if each.get(name) is not None]
-            panels[1].plot(*zip(*points, strict=True), label=label, color=COLOURS[index])
+            panels[1].plot(*zip(*points, strict=True), label=label, color=COLORS[index])
         if lines:
             panels[1].set_title("Memory")
             panels[1].set_ylabel("distance, share")
@@ -67,7 +67,7 @@ def _draw_words(axes: "Axes", waveform: Float[Tensor, " samples"], sample_rate: 
     top = float(peaks.max()) or 1.0  # a silent recording still needs an axis
     for segment in transcript.segments:
         for word in segment.words:
-            axes.axvspan(word.start, word.end, color=COLOURS[0], alpha=0.1 + 0.3 * word.confidence, linewidth=0)
+            axes.axvspan(word.start, word.end, color=COLORS[0], alpha=0.1 + 0.3 * word.confidence, linewidth=0)
             place = ((word.start + word.end) / 2, 1.12 * top)
             axes.text(*place, word.text, rotation=60, fontsize=7, ha="center", va="bottom")
     axes.set_ylim(-1.1 * top, 1.9 * top)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mnemic_core.errors import UserError
 from mnemic_core.markdown import markdown_table
 from mnemic_kit.experiment.summary import POINT, Cell, Difference, Metric, Table, find_metric
-from mnemic_kit.figures import COLOURS, open_figure
+from mnemic_kit.figures import COLORS, open_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +101,7 @@ def plot(table: Table, metrics: Mapping[str, Metric], path: Path, *, program: st
 def _draw_seeds(axes: "Axes", rows: Rows, name: str, metric: Metric) -> None:
     for place, cells in enumerate(rows.values()):
         if name in cells:
-            color, cell = COLOURS[place % len(COLOURS)], cells[name]
+            color, cell = COLORS[place % len(COLORS)], cells[name]
             values = [metric.scale * value for value in cell.of_seeds.values()]
             axes.scatter(values, [place] * len(values), color=color, s=14, zorder=3)
             axes.scatter(metric.scale * cell.mean, place, color=color, marker="|", s=160, zorder=2)
@@ -116,8 +116,8 @@ def _draw_curves(axes: "Axes", rows: Rows, name: str, metric: Metric) -> None:
         known = [(point.partition(POINT)[2], metric.scale * cells[point].mean) for point in points if point in cells]
         if known:
             labels, values = zip(*known, strict=True)
-            dashes = ("-", "--", ":", "-.")[place // len(COLOURS) % 4]
-            color = COLOURS[place % len(COLOURS)]
+            dashes = ("-", "--", ":", "-.")[place // len(COLORS) % 4]
+            color = COLORS[place % len(COLORS)]
             axes.plot(labels, values, dashes, marker="o", label=variant, color=color)
     covered = [place for place, point in enumerate(points) if point.partition(POINT)[2] in metric.trained]
     if covered:  # labels are at 0, 1, 2 ...

@@ -58,6 +58,7 @@ def compare(
     comparison = Comparison("mnemic-track", out, variants, seeds, METRICS, path, options, (ON, OFF))
 
     def score(run: Run, conditions: Sequence[str]) -> Scores:
+        # Without a memory there is none to switch off.
         wanted = conditions if run.variant.name != "none" else [name for name in conditions if name != OFF]
         if not wanted:
             return {}
@@ -82,7 +83,7 @@ def single_frame_epochs(config: Path) -> int:
 
 
 def train_detector(comparison: Comparison, seed: int) -> Path | None:
-    """Train the epochs of single frames; return the checkpoint to go on from, None without such epochs."""
+    """Train the epochs of single frames; return their last checkpoint, None without such epochs."""
     from mnemic_track.commands import train
 
     epochs = single_frame_epochs(comparison.config) if comparison.config else 0
@@ -99,7 +100,7 @@ def clip_stage(config: Path, detector: Path | None) -> list[str]:
         return []
     epochs, total = single_frame_epochs(config), _section(config, "trainer").get("max_epochs")
     if total is None:
-        raise UserError(f"{config} does not say trainer.max_epochs")
+        raise UserError(f"{config} does not set trainer.max_epochs")
     lengths = {epoch - epochs: length for epoch, length in _clip_lengths(config).items() if epoch >= epochs}
     return [
         *schedule(total - epochs),
@@ -110,19 +111,13 @@ def clip_stage(config: Path, detector: Path | None) -> list[str]:
 
 
 def schedule(epochs: int) -> list[str]:
-    """Return the options of a stage of so many epochs."""
+    """Return the options of a stage of the given number of epochs."""
+    # The last third of a stage has a tenth of the learning rate.
     return [f"--trainer.max_epochs={epochs}", f"--model.lr_drops=[{max(1, epochs * 2 // 3)}]"]
 
 
 def validate(run: Run, config: Path, stage: Sequence[str], *, is_off: bool) -> dict[str, float]:
-    """Return the validation scores of a run's last state.
-
-    Args:
-        run: a finished run.
-        config: its config.
-        stage: options of its last stage.
-        is_off: without its memory.
-    """
+    """Return the validation scores of a finished run's last state, with its memory or switched off."""
     from mnemic_track.commands import train
 
     place = [f"--trainer.default_root_dir={run.folder}", f"--ckpt_path={run.folder / 'checkpoints' / 'last.ckpt'}"]

@@ -39,7 +39,7 @@ def demo(
     tracker, _, _ = open_tracker(checkpoint, memory=memory, device=device)
     generated = GeneratedSequences(seed=seed, num_sequences=1, num_frames=num_frames, size=size)
     sequence = generated.sequences[0]
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:  # through files, as users have them
         generated.write_mot_layout(folder)
         with open_frames(Path(folder, sequence.name)) as frames:
             outcome = run_frames(tracker, frames, out)

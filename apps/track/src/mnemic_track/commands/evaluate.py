@@ -22,7 +22,7 @@ def evaluate(
     Args:
         data: one sequence (a folder with img1/ and gt/gt.txt) or a folder of sequences.
         checkpoint: weights to evaluate; the shipped ones by default.
-        memory: another long-term memory with the same weights; none shows what the memory is worth.
+        memory: another long-term memory with the same weights; none shows what the memory contributes.
         max_size: longer side of the network's input in pixels.
         device: where to run; auto takes a GPU where there is one.
         baseline: evaluate instead the plain overlap tracker on the detections in det/det.txt.

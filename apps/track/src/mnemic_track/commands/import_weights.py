@@ -13,7 +13,7 @@ def import_weights(official: Path, /, out: Path, config: str = "memotr_dancetrac
         official: the released file, a ``torch.save`` with the weights under the key ``model``.
         out: file to write, ``.safetensors``.
         config: packaged or own config with the sizes of the network, thresholds, input size and classes: that of the
-            data set it was trained on. For the Deformable-DETR variant it says
+            data set it was trained on. For the Deformable-DETR variant it has
             ``model: {config: {detector: deformable, ffn_dim: 1024}}``.
         half: store the weights in float16, half the size.
     """

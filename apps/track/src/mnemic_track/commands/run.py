@@ -24,7 +24,7 @@ def run(
         source: video file, folder of images, MOT sequence folder, or number of a camera (stop it with Ctrl-C).
         out: folder for the results; made when absent, and earlier results stay until the new ones are complete.
         checkpoint: weights to run; the shipped ones by default.
-        every: use each so-many-th frame; results count the frames used.
+        every: use every N-th frame; results count the frames used.
         max_size: longer side of the network's input in pixels; smaller is faster and finds fewer small objects.
         score: show tracks above this score, 0 to 1.
         device: where to run; auto takes a GPU where there is one.

@@ -10,7 +10,7 @@ from mnemic_track.task import TrackingTask
 TRAINER_DEFAULTS = {
     "default_root_dir": "runs/memotr",
     "gradient_clip_val": 0.1,
-    "num_sanity_val_steps": 0,  # it would track whole sequences before the first step
+    "num_sanity_val_steps": 0,  # it would track complete sequences before the first step
     "reload_dataloaders_every_n_epochs": 1,  # order and clip length change with the epoch
     "inference_mode": False,  # bf16 on a CPU is a hundred times slower with it
 }
@@ -30,5 +30,5 @@ class TrackCLI(AppCLI):
 
 
 def main(program: str, arguments: list[str]) -> AppCLI:
-    """Train, validate, test or predict, as the last word of ``program`` says; return what it leaves."""
+    """Train, validate, test or predict, by the last word of ``program``; return the command line object."""
     return run_training(TrackCLI, TrackingTask, TrackingData, program, arguments, CONFIGS, TRAINER_DEFAULTS)
