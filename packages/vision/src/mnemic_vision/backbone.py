@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float
@@ -14,9 +14,10 @@ from mnemic_core.late_compiler import late_compiler
 from mnemic_core.loading import read_state_dict
 from mnemic_vision.images import IMAGENET_MEAN, IMAGENET_STD
 
-with late_compiler():
-    import timm
+if TYPE_CHECKING:
     from timm.models import FeatureInfo
+
+with late_compiler():
     from torchvision.models import resnet50
     from torchvision.models._utils import IntermediateLayerGetter
     from torchvision.ops import FrozenBatchNorm2d
@@ -57,6 +58,9 @@ class TimmBackbone(nn.Module):
 
     def __init__(self, name: str, num_levels: int = 3, is_pretrained: bool = True) -> None:
         super().__init__()
+        with late_compiler():
+            import timm  # here: with all its models it takes a quarter of the time of importing torch
+
         if name not in timm.list_models(name):
             close = ", ".join(timm.list_models(f"*{name}*")[:5]) or "none similar"
             raise UserError(f"unknown backbone {name!r}: use resnet50 or a timm model name (similar: {close})")
@@ -101,7 +105,7 @@ def _channels_last(images: Float[Tensor, "batch 3 height width"]) -> Float[Tenso
 
 def _feature_info(network: nn.Module) -> list[dict[str, Any]]:
     """Return module name, channels and stride of each stage of a timm feature extractor."""
-    return cast(FeatureInfo, network.feature_info).info
+    return cast("FeatureInfo", network.feature_info).info
 
 
 def build_backbone(name: str, num_levels: int = 3, is_pretrained: bool = True) -> ResNet50 | TimmBackbone:
