@@ -48,11 +48,11 @@ def test_the_last_frames_find_the_same_with_what_was_kept_of_those_before(
     attention: RelativeSelfAttention, new: int
 ) -> None:
     x, everything = torch.randn(2, 6, DIM), torch.ones(1, 6, 6, dtype=torch.bool)
-    whole, _ = attention(x, relative_positions(6, 6, DIM), everything)
+    complete, _ = attention(x, relative_positions(6, 6, DIM), everything)
     old = 6 - new
     _, kept = attention(x[:, :old], relative_positions(old, old, DIM), everything[:, :old, :old])
     last, both = attention(x[:, old:], relative_positions(new, 6, DIM), everything[:, old:], kept)
-    assert_close(last, whole[:, old:])
+    assert_close(last, complete[:, old:])
     assert both.keys.shape == both.values.shape == (2, HEADS, 6, DIM // HEADS)
 
 

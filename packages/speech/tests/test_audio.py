@@ -139,11 +139,11 @@ def test_blocks_have_the_requested_length(write: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac", "vorbis", "mp3"])
-def test_a_part_is_that_of_the_whole(write: Callable[..., Path], kind: str) -> None:
+def test_a_part_equals_that_of_the_recording(write: Callable[..., Path], kind: str) -> None:
     path = write(tone(2.0), kind=kind)
-    whole = read_audio(path, RATE)
-    assert_close(read_audio(path, RATE, offset=0.5, duration=1.0), whole[RATE // 2 : RATE + RATE // 2])
-    assert_close(read_audio(path, RATE, offset=1.5), whole[RATE + RATE // 2 :])
+    complete = read_audio(path, RATE)
+    assert_close(read_audio(path, RATE, offset=0.5, duration=1.0), complete[RATE // 2 : RATE + RATE // 2])
+    assert_close(read_audio(path, RATE, offset=1.5), complete[RATE + RATE // 2 :])
     assert len(read_audio(path, RATE, offset=1.5, duration=0.55)) == RATE // 2  # durations in lists are rounded
 
 
@@ -183,12 +183,12 @@ def test_the_error_for_nan_or_infinity_names_its_time(write: Callable[..., Path]
 @pytest.mark.parametrize("kind", ["wav", "float", "aiff", "flac", "vorbis", "opus", "mp3"])
 @pytest.mark.parametrize("share", [0.5, 0.95])
 def test_a_cut_off_file_is_read_until_there_and_then_named(write: Callable[..., Path], kind: str, share: float) -> None:
-    whole = tone(4.0) + 0.02 * torch.randn(4 * RATE)
-    path = shorten(write(whole, kind=kind), share)
+    complete = tone(4.0) + 0.02 * torch.randn(4 * RATE)
+    path = shorten(write(complete, kind=kind), share)
     read, error = blocks_and_error(path)
     assert f"{path} is damaged or cut off after" in error
-    assert len(whole) * (share - 0.4) < len(read) < len(whole)
-    assert_near(read[:-2000], whole[: len(read) - 2000], TOLERANCES[kind][2])
+    assert len(complete) * (share - 0.4) < len(read) < len(complete)
+    assert_near(read[:-2000], complete[: len(read) - 2000], TOLERANCES[kind][2])
     with pytest.raises(ValueError, match="cut off"):
         read_audio(path, RATE)
     assert len(read_audio(path, RATE, duration=0.2)) == RATE // 5  # what is there can be read

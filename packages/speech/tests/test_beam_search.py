@@ -139,8 +139,12 @@ def test_a_batch_finds_what_each_utterance_finds_alone(
 ) -> None:
     hidden, padding, log_probs = utterances
     config = BeamSearchConfig(beam=4, num_best=2)
-    spoilt = hidden.masked_fill(padding[..., None], torch.nan), padding, log_probs.masked_fill(padding[..., None], 7.0)
-    together = beam_search(decoder, *spoilt, config, sos_eos=SOS_EOS)
+    corrupted = (
+        hidden.masked_fill(padding[..., None], torch.nan),
+        padding,
+        log_probs.masked_fill(padding[..., None], 7.0),
+    )
+    together = beam_search(decoder, *corrupted, config, sos_eos=SOS_EOS)
     for row, length in enumerate(LENGTHS.tolist()):
         one = (slice(row, row + 1), slice(length))
         alone = beam_search(decoder, hidden[one], padding[one], log_probs[one], config, sos_eos=SOS_EOS)[0]
@@ -257,7 +261,7 @@ def test_settings_out_of_range_are_refused(change: dict[str, Any], message: str)
         BeamSearchConfig(**change)
 
 
-def test_missing_parts_and_spoilt_frames_are_refused(
+def test_missing_parts_and_corrupted_frames_are_refused(
     decoder: TransformerDecoder, utterances: tuple[Tensor, Tensor, Tensor]
 ) -> None:
     hidden, padding, log_probs = utterances

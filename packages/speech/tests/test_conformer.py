@@ -93,7 +93,7 @@ def test_a_frame_sees_its_chunk_and_those_before_that_it_may_see(left_chunks: in
 
 
 @pytest.mark.parametrize("changes", [{}, {"left_chunks": 0}, {"left_chunks": 3, "kernel_size": 1}, {"num_heads": 1}])
-def test_a_stream_gives_chunk_by_chunk_what_the_masked_whole_gives(changes: dict[str, Any]) -> None:
+def test_a_stream_equals_the_masked_recording_chunk_by_chunk(changes: dict[str, Any]) -> None:
     encoder = encoder_of(replace(CHUNKED, **changes))
     features, lengths = torch.randn(3, 60, 9), torch.tensor([60, 41, 13])
     features[torch.arange(60) >= lengths[:, None]] = torch.nan

@@ -60,13 +60,13 @@ def test_padding_is_silence_to_the_convolution(module: ConvolutionModule) -> Non
 
 def test_a_causal_convolution_sees_nothing_to_come_and_continues_where_it_was() -> None:
     module, x = ConvolutionModule(DIM, kernel_size=5, is_causal=True).eval(), torch.randn(2, 9, DIM)
-    whole, _ = module(x)
-    assert_close(module(x[:, :4])[0], whole[:, :4])
+    complete, _ = module(x)
+    assert_close(module(x[:, :4])[0], complete[:, :4])
     context, pieces = None, []
     for piece in x.split([1, 5, 3], 1):
         output, context = module(piece, None, context)
         pieces.append(output)
-    assert_close(torch.cat(pieces, 1), whole)
+    assert_close(torch.cat(pieces, 1), complete)
 
 
 def test_the_kernel_must_have_a_middle() -> None:

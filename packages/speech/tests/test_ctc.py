@@ -50,7 +50,7 @@ def score_along(scorer: CtcPrefixScorer, log_probs: Tensor, lengths: Tensor, tex
 def test_prefix_scores_equal_the_sum_over_every_path(
     scorer: CtcPrefixScorer, log_probs: Tensor, text: list[int]
 ) -> None:
-    # The end symbol is a token like any other to CTC; here it must not be said inside a text.
+    # The end symbol is a token like any other to CTC; here it must not occur within a text.
     log_probs = log_probs.index_fill(2, torch.tensor([SOS_EOS]), -torch.inf).log_softmax(-1)
     found = score_along(scorer, log_probs, LENGTHS, text).exp()
     for row, length in enumerate(LENGTHS.tolist()):
@@ -90,9 +90,9 @@ def test_beams_are_scored_as_if_alone(scorer: CtcPrefixScorer, log_probs: Tensor
 
 
 def test_padding_does_not_matter_even_if_nan(scorer: CtcPrefixScorer, log_probs: Tensor) -> None:
-    spoilt = log_probs.clone()
-    spoilt[1, 3:] = torch.nan
-    padded = score_along(scorer, spoilt, LENGTHS, [1, 2])[1:]
+    corrupted = log_probs.clone()
+    corrupted[1, 3:] = torch.nan
+    padded = score_along(scorer, corrupted, LENGTHS, [1, 2])[1:]
     assert_close(padded, score_along(scorer, log_probs[1:, :3], LENGTHS[1:], [1, 2]))
 
 
@@ -115,8 +115,8 @@ def test_an_hour_of_silence_keeps_its_precision(scorer: CtcPrefixScorer) -> None
     _, state = scorer.step(torch.tensor([[1]]), state)
     # One token in any frame among blanks, or several frames long, which adds less than 1e-12.
     expected = torch.tensor(frames, dtype=torch.double).log() - 40 + 0.25 - 0.25 * frames
-    whole = torch.logaddexp(state.non_blank, state.blank)[0, 0, -1]
-    assert_close(whole, expected, rtol=0, atol=1e-6)
+    complete = torch.logaddexp(state.non_blank, state.blank)[0, 0, -1]
+    assert_close(complete, expected, rtol=0, atol=1e-6)
 
 
 def test_greedy_merges_repeats_and_drops_blanks_and_padding() -> None:

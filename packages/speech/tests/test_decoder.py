@@ -62,7 +62,9 @@ def official_inputs(case: GoldenCase) -> tuple[Tensor, Tensor, Tensor]:
     return inputs, padding, torch.arange(inputs.shape[1]) > case.inputs["text_lengths"][:, None]
 
 
-def test_steps_equal_the_whole(decoder: TransformerDecoder, hidden: Tensor, padding: Tensor, tokens: Tensor) -> None:
+def test_steps_equal_the_parallel_decoder(
+    decoder: TransformerDecoder, hidden: Tensor, padding: Tensor, tokens: Tensor
+) -> None:
     state = decoder.init_state(hidden, padding, max_length=4)
     stepped = []
     for place in range(4):
@@ -108,8 +110,8 @@ def test_a_step_leaves_the_given_state_alone(
 def test_padded_frames_do_not_matter_even_if_nan(
     decoder: TransformerDecoder, hidden: Tensor, padding: Tensor, tokens: Tensor
 ) -> None:
-    spoilt = hidden.masked_fill(padding[..., None], torch.nan)
-    assert_close(decoder(tokens, spoilt, padding)[1:], decoder(tokens[1:], hidden[1:, :3], padding[1:, :3]))
+    corrupted = hidden.masked_fill(padding[..., None], torch.nan)
+    assert_close(decoder(tokens, corrupted, padding)[1:], decoder(tokens[1:], hidden[1:, :3], padding[1:, :3]))
 
 
 def test_an_utterance_without_frames_stays_finite(decoder: TransformerDecoder, hidden: Tensor, tokens: Tensor) -> None:

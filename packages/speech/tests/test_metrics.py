@@ -25,13 +25,13 @@ def fewest(reference: list[str], hypothesis: list[str]) -> tuple[int, int]:
     """Errors and substitutions of the best alignment, by trying all."""
 
     @cache
-    def best(said: int, heard: int) -> tuple[int, int]:
-        if said == 0 or heard == 0:
-            return said + heard, 0
-        errors, changed = best(said - 1, heard - 1)
-        wrong = reference[said - 1] != hypothesis[heard - 1]
+    def best(rows: int, columns: int) -> tuple[int, int]:
+        if rows == 0 or columns == 0:
+            return rows + columns, 0
+        errors, changed = best(rows - 1, columns - 1)
+        wrong = reference[rows - 1] != hypothesis[columns - 1]
         options = [(errors + wrong, changed + wrong)]
-        options += [(errors + 1, changed) for errors, changed in (best(said - 1, heard), best(said, heard - 1))]
+        options += [(errors + 1, changed) for errors, changed in (best(rows - 1, columns), best(rows, columns - 1))]
         return min(options)
 
     return best(len(reference), len(hypothesis))
@@ -79,8 +79,8 @@ def test_exchanging_the_texts_exchanges_deletions_and_insertions() -> None:
 
 def test_long_texts_are_counted() -> None:
     words = [str(number) for number in range(3000)]
-    heard = [word for place, word in enumerate(words) if place % 100]
-    assert word_errors(" ".join(words), " ".join(heard)) == ErrorCounts(deletions=30, length=3000)
+    found = [word for place, word in enumerate(words) if place % 100]
+    assert word_errors(" ".join(words), " ".join(found)) == ErrorCounts(deletions=30, length=3000)
 
 
 def test_ranges_of_duration_hold_their_lower_border_and_add_up() -> None:

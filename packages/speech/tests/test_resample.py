@@ -16,18 +16,18 @@ def in_pieces(resampler: Resampler, waveform: Tensor, sizes: list[int]) -> Tenso
 
 @pytest.mark.parametrize("rates", RATES, ids=str)
 @pytest.mark.parametrize("length", [0, 1, 3, 1000, 2777])
-def test_the_whole_equals_torchaudio(rates: tuple[int, int], length: int) -> None:
+def test_resampling_equals_torchaudio(rates: tuple[int, int], length: int) -> None:
     waveform = torch.rand(length) * 2 - 1
     expected = resample(waveform.double(), *rates).float() if length else waveform
     assert_close(in_pieces(Resampler(*rates), waveform, [length]), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("rates", RATES, ids=str)
-def test_pieces_of_any_size_give_the_whole(rates: tuple[int, int]) -> None:
+def test_pieces_of_any_size_equal_the_recording(rates: tuple[int, int]) -> None:
     waveform, resampler = torch.rand(2000) * 2 - 1, Resampler(*rates)
-    whole = in_pieces(resampler, waveform, [2000])
+    complete = in_pieces(resampler, waveform, [2000])
     for sizes in ([1] * 50 + [0, 950, 7, 993], [999, 1001]):
-        assert_close(in_pieces(resampler, waveform, sizes), whole, rtol=0, atol=1e-6)
+        assert_close(in_pieces(resampler, waveform, sizes), complete, rtol=0, atol=1e-6)
 
 
 def test_an_output_comes_as_soon_as_its_inputs_are_there() -> None:
@@ -58,8 +58,8 @@ def test_a_saved_state_continues(rates: tuple[int, int]) -> None:
     before = resampler.push(first)
     other.load_state_dict(resampler.state_dict())
     rest = torch.cat([other.push(second), other.finish()])
-    whole = in_pieces(Resampler(*rates), torch.cat([first, second]), [1200])
-    assert_close(torch.cat([before, rest]), whole, rtol=0, atol=1e-6)
+    complete = in_pieces(Resampler(*rates), torch.cat([first, second]), [1200])
+    assert_close(torch.cat([before, rest]), complete, rtol=0, atol=1e-6)
 
 
 def test_a_rate_is_positive() -> None:

@@ -49,9 +49,9 @@ def test_words_between_pauses_become_segments_at_any_level(gain: float, noise: f
 @pytest.mark.parametrize("sizes", [1777, 160, [0, 5, 20000, 35795]], ids=str)
 def test_segments_do_not_depend_on_the_pieces(sizes: int | list[int]) -> None:
     waveform = recording(*TALK)[: 7 * RATE - 200]
-    whole, pieces = split(waveform), split(waveform, sizes)
-    assert times(whole) == times(pieces)
-    assert all(torch.equal(one.samples, other.samples) for one, other in zip(whole, pieces, strict=True))
+    complete, pieces = split(waveform), split(waveform, sizes)
+    assert times(complete) == times(pieces)
+    assert all(torch.equal(one.samples, other.samples) for one, other in zip(complete, pieces, strict=True))
 
 
 def test_a_segment_comes_as_soon_as_its_pause_is_long_enough() -> None:
@@ -104,10 +104,10 @@ def test_the_open_segment_can_be_seen_before_it_ends() -> None:
     splitter.push(waveform[: round(0.9 * RATE)])
     assert splitter.unfinished() is None
     splitter.push(waveform[round(0.9 * RATE) : 2 * RATE])
-    begun, (whole,) = splitter.unfinished(), splitter.push(waveform[2 * RATE : round(3.6 * RATE)])
+    begun, (complete,) = splitter.unfinished(), splitter.push(waveform[2 * RATE : round(3.6 * RATE)])
     assert begun is not None
-    assert begun.start == whole.start
-    assert torch.equal(begun.samples, whole.samples[: len(begun.samples)])
+    assert begun.start == complete.start
+    assert torch.equal(begun.samples, complete.samples[: len(begun.samples)])
     assert begun.start * RATE + len(begun.samples) == pytest.approx(2 * RATE)
     assert splitter.unfinished() is None
 

@@ -58,7 +58,7 @@ def test_training_leaves_the_statistics_of_batch_norm_alone() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.named_buffers())
 
 
-def test_files_of_efficientnet_lite_give_what_their_own_preprocessing_would(tmp_path: Path) -> None:
+def test_files_of_efficientnet_lite_match_their_own_preprocessing(tmp_path: Path) -> None:
     donor = build_backbone("tf_efficientnet_lite0", 1).eval()
     weights = {name: value for name, value in donor.body.state_dict().items() if not name.endswith("tracked")}
     names = ["_conv_stem.weight", *(f"_other.{index}" for index in range(1, len(weights)))]
@@ -89,7 +89,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         load_backbone(build_backbone("test_efficientnet", 1), tmp_path / "other.pth")
 
 
-def test_a_backbone_from_nothing_trains_everything_and_its_batch_norm() -> None:
+def test_a_backbone_from_scratch_trains_all_layers_and_batch_norm() -> None:
     fresh, loaded = (build_backbone("test_resnet", 2, is_pretrained=flag) for flag in (False, True))
     assert all(parameter.requires_grad for parameter in fresh.parameters())
     assert not all(parameter.requires_grad for parameter in loaded.parameters())

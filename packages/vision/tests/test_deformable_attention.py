@@ -150,7 +150,7 @@ def test_a_second_derivative_is_refused() -> None:
         gradient.sum().backward()
 
 
-def test_a_location_that_is_not_a_number_spoils_only_its_own_query() -> None:
+def test_a_location_of_nan_affects_only_its_own_query() -> None:
     value, locations, weights = random_inputs()
     expected = sample(value, locations, weights)
     locations = locations.clone()

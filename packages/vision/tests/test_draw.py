@@ -48,7 +48,7 @@ def test_images_of_any_size_can_be_drawn_on(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("box", [(500.0, 500.0, 9.0, 9.0), (-1e12, -1e12, 2e12, 2e12), (80.0, 60.0, 0.0, 0.0)])
-def test_boxes_outside_the_image_and_without_area_do_no_harm(box: tuple[float, float, float, float]) -> None:
+def test_boxes_outside_the_image_and_without_area_can_be_drawn(box: tuple[float, float, float, float]) -> None:
     assert draw_tracks(gray(), [Track(1, 0, 0.5, box)]).shape == (HEIGHT, WIDTH, 3)
 
 

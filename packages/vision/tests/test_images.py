@@ -29,7 +29,7 @@ def test_preprocessing_equals_the_official_one(case: GoldenCase) -> None:
     ("size", "expected"),
     [((1080, 1920), (800, 1422)), ((1920, 1080), (1422, 800)), ((600, 1800), (512, 1536)), ((800, 800), (800, 800))],
 )
-def test_sizes_are_cut_off_not_rounded(size: tuple[int, int], expected: tuple[int, int]) -> None:
+def test_sizes_are_truncated_not_rounded(size: tuple[int, int], expected: tuple[int, int]) -> None:
     assert inference_size(size) == expected
 
 

@@ -29,7 +29,7 @@ def test_objects_that_take_no_part_are_never_assigned() -> None:
     assert matched[1].tolist() == [-1] * 4
 
 
-def test_costs_that_are_not_finite_are_the_last_choice() -> None:
+def test_costs_that_are_not_finite_are_chosen_last() -> None:
     cost = torch.tensor([[[float("nan"), 5.0], [1.0, float("inf")]]])
     assert hungarian(cost, torch.ones(1, 2, dtype=torch.bool)).tolist() == [[1, 0]]
 

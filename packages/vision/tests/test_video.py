@@ -145,7 +145,7 @@ def test_images_of_a_folder_may_differ_in_size_and_mode(tmp_path: Path) -> None:
         assert [frame.shape for frame in frames] == [(4, 5, 3), (1, 1, 3)]
 
 
-def test_a_mot_sequence_tells_its_frame_rate(tmp_path: Path) -> None:
+def test_a_mot_sequence_has_its_frame_rate(tmp_path: Path) -> None:
     save_images(tmp_path / "seq" / "img1", ["000001.png"])
     (tmp_path / "seq" / "seqinfo.ini").write_text("[Sequence]\nframeRate=10\n")
     with open_frames(tmp_path / "seq") as frames:
@@ -205,11 +205,11 @@ def test_a_video_that_breaks_off_raises_after_its_good_frames(video: Path, cut: 
 
 
 def test_frames_before_a_break_can_be_used_one_by_one(video: Path) -> None:
-    whole = list(open_frames(video))
+    complete = list(open_frames(video))
     halve(video)
     with open_frames(video) as frames:
-        np.testing.assert_array_equal(next(frames), whole[0])
-        np.testing.assert_array_equal(next(frames), whole[1])
+        np.testing.assert_array_equal(next(frames), complete[0])
+        np.testing.assert_array_equal(next(frames), complete[1])
 
 
 def wav(path: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_missing_source_is_named(source: str | int, message: str) -> None:
     ("name", "size", "rate", "message"),
     [("a.avi", (4, 4), 10.0, r"name it a\.mp4"), ("a.mp4", (0, 4), 10.0, "above 0"), ("a.mp4", (4, 4), 0.0, "above 0")],
 )
-def test_a_writer_refuses_what_no_mp4_can_be(
+def test_a_writer_refuses_impossible_videos(
     tmp_path: Path, name: str, size: tuple[int, int], rate: float, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a recognizer's file: it is read, or refused in one line."""
+"""Damaged files of a recognizer are read, or refused in one line."""
 
 from collections.abc import Callable
 from pathlib import Path

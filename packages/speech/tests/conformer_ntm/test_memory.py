@@ -34,14 +34,14 @@ def states_close(actual: MemoryState, expected: MemoryState) -> None:
     assert_close(actual.tensors(), expected.tensors())
 
 
-def test_pieces_of_whole_segments_give_what_the_recording_gives_at_once(memory_of: Build, memory_name: str) -> None:
+def test_pieces_of_complete_segments_equal_the_recording(memory_of: Build, memory_name: str) -> None:
     memory, hidden = memory_of(memory_name), torch.randn(2, 11, DIM)
-    whole, after = memory(hidden, memory.init_state(2))
+    complete, after = memory(hidden, memory.init_state(2))
     state, pieces = memory.init_state(2), []
     for piece in hidden.split([3, 6, 2], 1):
         output, state = memory(piece, state)
         pieces.append(output)
-    assert_close(torch.cat(pieces, 1), whole)
+    assert_close(torch.cat(pieces, 1), complete)
     states_close(state, after)
 
 

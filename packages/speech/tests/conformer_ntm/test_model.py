@@ -61,9 +61,9 @@ def test_the_loss_of_a_batch_is_the_mean_of_those_of_its_utterances(build: Build
         )
         for row in range(2)
     ]
-    whole = model.loss(*utterances)
+    complete = model.loss(*utterances)
     for name in ("total", "ctc", "attention"):
-        assert_close(getattr(whole, name), sum(getattr(each, name) for each in alone) / 2, msg=name)
+        assert_close(getattr(complete, name), sum(getattr(each, name) for each in alone) / 2, msg=name)
 
 
 class StreamedCtc(nn.Module):
@@ -112,7 +112,7 @@ def test_the_loss_returns_the_memory_for_the_utterances_that_follow(build: Build
     assert model.loss(*utterances, state=state).total != model.loss(*utterances).total
 
 
-def test_a_stream_gives_what_the_whole_gives_and_resumes_from_a_file(
+def test_a_stream_equals_the_recording_and_resumes_from_a_file(
     build: Build, utterances: Utterances, memory_name: str, tmp_path: Path
 ) -> None:
     model = build(memory_name, CHUNKS).eval()

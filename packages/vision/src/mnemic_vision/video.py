@@ -138,7 +138,8 @@ def _decode_packets(container: InputContainer, label: str) -> Generator[Frame, N
             if packet.size:  # the last packet is empty and only flushes the decoder
                 cut_off = packet.is_corrupt
             for frame in packet.decode():
-                yield _upright(frame)
+                # Rotated as its metadata say, since phones store portrait videos lying on the side.
+                yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
                 count += 1
     except av.FFmpegError as error:
         cut_off, reason = True, str(error.strerror)
@@ -146,12 +147,6 @@ def _decode_packets(container: InputContainer, label: str) -> Generator[Frame, N
         raise UserError(f"{label} is damaged or cut off after {count} frames ({reason}); give a complete copy")
     if count == 0:
         raise UserError(f"{label} has no frame; give a complete video file")
-
-
-def _upright(frame: av.VideoFrame) -> Frame:
-    """Return a frame as RGB, rotated as its metadata say, since phones store portrait videos lying on the side."""
-    image = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
 
 
 def _open_folder(folder: Path) -> FrameSource:

@@ -173,7 +173,7 @@ def test_augmentation_inserts_the_unmatched_detection_that_overlaps_most() -> No
     assert torch.equal(carried.boxes[newborn][0], detections.boxes[0, expected])
 
 
-def test_augmentation_inserts_all_unmatched_detections_where_no_more_are_wanted() -> None:
+def test_augmentation_inserts_all_unmatched_detections_where_there_are_few() -> None:
     seen, detections = candidates([(1, 0.9, 0.9), (2, 0.9, 0.9)], [(-1, 0.0, 0.1)] * 2)
     detections = replace(detections, boxes=detections.boxes[:, :1].expand(-1, 2, -1))
     assert ids_of(augmented(insert_rate=1.0).carry(seen, detections)[0]) == [1, 2, -1, -1]
@@ -262,7 +262,7 @@ def test_every_parameter_gets_a_finite_gradient(
     assert [name for name, gradient in found.items() if not gradient.isfinite().all()] == []
 
 
-def test_objects_that_come_late_and_tracks_that_all_die_are_no_problem(
+def test_late_objects_and_frames_without_tracks_can_be_trained(
     config: MemotrConfig, build: Build, make_clip: MakeClip
 ) -> None:
     model, clip = build(config).train(), make_clip([3, 1], frames=3)

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a file of weights: it is read, or refused in one line."""
+"""Damaged files of weights are read, or refused in one line."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,12 +38,12 @@ def test_damaged_weights_of_others_are_refused_in_one_line(config: MemotrConfig,
         "detector.pth": lambda path: import_detector(model, path),
         "backbone.pth": lambda path: load_backbone(backbone, path),
     }
-    whole = model.state_dict()
-    detector = {name: value for name, value in whole.items() if not name.startswith("track_memory")}
+    complete = model.state_dict()
+    detector = {name: value for name, value in complete.items() if not name.startswith("track_memory")}
     heads = {name: value for name, value in detector.items() if name.startswith("class_heads")}
     detector |= {name: value.new_zeros(91, *value.shape[1:]) for name, value in heads.items()}
     body = backbone.get_submodule("body").state_dict()
-    for name, weights in zip(readers, (whole, detector, body), strict=True):
+    for name, weights in zip(readers, (complete, detector, body), strict=True):
         torch.save({"model": weights}, tmp_path / name)
         check_refusals(readers[name], tmp_path / name, tmp_path / "damaged", count=2)
 

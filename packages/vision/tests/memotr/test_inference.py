@@ -82,7 +82,7 @@ def test_a_track_is_missed_below_the_threshold_and_dies_in_the_last_tolerated_fr
     assert alive(tracks) == [0]
 
 
-def test_a_track_found_again_starts_to_count_anew(model: Memotr) -> None:
+def test_a_recovered_track_counts_misses_from_zero(model: Memotr) -> None:
     tracks = step(model, model.init_tracks(1), [0.9, LOW], [])
     for score in (LOW, 0.9, LOW, 0.9, LOW):
         tracks = step(model, tracks, [LOW, LOW], [score])
@@ -97,7 +97,7 @@ def test_what_counts_for_a_miss_is_the_class_at_birth(model: Memotr) -> None:
     assert tracks.labels[0, 0] == 1
 
 
-def test_identities_are_never_used_again(model: Memotr) -> None:
+def test_identities_are_never_reused(model: Memotr) -> None:
     tracks, seen = model.init_tracks(1), []
     for _ in range(6):
         before = set(alive(tracks))
@@ -144,7 +144,7 @@ def test_alone_a_detection_that_overlaps_a_track_or_a_better_one_is_not_born(
     assert torch.equal(tracks.boxes[0, 1], output.boxes[0, 1])
 
 
-HERE, BESIDE, AWAY = [0.5, 0.5, 0.2, 0.2], [0.51, 0.5, 0.2, 0.2], [0.2, 0.2, 0.2, 0.2]  # IoU 0.905 and 0
+HERE, NEAR, AWAY = [0.5, 0.5, 0.2, 0.2], [0.51, 0.5, 0.2, 0.2], [0.2, 0.2, 0.2, 0.2]  # IoU 0.905 and 0
 
 
 def missed_track(model: Memotr, detect: list[list[float]], at: list[list[float]]) -> tuple[TrackState, FrameOutput]:
@@ -157,9 +157,9 @@ def missed_track(model: Memotr, detect: list[list[float]], at: list[list[float]]
     return tracks, output
 
 
-def test_alone_a_missed_track_goes_on_with_the_detection_in_its_place(config: MemotrConfig, build: Build) -> None:
+def test_alone_a_missed_track_continues_with_the_detection_in_its_place(config: MemotrConfig, build: Build) -> None:
     model = build(replace(config, num_queries=2, capacity=3, num_classes=2, detect_alone=True))
-    tracks, output = missed_track(model, [[0.7, LOW], [0.9, LOW]], at=[BESIDE, AWAY])
+    tracks, output = missed_track(model, [[0.7, LOW], [0.9, LOW]], at=[NEAR, AWAY])
     found = advance(model, tracks, output, Thresholds())
     assert alive(found) == [0, 1]
     assert found.missed[0].tolist() == [0, 0, 0]
@@ -173,10 +173,10 @@ def test_alone_a_missed_track_goes_on_with_the_detection_in_its_place(config: Me
 @pytest.mark.parametrize(
     ("detect", "at", "alone"),
     [
-        pytest.param([[LOW, 0.7], [LOW, LOW]], [BESIDE, AWAY], True, id="another class"),
-        pytest.param([[BELOW, LOW], [LOW, LOW]], [BESIDE, AWAY], True, id="an unsure detection"),
+        pytest.param([[LOW, 0.7], [LOW, LOW]], [NEAR, AWAY], True, id="another class"),
+        pytest.param([[BELOW, LOW], [LOW, LOW]], [NEAR, AWAY], True, id="an unconfident detection"),
         pytest.param([[0.7, LOW], [LOW, LOW]], [[0.35, 0.5, 0.2, 0.2], AWAY], True, id="too far away"),
-        pytest.param([[0.7, LOW], [0.7, LOW]], [BESIDE, AWAY], False, id="detect queries that know the tracks"),
+        pytest.param([[0.7, LOW], [0.7, LOW]], [NEAR, AWAY], False, id="detect queries that know the tracks"),
     ],
 )
 def test_a_missed_track_stays_missed_with(
@@ -191,7 +191,7 @@ def test_a_missed_track_stays_missed_with(
 
 def test_two_missed_tracks_do_not_share_a_detection(config: MemotrConfig, build: Build) -> None:
     model = build(replace(config, num_queries=2, capacity=3, num_classes=2, detect_alone=True))
-    tracks, output = missed_track(model, [[0.7, LOW], [LOW, LOW]], at=[BESIDE, [0.8, 0.8, 0.1, 0.1]])
+    tracks, output = missed_track(model, [[0.7, LOW], [LOW, LOW]], at=[NEAR, [0.8, 0.8, 0.1, 0.1]])
     output.logits[0, 3] = torch.tensor([LOW, LOW]).logit()
     output.boxes[0, 2:4] = torch.tensor([[0.53, 0.5, 0.2, 0.2], HERE])
     found = advance(model, tracks, output, Thresholds())
@@ -199,7 +199,7 @@ def test_two_missed_tracks_do_not_share_a_detection(config: MemotrConfig, build:
     assert alive(found) == [0, 1]
 
 
-def test_of_two_seen_tracks_on_one_object_the_younger_dies_if_asked_for(model: Memotr) -> None:
+def test_the_younger_of_two_tracks_on_one_object_is_deleted_on_request(model: Memotr) -> None:
     both = step(model, model.init_tracks(1), [0.9, 0.9], [])
     one_place = answer(model, [[LOW, LOW]] * 2, [[0.6, LOW], [0.9, LOW]])
     one_place.boxes[0, 2:4] = torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.51, 0.5, 0.2, 0.2]])  # IoU 0.905
@@ -211,7 +211,7 @@ def test_of_two_seen_tracks_on_one_object_the_younger_dies_if_asked_for(model: M
     assert alive(advance(model, both, hidden, Thresholds(duplicate_iou=0.8))) == [0, 1]
 
 
-def test_streams_are_born_and_die_each_for_itself(model: Memotr) -> None:
+def test_births_and_deaths_of_streams_are_independent(model: Memotr) -> None:
     quiet, busy = answer(model, [[LOW, LOW]] * 2, []), answer(model, [[0.9, LOW]] * 2, [])
     both = FrameOutput(
         layers=(
@@ -337,7 +337,7 @@ def test_arrays_and_tensors_are_the_same_frame() -> None:
         (np.zeros((48, 64, 3), np.int32), r"expected uint8 or floating point pixels, got torch\.int32"),
     ],
 )
-def test_bad_frames_are_refused_and_the_stream_goes_on(
+def test_bad_frames_are_refused_and_the_stream_continues(
     tracker: Tracker, frame: np.ndarray | Tensor, message: str
 ) -> None:
     tracker(FRAMES[0])

@@ -28,7 +28,7 @@ def test_padding_targets_keeps_them_in_front() -> None:
     assert objects.ids[1].tolist() == [-1, -1, -1]
 
 
-def test_no_objects_at_all_still_have_a_column() -> None:
+def test_targets_without_objects_have_one_column() -> None:
     objects = pad_targets(random_targets([0]))
     assert objects.boxes.shape == (1, 1, 4)
     assert not objects.valid.any()
@@ -123,7 +123,7 @@ def test_proposals_at_padding_have_no_loss() -> None:
     assert all(gradient[0, 1::2].ne(0).any() for gradient in gradients)
 
 
-def test_proposals_without_objects_learn_to_stay_silent() -> None:
+def test_proposals_without_objects_learn_low_scores() -> None:
     proposals = grid_proposals()
     losses = proposal_losses(proposals, pad_targets(random_targets([0])))
     gradient, boxes = torch.autograd.grad(losses.weighted((1.0, 1.0, 1.0)), (proposals.logits, proposals.boxes))

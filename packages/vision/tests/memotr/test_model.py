@@ -89,7 +89,7 @@ def test_streams_in_one_batch_are_tracked_like_one_by_one(
 
 
 @pytest.mark.parametrize("detector", ["dab", "deformable"])
-def test_alone_detect_queries_answer_as_if_there_were_no_tracks(
+def test_alone_detect_queries_do_not_depend_on_tracks(
     config: MemotrConfig, build: Build, detector: Literal["dab", "deformable"]
 ) -> None:
     model = build(replace(config, detector=detector, detect_alone=True))
@@ -120,19 +120,19 @@ def test_unused_slots_never_influence_used_ones(config: MemotrConfig, build: Bui
     _, tracks = stream(model, images[:1], padding)[-1]
     unused = ~tracks.valid
 
-    def shout(tensor: Tensor) -> Tensor:
+    def fill_unused(tensor: Tensor) -> Tensor:
         """Fill unused slots; the memory has one row a slot of any stream."""
         slots = unused if tensor.shape[:2] == unused.shape else unused.flatten()
         slots = slots.reshape(*slots.shape, *[1] * (tensor.dim() - slots.dim()))
         return torch.where(slots, 1e4, tensor) if tensor.is_floating_point() else tensor
 
-    loud = tracks.map(shout)
+    filled = tracks.map(fill_unused)
     with torch.no_grad():
         expected = advance(model, tracks, model(images[1], padding, tracks), thresholds_of(model))
-        output = model(images[1], padding, loud)
+        output = model(images[1], padding, filled)
         for part in (output.hidden, *output.layers[-1].__dict__.values()):
             part[:, output.num_detect :][unused] = torch.nan
-        assert_same_tracks(advance(model, loud, output, thresholds_of(model)), expected)
+        assert_same_tracks(advance(model, filled, output, thresholds_of(model)), expected)
 
 
 def padded_features(config: MemotrConfig) -> tuple[list[Tensor], list[Tensor], Tensor]:
@@ -146,7 +146,7 @@ def padded_features(config: MemotrConfig) -> tuple[list[Tensor], list[Tensor], T
 
 
 def without_projections(model: Memotr) -> Memotr:
-    """Their group norm sees the whole canvas, as in the official code; nothing after it may."""
+    """Their group norm uses the complete canvas, as in the official code; later layers must not."""
     model.projections = nn.ModuleList([nn.Identity(), nn.Identity()])
     return model
 
@@ -157,13 +157,13 @@ def test_what_the_features_hold_at_padding_changes_nothing(
 ) -> None:
     model = without_projections(build(replace(config, **variant)))
     _, wide, padding = padded_features(config)
-    loud = [level.clone() for level in wide]
-    for level in loud:
+    filled = [level.clone() for level in wide]
+    for level in filled:
         level[:, :, level.shape[2] // 2 :] = 100.0
         level[:, :, :, level.shape[3] // 2 :] = -100.0
     tracks = model.init_tracks(1)
     with torch.no_grad():
-        expected, output = model.detect(wide, padding, tracks), model.detect(loud, padding, tracks)
+        expected, output = model.detect(wide, padding, tracks), model.detect(filled, padding, tracks)
     assert_close(output.boxes, expected.boxes, atol=1e-4, rtol=1e-4)
     assert_close(output.logits, expected.logits, atol=1e-4, rtol=1e-4)
 
@@ -204,7 +204,7 @@ def test_two_stage_needs_as_many_tokens_as_queries(config: MemotrConfig) -> None
         model(video(1, 1)[0], paddings([64]), model.init_tracks(1))
 
 
-def test_an_untrained_network_believes_in_nothing(config: MemotrConfig) -> None:
+def test_an_untrained_network_has_low_scores(config: MemotrConfig) -> None:
     model = build_memotr(config).eval()
     output = model(video(1, 1)[0], paddings([64]), model.init_tracks(1))
     assert output.logits.sigmoid().max() < 0.1

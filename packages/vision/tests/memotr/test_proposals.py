@@ -80,7 +80,7 @@ def test_outside_training_nothing_is_noised(
     assert not torch.equal(criterion.step(*given)[0].aux.label, criterion.criterion.step(*given)[0].aux.label)
 
 
-def test_a_group_sees_itself_and_the_others_and_is_seen_by_no_one_else() -> None:
+def test_a_group_attends_to_itself_and_the_others_but_not_vice_versa() -> None:
     owner = torch.tensor([0, 0, 1, 1])
     allowed = allowed_between(owner, num_others=2)
     for query in range(6):

@@ -15,7 +15,7 @@ VECTORS = ("query", "reference", "output", "last_output", "logits")
 
 
 def running(model: Memotr, used: tuple[int, ...] = (3, 5)) -> TrackState:
-    """Return streams with so many tracks whose memory was begun and which have just been seen again."""
+    """Return streams with the given numbers of tracks, which were born and then observed a second time."""
     torch.manual_seed(1)
     config, memory = model.config, model.track_memory
     newborn = empty_slots(len(used), config.capacity, config.query_dim, config.dim, config.num_classes)
@@ -50,11 +50,11 @@ def test_the_number_of_unused_slots_and_what_they_hold_change_nothing(config: Me
     tracks = running(model)
     count = int(tracks.valid.sum(dim=1).max())
     trimmed = tracks.take(torch.arange(count).expand(2, -1))
-    loud = replace(
+    filled = replace(
         tracks, **{name: torch.where(tracks.valid[..., None], getattr(tracks, name), 1e4) for name in VECTORS}
     )
     updated = memory(tracks)
-    assert_same(memory(loud), updated, tracks.valid)
+    assert_same(memory(filled), updated, tracks.valid)
     few = memory(trimmed)
     assert_close(few.query[trimmed.valid], updated.query[tracks.valid])
 
@@ -107,7 +107,7 @@ def test_gradient_reaches_the_long_memory_only_if_asked(
 
 
 @pytest.mark.parametrize("mechanism", ["exponential", "window"])
-def test_a_newborn_begins_with_its_own_query_whoever_had_its_slot(
+def test_a_newborn_starts_with_its_own_query_in_a_reused_slot(
     config: MemotrConfig, build: Build, mechanism: str
 ) -> None:
     model = build(replace(config, memory=MemoryConfig(mechanism)))

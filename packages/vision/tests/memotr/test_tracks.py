@@ -95,8 +95,8 @@ def test_append_is_a_list_extension_by_the_highest_scores(counts: list[int], dat
 
 def test_what_unused_slots_hold_is_cleared_when_they_could_be_read() -> None:
     state = state_of([[1, 2]])
-    spoiled = state.map(lambda tensor: tensor.clone().fill_(torch.nan) if tensor.is_floating_point() else tensor)
-    emptied = spoiled.compact(torch.zeros(1, CAPACITY, dtype=torch.bool))
+    corrupted = state.map(lambda tensor: tensor.clone().fill_(torch.nan) if tensor.is_floating_point() else tensor)
+    emptied = corrupted.compact(torch.zeros(1, CAPACITY, dtype=torch.bool))
     for name in ("query", "reference", "output", "last_output", "boxes", "logits"):
         assert getattr(emptied, name).eq(0).all()
     assert emptied.scores.eq(0).all()
@@ -116,7 +116,7 @@ def test_rows_of_a_memory_move_with_their_slots() -> None:
     assert all(torch.equal(back.memory.tensors()[name], tensor) for name, tensor in rows.tensors().items())
 
 
-def test_a_state_is_selected_moved_and_refilled_as_a_whole() -> None:
+def test_a_state_is_selected_moved_and_refilled() -> None:
     state = state_of([[1, 2], [11]])
     swapped = state.index_select(torch.tensor([1, 0]))
     assert tags_of(swapped) == [[11], [1, 2]]

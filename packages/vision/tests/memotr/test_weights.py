@@ -232,7 +232,7 @@ def test_a_detector_gives_all_but_the_memory(
     assert torch.equal(model.projections[0][0].weight, detector["input_proj.0.0.weight"])
 
 
-def test_a_dab_detector_sees_boxes_as_it_was_trained_to(config: MemotrConfig, build: Build, tmp_path: Path) -> None:
+def test_an_imported_dab_detector_has_its_box_embedding(config: MemotrConfig, build: Build, tmp_path: Path) -> None:
     model = build(config)
     detector = coco_detector(model)
     torch.save({"model": detector}, tmp_path / "coco.pth")

@@ -41,8 +41,8 @@ def say() -> Callable[..., Tensor]:
         for name, pause in zip(names, after, strict=True):
             loudness = 0.3 * torch.sin(torch.pi * time / WORD_SECONDS).sqrt()  # no click at the ends
             parts += [loudness * torch.sin(2 * torch.pi * TONES[name] * time), torch.zeros(round(pause * rate))]
-        whole = torch.cat(parts)
-        return whole + noise * torch.randn(len(whole), generator=torch.Generator().manual_seed(seed))
+        complete = torch.cat(parts)
+        return complete + noise * torch.randn(len(complete), generator=torch.Generator().manual_seed(seed))
 
     return speak
 

@@ -29,7 +29,7 @@ def test_no_word_is_lost_or_doubled_though_the_segments_tell_other_times(
 ) -> None:
     words = spoken(lengths)
     moved = [Word(word.text, word.start + by, word.end + by) for word, by in zip(words, jitter, strict=False)]
-    # What is cut by the end of a segment is heard as another word there.
+    # A word cut by the end of a segment is recognized as another one there.
     first = [Word("cut", w.start, END) if w.end > END else w for w in words if w.start < END]
     second = [Word("cut", START, w.end) if w.start < START else w for w in moved if w.end > START]
     border = find_border(first, START, END)

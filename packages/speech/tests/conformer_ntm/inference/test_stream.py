@@ -44,12 +44,12 @@ def test_the_transcript_does_not_depend_on_the_pieces(
     build: Build, say: Say, settings: TranscriptionSettings, rate: int
 ) -> None:
     recognizer, waveform = build("turing_improved"), say(TEXT, PAUSES, rate=rate)
-    whole = transcribe(TranscriptStream(recognizer, settings, rate), waveform, [])
-    assert len(whole) >= 4
+    complete = transcribe(TranscriptStream(recognizer, settings, rate), waveform, [])
+    assert len(complete) >= 4
     random = torch.Generator().manual_seed(0)
     for largest in (3000, 30000):
         pieces = torch.randint(0, largest, (20,), generator=random).tolist()
-        assert transcribe(TranscriptStream(recognizer, settings, rate), waveform, pieces) == whole
+        assert transcribe(TranscriptStream(recognizer, settings, rate), waveform, pieces) == complete
 
 
 @pytest.mark.parametrize("lead", [0.6, 0.73, 0.98])
@@ -79,7 +79,7 @@ def test_a_saved_stream_continues_with_the_same_text(
     build: Build, say: Say, settings: TranscriptionSettings, seconds: float, tmp_path: Path
 ) -> None:
     recognizer, waveform = build("turing_improved"), say(TEXT, PAUSES, rate=11025)
-    whole = transcribe(TranscriptStream(recognizer, settings, 11025), waveform, [])
+    complete = transcribe(TranscriptStream(recognizer, settings, 11025), waveform, [])
     place = round(seconds * 11025)
     before = TranscriptStream(recognizer, settings, 11025)
     segments = before.push(waveform[:place])
@@ -88,7 +88,7 @@ def test_a_saved_stream_continues_with_the_same_text(
     after.load(tmp_path / "session")
     assert after.report() == before.report()
     assert (after.partial(), after.seconds) == (before.partial(), before.seconds)
-    assert segments + transcribe(after, waveform[place:], []) == whole
+    assert segments + transcribe(after, waveform[place:], []) == complete
 
 
 def test_the_memory_goes_from_segment_to_segment_where_it_is_carried(build: Build, say: Say) -> None:
@@ -122,15 +122,15 @@ def test_the_state_of_a_long_recording_is_bounded(build: Build, say: Say) -> Non
 @pytest.mark.slow
 def test_half_an_hour_is_transcribed_without_gaps_repeats_or_growth(build: Build, say: Say) -> None:
     stream, random = TranscriptStream(build(), TranscriptionSettings("ctc"), 8000), Random(0)
-    said, segments, sizes = [], [], []
+    spoken, segments, sizes = [], [], []
     for _ in range(60):
         words = random.choices(["one", "two", "three", "four"], k=72)
         pauses = [0.5 if random.random() < 0.02 else 0.15 for _ in words]  # often none for 20 s
         segments += stream.push(say(" ".join(words), pauses, 0.0))
         sizes.append(size_of(stream.state_dict()))
-        said += words
+        spoken += words
     segments += stream.finish()
-    assert text_of(segments).split() == said
+    assert text_of(segments).split() == spoken
     assert sum(b.start == a.end for a, b in pairwise(segments)) > 20  # where speech was cut
     assert max(sizes) < 8000 * 4 * (20 + 2 + 1) + 8 * 2000  # samples, and a number for each short frame
 

@@ -24,8 +24,8 @@ def transcriber(build: Build) -> Transcriber:
 
 def test_a_file_and_its_samples_give_the_same_transcript(transcriber: Transcriber, say: Say, tmp_path: Path) -> None:
     waveform = say(TEXT, 0.12)
-    soundfile.write(tmp_path / "said.wav", waveform.numpy(), 8000, subtype="FLOAT")
-    transcript = transcriber.transcribe(tmp_path / "said.wav")
+    soundfile.write(tmp_path / "speech.wav", waveform.numpy(), 8000, subtype="FLOAT")
+    transcript = transcriber.transcribe(tmp_path / "speech.wav")
     assert transcript.text == TEXT
     assert transcript.duration == len(waveform) / 8000
     assert transcript == transcriber.transcribe(waveform, 8000) == transcriber.transcribe(waveform.numpy(), 8000)
@@ -59,8 +59,8 @@ def test_a_clipped_recording_is_transcribed(transcriber: Transcriber, say: Say) 
 def test_the_rate_belongs_to_waveforms_and_not_to_files(transcriber: Transcriber, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a waveform needs sample_rate"):
         transcriber.transcribe(torch.zeros(8))
-    with pytest.raises(ValueError, match=r"sample_rate is for waveforms; .*said\.wav knows its own"):
-        transcriber.transcribe(tmp_path / "said.wav", 8000)
+    with pytest.raises(ValueError, match=r"sample_rate is for waveforms; .*speech\.wav knows its own"):
+        transcriber.transcribe(tmp_path / "speech.wav", 8000)
     with pytest.raises(FileNotFoundError, match=r"absent\.wav"):
         transcriber.transcribe(tmp_path / "absent.wav")
 

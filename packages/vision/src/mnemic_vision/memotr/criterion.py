@@ -5,6 +5,7 @@ Source: `models/criterion.py`, `train_engine.py` and the training half of `model
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,6 +22,7 @@ from mnemic_vision.memotr.targets import Target
 from mnemic_vision.memotr.tracks import NEGATIVE_ID, TrackSlots, TrackState
 
 MIN_IOU = 0.5  # a track with less overlap loses its identity
+Selected: TypeAlias = tuple[Bool[Tensor, "batch track"], Bool[Tensor, "batch query"]]  # kept tracks, born detections
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,16 @@ class FrameLosses:
     aux: Losses
 
 
+Step: TypeAlias = tuple[FrameLosses, LabeledTracks]  # losses of a frame, and the tracks that enter the next one
+
+
 @dataclass(frozen=True)
 class ConfidentSelection:
     """Keeps objects, and false positives with a score above ``threshold`` as negative tracks."""
 
     threshold: float = 0.5
 
-    def __call__(
-        self, seen: LabeledTracks, detections: LabeledSlots
-    ) -> tuple[Bool[Tensor, "batch track"], Bool[Tensor, "batch query"]]:
+    def __call__(self, seen: LabeledTracks, detections: LabeledSlots) -> Selected:
         """Return which tracks are kept and which detections become tracks."""
         keep = seen.valid & ((seen.scores > self.threshold) | (seen.ids >= 0))
         return keep, (detections.confidence > self.threshold) | (detections.ids >= 0)
@@ -106,9 +109,7 @@ class AugmentedSelection:
     def __post_init__(self) -> None:
         check_range(self, 0, 1, "drop_rate", "insert_rate")
 
-    def __call__(
-        self, seen: LabeledTracks, detections: LabeledSlots
-    ) -> tuple[Bool[Tensor, "batch track"], Bool[Tensor, "batch query"]]:
+    def __call__(self, seen: LabeledTracks, detections: LabeledSlots) -> Selected:
         """Return which tracks are kept and which detections become tracks."""
         keep = seen.valid & (seen.ids >= 0) & (seen.iou > MIN_IOU)
         born = (detections.ids >= 0) & (detections.iou > MIN_IOU)
@@ -135,14 +136,12 @@ class Criterion(ABC):
         padding: Bool[Tensor, "batch height width"],
         tracks: LabeledTracks,
         targets: list[Target],
-    ) -> tuple[FrameLosses, LabeledTracks]:
+    ) -> Step:
         """Run the network on a frame; return the losses and the tracks that enter the next frame."""
         return self.follow(model, model(images, padding, tracks), tracks, targets)
 
     @abstractmethod
-    def follow(
-        self, model: Memotr, output: FrameOutput, tracks: LabeledTracks, targets: list[Target]
-    ) -> tuple[FrameLosses, LabeledTracks]:
+    def follow(self, model: Memotr, output: FrameOutput, tracks: LabeledTracks, targets: list[Target]) -> Step:
         """Return the losses of the network's output, and the tracks that enter the next frame."""
 
     @abstractmethod
@@ -150,6 +149,7 @@ class Criterion(ABC):
         """Return the loss of a clip, divided by the number of objects in it (mean over processes, at least 1)."""
 
 
+@dataclass(frozen=True)
 class ClipCriterion(Criterion):
     """Assigns ground truth over a clip and sums the losses.
 
@@ -166,25 +166,14 @@ class ClipCriterion(Criterion):
         average_classes: see `losses.set_losses`.
     """
 
-    def __init__(
-        self,
-        merge_layer: int = 1,
-        loss_weights: tuple[float, float, float] = (2.0, 5.0, 2.0),
-        cost_weights: tuple[float, float, float] = (2.0, 5.0, 2.0),
-        selection: ConfidentSelection | AugmentedSelection = ConfidentSelection(),
-        supervise_passive_tracks: bool = True,
-        average_classes: bool = True,
-    ) -> None:
-        self.merge_layer = merge_layer
-        self.loss_weights = loss_weights
-        self.cost_weights = cost_weights
-        self.selection = selection
-        self.supervise_passive_tracks = supervise_passive_tracks
-        self.average_classes = average_classes
+    merge_layer: int = 1
+    loss_weights: tuple[float, float, float] = (2.0, 5.0, 2.0)
+    cost_weights: tuple[float, float, float] = (2.0, 5.0, 2.0)
+    selection: ConfidentSelection | AugmentedSelection = ConfidentSelection()
+    supervise_passive_tracks: bool = True
+    average_classes: bool = True
 
-    def follow(
-        self, model: Memotr, output: FrameOutput, tracks: LabeledTracks, targets: list[Target]
-    ) -> tuple[FrameLosses, LabeledTracks]:
+    def follow(self, model: Memotr, output: FrameOutput, tracks: LabeledTracks, targets: list[Target]) -> Step:
         """Return the losses of the network's output, and the tracks that enter the next frame."""
         losses, assignment, objects = self.frame(output, tracks, targets)
         seen, detections = self.label(*observe(tracks, output), assignment, objects)
@@ -242,10 +231,7 @@ class ClipCriterion(Criterion):
         return seen, LabeledSlots(**vars(detections) | {"ids": ids, "matched": matched, "iou": overlap})
 
     def carry(self, seen: LabeledTracks, detections: LabeledSlots) -> tuple[LabeledTracks, Bool[Tensor, "batch track"]]:
-        """Return the tracks that enter the next frame, and which of them are new.
-
-        Tracks with IoU below 0.5 lose their identity and are negatives for one frame.
-        """
+        """Return the tracks that enter the next frame, and which are new; those with IoU below 0.5 become negatives."""
         # Detections of objects first, as the official code appends them: slots are in order of birth.
         detections = detections.take((detections.ids < 0).long().argsort(dim=1, stable=True))
         keep, born = self.select(seen, detections)
@@ -253,9 +239,7 @@ class ClipCriterion(Criterion):
         ids = torch.where(carried.iou < MIN_IOU, NEGATIVE_ID, carried.ids)
         return replace(carried, ids=ids), newborn
 
-    def select(
-        self, seen: LabeledTracks, detections: LabeledSlots
-    ) -> tuple[Bool[Tensor, "batch track"], Bool[Tensor, "batch query"]]:
+    def select(self, seen: LabeledTracks, detections: LabeledSlots) -> Selected:
         """Return which tracks are kept and which detections become tracks."""
         return self.selection(seen, detections)
 

@@ -92,10 +92,10 @@ def test_a_crop_cuts_boxes_drops_those_outside_and_may_keep_overflow() -> None:
     rows = rows_of((0, 0, 30, 30), (40, 40, 10, 10), (0, 0, 10, 10), (25, 25, 5, 5))
     clip = RawClip(torch.zeros(1, 3, 60, 60, dtype=torch.uint8), [rows])
     cut = crop(clip, (10, 10, 20, 20)).rows[0]
-    whole = crop(clip, (10, 10, 20, 20), overflow_boxes=True).rows[0]
-    assert cut.ids.tolist() == whole.ids.tolist() == [0, 3]
+    overflowing = crop(clip, (10, 10, 20, 20), overflow_boxes=True).rows[0]
+    assert cut.ids.tolist() == overflowing.ids.tolist() == [0, 3]
     assert cut.boxes.tolist() == [[0, 0, 20, 20], [15, 15, 5, 5]]
-    assert whole.boxes.tolist() == [[-10, -10, 30, 30], [15, 15, 5, 5]]
+    assert overflowing.boxes.tolist() == [[-10, -10, 30, 30], [15, 15, 5, 5]]
 
 
 def test_clipped_boxes_lie_inside_the_image() -> None:

@@ -172,7 +172,7 @@ def test_unusable_settings_are_refused(change: Callable[[], ClipDataset], messag
         change()
 
 
-def test_a_batch_moves_to_another_device_as_a_whole(world: list[TrackingSequence]) -> None:
+def test_all_tensors_of_a_batch_move_to_another_device(world: list[TrackingSequence]) -> None:
     batch = collate_clips([ClipDataset(world, 2, augmentation=RANDOM)[0]]).to("meta")
     assert {batch.images.device.type, batch.padding.device.type} == {"meta"}
     assert {tensor.device.type for frame in batch.targets for tensor in vars(frame[0]).values()} == {"meta"}

@@ -52,7 +52,7 @@ def write_odgt(root: Path, *lines: object) -> None:
     (root / "annotation_val.odgt").write_text(text + "\n")
 
 
-def test_crowd_human_is_a_sequence_of_stills_with_identities_of_their_own(tmp_path: Path) -> None:
+def test_crowd_human_is_a_sequence_of_stills_with_different_identities(tmp_path: Path) -> None:
     write_images(tmp_path / "images" / "val", ["a.jpg", "b.jpg"])
     people = [person([-3, 2, 9, 30]), person([1, 1, 5, 5], extra={"ignore": 1}), {"tag": "mask", "fbox": [0, 0, 9, 9]}]
     write_odgt(tmp_path, {"ID": "b", "gtboxes": people}, {"ID": "a", "gtboxes": [person([0, 0, 4, 4])]})

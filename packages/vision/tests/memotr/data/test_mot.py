@@ -142,9 +142,9 @@ def test_a_malformed_seqinfo_is_named(write_sequence: WriteSequence, info: str, 
         MotSequences(write_sequence(info=info))
 
 
-def test_seqinfo_tells_the_frame_rate_and_may_be_absent(write_sequence: WriteSequence) -> None:
-    told = MotSequences(write_sequence(info="[Sequence]\nframeRate=12.5\nseqLength=3\n")).sequences[0]
-    assert told.frame_rate == 12.5
+def test_seqinfo_gives_the_frame_rate_and_is_optional(write_sequence: WriteSequence) -> None:
+    sequence = MotSequences(write_sequence(info="[Sequence]\nframeRate=12.5\nseqLength=3\n")).sequences[0]
+    assert sequence.frame_rate == 12.5
     assert MotSequences(write_sequence(name="other")).sequences[0].frame_rate == 25
 
 
@@ -174,7 +174,7 @@ def test_a_folder_without_sequences_says_where_to_look(write_sequence: WriteSequ
         MotSequences(tmp_path / "nowhere")
 
 
-def test_the_halves_of_a_sequence_are_the_whole(write_sequence: WriteSequence) -> None:
+def test_the_halves_of_a_sequence_make_up_the_sequence(write_sequence: WriteSequence) -> None:
     folder = write_sequence("".join(f"{frame},7,{frame},3,4,5,1,1,1\n" for frame in (1, 2, 3)))
     first, second = (MotSequences(folder, part=part).sequences[0] for part in ("first_half", "second_half"))
     assert (first.num_frames, second.num_frames) == (2, 1)

@@ -1,6 +1,6 @@
 """Criteria of the training aids; each wraps or changes the paper's criterion."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,6 +20,8 @@ from mnemic_vision.memotr.criterion import (
     FrameLosses,
     LabeledSlots,
     LabeledTracks,
+    Selected,
+    Step,
 )
 from mnemic_vision.memotr.losses import Losses, Objects, box_losses, matched_iou, pad_targets, set_losses
 from mnemic_vision.memotr.model import Memotr
@@ -30,6 +32,7 @@ from mnemic_vision.memotr.tracks import TrackSlots
 TOKENS_PER_OBJECT = 8  # one-to-many assignment of dense proposals
 
 
+@dataclass(frozen=True)
 class AloneCriterion(ClipCriterion):
     """Trains detect queries on all objects; an object that a track covers well starts no second track."""
 
@@ -44,9 +47,7 @@ class AloneCriterion(ClipCriterion):
         free = torch.where(is_covered, -1, assignment.detect)
         return super().label(seen, detections, replace(assignment, detect=free), objects)
 
-    def select(
-        self, seen: LabeledTracks, detections: LabeledSlots
-    ) -> tuple[Bool[Tensor, "batch track"], Bool[Tensor, "batch query"]]:
+    def select(self, seen: LabeledTracks, detections: LabeledSlots) -> Selected:
         """Return which tracks are kept, and which detections become tracks: distinct from these and each other."""
         keep, born = super().select(seen, detections)
         # Detections of an object come before every false positive, however confident.
@@ -59,15 +60,13 @@ class AloneCriterion(ClipCriterion):
         return objects.valid
 
 
+@dataclass(frozen=True)
 class WrappedCriterion(Criterion):
     """Another criterion, to which subclasses add losses."""
 
-    def __init__(self, criterion: Criterion) -> None:
-        self.criterion = criterion
+    criterion: Criterion
 
-    def follow(
-        self, model: Memotr, output: FrameOutput, tracks: LabeledTracks, targets: list[Target]
-    ) -> tuple[FrameLosses, LabeledTracks]:
+    def follow(self, model: Memotr, output: FrameOutput, tracks: LabeledTracks, targets: list[Target]) -> Step:
         """Return the losses of the network's output, and the tracks that enter the next frame."""
         return self.criterion.follow(model, output, tracks, targets)
 
@@ -76,12 +75,11 @@ class WrappedCriterion(Criterion):
         return self.criterion.total(frames, num_objects)
 
 
+@dataclass(frozen=True)
 class ProposalCriterion(WrappedCriterion):
     """Adds the losses of dense proposals to those of another criterion."""
 
-    def follow(
-        self, model: Memotr, output: FrameOutput, tracks: LabeledTracks, targets: list[Target]
-    ) -> tuple[FrameLosses, LabeledTracks]:
+    def follow(self, model: Memotr, output: FrameOutput, tracks: LabeledTracks, targets: list[Target]) -> Step:
         """Return the losses of the network's output, and the tracks that enter the next frame."""
         losses, tracks = super().follow(model, output, tracks, targets)
         if not isinstance(output.detect, ProposedQueries):
@@ -90,13 +88,12 @@ class ProposalCriterion(WrappedCriterion):
         return replace(losses, aux=losses.aux + added), tracks
 
 
+@dataclass(frozen=True)
 class DenoisingCriterion(WrappedCriterion):
     """Adds the losses of noised queries, in training mode, to those of another criterion."""
 
-    def __init__(self, criterion: Criterion, denoising: Denoising, average_classes: bool = True) -> None:
-        super().__init__(criterion)
-        self.denoising = denoising
-        self.average_classes = average_classes
+    denoising: Denoising
+    average_classes: bool = True
 
     def step(
         self,
@@ -105,7 +102,7 @@ class DenoisingCriterion(WrappedCriterion):
         padding: Bool[Tensor, "batch height width"],
         tracks: LabeledTracks,
         targets: list[Target],
-    ) -> tuple[FrameLosses, LabeledTracks]:
+    ) -> Step:
         """Run the network on a frame; return the losses and the tracks that enter the next frame."""
         if not model.training:
             return self.criterion.step(model, images, padding, tracks, targets)
