@@ -79,7 +79,7 @@ def detect(
     model: Memotr, image: UInt8[Tensor, "3 height width"], short_side: int, long_side: int
 ) -> dict[str, dict[str, Tensor]]:
     """Return boxes in pixels with scores, of the queries and of the dense head if there is one."""
-    frame, _ = preprocess_frame(image, short_side, long_side)
+    frame = preprocess_frame(image, short_side, long_side)
     images, padding = pad_images([frame])
     output = model(images, padding, model.init_tracks(1))
     # Boxes are shares of the image without its padding.

@@ -76,7 +76,7 @@ class Scene:
 def describe(tracker: Tracker, sequence: TrackingSequence, frame: int) -> Scene:
     """Return the features of every person in a frame."""
     rows, image = sequence.target_rows(frame), sequence.image(frame)
-    images, padding = pad_images([preprocess_frame(image, tracker.short_side, tracker.long_side)[0]])
+    images, padding = pad_images([preprocess_frame(image, tracker.short_side, tracker.long_side)])
     model = tracker.model
     features = model.backbone(images)
     encoded = model.encode(features, padding)

@@ -65,10 +65,10 @@ def normalize(image: UInt8[Tensor, "*frame 3 height width"]) -> Float[Tensor, "*
 
 def preprocess_frame(
     image: UInt8[Tensor, "3 height width"], short: int = 800, long: int = 1536
-) -> tuple[Float[Tensor, "3 _ _"], tuple[int, int]]:
-    """Return RGB bytes resized and normalized for the network, and the new (height, width); see `inference_size`."""
+) -> Float[Tensor, "3 _ _"]:
+    """Return RGB bytes resized to `inference_size` and normalized."""
     size = inference_size((image.shape[1], image.shape[2]), short, long)
-    return normalize(resize_bilinear(image, size)), size
+    return normalize(resize_bilinear(image, size))
 
 
 def pad_images(

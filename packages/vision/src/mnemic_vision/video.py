@@ -7,7 +7,7 @@ import errno
 import os
 import re
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -31,7 +31,7 @@ _IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 _BT709 = 1  # code of the HD color standard in H.264 headers
 
 
-class FrameSource(Iterator[Frame]):
+class FrameSource(Iterator[Frame], AbstractContextManager["FrameSource"]):
     """The frames of a source from `open_frames`, which can be read once.
 
     The first frame is read at once, so that an unreadable source raises here.
@@ -56,9 +56,6 @@ class FrameSource(Iterator[Frame]):
 
     def __next__(self) -> Frame:
         return next(self._frames)
-
-    def __enter__(self) -> "FrameSource":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -203,7 +200,7 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
         raise UserError(f"image {path} is damaged or not an image; replace or remove it ({error})") from error
 
 
-class VideoWriter:
+class VideoWriter(AbstractContextManager["VideoWriter"]):
     """Writes frames to an H.264 mp4 that browsers can play.
 
     The file gets its name when the block ends; if the block raises, an existing video is unchanged.
@@ -245,9 +242,6 @@ class VideoWriter:
         context = self._stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = _BT709
         context.color_range = ColorRange.MPEG
-
-    def __enter__(self) -> "VideoWriter":
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -159,8 +159,7 @@ class Tracker(Session):
             UserError: if it is not such an image, is smaller than 16 pixels, or contains NaN or infinity.
         """
         image = as_image(frame)
-        tensor, _ = preprocess_frame(image, self.short_side, self.long_side)
-        images, padding = pad_images([tensor])
+        images, padding = pad_images([preprocess_frame(image, self.short_side, self.long_side)])
         device = self.state.valid.device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.use_bf16):
             output = self.model(images.to(device), padding.to(device), self.state)

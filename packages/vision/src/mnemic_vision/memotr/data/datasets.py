@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mnemic_vision.memotr.data.mot import Part, find_sequences, read_sequence
+from mnemic_vision.memotr.data.mot import MotSequences, Part, find_sequences, read_sequence
 from mnemic_vision.memotr.data.sequence import TrackingSequence
 
 _DETECTORS = ("SDP", "FRCNN", "DPM")  # of MOT17, in order of preference; MeMOTR uses SDP
@@ -19,7 +19,7 @@ def read_dance_track(root: str | Path, split: str) -> list[TrackingSequence]:
         FileNotFoundError: the split, images or the ground truth of train or val are missing.
         UserError: a file is malformed.
     """
-    return _read(find_sequences(_split_folder(root, split)), split, "all")
+    return MotSequences(_split_folder(root, split), require_ground_truth=split != "test").sequences
 
 
 def read_mot_challenge(root: str | Path, split: str, part: Part = "all") -> list[TrackingSequence]:
@@ -36,10 +36,7 @@ def read_mot_challenge(root: str | Path, split: str, part: Part = "all") -> list
         FileNotFoundError: the split, images or the ground truth of train are missing.
         UserError: a file is malformed.
     """
-    return _read(one_detector(find_sequences(_split_folder(root, split))), split, part)
-
-
-def _read(folders: list[Path], split: str, part: Part) -> list[TrackingSequence]:
+    folders = one_detector(find_sequences(_split_folder(root, split)))
     return [read_sequence(folder, require_ground_truth=split != "test", part=part) for folder in folders]
 
 
