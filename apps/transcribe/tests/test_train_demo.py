@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from mnemic_speech.conformer_ntm import Recognizer
-from mnemic_transcribe.checkpoints import open_recognizer
+from mnemic_transcribe.checkpoints import open_transcriber
 from mnemic_transcribe.train_demo import train_demo
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -52,6 +52,6 @@ def test_a_run_ends_in_one_file_and_a_second_call_has_nothing_to_do(tmp_path: Pa
 def test_an_absent_shipped_checkpoint_says_how_to_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mnemic_transcribe.checkpoints.SHIPPED", tmp_path / "absent.safetensors")
     with pytest.raises(FileNotFoundError, match="run make train-demo-transcribe, or give --checkpoint"):
-        open_recognizer()
+        open_transcriber()
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
-        open_recognizer(tmp_path / "other.safetensors")
+        open_transcriber(tmp_path / "other.safetensors")

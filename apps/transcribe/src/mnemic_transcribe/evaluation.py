@@ -3,7 +3,7 @@
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from mnemic_transcribe.data import read_corpus
 from mnemic_transcribe.noise import Noise, read_clip
 from mnemic_transcribe.options import Segmentation
 from mnemic_transcribe.scoring import Prediction, error_rates
-from mnemic_transcribe.sources import DataSource, RecordedClip
+from mnemic_transcribe.sources import DataSource
 
 EDGES = (5.0, 10.0, 15.0, 20.0, 25.0, 35.0, 60.0, 120.0)  # bounds of duration ranges in seconds
 
@@ -96,7 +96,7 @@ def open_clips(data: Path, split: str | None, style: TextStyle) -> tuple[list[Cl
     utterances = read_corpus(data, split, problems)
     if not utterances:
         raise UserError(f"{data} has no utterance{f'; the first problem: {problems[0]}' if problems else ''}")
-    return [RecordedClip(each, normalize_text(each.text, style)) for each in utterances], problems
+    return [replace(each, text=normalize_text(each.text, style)) for each in utterances], problems
 
 
 def evaluate_clips(

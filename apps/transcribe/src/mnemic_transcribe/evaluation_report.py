@@ -9,7 +9,17 @@ from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.cli import USER_ERROR
 from mnemic_kit.output import dumps, show, show_json
 from mnemic_kit.record import Record
+from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_transcribe.evaluation import Evaluation
+
+
+def describe(transcriber: Transcriber, evaluation: Evaluation) -> dict[str, Any]:
+    """Return the facts about a recognizer and an evaluation that a summary lists."""
+    return {
+        "decoding": transcriber.settings.decoding,
+        "memory": transcriber.recognizer.model.config.memory.name,
+        "num_unreadable": len(evaluation.problems),
+    }
 
 
 def write_scores(summary: Mapping[str, Any], evaluation: Evaluation, record: Record) -> None:

@@ -1,76 +1,15 @@
 """Sources of utterances: recordings in any layout, strings of spoken digits, or generated tones."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
-from jaxtyping import Float
-from torch import Tensor
-from torchaudio.functional import resample
 
 from mnemic_core.errors import UserError
 from mnemic_speech.text import TextStyle, normalize_text
 from mnemic_transcribe.batching import Clip
-from mnemic_transcribe.data import DigitString, Utterance, read_corpus, read_digit_strings, render
-from mnemic_transcribe.data.digits import SAMPLE_RATE
+from mnemic_transcribe.data import read_corpus, read_digit_strings
 from mnemic_transcribe.drawn_digits import Drawn
 from mnemic_transcribe.tones import ToneWorld
-
-
-@dataclass(frozen=True)
-class RecordedClip:
-    """An utterance of a recording.
-
-    Args:
-        utterance: file and range.
-        text: normalized text.
-    """
-
-    utterance: Utterance
-    text: str
-
-    @property
-    def id(self) -> str:
-        """Name of the utterance."""
-        return self.utterance.id
-
-    @property
-    def seconds(self) -> float:
-        """Duration."""
-        return self.utterance.duration
-
-    def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
-        """Return the waveform; ``random`` is unused."""
-        return self.utterance.read(sample_rate)
-
-
-@dataclass(frozen=True)
-class DigitClip:
-    """A string of spoken digits, rendered when it is read.
-
-    Args:
-        string: the digits.
-        text: normalized text.
-    """
-
-    string: DigitString
-    text: str
-
-    @property
-    def id(self) -> str:
-        """Name of the string."""
-        return self.string.id
-
-    @property
-    def seconds(self) -> float:
-        """Duration."""
-        return self.string.seconds
-
-    def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
-        """Return the waveform; ``random`` seeds the noise of the pauses."""
-        sound: Tensor = resample(render(self.string, seed=int(random.integers(2**31))), SAMPLE_RATE, sample_rate)
-        return sound
 
 
 @dataclass(frozen=True)
@@ -115,7 +54,7 @@ class DataSource:
             raise UserError(f"data source {self.name} needs root, the folder of the data set")
         if self.name == "recordings":
             found = read_corpus(self.root, self.split)
-            return [RecordedClip(utterance, normalize_text(utterance.text, style)) for utterance in found]
+            return [replace(each, text=normalize_text(each.text, style)) for each in found]
         strings = read_digit_strings(self.root, self.split)
         strings = self.drawn.strings(strings) if self.drawn.num_strings else strings
-        return [DigitClip(string, normalize_text(string.text, style)) for string in strings]
+        return [replace(each, text=normalize_text(each.text, style)) for each in strings]

@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jaxtyping import Float, Int
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core.errors import UserError, check_range
-from mnemic_core.loading import load_exactly
 from mnemic_kit.records import Records
 from mnemic_kit.task import Split, Task
 from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig
@@ -25,14 +24,11 @@ from mnemic_speech.conformer_ntm.settings import TranscriptionSettings, check_de
 from mnemic_speech.features import FeatureConfig, Features, Normalizer, NormalizerKind
 from mnemic_speech.text import tokenizer_from_state
 from mnemic_transcribe.augmentation import Masks
-from mnemic_transcribe.batching import SpeechBatch
-from mnemic_transcribe.datamodule import SpeechData
+from mnemic_transcribe.batching import SpeechBatch, SpeechBatches
 from mnemic_transcribe.frontend import fit_normalizer, network_input
+from mnemic_transcribe.initialization import PARTS, Part, load_parts
 from mnemic_transcribe.schedule import warmup_share
 from mnemic_transcribe.scoring import Prediction, error_rates, write_predictions
-
-Part = Literal["encoder", "memory", "ctc", "decoder"]
-PARTS: tuple[Part, ...] = ("encoder", "memory", "ctc", "decoder")
 
 _STATISTICS = 2000  # utterances for mean and variance of the features
 # Defaults as objects, not None: jsonargparse shows their fields in the help page.
@@ -96,7 +92,8 @@ class TranscriptionTask(Task):
         self.predictions = Records()
         self._needs_statistics = normalizer == "global"
         if init_checkpoint is not None:
-            self._load_parts(init_checkpoint, init_parts)
+            load_parts(self.make_checkpoint({}), init_checkpoint, init_parts)
+            self._needs_statistics = False
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the feature statistics of the checkpoint."""
@@ -107,8 +104,8 @@ class TranscriptionTask(Task):
         """Compute mean and variance of the features on training utterances."""
         if self._needs_statistics:
             # The recipe reads the complete set; a sample of a million frames gives the same mean in minutes.
-            data: SpeechData = self.trainer.datamodule  # type: ignore[attr-defined]  # set where it is given
-            sample = data.sample(_STATISTICS)
+            trainer: Any = self.trainer  # Lightning declares no type for the data module
+            sample: SpeechBatches = trainer.datamodule.sample(_STATISTICS)
             batches = (sample[index].to(self.device) for index in range(len(sample)))
             self.normalizer.load_state_dict(fit_normalizer(self.features, batches).state_dict())
             self._needs_statistics = False
@@ -188,15 +185,3 @@ class TranscriptionTask(Task):
     def _predicted(self) -> list[Prediction]:
         """Return the predictions of all processes."""
         return [Prediction(name, *texts) for name, texts in self.predictions.compute().items()]
-
-    def _load_parts(self, path: Path, parts: Sequence[Part]) -> None:
-        """Load parts of another recognizer of the same tokens, and its feature statistics."""
-        given = Recognizer.load(path)
-        if given.tokenizer.state() != self.tokenizer.state() or given.features.config != self.features.config:
-            raise UserError(f"{path} has other tokens or features than this config: use its data.vocabulary")
-        for part in parts:
-            # An empty module for a branch that was not built.
-            own, others = (getattr(model, part) or nn.Module() for model in (self.model, given.model))
-            load_exactly(own, others.state_dict(), f"the {part} of {path}")
-        self.normalizer.load_state_dict(given.normalizer.state_dict())
-        self._needs_statistics = False

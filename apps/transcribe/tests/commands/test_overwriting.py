@@ -1,5 +1,6 @@
 """No command writes over one of its inputs, or over a file that it did not make."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_evaluate_leaves_a_file_with_the_name_of_its_scores(
 def test_average_and_import_leave_their_inputs(
     checkpoint: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state = checkpoint.rename(tmp_path / "state.ckpt")
+    state = Path(shutil.copy(checkpoint, tmp_path / "state.ckpt"))  # other tests need the original
     before = state.read_bytes(), manifest.read_bytes()
     assert "is an input" in refuse(capsys, "average", "--checkpoints", state, state, "--out", state)
     assert "exists" in refuse(capsys, "import-data", manifest.parent, "--out", manifest)

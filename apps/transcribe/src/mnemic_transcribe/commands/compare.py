@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -47,45 +48,34 @@ def compare(
         json: print one JSON object as the last line.
     """
     from mnemic_speech.conformer_ntm.checkpoint import Recognizer
+    from mnemic_transcribe import comparison
     from mnemic_transcribe.commands import train
-    from mnemic_transcribe.comparison import (
-        ERRORS,
-        METRICS,
-        check_source,
-        condition_name,
-        error_scores,
-        name_tests,
-        open_tests,
-        pair_utterances,
-        read_errors,
-        run_tests,
-    )
     from mnemic_transcribe.noise import Noise
 
     added = [None, *map(Noise.parse, noises)]
-    sources = {"validation": None, **name_tests(tests)}
+    sources = {"validation": None, **comparison.name_tests(tests)}
     path = find_config(config, train.CONFIGS)
 
     def score(run: Run, conditions: Sequence[str]) -> Scores:
         validation = run.fit(train.main).datamodule.clips("val")
         recognizer = Recognizer.load(run.folder / "checkpoints" / "last.ckpt").to(find_device(device))
-        sets = open_tests(validation, sources, recognizer.settings)
-        errors = run_tests(recognizer, sets, decodings, added, run.folder / ERRORS)
-        return {name: error_scores(errors[name]) for name in conditions}
+        sets = comparison.open_tests(validation, sources, recognizer.settings)
+        errors = comparison.run_tests(recognizer, sets, decodings, added, run.folder / comparison.ERRORS)
+        return {name: comparison.error_scores(errors[name]) for name in conditions}
 
     # Before hours of training.
     for label, source in sources.items():
-        check_source(out, label, source)
+        comparison.check_source(out, label, source)
     Comparison(
         "mnemic-transcribe",
         out,
         [Variant(memory, memory_arguments(path, memory)) for memory in memories],
         seeds,
-        METRICS,
+        comparison.METRICS,
         path,
         options,
-        [condition_name(data, noise, decoding) for data in sources for noise in added for decoding in decodings],
-        paired=pair_utterances(partial(read_errors, out)),
+        [comparison.condition_name(*each) for each in product(sources, added, decodings)],
+        paired=comparison.pair_utterances(partial(comparison.read_errors, out)),
     ).run(score, as_json=json)
 
 

@@ -30,10 +30,10 @@ def demo(
         device: auto uses a GPU if available.
     """
     from mnemic_speech.audio import read_audio
+    from mnemic_transcribe.checkpoints import open_transcriber
     from mnemic_transcribe.demonstration import find_recording, show_recording
     from mnemic_transcribe.plots import plot_recording
     from mnemic_transcribe.results import write_transcript
-    from mnemic_transcribe.transcribers import open_transcriber
 
     transcriber = open_transcriber(checkpoint, decoding=decoding, device=device)
     if file is not None:

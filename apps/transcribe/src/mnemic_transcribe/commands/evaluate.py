@@ -48,12 +48,11 @@ def evaluate(
     from rich.console import Console
 
     from mnemic_kit.record import open_record
-    from mnemic_transcribe.checkpoints import SHIPPED
+    from mnemic_transcribe.checkpoints import SHIPPED, open_transcriber
     from mnemic_transcribe.evaluation import evaluate_clips, open_clips
-    from mnemic_transcribe.evaluation_report import show_scores, write_scores
+    from mnemic_transcribe.evaluation_report import describe, show_scores, write_scores
     from mnemic_transcribe.noise import Noise
     from mnemic_transcribe.progress import audio_progress
-    from mnemic_transcribe.transcribers import open_transcriber
 
     if batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, got {batch_size}")
@@ -80,14 +79,8 @@ def evaluate(
             advance=advance,
         )
     evaluation.problems[:0] = problems  # rows of the manifest first, then unreadable files
-    facts = {
-        "data": str(data),
-        "decoding": transcriber.settings.decoding,
-        "checkpoint": str(checkpoint or SHIPPED.name),
-        "memory": transcriber.recognizer.model.config.memory.name,
-        "num_unreadable": len(evaluation.problems),
-    }
-    summary = evaluation.summary() | given | facts
+    source = {"data": str(data), "checkpoint": str(checkpoint or SHIPPED.name)}
+    summary = evaluation.summary() | given | source | describe(transcriber, evaluation)
     if record is not None:
         write_scores(summary, evaluation, record)
     show_scores(summary, evaluation, as_json=json)

@@ -42,9 +42,9 @@ def run(
     from rich.console import Console
 
     from mnemic_speech.audio import stream_microphone
+    from mnemic_transcribe.checkpoints import open_transcriber
     from mnemic_transcribe.results import unique_names, write_transcript
     from mnemic_transcribe.running import listen, show_files, transcribe_files
-    from mnemic_transcribe.transcribers import open_transcriber
 
     if microphone == bool(files):
         raise UserError("give files to transcribe, or --microphone, and not both")

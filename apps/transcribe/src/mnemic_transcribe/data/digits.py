@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torchaudio.functional import resample
 
 from mnemic_core.errors import UserError
 from mnemic_speech.audio import read_audio
@@ -52,6 +54,11 @@ class DigitString:
     seconds: float
     lead_ms: int
     takes: tuple[DigitTake, ...]
+
+    def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
+        """Return the rendered waveform; ``random`` seeds the noise of the pauses."""
+        sound: Tensor = resample(render(self, seed=int(random.integers(2**31))), SAMPLE_RATE, sample_rate)
+        return sound
 
 
 def read_digit_strings(folder: str | Path, split: str | None = None) -> list[DigitString]:

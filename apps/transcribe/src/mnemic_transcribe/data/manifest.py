@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -47,11 +48,17 @@ class Utterance:
         if not 0 < self.duration < math.inf:
             raise UserError(f"duration {self.duration:g} s is not positive: give the seconds of the utterance")
 
-    def read(self, sample_rate: int) -> Float[Tensor, " samples"]:
+    @property
+    def seconds(self) -> float:
+        """Duration, under the name that all clips have."""
+        return self.duration
+
+    def read(self, sample_rate: int, random: np.random.Generator | None = None) -> Float[Tensor, " samples"]:
         """Return the waveform.
 
         Args:
             sample_rate: in Hz; a file of another rate is resampled.
+            random: unused, since recordings are not generated.
 
         Raises:
             FileNotFoundError: if there is no such file.
