@@ -114,3 +114,10 @@ def test_two_mechanisms_of_one_name_are_a_defect(tmp_path: Path) -> None:
     script = "import sys, mnemic_core; mnemic_core.__path__.append(sys.argv[1]); mnemic_core.list_mechanisms()"
     found = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
     assert "RuntimeError: two mechanisms are called 'window'" in found.stderr
+
+
+def test_an_entry_in_another_form_is_a_defect_and_not_ignored(tmp_path: Path) -> None:
+    (tmp_path / "echo_memory.py").write_text(ECHO.replace("ECHO = Mechanism(", "ECHO: Mechanism = Mechanism("))
+    script = "import sys, mnemic_core; mnemic_core.__path__.append(sys.argv[1]); mnemic_core.memory_names()"
+    found = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "echo_memory.py: write its entry as NAME = Mechanism(" in found.stderr

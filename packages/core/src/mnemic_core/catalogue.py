@@ -38,7 +38,7 @@ def find_mechanism(name: str) -> Mechanism:
 
 
 def mechanism_table() -> str:
-    """Return the mechanisms as a Markdown table; as README and documentation show it."""
+    """Return the mechanisms as a Markdown table, as in README and documentation."""
     head = ("name", "class", "source", "objective", "representation", "integration", "read", "write", "forget", "holds")
     rows = []
     for entry in list_mechanisms():

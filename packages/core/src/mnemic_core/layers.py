@@ -1,5 +1,6 @@
 """Attention, feed-forward networks and positions that several models share."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -148,10 +149,13 @@ def join_heads(x: Float[Tensor, "*batch head time head_dim"]) -> Float[Tensor, "
     return x.transpose(-3, -2).flatten(-2)
 
 
-def masked_softmax(
-    logits: Float[Tensor, "*batch query key"], allowed: Bool[Tensor, "*#batch #query key"]
+def attention_weights(
+    query: Float[Tensor, "*batch query dim"],
+    keys: Float[Tensor, "*batch key dim"],
+    allowed: Bool[Tensor, "*#batch #query key"],
 ) -> Float[Tensor, "*batch query key"]:
-    """Return the softmax over the allowed keys; zeros for a query that has none."""
+    """Return the weights of scaled dot-product attention; zeros for a query without allowed keys."""
+    logits = query @ keys.mT / math.sqrt(query.shape[-1])
     # The lowest finite number, not -inf, with which a query without keys would become NaN; its weights are cleared.
     lowest = torch.finfo(logits.dtype).min
     return logits.masked_fill(~allowed, lowest).softmax(-1).masked_fill(~allowed, 0)

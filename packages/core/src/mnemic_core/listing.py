@@ -16,6 +16,7 @@ Place = Literal["attention", "beside", "model", "stack", "machine", "layer", "st
 
 SEQUENCE_PLACES: frozenset[Place] = frozenset({"attention", "beside", "model", "stack", "machine"})
 
+_START = re.compile(r"^\w+.* = Mechanism\(", re.MULTILINE)
 _ENTRY = re.compile(r"^\w+ = (Mechanism\(\n.*?^\))$", re.MULTILINE | re.DOTALL)
 
 
@@ -128,8 +129,12 @@ def listings() -> tuple[tuple[Listing, str], ...]:
     for folder in map(Path, mnemic_core.__path__):
         for path in folder.rglob("*.py"):
             module = ".".join(("mnemic_core", *path.relative_to(folder).with_suffix("").parts))
-            found += ((_read(entry), module) for entry in _ENTRY.findall(path.read_text(encoding="utf-8")))
-    # An importing program would silently get either of two mechanisms of one name.
+            source = path.read_text(encoding="utf-8")
+            entries = _ENTRY.findall(source)
+            if len(entries) != len(_START.findall(source)):  # it would be missing silently
+                raise RuntimeError(f"{path}: write its entry as NAME = Mechanism( with one argument on each line")
+            found += ((_read(entry), module) for entry in entries)
+    # Otherwise the order of files would decide which of two mechanisms of one name is built.
     modules: dict[str, str] = {}
     for entry, module in found:
         for name in entry.names:

@@ -1,7 +1,5 @@
 """A first-in-first-out bank of gated chunk summaries, with attention to segment, chunk and bank."""
 
-import math
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -10,9 +8,9 @@ from torch.nn import functional as F
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.layers import (
+    attention_weights,
     causal_mask,
     join_heads,
-    masked_softmax,
     or_no_padding,
     rotate,
     split_heads,
@@ -111,9 +109,7 @@ class GatedFifoMemory(SegmentMemory[RingBuffer]):
         """Return the third path."""
         bank = self.bank_project(state.items.to(query.dtype))
         key, value = (split_heads(part, self.num_heads) for part in bank.chunk(2, dim=-1))
-        logits = query @ key.mT / math.sqrt(query.shape[-1])
-        recalled: Tensor = masked_softmax(logits, state.valid()[:, None, None]) @ value
-        return recalled
+        return attention_weights(query, key, state.valid()[:, None, None]) @ value
 
     def _write(
         self,

@@ -306,14 +306,7 @@ class NeighbourAttention(SegmentMemory[NeighbourState]):
         # The lowest finite number, not -inf, which makes padding that sees nothing NaN.
         lowest = torch.finfo(near.dtype).min
         hidden = (distance < 0) | missing_keys(state.pairs.count, self.window, time, padding)[:, None]
-        return self._fuse(far.masked_fill(~valid, lowest), near.masked_fill(hidden[:, None], lowest), valid)
-
-    def _fuse(
-        self,
-        far: Float[Tensor, "batch head time k"],
-        near: Float[Tensor, "batch head time key"],
-        valid: Bool[Tensor, "batch head time k"],
-    ) -> tuple[Float[Tensor, "batch head time k"], Float[Tensor, "batch head time key"]]:
+        far, near = far.masked_fill(~valid, lowest), near.masked_fill(hidden[:, None], lowest)
         if self.gate is None:
             joint = _softmax(torch.cat([far, near], dim=-1))
             return joint[..., : self.k], joint[..., self.k :]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import check_at_least, check_choice
-from mnemic_core.layers import masked_softmax, or_no_padding, tokens_first
+from mnemic_core.layers import attention_weights, or_no_padding, tokens_first
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, ReadWriteMemory
 from mnemic_core.state import Device, MemoryState, SlotView
@@ -155,8 +155,7 @@ class SegmentQueue(ReadWriteMemory[SegmentQueueState]):
     ) -> Float[Tensor, "batch time slot"]:
         """Return the attention of each query to the stored frames; zeros while the queue is empty."""
         stored = self.frames(state)
-        logits = query @ stored.frames.to(query.dtype).mT / math.sqrt(self.dim)
-        return masked_softmax(logits, stored.valid[:, None])
+        return attention_weights(query, stored.frames.to(query.dtype), stored.valid[:, None])
 
     def write(
         self,

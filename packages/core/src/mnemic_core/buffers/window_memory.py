@@ -1,14 +1,12 @@
 """The latest values of a row, read by attention."""
 
-import math
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import check_at_least
-from mnemic_core.layers import masked_softmax
+from mnemic_core.layers import attention_weights
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach, ReadWriteMemory
 from mnemic_core.state import Device
@@ -49,9 +47,8 @@ class WindowMemory(ReadWriteMemory[RingBuffer]):
         self, query: Float[Tensor, "batch time dim"], state: RingBuffer
     ) -> Float[Tensor, "batch time slot"]:
         """Return the attention of each query to the slots; zeros while the window is empty."""
-        stored = self._stored(state.items).to(query.dtype)
         # Masked, because the zeros of unused slots would otherwise take part in the softmax.
-        return masked_softmax(query @ stored.mT / math.sqrt(self.dim), state.valid()[:, None])
+        return attention_weights(query, self._stored(state.items).to(query.dtype), state.valid()[:, None])
 
     def write(
         self,

@@ -1,4 +1,4 @@
-"""Layers that remember in their weights: no state, just ``x -> y``."""
+"""Layers with a memory in their weights, without state."""
 
 import lazy_loader
 

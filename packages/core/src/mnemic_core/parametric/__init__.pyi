@@ -1,4 +1,4 @@
-"""Layers that remember in their weights: no state, just ``x -> y``."""
+"""Layers with a memory in their weights, without state."""
 
 from .persistent_keys import PersistentAttention, PersistentKeyValues
 from .product_key_memory import ProductKeyMemory, SlotUsage

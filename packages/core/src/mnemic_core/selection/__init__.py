@@ -1,4 +1,4 @@
-"""Choosing what of a document is worth remembering."""
+"""Selection of the tokens of a document to remember."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Choosing what of a document is worth remembering."""
+"""Selection of the tokens of a document to remember."""
 
 from .uncertainty import normalized_entropy, select_certain_tokens, select_positions
 

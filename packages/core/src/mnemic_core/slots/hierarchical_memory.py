@@ -1,6 +1,5 @@
 """Hierarchical Memory Transformer: recall from a bank of past segments, and the latest tokens unchanged."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +10,7 @@ from torch.nn import functional as F
 
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.errors import UserError, check_at_least
-from mnemic_core.layers import masked_softmax, or_no_padding, tokens_first
+from mnemic_core.layers import attention_weights, or_no_padding, tokens_first
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.memory import Detach
 from mnemic_core.slots.model_adapter import HostModel, ModelWrapper
@@ -154,10 +153,9 @@ class HierarchicalMemoryWrapper(ModelWrapper[HierarchicalState]):
     ) -> Float[Tensor, "batch query slot"]:
         """Return the attention of each query to the bank; zeros while it is empty."""
         keys = self.key(state.bank.items.to(query.dtype))  # batch slot recall_dim
-        # For models of width 4096 and more the official training code divides by recall_dim instead of its root, its
-        # generation by the root.
-        logits: Tensor = self.query(query) @ keys.mT / math.sqrt(keys.shape[-1])
-        return masked_softmax(logits, state.bank.valid()[:, None])
+        # For models of width 4096 and more the official training code divides the logits by recall_dim instead of its
+        # root, its generation by the root as here.
+        return attention_weights(self.query(query), keys, state.bank.valid()[:, None])
 
 
 HIERARCHICAL = Mechanism(

@@ -1,4 +1,4 @@
-"""Searchable collections outside the computation, and the searches that attention uses inside it."""
+"""Searchable collections of vectors and records, and the searches of attention."""
 
 import lazy_loader
 

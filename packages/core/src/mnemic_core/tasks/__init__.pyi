@@ -1,4 +1,4 @@
-"""Tasks with exact solutions, on which it shows what a memory can do and how far it carries."""
+"""Tasks with exact solutions that test what a memory can do, and over which lengths."""
 
 from .chomsky import CHOMSKY_TASKS, create_task
 from .context_free import ModularArithmeticBrackets, ReverseString, SolveEquation, StackManipulation

@@ -1,4 +1,4 @@
-"""Drivers that unroll a segment module over a sequence and decide how far gradients go."""
+"""Running memories over sequences with truncated back-propagation or memory replay."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Drivers that unroll a segment module over a sequence and decide how far gradients go."""
+"""Running memories over sequences with truncated back-propagation or memory replay."""
 
 from .bptt import directional_derivative, gradient_reach
 from .replay import replay_backward
