@@ -103,6 +103,7 @@ def build(start: Recognizer, memory: str) -> Recognizer:
 def fit(model: ConformerNtm, batches: list[EncodedBatch], steps: int, seed: int) -> None:
     """Train memory, CTC layer and decoder."""
     model.train()
+    # Its outputs are computed once, so that it cannot be trained.
     model.encoder.requires_grad_(False)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, LR)

@@ -48,7 +48,7 @@ def frame(
     height, width = padded(size)
     images = torch.randn(1, 3, height, width, device=device)
     padding = torch.ones(1, height, width, dtype=torch.bool, device=device)
-    padding[:, : size[0], : size[1]] = False
+    padding[:, : size[0], : size[1]] = False  # True at padding
     return images.masked_fill(padding[:, None], 0).contiguous(memory_format=torch.channels_last), padding
 
 
@@ -142,7 +142,7 @@ def model_speed(
         emulate: measure bf16 even where the processor only emulates it.
         compiled: compile the network first.
     """
-    config = dict(locals())
+    config = dict(locals())  # all options
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     results: dict[str, Any] = {}

@@ -21,6 +21,7 @@ from mnemic_core.training import replay_backward, run_segments
 
 Method = Literal["bptt", "replay"]
 Segment = Float[Tensor, "batch time dim"]
+# Dropout, so that replay has to restore random states.
 CONFIG = {"segments": 32, "batch": 4, "length": 64, "dim": 128, "heads": 4, "layers": 2, "capacity": 64, "dropout": 0.1}
 
 

@@ -30,7 +30,7 @@ SAMPLES = 20  # evenly spaced over the long stream
 
 def networks() -> dict[str, Recognizer]:
     """Return the shipped recognizer and an untrained one of the paper's size."""
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # weights of the untrained network
     tokenizer = WordTokenizer([f"w{index}" for index in range(WORDS)])
     features = Features(FeatureConfig())
     large = ConformerNtm(ConformerNtmConfig(vocab_size=tokenizer.vocab_size)).eval()

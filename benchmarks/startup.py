@@ -66,6 +66,7 @@ TINY_FIT = [
 
 def cpu_seconds(command: Sequence[str], folder: Path) -> tuple[float, str]:
     """Return processor time and output of a process."""
+    # Of all children that ended; this one is the only one in between.
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -70,6 +70,13 @@ for config in (TransformerConfig(memory=echo), MachineConfig(echo), ConformerNtm
     assert config.memory.build(4).volume == 9
     assert "echo_loud" in type(config).__doc__
 build_transformer(TransformerConfig(8, 1, 2, 8, memory=echo))
+
+from pathlib import Path
+from mnemic_algorithms.machines import machine_arguments
+from mnemic_lm.commands.compare import make_variant
+config = Path(lm.__file__).parent / "configs" / "shakespeare_bytes.yaml"
+assert '"name": "echo_loud"' in make_variant("echo_loud", config).options[0]
+assert machine_arguments("echo_loud") == ["--model.config.memory.name=echo_loud"]
 """
 
 

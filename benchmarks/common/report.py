@@ -27,6 +27,7 @@ def run(benchmark: Callable[..., Mapping[str, Any]], *, packages: Sequence[str] 
         benchmark: returns the result; its name is that of the file.
         packages: distributions whose versions matter, besides torch.
     """
+    # Removed here: the same for all, so that no signature repeats it.
     words = [word for word in sys.argv[1:] if word != "--write"]
     try:
         given = read_arguments(benchmark, f"python {sys.argv[0]} [--write]", words)

@@ -26,6 +26,7 @@ def time_in_turn(calls: Calls, repetitions: int, device: str = "cpu", warm_ups: 
         for name, call in calls.items():
             wall, processor = _seconds(call, rounds[name], device)
             if turn < 0:
+                # The last warm-up decides, when caches are filled.
                 rounds[name] = max(1, round(LEAST_SECONDS / wall))
             else:
                 times[name].append((wall, processor))

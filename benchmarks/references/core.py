@@ -18,6 +18,7 @@ def best_slots(
     tokens, sub_keys = len(query), keys.shape[1]
     first, second = (F.linear(half, own).topk(k, dim=1) for half, own in zip(query.chunk(2, 1), keys, strict=True))
     pairs = (tokens, k, k)
+    # Sums of all pairs of the best halves; the best pairs are among them.
     sums = first.values[:, :, None].expand(pairs) + second.values[:, None].expand(pairs)
     slots = first.indices[:, :, None].expand(pairs) * sub_keys + second.indices[:, None].expand(pairs)
     scores, best = sums.reshape(tokens, -1).topk(k, dim=1)
@@ -57,6 +58,7 @@ def run_turing_loop(
     """
     batch, width = len(x), (len(weights["write_heads.0.fc.bias"]) - len(weights["read_heads.0.fc.bias"])) // 2
     memory, read = x.new_zeros(batch, slots, width), x.new_zeros(batch, width)
+    # Both heads start at the first slot.
     first = F.one_hot(torch.zeros(batch, dtype=torch.long, device=x.device), slots).to(x.dtype)
     reading = writing = first
     outputs = x.new_zeros(batch, 0, x.shape[2])

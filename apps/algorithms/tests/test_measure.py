@@ -36,7 +36,7 @@ def test_memory_that_grows_with_the_batch_is_seen() -> None:
 @pytest.mark.parametrize("capacity", [4, 8])
 def test_the_recall_of_a_window_is_its_capacity_and_the_segment(capacity: int) -> None:
     memory = WindowMemory(dim=3, capacity=capacity)
-    # The last reader stands at the end of its segment of 4 tokens, the first token of those before it is in the window.
+    # The last reader is the last of 4 tokens in its segment; the window holds the tokens before the segment.
     assert recall_distance(memory, 4, 8, CPU) == (capacity + 3, False)
 
 

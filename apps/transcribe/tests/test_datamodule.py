@@ -81,7 +81,7 @@ def test_a_mixture_has_the_utterances_of_all_its_sources_that_are_neither_too_sh
     assert {"clip-0", "clip-1"} <= {clip.id for clip in found}
     assert "clip-2" not in {clip.id for clip in found}
     assert 2 < len(found) < 14
-    assert len(made.clips("val")) == 12  # what is scored is left whole
+    assert len(made.clips("val")) == 12  # validation keeps all utterances
 
 
 def test_recordings_are_resampled_and_their_texts_normalized(manifest: Path) -> None:

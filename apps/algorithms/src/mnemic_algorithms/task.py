@@ -50,7 +50,7 @@ class AlgorithmTask(Task):
     def training_step(self, batch: TaskBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch of strings."""
         loss = task_loss(self.model(batch.inputs), batch)
-        self.log_losses(loss, batch_size=1)  # equal weight, whatever the length of the strings
+        self.log_losses(loss, batch_size=1)  # equal weights for all string lengths
         return loss
 
     def evaluation_step(self, batch: TaskBatch, batch_idx: int, split: Split) -> None:

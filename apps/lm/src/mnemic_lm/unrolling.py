@@ -23,11 +23,11 @@ def replay(model: LanguageModel, batch: SegmentBatch, state: MemoryState) -> tup
     """Accumulate gradients one segment at a time; return loss and last state without graph."""
     count = _num_targets(batch)
 
-    def step(index: int, before: MemoryState) -> tuple[Tensor, MemoryState]:
+    def step(index: int, before: MemoryState) -> tuple[Float[Tensor, "batch time token"], MemoryState]:
         logits, after = model(batch.inputs[index], before, padding=batch.padding[index], reset=batch.reset[index])
         return logits, after
 
-    def loss(logits: Tensor, index: int) -> Tensor:
+    def loss(logits: Float[Tensor, "batch time token"], index: int) -> Float[Tensor, ""]:
         # Divided here, so that the sum over segments is the mean over tokens.
         return total_nats(logits, batch.targets[index], batch.padding[index]) / count
 

@@ -93,7 +93,7 @@ def make_variant(memory: str, config: Path) -> Variant:
 def fit_arguments(
     memory: "MemoryConfig", layers: Sequence[int] | None, product_keys: Mapping[str, Any] | None
 ) -> tuple[str, ...]:
-    """Return the options of fit that choose a memory, whatever the config chooses."""
+    """Return the options of fit that choose a memory and override the config."""
     return (
         f"--model.transformer.memory={dumps(vars(memory))}",
         f"--model.transformer.memory_layers={dumps(layers)}",

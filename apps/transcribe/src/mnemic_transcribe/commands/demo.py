@@ -37,9 +37,9 @@ def demo(
 
     transcriber = open_transcriber(checkpoint, decoding=decoding, device=device)
     if file is not None:
-        name, said, waveform = file.stem, None, read_audio(file, transcriber.sample_rate)  # no reference
+        name, reference, waveform = file.stem, None, read_audio(file, transcriber.sample_rate)
     else:
-        name, said, waveform = find_recording(transcriber, data, split, number)
+        name, reference, waveform = find_recording(transcriber, data, split, number)
     out.mkdir(parents=True, exist_ok=True)
     picture = out / f"{name}.png"
     check_outputs(picture, *(out / f"{name}.{kind}" for kind in ("txt", "json", "srt")))
@@ -47,4 +47,4 @@ def demo(
     paths = write_transcript(transcript, out, name, ("txt", "json", "srt"))
     history = [{"time": time, **report.as_dict()} for time, report in transcriber.reports(waveform)]
     plot_recording(waveform, transcriber.sample_rate, transcript, history, picture)
-    show_recording(transcript.text, said, [*paths, picture])
+    show_recording(transcript.text, reference, [*paths, picture])
