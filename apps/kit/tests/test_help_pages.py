@@ -35,7 +35,7 @@ def test_a_page_is_made_once(made: list[int], capsys: pytest.CaptureFixture[str]
         assert capsys.readouterr().out == "usage: page 1\n"
 
 
-def test_a_page_is_made_anew_when_a_source_a_version_or_the_width_changes(
+def test_a_page_is_renewed_when_a_source_a_version_or_the_width_changes(
     made: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page(made)

@@ -19,7 +19,7 @@ def test_a_file_that_was_made_here_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "scores.json").read_text() == "second"
 
 
-def test_a_file_of_somebody_else_is_refused_and_stays(tmp_path: Path) -> None:
+def test_a_foreign_file_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text("mine")
     with protecting([]), pytest.raises(UserError, match=r"scores\.json exists and was not made by this program"):
         write(tmp_path / "scores.json", "theirs")
@@ -27,7 +27,7 @@ def test_a_file_of_somebody_else_is_refused_and_stays(tmp_path: Path) -> None:
     assert not (tmp_path / LIST).exists()
 
 
-def test_a_file_that_somebody_changed_is_no_longer_ours(tmp_path: Path) -> None:
+def test_a_file_edited_by_hand_is_refused(tmp_path: Path) -> None:
     with protecting([]):
         write(tmp_path / "notes.txt", "made")
         (tmp_path / "notes.txt").write_text("edited by hand")
@@ -37,7 +37,7 @@ def test_a_file_that_somebody_changed_is_no_longer_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["same", "hard link", "symbolic link", "detour", "linked folder"])
-def test_an_input_is_refused_under_whatever_name(tmp_path: Path, kind: str) -> None:
+def test_an_input_is_refused_under_any_name(tmp_path: Path, kind: str) -> None:
     with protecting([]):
         write(tmp_path / "input.txt", "made here, and now read")
     source, target = tmp_path / "input.txt", tmp_path / "output.txt"

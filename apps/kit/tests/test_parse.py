@@ -71,7 +71,7 @@ def test_words_become_values_of_the_annotated_types(words: list[str], expected: 
     assert read(*words) == expected
 
 
-def test_files_are_recognized_wherever_they_stand() -> None:
+def test_files_are_recognized_between_options() -> None:
     words = ["--colors", "green", "--rate=1", "a", "--split", "x", "b"]
     files = (Path("a"), Path("b"))
     assert read(*words) == {"files": files, "colors": ("green",), "rate": 1.0, "split": "x"}
@@ -105,7 +105,7 @@ def test_what_has_no_default_is_required() -> None:
             read_arguments(command, "program", words)
 
 
-def test_the_help_page_has_the_whole_text_names_and_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_help_page_has_the_complete_text_names_and_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     page = make_parser(sample, "program sample").format_help()
     assert "A second paragraph with 100 % of the rest." in " ".join(page.split())
@@ -123,7 +123,7 @@ def test_reading_a_command_line_needs_neither_torch_nor_jsonargparse() -> None:
     assert shown == "set()\n"
 
 
-def test_options_may_be_spelt_with_hyphens() -> None:
+def test_options_may_be_spelled_with_hyphens() -> None:
     seen: dict[str, object] = {}
 
     def command(max_size: int = 0, data_name: str = "") -> None:

@@ -58,7 +58,7 @@ def test_worker_processes_change_nothing() -> None:
     assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
 
 
-def test_validation_gives_whole_sequences(mot_folder: Path) -> None:
+def test_validation_gives_complete_sequences(mot_folder: Path) -> None:
     data = TrackingData([], [DataSource("mot", mot_folder)])
     data.setup("validate")
     assert [sequence.num_frames for sequence in data.val_dataloader()] == [3, 3]

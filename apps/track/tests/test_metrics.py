@@ -37,7 +37,7 @@ def test_one_switch_after_half_of_ten_perfect_frames_scores_as_the_reference() -
     assert scores.as_dict() == pytest.approx(expected, abs=1e-9)
 
 
-def test_perfect_tracks_score_one_whatever_their_ids() -> None:
+def test_perfect_tracks_score_one_with_any_ids() -> None:
     truth = walk(1, range(1, 4)) + walk(2, range(2, 5), x=100.0)
     found = [(frame, {1: 10**12, 2: -7}[identity], *box) for frame, identity, *box in reversed(truth)]
     perfect = {"hota": 1.0, "deta": 1.0, "assa": 1.0, "mota": 1.0, "idf1": 1.0, "id_switches": 0}

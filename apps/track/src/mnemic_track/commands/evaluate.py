@@ -37,17 +37,15 @@ def evaluate(
     sequences = MotSequences(data, require_ground_truth=True).sequences
     if out is not None:
         check_outputs(out / "scores.json", *(out / f"{sequence.name}.txt" for sequence in sequences))
-    tracker = None
-    if not baseline:
-        tracker, _, _ = open_tracker(checkpoint, memory=memory, max_size=max_size, device=device)
+    # Wrong options are refused before the folder of results is made.
+    tracker = None if baseline else open_tracker(checkpoint, memory=memory, max_size=max_size, device=device)[0]
     record = None
     if out is not None:
         options = {"memory": memory, "max_size": max_size, "device": device, "baseline": baseline}
         files = {"data": data, "checkpoint": None if baseline else checkpoint or SHIPPED}
         record = open_record(out / "scores.json", "mnemic-track", options, files)
-    report = None
     if tracker is None:
-        summary, scores = evaluate_baseline(data, sequences)
+        (summary, scores), report = evaluate_baseline(data, sequences), None
     else:
         summary, scores, report = evaluate_tracker(tracker, sequences, out)
         summary |= {"checkpoint": str(checkpoint or SHIPPED.name), "memory": tracker.model.config.memory.name}
