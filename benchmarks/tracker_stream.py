@@ -14,7 +14,7 @@ import torch
 from common.report import resident_bytes, run
 
 from mnemic_core import MemoryConfig
-from mnemic_core.errors import UserError
+from mnemic_core.errors import check_at_least
 from mnemic_vision.memotr import MemotrConfig, Thresholds, Tracker, build_memotr
 
 CONFIG = MemotrConfig(
@@ -88,8 +88,7 @@ def tracker_stream(frames: int = 2000) -> dict[str, Any]:
     Args:
         frames: frames of each stream, at least 20.
     """
-    if frames < SAMPLES:
-        raise UserError(f"--frames must be at least {SAMPLES}, got {frames}")
+    check_at_least(SAMPLES, frames=frames)
     torch.set_num_threads(1)
     return {
         "config": asdict(CONFIG) | {"frame": [SIDE, SIDE]},

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import check_at_least
 from mnemic_lm.text import Corpus
 
 
@@ -62,10 +62,7 @@ class TextStreams(Dataset[SegmentBatch]):
     """
 
     def __init__(self, corpus: Corpus, segment_length: int, batch_size: int, segments_per_step: int = 1) -> None:
-        sizes = {"segment_length": segment_length, "batch_size": batch_size, "segments_per_step": segments_per_step}
-        for name, size in sizes.items():
-            if size < 1:
-                raise UserError(f"{name} must be at least 1, got {size}")
+        check_at_least(1, segment_length=segment_length, batch_size=batch_size, segments_per_step=segments_per_step)
         self.segment_length, self.segments_per_step = segment_length, segments_per_step
         self.bytes_per_token = corpus.bytes_per_token
         # The start token precedes each document; 16 bits hold bytes and most vocabularies.

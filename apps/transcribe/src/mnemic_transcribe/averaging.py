@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mnemic_core.checkpoint import KEY, split_checkpoint
 from mnemic_core.deserialize import deserialize
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.loading import read_checkpoint
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_speech.conformer_ntm import Recognizer
@@ -31,8 +31,7 @@ class AveragedCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, folder: str, keep: int = 10, monitor: str = "val/wer", mode: str = "min") -> None:
-        if keep < 1:
-            raise UserError(f"keep must be at least 1, got {keep}")
+        check_at_least(1, keep=keep)
         super().__init__(
             str(Path(folder, "candidates")),
             "step={step}",
