@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
-from rich.console import Console
-
 from mnemic_core.errors import UserError
 from mnemic_kit.experiment import Difference, Metric, Paired
 from mnemic_kit.output import write_json
@@ -19,9 +17,8 @@ from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.metrics import ErrorCounts, paired_bootstrap, summarize
 from mnemic_transcribe.batching import Clip
-from mnemic_transcribe.evaluation import evaluate_clips, open_clips
+from mnemic_transcribe.evaluation import evaluate_with_progress, open_clips
 from mnemic_transcribe.noise import Noise
-from mnemic_transcribe.progress import audio_progress
 
 ERRORS = "errors.json"  # in the folder of a run: errors of each utterance by condition
 EDGES = (4, 8, 21, 41)  # bounds in words of the reference; a range includes its lower bound
@@ -158,8 +155,7 @@ def check_source(out: Path, label: str, test: str | None) -> None:
 
 
 def _errors(transcriber: Transcriber, clips: list[Clip], noise: Noise | None, title: str) -> list[ErrorCounts]:
-    with audio_progress(title, sum(clip.seconds for clip in clips), Console(stderr=True)) as advance:
-        evaluation = evaluate_clips(transcriber, clips, segmentation="never", noise=noise, advance=advance)
+    evaluation = evaluate_with_progress(transcriber, clips, title, segmentation="never", noise=noise)
     if evaluation.problems:
         raise UserError(f"a comparison needs all utterances: {evaluation.problems[0]}")
     return evaluation.word_errors

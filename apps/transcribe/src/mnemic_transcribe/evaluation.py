@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
+from rich.console import Console
 from torch import Tensor
 
 from mnemic_core import MemoryReport
@@ -20,6 +21,7 @@ from mnemic_transcribe.batching import Clip
 from mnemic_transcribe.data import read_corpus
 from mnemic_transcribe.noise import Noise, read_clip
 from mnemic_transcribe.options import Segmentation
+from mnemic_transcribe.progress import audio_progress
 from mnemic_transcribe.scoring import Prediction, error_rates
 from mnemic_transcribe.sources import DataSource
 
@@ -144,6 +146,12 @@ def evaluate_clips(
         evaluation.predictions.append(Prediction(clips[index].id, clips[index].text, text))
         evaluation.seconds.append(duration)
     return evaluation
+
+
+def evaluate_with_progress(transcriber: Transcriber, clips: Sequence[Clip], title: str, **options: Any) -> Evaluation:
+    """Return the result of `evaluate_clips` with these options, with a progress bar on standard error."""
+    with audio_progress(title, sum(clip.seconds for clip in clips), Console(stderr=True)) as advance:
+        return evaluate_clips(transcriber, clips, advance=advance, **options)
 
 
 def _readable(

@@ -1,6 +1,7 @@
 """``mnemic-transcribe evaluate``: score a recognizer on transcribed utterances."""
 
 from pathlib import Path
+from typing import Any
 
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device
@@ -45,14 +46,11 @@ def evaluate(
         json: print one JSON object as the last line.
         device: auto uses a GPU if available.
     """
-    from rich.console import Console
-
     from mnemic_kit.record import open_record
     from mnemic_transcribe.checkpoints import SHIPPED, open_transcriber
-    from mnemic_transcribe.evaluation import evaluate_clips, open_clips
+    from mnemic_transcribe.evaluation import evaluate_with_progress, open_clips
     from mnemic_transcribe.evaluation_report import describe, show_scores, write_scores
     from mnemic_transcribe.noise import Noise
-    from mnemic_transcribe.progress import audio_progress
 
     if batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, got {batch_size}")
@@ -68,16 +66,8 @@ def evaluate(
         options = given | {"decoding": decoding, "beam": beam, "seed": seed, "batch_size": batch_size, "device": device}
         files = {"data": data, "checkpoint": checkpoint or SHIPPED}
         record = open_record(out / "scores.json", "mnemic-transcribe", options, files)
-    with audio_progress(str(data), sum(clip.seconds for clip in clips), Console(stderr=True)) as advance:
-        evaluation = evaluate_clips(
-            transcriber,
-            clips,
-            segmentation=segmentation,
-            noise=added,
-            seed=seed,
-            batch_size=batch_size,
-            advance=advance,
-        )
+    settings: dict[str, Any] = {"noise": added, "seed": seed, "batch_size": batch_size}
+    evaluation = evaluate_with_progress(transcriber, clips, str(data), segmentation=segmentation, **settings)
     evaluation.problems[:0] = problems  # rows of the manifest first, then unreadable files
     source = {"data": str(data), "checkpoint": str(checkpoint or SHIPPED.name)}
     summary = evaluation.summary() | given | source | describe(transcriber, evaluation)
