@@ -80,8 +80,8 @@ def test_a_value_error_of_a_library_is_a_defect_and_keeps_its_traceback(
 ) -> None:
     import torch
 
-    monkeypatch.setattr(Program, "run", lambda *_: torch.distributions.Normal(0.0, -1.0))
-    with pytest.raises(ValueError, match="to satisfy the constraint") as defect:
+    monkeypatch.setattr(Program, "run", lambda *_: torch.optim.SGD([torch.ones(1)], lr=-1.0))
+    with pytest.raises(ValueError, match="Invalid learning rate") as defect:
         program.main(["fit"])
     assert not isinstance(defect.value, UserError)
 
