@@ -39,6 +39,8 @@ check: $(READY)  ## format, lint, strict types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Byte code is kept even where the environment forbids it: every process of the tests would compile all modules again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)  ## fast tests, with every docstring and code block (minutes)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 

@@ -21,17 +21,19 @@ MOST = 1000  # calls of a function that are remembered
 
 def checked(function: Checked) -> Checked:
     """Return the function with every argument checked, unless a call that looked the same has passed."""
-    check = beartype(function)
+    check: Callable[..., Any] | None = None  # made in the first call: most functions get none in a process of the tests
     passed: set[Hashable] = set()  # jaxtyping hands over functions without a body: there is no result to keep
 
     @wraps(function)
     def once(*args: Any, **kwargs: Any) -> None:
+        nonlocal check
         look: Hashable = (*map(appearance, args), *kwargs, *map(appearance, kwargs.values()))
         try:
             has_passed = look in passed
         except TypeError:  # it cannot be hashed: the appearance of something in it is not known
             look = has_passed = None
         if not has_passed:
+            check = check or beartype(function)
             check(*args, **kwargs)
         if look is not None:
             if len(passed) == MOST:
