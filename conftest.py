@@ -2,18 +2,20 @@
 
 import gc
 import os
+from importlib import import_module
 from pathlib import Path
 
+import jaxtyping
 import pytest
-from jaxtyping import install_import_hook
 
 # Two test processes with two threads each spin against each other; one thread each is faster.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# Shapes and types of every member are checked in the tests.
+# Shapes and types of every member are checked in the tests, in calls that look new.
 MEMBERS = sorted(path.parent.name for path in Path(__file__).parent.glob("*/*/src/*/__init__.py"))
-install_import_hook(MEMBERS, "checked_calls.checked")
+jaxtyping.install_import_hook(MEMBERS, "beartype.beartype")
+jaxtyping.jaxtyped = import_module("checked_calls").checked  # imports torch, which reads the settings above
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
