@@ -37,7 +37,8 @@ def digits(tmp_path: Path) -> Path:
 
 def test_a_run_ends_in_one_file_and_a_second_call_has_nothing_to_do(tmp_path: Path, digits: Path) -> None:
     file = tmp_path / "new" / "digits.safetensors"
-    figures = train_demo(tmp_path / "run", digits, file, SMALL)
+    few = f"--data.train=[{{name: digits, root: {digits}, split: train, drawn: {{num_strings: 100}}}}]"
+    figures = train_demo(tmp_path / "run", digits, file, (*SMALL, few))
     assert {"val/wer", "test/wer"} <= figures.keys()
     loaded = Recognizer.load(file)
     assert loaded.provenance["averaged_steps"] == [2, 4]
@@ -45,7 +46,7 @@ def test_a_run_ends_in_one_file_and_a_second_call_has_nothing_to_do(tmp_path: Pa
     assert sorted(loaded.tokenizer.state()["words"]) == sorted(NAMES)
     assert loaded.settings.decoding == "ctc"
     written = file.read_bytes()
-    assert train_demo(tmp_path / "run", digits, file, SMALL) == figures
+    assert train_demo(tmp_path / "run", digits, file, (*SMALL, few)) == figures
     assert file.read_bytes() == written
 
 
