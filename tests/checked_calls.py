@@ -87,7 +87,7 @@ class Checks:
         same = FunctionType(replay.__code__, self._function.__globals__, closure=replay.__closure__)
         return self._decorate(update_wrapper(same, self._function))
 
-    def check(self, result: Any, *args: Any, **kwargs: Any) -> None:
+    def check(self, result: Any, /, *args: Any, **kwargs: Any) -> None:
         """Check the arguments and the result of a call that was made."""
         self._result = result
         self._replay(*args, **kwargs)

@@ -69,7 +69,7 @@ def test_runs_equal_the_simulated_ones_step_for_step(case: GoldenCase, index: in
     assert run.memory.read("op") == ("halt" if run.has_halted else memory.read(last))
     (start,) = expected[f"final_tape_start.{index}"]
     final = dict(enumerate(expected[f"final_tape.{index}"], start))
-    cells = {int(name) for name in run.memory if name.lstrip("-").isdigit()} | set(final)
+    cells = {int(name) for name in run.memory.to_dict() if name.lstrip("-").isdigit()} | set(final)
     assert {cell: int(run.memory.read(str(cell))) for cell in cells} == {cell: final.get(cell, 0) for cell in cells}
 
 

@@ -36,7 +36,7 @@ def build_criterion(
         insert_rate: likewise.
     """
     config = model.config
-    is_augmented = drop_rate > 0 or insert_rate > 0
+    is_augmented = drop_rate != 0 or insert_rate != 0
     kind = AloneCriterion if config.detect_alone else ClipCriterion
     criterion: Criterion = kind(
         config.merge_layer,
