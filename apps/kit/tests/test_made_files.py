@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -72,14 +73,38 @@ def test_a_kill_between_noting_and_renaming_leaves_a_file_that_is_still_ours(tmp
     assert target.read_text() == "step 3"
 
 
-def test_folders_that_were_made_are_known(tmp_path: Path) -> None:
+def test_folders_are_known_as_long_as_their_content_is_what_was_made(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     (tmp_path / "other").mkdir()
+    (tmp_path / "made" / "truth.txt").write_text("made")
     with protecting([]):
         note_output(tmp_path / "made")
         check_outputs(tmp_path / "made")
         with pytest.raises(UserError, match="other exists"):
             check_outputs(tmp_path / "other")
+        (tmp_path / "made" / "truth.txt").write_text("edited by hand")
+        with pytest.raises(UserError, match="made exists"):
+            check_outputs(tmp_path / "made")
+
+
+@pytest.mark.parametrize("content", [b"mine", b"\xff\n", b"\n", None])
+def test_a_file_that_only_has_the_name_of_the_list_is_left_alone(tmp_path: Path, content: bytes | None) -> None:
+    if content is None:
+        (tmp_path / LIST).mkdir()
+    else:
+        (tmp_path / LIST).write_bytes(content)
+    with protecting([]), pytest.raises(UserError, match="is not a list of files that this program made"):
+        check_outputs(tmp_path / "scores.json")
+    assert content is None or (tmp_path / LIST).read_bytes() == content
+
+
+@pytest.mark.parametrize("name", [b"two\nlines", b"latin-1 \xe9", "two\u2028lines".encode()])
+def test_any_name_can_be_listed(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    for text in ("first", "second"):
+        with protecting([]):
+            write(path, text)
+    assert path.read_text() == "second"
 
 
 def test_outside_a_command_nothing_is_refused_or_noted(tmp_path: Path) -> None:

@@ -93,6 +93,19 @@ def test_generate_leaves_folders_that_it_did_not_make(tmp_path: Path, capsys: py
     assert list((tmp_path / "mine" / name).iterdir()) == []
 
 
+def test_generate_replaces_a_folder_as_a_unit_and_none_that_was_edited(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["generate", "--num_sequences", 1, "--size", 64, 96, "--out", tmp_path, "--num_frames"]
+    for num_frames in (3, 1):
+        run(*small, num_frames)
+    (sequence,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert [path.name for path in (sequence / "img1").iterdir()] == ["000001.jpg"]
+    (sequence / "gt" / "gt.txt").write_text("labeled by hand")
+    assert f"{sequence.name} exists" in refuse(capsys, *small, 1)
+    assert (sequence / "gt" / "gt.txt").read_text() == "labeled by hand"
+
+
 def test_demo_leaves_a_file_with_the_name_of_its_video(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

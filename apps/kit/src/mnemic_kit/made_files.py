@@ -1,20 +1,24 @@
 """Commands write over files that they made and over no others, neither their inputs nor foreign files.
 
 Every folder of results has a list ``.mnemic`` of what was written there, as ``sha256sum`` prints it. While a command
-runs, `check_outputs` refuses a file that exists and is not on the list with the content that it has now.
+runs, `check_outputs` refuses a file or folder that exists and is not on the list with the content that it has now.
 `mnemic_kit.atomic_files.atomic_write` asks and notes by itself; what other packages write is asked for and noted by the
 command. Outside a command, that is, in code that calls a function, nothing is refused.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from mnemic_core.errors import UserError
 
 LIST = ".mnemic"
+_ENTRY = re.compile(r".{64}  .")
+_TEXT: Any = {"encoding": "utf-8", "errors": "surrogateescape"}  # names of files are bytes, not always UTF-8
 _inputs: ContextVar[tuple[Path, ...] | None] = ContextVar("inputs", default=None)
 
 
@@ -38,11 +42,12 @@ def check_outputs(*paths: Path) -> None:
     if inputs is None:
         return
     for path in paths:
+        listed = _read_list(path.parent)
         if not path.is_symlink() and not path.exists():
             continue
         if any(path.exists() and path.samefile(given) for given in inputs):
             raise UserError(f"{path} is an input of this command and would be replaced; give another --out")
-        if not _is_made(path):
+        if path.is_symlink() or _line(path, path) not in listed:
             raise UserError(f"{path} exists and was not made by this program; give another --out, or move it away")
 
 
@@ -55,19 +60,35 @@ def note_output(path: Path, content: Path | None = None) -> None:
             leaving a file that no command may replace.
     """
     if _inputs.get() is not None:
-        with (path.parent / LIST).open("a", encoding="utf-8") as file:  # one write: several commands may append
+        with (path.parent / LIST).open("a", **_TEXT) as file:  # one write: several commands may append
             file.write(_line(path, content or path) + "\n")
 
 
-def _is_made(path: Path) -> bool:
-    listing = path.parent / LIST
-    if path.is_symlink() or not listing.is_file():
-        return False
-    return _line(path, path) in listing.read_text("utf-8").splitlines()
+def _read_list(folder: Path) -> list[str]:
+    """Return the lines of the list in a folder, none if there is none.
+
+    Raises:
+        UserError: if a file of that name is something else, to which nothing may be added.
+    """
+    path = folder / LIST
+    if not path.exists():
+        return []
+    *lines, end = path.read_text(**_TEXT).split("\n") if path.is_file() else ["no file"]
+    if end or not all(map(_ENTRY.match, lines)):
+        raise UserError(f"{path} is not a list of files that this program made; give another --out, or move it away")
+    return lines
 
 
 def _line(path: Path, content: Path) -> str:
+    name = path.name.replace("\n", "\\n")
+    return f"{_digest(content)}  {name}"
+
+
+def _digest(content: Path) -> str:
+    """Return the digest of a file, or of the names and digests of all files in a folder."""
     if content.is_dir():
-        return f"{'folder':<64}  {path.name}"
+        files = sorted(path for path in content.rglob("*") if path.is_file())
+        listing = "".join(f"{_digest(path)}  {path.relative_to(content).as_posix()}\n" for path in files)
+        return hashlib.sha256(listing.encode()).hexdigest()
     with content.open("rb") as file:
-        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}"
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device, find_device
-from mnemic_kit.made_files import note_output
 
 
 def generate(
@@ -42,7 +41,6 @@ def generate(
     text = TextSession(loaded.model, loaded.settings.segment_length, loaded.codec)
     if session is not None and session.exists():
         text.load(session)
-        note_output(session)  # an input, but one that its continuation may replace
     _show(text.prompt(prompt))
     for piece in text.text(tokens, sampling):
         _show(piece)

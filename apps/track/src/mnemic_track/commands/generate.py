@@ -1,6 +1,8 @@
 """``mnemic-track generate``: generated sequences as files, to look at or to feed to other programs."""
 
 from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
 
 from mnemic_kit.made_files import check_outputs, note_output
 
@@ -26,6 +28,12 @@ def generate(
     generated = GeneratedSequences(seed=seed, num_sequences=num_sequences, num_frames=num_frames, size=size)
     folders = [out / sequence.name for sequence in generated.sequences]
     check_outputs(*folders)
-    generated.write_mot_layout(out)
-    for folder in folders:
-        note_output(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out, prefix=".") as temporary:  # so that no folder is incomplete after a kill
+        generated.write_mot_layout(temporary)
+        for folder in folders:
+            made = Path(temporary, folder.name)
+            note_output(folder, made)
+            if folder.exists():
+                rmtree(folder)
+            made.rename(folder)
