@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 import soundfile
 from lightning.pytorch.cli import LightningCLI
+from programs import find_programs
 
 from mnemic_core.errors import UserError
-from mnemic_kit.cli import TRAINING, find_programs
+from mnemic_kit.cli import TRAINING
 from mnemic_kit.parse import read_arguments
 from mnemic_vision.memotr.data import GeneratedSequences
 from mnemic_vision.video import VideoWriter

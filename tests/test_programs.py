@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import find_programs
 
 from mnemic_core.errors import UserError
-from mnemic_kit.cli import TRAINING, Program, find_programs
+from mnemic_kit.cli import TRAINING, Program
 from mnemic_kit.figures import open_figure
 
 ROOT = Path(__file__).parents[1]

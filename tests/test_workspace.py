@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from mnemic_kit.cli import find_programs
+from programs import find_programs
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from trainings import Signal, losses
 
 from mnemic_algorithms import cli
 from mnemic_algorithms.commands import train
-from mnemic_kit.testing import Signal, losses
 
 TINY = """
 trainer: {accelerator: cpu, devices: 1, max_epochs: 2, log_every_n_steps: 1, enable_progress_bar: false,

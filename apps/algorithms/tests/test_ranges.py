@@ -2,11 +2,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from trainings import absurd_settings
 
 from mnemic_algorithms.datamodule import AlgorithmData
 from mnemic_algorithms.task import AlgorithmTask
 from mnemic_core.errors import UserError
-from mnemic_kit.testing import absurd_settings
 
 
 @pytest.mark.parametrize(("make", "name", "value"), absurd_settings(AlgorithmTask, AlgorithmData))

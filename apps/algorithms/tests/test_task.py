@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from trainings import Stop, losses, run_and_kill
 
 from mnemic_algorithms.commands import train
 from mnemic_algorithms.task import AlgorithmTask
 from mnemic_kit.run_folder import fit_or_resume
-from mnemic_kit.testing import Stop, losses, run_and_kill
 
 TINY = """
 trainer: {accelerator: cpu, devices: 1, max_epochs: 2, log_every_n_steps: 1, enable_progress_bar: false,

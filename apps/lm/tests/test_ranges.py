@@ -2,9 +2,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from trainings import absurd_settings
 
 from mnemic_core.errors import UserError
-from mnemic_kit.testing import absurd_settings
 from mnemic_lm.datamodule import TextData
 from mnemic_lm.generation import Sampling
 from mnemic_lm.task import LanguageTask

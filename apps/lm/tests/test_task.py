@@ -7,10 +7,10 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch.testing import assert_close
+from trainings import Stop, losses, run_and_kill
 
 from mnemic_core import MemoryConfig, MemoryState, TransformerConfig
 from mnemic_kit.run_folder import fit_or_resume
-from mnemic_kit.testing import Stop, losses, run_and_kill
 from mnemic_lm.checkpoints import LanguageCheckpoint
 from mnemic_lm.commands import train
 from mnemic_lm.datamodule import TextData

@@ -2,9 +2,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from trainings import absurd_settings
 
 from mnemic_core.errors import UserError
-from mnemic_kit.testing import absurd_settings
 from mnemic_track.datamodule import DataSource, TrackingData
 from mnemic_track.task import TrackingTask
 

@@ -3,9 +3,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from trainings import Stop, losses, run_and_kill
 
 from mnemic_kit.run_folder import fit_or_resume
-from mnemic_kit.testing import Stop, losses, run_and_kill
 from mnemic_track.commands import train
 
 TINY = """

@@ -2,9 +2,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from trainings import absurd_settings
 
 from mnemic_core.errors import UserError
-from mnemic_kit.testing import absurd_settings
 from mnemic_speech.conformer_ntm import ConformerNtmConfig
 from mnemic_speech.text import WordTokenizer
 from mnemic_transcribe.datamodule import SpeechData

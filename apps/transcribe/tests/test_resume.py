@@ -6,9 +6,9 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch.testing import assert_close
+from trainings import Stop, losses, run_and_kill
 
 from mnemic_kit.run_folder import fit_or_resume
-from mnemic_kit.testing import Stop, losses, run_and_kill
 from mnemic_transcribe.commands import train
 
 

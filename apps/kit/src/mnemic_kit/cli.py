@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 
 from mnemic_core.errors import UserError
 from mnemic_kit.help_pages import show_page
@@ -96,14 +95,6 @@ class Program:
         usage = f"usage: {self.name} COMMAND [OPTIONS]\n\n{self.description}\n\ncommands:"
         end = f"{self.name} COMMAND --help lists the options of a command; --debug shows the traceback of an error."
         return "\n".join([usage, *listing, "", end])
-
-
-def find_programs(workspace: Path) -> dict[str, Program]:
-    """Return the programs of a workspace by name: the ``PROGRAM`` in ``cli.py`` of each app below ``apps``."""
-    packages = sorted(path.parent.name for path in workspace.glob("apps/*/src/*/cli.py"))
-    modules = [import_module(f"{package}.cli") for package in packages]
-    programs: list[Program] = [module.PROGRAM for module in modules if hasattr(module, "PROGRAM")]
-    return {program.name: program for program in programs}
 
 
 def _is_mistake(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""Test helpers that interrupt trainings and read their logs."""
+"""Helpers of the tests of all apps: interrupted trainings, their logs, and settings out of range."""
 
 import csv
 import os
