@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import Annotated, Any
 
 import torch
@@ -232,14 +233,11 @@ def stack_machine(device: str, tokens: int) -> Measurement:
 MEASUREMENTS: dict[str, Callable[[str], Measurement]] = {
     "product_keys": product_keys,
     "exact_search": exact_search,
-    "turing_forward_1": partial(turing, preset="paper", batch=1, is_training=False),
-    "turing_forward_16": partial(turing, preset="paper", batch=16, is_training=False),
-    "turing_backward_1": partial(turing, preset="paper", batch=1, is_training=True),
-    "turing_backward_16": partial(turing, preset="paper", batch=16, is_training=True),
-    "collapsed_forward_1": partial(turing, preset="release", batch=1, is_training=False),
-    "collapsed_forward_16": partial(turing, preset="release", batch=16, is_training=False),
-    "collapsed_backward_1": partial(turing, preset="release", batch=1, is_training=True),
-    "collapsed_backward_16": partial(turing, preset="release", batch=16, is_training=True),
+    **{
+        f"{name}_{direction}_{batch}": partial(turing, preset=preset, batch=batch, is_training=direction == "backward")
+        for name, preset in (("turing", "paper"), ("collapsed", "release"))
+        for direction, batch in product(("forward", "backward"), (1, 16))
+    },
     "relative_attention": relative_attention,
     "stack_step": partial(stack_machine, tokens=1),
     "stack_segment": partial(stack_machine, tokens=32),
@@ -262,15 +260,9 @@ def replay_line() -> list[dict[str, Any]]:
         return []
     kept = json.loads(path.read_text())
     ratio = kept["ratios"]["saved_bytes_bptt_over_replay"]
-    return [
-        {
-            "what": f"peak of saved tensors, replay of {kept['config']['segments']} segments (replay_memory.json)",
-            "reference": "back-propagation through all segments",
-            "ratio": ratio,
-            "target": "at least 4.0",
-            "reached": ratio >= 4,
-        }
-    ]
+    what = f"peak of saved tensors, replay of {kept['config']['segments']} segments (replay_memory.json)"
+    line = {"what": what, "reference": "back-propagation through all segments", "ratio": ratio}
+    return [line | {"target": "at least 4.0", "reached": ratio >= 4}]
 
 
 def table(lines: list[dict[str, Any]]) -> str:
@@ -288,7 +280,7 @@ def core_speed(
     threads: int = 2,
     repetitions: int = 9,
     only: tuple[Annotated[str, OneOf(lambda: tuple(MEASUREMENTS))], ...] = (),
-) -> None:
+) -> dict[str, Any]:
     """Measure mechanisms of the core against plain forms of the same computations.
 
     Args:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_vision.deformable_attention import DeformableAttention, deformable_sample
+from mnemic_vision.deformable_attention import DeformableAttention, deformable_sample, sample_by_level
 
 CONFIG = {"image": [800, 1344], "dim": 256, "heads": 8, "levels": 4, "points": 4, "decoder_queries": 320}
 SHAPES = [(100, 168), (50, 84), (25, 42), (13, 21)]
@@ -38,18 +38,6 @@ def stacked_grid_sample(value: Values, locations: Locations, weights: Weights) -
         samples.append(F.grid_sample(image, grid, align_corners=False))
     factors = weights.transpose(1, 2).reshape(batch * heads, 1, queries, -1)
     total = (torch.stack(samples, dim=-2).flatten(-2) * factors).sum(-1)
-    return total.view(batch, -1, queries).transpose(1, 2).contiguous()
-
-
-def grid_sample_by_level(value: Values, locations: Locations, weights: Weights) -> Samples:
-    """Sum over each level as it is sampled, as `deformable_sample` does on other devices."""
-    batch, queries, heads = locations.shape[:3]
-    total: Tensor | float = 0.0  # no stacked tensor of all samples
-    for level, cells in enumerate(value.split(CELLS, dim=1)):
-        image = cells.flatten(2).transpose(1, 2).reshape(batch * heads, -1, *SHAPES[level])
-        grid = 2 * locations[:, :, :, level].transpose(1, 2).flatten(0, 1) - 1
-        factors = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]
-        total = total + (F.grid_sample(image, grid, align_corners=False) * factors).sum(-1)
     return total.view(batch, -1, queries).transpose(1, 2).contiguous()
 
 
@@ -77,16 +65,11 @@ def plain_embedding_bag(value: Values, locations: Locations, weights: Weights) -
     return total.view(batch, queries, -1)
 
 
-def ours(value: Values, locations: Locations, weights: Weights) -> Samples:
-    """Sample with `deformable_sample`."""
-    return deformable_sample(value, SHAPES, locations, weights)
-
-
 FORMS: dict[str, Form] = {
     "grid_sample, stacked (official)": stacked_grid_sample,
-    "grid_sample, level by level": grid_sample_by_level,
+    "grid_sample, level by level": lambda value, *places: sample_by_level(value, SHAPES, *places),
     "embedding_bag, plain": plain_embedding_bag,
-    "deformable_sample": ours,
+    "deformable_sample": lambda value, *places: deformable_sample(value, SHAPES, *places),
 }
 
 

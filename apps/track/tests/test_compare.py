@@ -10,6 +10,7 @@ from mnemic_kit.configs import find_config
 from mnemic_kit.experiment import summarize
 from mnemic_kit.experiment.report import markdown
 from mnemic_kit.made_files import protecting
+from mnemic_kit.memory_option import memory_argument
 from mnemic_track import cli
 from mnemic_track.commands import compare
 from mnemic_track.options import CONFIGS
@@ -107,10 +108,12 @@ def test_the_stages_share_the_epochs_of_the_config() -> None:
 def test_options_of_a_memory_are_for_that_memory_only() -> None:
     """The packaged config gives its exponential memory a decay, which no other memory would understand."""
     config = packaged("memotr_generated")
-    assert compare.memory_arguments(config, "exponential") == (
-        '--model.config.memory={"name": "exponential", "options": {"decay": 0.01}}',
+    assert memory_argument(config, "exponential", compare.MEMORY) == (
+        '--model.config.memory={"name": "exponential", "options": {"decay": 0.01}}'
     )
-    assert compare.memory_arguments(config, "window") == ('--model.config.memory={"name": "window", "options": {}}',)
+    assert memory_argument(config, "window", compare.MEMORY) == (
+        '--model.config.memory={"name": "window", "options": {}}'
+    )
 
 
 def test_the_table_has_mean_and_spread() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mnemic_speech.metrics import (
     ErrorCounts,
     bootstrap_interval,
-    by_duration,
     character_errors,
+    group_by_range,
     paired_bootstrap,
     summarize,
     word_errors,
@@ -90,15 +90,16 @@ def test_ranges_of_duration_hold_their_lower_border_and_add_up() -> None:
         (4.999, ErrorCounts()),
         (80.0, ErrorCounts()),
     ]
-    groups = by_duration(items, [5.0, 10.0])
+    groups = {name: summarize(group) for name, group in group_by_range(items, [5.0, 10.0]).items()}
     assert {name: group.utterances for name, group in groups.items()} == {"0-5": 2, "5-10": 1, "10-": 1}
     assert sum((group.counts for group in groups.values()), ErrorCounts()) == summarize(c for _, c in items).counts
+    assert [*group_by_range([], (4, 8), step=1)] == ["0-3", "4-7", "8-"]
 
 
 @pytest.mark.parametrize("edges", [[5.0, 5.0], [0.0, 3.0], [10.0, 5.0]])
 def test_borders_must_ascend_from_above_zero(edges: list[float]) -> None:
     with pytest.raises(ValueError, match="positive ascending bounds"):
-        by_duration([], edges)
+        group_by_range([], edges)
 
 
 def test_interval_holds_the_figure_and_shrinks_with_the_number_of_utterances() -> None:

@@ -1,6 +1,5 @@
 """Training strings of random lengths, and fixed validation strings."""
 
-import hashlib
 from math import inf
 from typing import Any, cast
 
@@ -10,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from mnemic_core.errors import check_range
 from mnemic_core.tasks import AlgorithmicTask, TaskBatch, create_task
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
+from mnemic_kit.seeding import hashed_seed
 
 
 class RandomBatches(Dataset[TaskBatch]):
@@ -38,7 +38,7 @@ class RandomBatches(Dataset[TaskBatch]):
 
     def __getitem__(self, index: int) -> TaskBatch:
         """Return one batch."""
-        generator = _generator(f"{self.seed}/{self.epoch}/{index}")
+        generator = _generator(self.seed, self.epoch, index)
         length = int(torch.randint(1, self.max_length + 1, (), generator=generator))
         return self.task.sample(self.batch_size, length, generator=generator)
 
@@ -83,7 +83,7 @@ class AlgorithmData(SplitData):
             return self.task
         return [
             # Not from the seed of the run: every run is validated on the same strings.
-            self.task.sample(self.val_strings, length, generator=_generator(f"validation/{length}"))
+            self.task.sample(self.val_strings, length, generator=_generator("validation", length))
             for length in self.val_lengths
         ]
 
@@ -97,7 +97,5 @@ class AlgorithmData(SplitData):
         return DataLoader(cast("Dataset[TaskBatch]", opened), batch_size=None)  # a list has all that it needs
 
 
-def _generator(key: str) -> torch.Generator:
-    # Python's hash() of a text differs between processes.
-    digest = hashlib.blake2b(key.encode(), digest_size=7).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+def _generator(*key: int | str) -> torch.Generator:
+    return torch.Generator().manual_seed(hashed_seed(*key))

@@ -1,7 +1,4 @@
-"""Plots of accuracy against length, and of the cost of memories along a stream.
-
-Need matplotlib (``pip install mnemic-algorithms[plots]``), imported when drawing; no display.
-"""
+"""Plots of accuracy against length, and of the cost of memories along a stream."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,13 +37,13 @@ def plot_accuracy(
 
     Args:
         curves: machine -> curve of each seed.
-        path: image to write (.png, .svg or .pdf); its folder must exist.
+        path: image to write, see `open_figure`.
         title: title.
         chance: accuracy of guessing, a dashed line.
         max_length: longest training string; the lengths up to it are shaded.
 
     Raises:
-        UserError: if there is no curve, or matplotlib is not installed.
+        UserError: if there is no curve.
     """
     metrics = {"accuracy": accuracy_metric(chance, max_length)}
     found = {
@@ -64,10 +61,10 @@ def plot_costs(results: Mapping[str, Mapping[str, Any]], path: str | Path) -> No
 
     Args:
         results: mechanism -> result of `mnemic_algorithms.measure.measure`.
-        path: image to write (.png, .svg or .pdf); its folder must exist.
+        path: image to write, see `open_figure`.
 
     Raises:
-        UserError: if there are no results, or matplotlib is not installed.
+        UserError: if there are no results.
     """
     if not results:
         raise UserError("expected the results of at least one mechanism, got none")

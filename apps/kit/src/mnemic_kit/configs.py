@@ -1,6 +1,9 @@
-"""Configs by their names."""
+"""Configs by their names, and what they hold."""
 
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 
 def find_config(name: str, configs: Path) -> Path:
@@ -16,3 +19,11 @@ def find_config(name: str, configs: Path) -> Path:
         return packaged
     known = ", ".join(sorted(path.stem for path in configs.glob("*.yaml")))
     raise FileNotFoundError(f"no config {name}: give a file or one of {known}")
+
+
+def read_section(config: Path, *names: str) -> dict[Any, Any]:
+    """Return a section of a config, such as ``model`` and in it ``config``; empty where the config has none."""
+    section: dict[Any, Any] = yaml.safe_load(config.read_text("utf-8")) or {}
+    for name in names:
+        section = section.get(name) or {}
+    return section

@@ -1,27 +1,24 @@
 """The option of training that replaces the memory of a config."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 from mnemic_core import find_mechanism
+from mnemic_kit.configs import read_section
 
 
-def memory_argument(option: str, memory: str, configured: Mapping[str, Any]) -> str:
-    """Return the argument of fit that chooses a memory.
+def memory_argument(config: Path, memory: str, default: str) -> str:
+    """Return the argument of fit that chooses a memory; options in the config apply to its own mechanism alone.
 
     Args:
-        option: the option that takes a memory, such as ``--model.config.memory``.
+        config: training config.
         memory: name of the memory.
-        configured: ``name`` and ``options`` of the config; the options stay where they are of the same mechanism.
+        default: name of the memory of a config that names none.
 
     Raises:
         UserError: if there is no such memory.
-
-    Example:
-        >>> memory_argument("--model.memory", "window", {"name": "exponential", "options": {"decay": 0.1}})
-        '--model.memory={"name": "window", "options": {}}'
     """
+    configured = {"name": default, **read_section(config, "model", "config", "memory")}
     is_same = find_mechanism(memory) is find_mechanism(configured["name"])
     options = configured.get("options", {}) if is_same else {}
-    return f"{option}={json.dumps({'name': memory, 'options': options})}"
+    return f"--model.config.memory={json.dumps({'name': memory, 'options': options})}"

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,13 @@ from mnemic_kit.made_files import protecting
 from mnemic_kit.quick_start import usual_collection
 from mnemic_kit.run_folder import checkpoint_path, lock_folder
 
+# Settings of the trainer that all apps have.
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "num_sanity_val_steps": 0,  # it would evaluate complete sequences before the first step
+    "reload_dataloaders_every_n_epochs": 1,  # batches change with the epoch
+    "inference_mode": False,  # bf16 on a CPU is a hundred times slower with it
+}
+
 
 class AppCLI(LightningCLI):
     """Adds the checkpoints, loggers that need no network, and the seed that data and model share.
@@ -27,10 +35,12 @@ class AppCLI(LightningCLI):
     Attributes:
         monitor: validation figure that chooses ``best.ckpt``.
         mode: ``max`` or ``min``, whichever is better.
+        links: options that follow from other options: source, target and, where they differ, the conversion.
     """
 
     monitor: ClassVar[str] = "val/loss"
     mode: ClassVar[str] = "min"
+    links: ClassVar[Sequence[tuple[Any, ...]]] = ()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Let the folder of the run be where checkpoints go."""
@@ -40,8 +50,8 @@ class AppCLI(LightningCLI):
         parser.set_defaults({"best_checkpoint.monitor": self.monitor, "best_checkpoint.mode": self.mode})
         for name in ("last_checkpoint", "best_checkpoint"):
             parser.link_arguments("trainer.default_root_dir", f"{name}.folder", lambda root: f"{root}/checkpoints")
-        for name in ("data.seed", "model.seed"):
-            parser.link_arguments("seed_everything", name, int)
+        for link in (("seed_everything", "data.seed", int), ("seed_everything", "model.seed", int), *self.links):
+            parser.link_arguments(*link)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Return a trainer that logs to CSV and, where installed, to TensorBoard; a config may choose others."""
@@ -146,7 +156,7 @@ def run_training(
         program: what the user typed; the last word is fit, validate, test or predict.
         arguments: what follows it on the command line.
         configs: folder of the packaged configs.
-        trainer_defaults: settings of the trainer that differ from Lightning's.
+        trainer_defaults: settings of the trainer that differ from Lightning's, `TRAINER_DEFAULTS` among them.
 
     Returns:
         The command line object after the run, with ``trainer``, ``model`` and ``datamodule``.

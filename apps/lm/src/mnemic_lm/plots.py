@@ -1,7 +1,4 @@
-"""Plot of bits per byte against context length and memory size.
-
-Needs matplotlib (``pip install mnemic-lm[plots]``), imported when drawing; no display.
-"""
+"""Plot of bits per byte against context length and memory size."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +13,10 @@ def plot_curves(curves: Mapping[str, Mapping[int, float]], marks: Mapping[str, f
     Args:
         curves: label of the size, such as ``context (tokens)`` -> size -> bits per byte; empty ones are left out.
         marks: name -> bits per byte of conditions without a size, drawn as horizontal lines in every panel.
-        path: image to write (.png, .svg or .pdf); its folder must exist.
+        path: image to write, see `open_figure`.
 
     Raises:
-        UserError: if there is nothing to draw, the file has another suffix, or matplotlib is not installed.
+        UserError: if there is nothing to draw.
     """
     drawn = {name: curve for name, curve in curves.items() if curve}
     if not drawn:

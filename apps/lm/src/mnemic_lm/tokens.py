@@ -1,47 +1,24 @@
-"""Tokenization of text: bytes, or the tokens of a tokenizer file."""
+"""Tokenization of text: bytes, or the tokens of a tokenizer file.
+
+A codec has ``num_tokens``; the start token of documents has the next index, ``num_tokens`` itself. ``source`` is the
+content of its tokenizer file, kept in checkpoints, and None for bytes.
+
+Its decoders are called with one token after another, and None at the end. They return text as soon as no later token
+can change it. From the pending tokens in ``state()``, ``decoder`` makes a decoder that continues the text.
+"""
 
 import codecs
 from collections.abc import Sequence
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-
-
-@runtime_checkable
-class Decoder(Protocol):
-    """Incremental decoder: returns text as soon as no later token can change it."""
-
-    def __call__(self, token: int | None) -> str:
-        """Return the text that the next token completes; None ends the text."""
-
-    def state(self) -> list[int]:
-        """Return the pending tokens, from which ``Codec.decoder`` makes a decoder that continues the text."""
-
-
-@runtime_checkable
-class Codec(Protocol):
-    """Text to tokens and back."""
-
-    @property
-    def num_tokens(self) -> int:
-        """Number of tokens; the start token of documents has the next index, ``num_tokens`` itself."""
-
-    @property
-    def source(self) -> str | None:
-        """Content of the tokenizer file, kept in checkpoints; None for bytes."""
-
-    def encode(self, content: bytes) -> Shaped[Tensor, " token"]:
-        """Return the tokens of a text."""
-
-    def decoder(self, state: Sequence[int] = ()) -> Decoder:
-        """Return a decoder at the start of a text, or one that continues from the state of another."""
 
 
 class ByteCodec:
@@ -63,7 +40,7 @@ class ByteCodec:
         """Return the bytes."""
         return torch.tensor(bytearray(content), dtype=torch.uint8)
 
-    def decoder(self, state: Sequence[int] = ()) -> Decoder:
+    def decoder(self, state: Sequence[int] = ()) -> "_ByteDecoder":
         """Return a decoder that keeps the bytes of a character until it is complete."""
         return _ByteDecoder(bytes(state))
 
@@ -109,7 +86,7 @@ class FileCodec:
         text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=False)
         return text
 
-    def decoder(self, state: Sequence[int] = ()) -> Decoder:
+    def decoder(self, state: Sequence[int] = ()) -> "_FileDecoder":
         """Return a decoder that keeps tokens until they end with a complete character."""
         return _FileDecoder(self, state)
 
@@ -146,6 +123,9 @@ class _FileDecoder:
 
     def state(self) -> list[int]:
         return [self._shown, *self._tokens]
+
+
+Codec: TypeAlias = ByteCodec | FileCodec
 
 
 def open_codec(tokenizer: Path | None) -> Codec:

@@ -1,11 +1,7 @@
 """Network and tracker settings of a training config, for commands that do not train."""
 
-from typing import Any
-
-import yaml
-from jsonargparse import ArgumentParser
-
-from mnemic_kit.configs import find_config
+from mnemic_core.deserialize import deserialize
+from mnemic_kit.configs import find_config, read_section
 from mnemic_track.options import CONFIGS
 from mnemic_vision.memotr import MemotrConfig
 from mnemic_vision.memotr.checkpoint import TrackerSettings
@@ -18,17 +14,13 @@ def read_network_config(name: str) -> tuple[MemotrConfig, TrackerSettings]:
 
     Raises:
         FileNotFoundError: there is no such config.
-        ArgumentError: of jsonargparse; a setting is unknown or of the wrong type.
+        UserError: a setting is unknown, of the wrong type or out of range.
     """
-    content: dict[str, Any] = yaml.safe_load(find_config(name, CONFIGS).read_text())
-    model, classes = content.get("model", {}), content.get("data", {}).get("classes", ["person"])
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(MemotrConfig, "config")
-    parser.add_class_arguments(TrackerSettings, "settings")
-    given = {
-        "config": model.get("config", {}) | {"num_classes": len(classes)},
-        "settings": model.get("settings", {}) | {"classes": classes},
-    }
-    # Names, types and ranges are checked as in training.
-    chosen = parser.instantiate(parser.parse_object(given))
-    return chosen.config, chosen.settings
+    path = find_config(name, CONFIGS)
+    classes = read_section(path, "data").get("classes", ["person"])
+    config = read_section(path, "model", "config") | {"num_classes": len(classes)}
+    settings = read_section(path, "model", "settings") | {"classes": classes}
+    return (
+        deserialize(MemotrConfig, config, path, "model.config"),
+        deserialize(TrackerSettings, settings, path, "model.settings"),
+    )

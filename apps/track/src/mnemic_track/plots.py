@@ -1,7 +1,4 @@
-"""The figure of how a tracker used its memory over a video.
-
-Matplotlib (``pip install mnemic-track[plots]``) is imported when it is drawn; no display is needed.
-"""
+"""Plot of how a tracker used its memory over a video."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -46,10 +43,10 @@ def plot_memory(history: History, path: str | Path) -> None:
         history: for each frame the numbers of ``MemoryReport.as_dict()``, and optionally ``frame`` (its index; counted
             from 0 otherwise) and ``tracks`` (objects alive). A number that is None or absent leaves a gap, and a panel
             without any number is left out.
-        path: the picture to write (.png, .svg or .pdf); its folder must exist.
+        path: image to write, see `open_figure`.
 
     Raises:
-        UserError: the history holds no number to draw, or matplotlib is not installed.
+        UserError: the history holds no number to draw.
     """
     frames = [index if (frame := entry.get("frame")) is None else frame for index, entry in enumerate(history)]
     panels = [panel for panel in _MEMORY_PANELS if any(_has_numbers(history, name) for name in panel.lines)]

@@ -1,7 +1,6 @@
 """Tests of a recognizer for `compare`: error rates per condition, and differences paired over utterances."""
 
 import json
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
@@ -15,7 +14,7 @@ from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.decoding import Decoding
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
-from mnemic_speech.metrics import ErrorCounts, paired_bootstrap, summarize
+from mnemic_speech.metrics import ErrorCounts, group_by_range, paired_bootstrap, summarize
 from mnemic_transcribe.batching import Clip
 from mnemic_transcribe.evaluation import evaluate_with_progress, open_clips
 from mnemic_transcribe.noise import Noise
@@ -35,7 +34,9 @@ Errors = Sequence[ErrorCounts]  # of every utterance
 def error_scores(errors: Errors) -> dict[str, float]:
     """Return the error rates of one run in one condition, in total and by reference length."""
     total = summarize(errors)
-    return {"wer": total.rate, **total.counts.shares(), **_by_words(errors)}
+    groups = group_by_range(((counts.length, counts) for counts in errors), EDGES, step=1)
+    by_words = {f"wer@{name} words": summarize(group).rate for name, group in groups.items() if group}
+    return {"wer": total.rate, **total.counts.shares(), **by_words}
 
 
 def over_utterances(errors: Sequence[Errors], baseline: Sequence[Errors]) -> Difference:
@@ -169,16 +170,6 @@ def _stored(result: Path) -> dict[str, list[ErrorCounts]]:
 def condition_name(data: str, noise: Noise | None, decoding: Decoding) -> str:
     """Return the name of a condition, such as ``validation, white:5, ctc``."""
     return ", ".join([data, *([] if noise is None else [str(noise)]), decoding])
-
-
-def _by_words(errors: Errors) -> dict[str, float]:
-    """Return word error rates by reference length in words."""
-    groups: list[list[ErrorCounts]] = [[] for _ in range(len(EDGES) + 1)]
-    for counts in errors:
-        groups[bisect_right(EDGES, counts.length)].append(counts)
-    borders = [*(edge - 1 for edge in EDGES), None]
-    names = [f"{low}-{'' if high is None else high}" for low, high in zip([0, *EDGES], borders, strict=True)]
-    return {f"wer@{name} words": summarize(group).rate for name, group in zip(names, groups, strict=True) if group}
 
 
 def _summed(seeds: Sequence[Errors]) -> list[ErrorCounts]:

@@ -1,7 +1,6 @@
 """Error rates of a recognizer on a data set."""
 
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.conformer_ntm.recognition import recognize
-from mnemic_speech.metrics import ErrorCounts, bootstrap_interval, by_duration, summarize, word_errors
+from mnemic_speech.metrics import ErrorCounts, bootstrap_interval, group_by_range, summarize, word_errors
 from mnemic_speech.text import TextStyle, normalize_text
 from mnemic_transcribe.batching import Clip
 from mnemic_transcribe.data import read_corpus
@@ -60,24 +59,18 @@ class Evaluation:
         if not self.predictions:
             raise UserError(f"none of the utterances could be read; the first: {self.problems[0]}")
         errors = self.word_errors
+        groups = group_by_range(zip(self.seconds, errors, strict=True), EDGES)
         return {
             **error_rates(self.predictions),
             "wer_interval": _interval(errors),
             "sentence_error_rate": summarize(errors).sentence_error_rate,
-            "wer_by_duration": self._by_duration(errors),
+            "wer_by_duration": {name: _scores(group) for name, group in groups.items() if group},
             "num_utterances": len(self.predictions),
             "num_words": sum(each.length for each in errors),
             "audio_seconds": round(sum(self.seconds), 3),
             "real_time_factor": round(self.compute_seconds / max(sum(self.seconds), 1e-9), 5),
             "memory_report": None if self.report is None else self.report.as_dict(),
         }
-
-    def _by_duration(self, errors: Sequence[ErrorCounts]) -> dict[str, dict[str, Any]]:
-        names = list(by_duration([], EDGES))
-        groups: dict[str, list[ErrorCounts]] = {name: [] for name in names}
-        for seconds, counts in zip(self.seconds, errors, strict=True):
-            groups[names[bisect_right(EDGES, seconds)]].append(counts)
-        return {name: _scores(group) for name, group in groups.items() if group}
 
 
 def open_clips(data: Path, split: str | None, style: TextStyle) -> tuple[list[Clip], list[str]]:

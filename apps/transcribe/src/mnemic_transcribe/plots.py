@@ -1,7 +1,4 @@
-"""Plot of the transcript of a recording and the use of the memory over time.
-
-Needs matplotlib (``pip install mnemic-transcribe[plots]``), imported when drawing; no display.
-"""
+"""Plot of the transcript of a recording and the use of the memory over time."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +13,6 @@ from mnemic_speech.transcript import Transcript
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_PROGRAM = "mnemic-transcribe"
 _POINTS = 4000  # of the drawn waveform
 _MEMORY_LINES = {"diversity": "slot diversity (cosine distance)", "read_entropy": "entropy of the read weights (share)"}
 
@@ -36,15 +32,12 @@ def plot_recording(
         transcript: recognized words with times.
         history: mappings with ``time`` in seconds and the values of ``MemoryReport.as_dict()``; if none can be drawn,
             there is no memory panel.
-        path: image to write (.png, .svg or .pdf); its folder must exist.
-
-    Raises:
-        UserError: matplotlib is not installed.
+        path: image to write, see `open_figure`.
     """
     lines = {
         name: label for name, label in _MEMORY_LINES.items() if any(each.get(name) is not None for each in history)
     }
-    with open_figure(path, width=9.0, height=4.6 if lines else 2.6, program=_PROGRAM) as figure:
+    with open_figure(path, width=9.0, height=4.6 if lines else 2.6, program="mnemic-transcribe") as figure:
         panels = figure.subplots(2 if lines else 1, 1, sharex=True, squeeze=False)[:, 0]
         _draw_words(panels[0], waveform, sample_rate, transcript)
         for index, (name, label) in enumerate(lines.items()):

@@ -9,10 +9,10 @@ from mnemic_kit.configs import find_config
 from mnemic_kit.experiment import Cell, Comparison, Variant, summarize
 from mnemic_kit.experiment.report import markdown
 from mnemic_kit.made_files import protecting
+from mnemic_kit.memory_option import memory_argument
 from mnemic_speech.metrics import ErrorCounts
 from mnemic_transcribe import cli
 from mnemic_transcribe.commands import train
-from mnemic_transcribe.commands.compare import memory_arguments
 from mnemic_transcribe.comparison import METRICS, error_scores, over_utterances, pair_utterances
 
 RIGHT, HALF, WRONG = (ErrorCounts(deletions=wrong, length=2) for wrong in (0, 1, 2))
@@ -115,10 +115,10 @@ def test_the_tables_have_spread_and_interval() -> None:
 def test_options_of_a_memory_are_for_its_own_kind_only(tmp_path: Path) -> None:
     """The packaged config gives slots to its Turing machine, which the other memories would not understand."""
     config = find_config("conformer_ntm_digits", train.CONFIGS)
-    assert memory_arguments(config, "turing_release") == (
-        '--model.config.memory={"name": "turing_release", "options": {"slots": 32, "width": 10}}',
+    assert memory_argument(config, "turing_release", "turing_paper") == (
+        '--model.config.memory={"name": "turing_release", "options": {"slots": 32, "width": 10}}'
     )
-    variant = Variant("exponential", memory_arguments(config, "exponential"))
+    variant = Variant("exponential", (memory_argument(config, "exponential", "turing_paper"),))
     options = ["--a=1", "none:--b=2", "exponential:--c=3"]
     run = Comparison("mnemic-transcribe", tmp_path, [variant], [0], METRICS, options=options).plan(variant, 0)
     assert run.arguments() == [

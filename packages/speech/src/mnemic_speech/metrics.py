@@ -1,5 +1,6 @@
-"""Word and character error rates, by duration and with bootstrap confidence intervals."""
+"""Word and character error rates, by ranges of duration and with bootstrap confidence intervals."""
 
+from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -114,25 +115,28 @@ def summarize(items: Iterable[ErrorCounts]) -> ErrorSummary:
     return ErrorSummary(sum(items, ErrorCounts()), len(items), sum(item.errors > 0 for item in items))
 
 
-def by_duration(items: Iterable[tuple[float, ErrorCounts]], edges: Sequence[float]) -> dict[str, ErrorSummary]:
-    """Return a summary for each range of durations, the empty ones too.
+def group_by_range(
+    items: Iterable[tuple[int | float, ErrorCounts]], edges: Sequence[int | float], step: int = 0
+) -> dict[str, list[ErrorCounts]]:
+    """Return the errors of the utterances in each range of durations or lengths, the empty ranges too.
 
     Args:
-        items: duration in seconds and errors of every utterance.
-        edges: ascending bounds in seconds; the ranges of 5 and 10 are ``"0-5"``, ``"5-10"`` and ``"10-"``, each with
-            its lower bound.
+        items: duration or length, and errors, of every utterance.
+        edges: ascending bounds; the ranges of 5 and 10 are ``"0-5"``, ``"5-10"`` and ``"10-"``, each with its lower
+            bound.
+        step: distance of the values, 1 for whole numbers: the same ranges are then ``"0-4"``, ``"5-9"`` and ``"10-"``.
 
     Raises:
         UserError: if bounds are not ascending or not positive.
     """
     borders = [0.0, *edges, np.inf]
     if any(low >= high for low, high in pairwise(borders)):
-        raise UserError(f"expected positive ascending bounds in seconds, got {list(edges)}")
-    groups: list[list[ErrorCounts]] = [[] for _ in range(len(borders) - 1)]
-    for duration, counts in items:
-        groups[int(np.searchsorted(borders[1:-1], duration, side="right"))].append(counts)
-    names = [f"{low:g}-{'' if high == np.inf else format(high, 'g')}" for low, high in pairwise(borders)]
-    return {name: summarize(group) for name, group in zip(names, groups, strict=True)}
+        raise UserError(f"expected positive ascending bounds, got {list(edges)}")
+    names = [f"{low:g}-{'' if high == np.inf else format(high - step, 'g')}" for low, high in pairwise(borders)]
+    groups: dict[str, list[ErrorCounts]] = {name: [] for name in names}
+    for value, counts in items:
+        groups[names[bisect_right(edges, value)]].append(counts)
+    return groups
 
 
 def bootstrap_interval(items: Sequence[ErrorCounts], seed: int = 0, samples: int = 1000) -> Interval:

@@ -154,16 +154,16 @@ def deformable_sample(
         sizes = [size for shape in shapes for size in shape]
         sampled: Tensor = sample(value, sizes, locations.flatten(3, 4), weights.flatten(3))
         return sampled.flatten(2)
-    return _sample_by_level(value, shapes, locations, weights)
+    return sample_by_level(value, shapes, locations, weights)
 
 
-def _sample_by_level(
+def sample_by_level(
     value: Float[Tensor, "batch key head head_dim"],
     shapes: Shapes,
     locations: Float[Tensor, "batch query head level point 2"],
     weights: Float[Tensor, "batch query head level point"],
 ) -> Float[Tensor, "batch query dim"]:
-    """Return the same with one `grid_sample` per level, so that the samples of one level are in memory at a time."""
+    """Return the same as `deformable_sample` with one `grid_sample` per level, whose samples alone are in memory."""
     batch, _, head, head_dim = value.shape
     maps = value.flatten(2).transpose(1, 2).split([height * width for height, width in shapes], dim=2)
     grid = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # batch*head query level point 2

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from mnemic_algorithms.options import machine_names
-from mnemic_kit.configs import find_config
+from mnemic_kit.configs import find_config, read_section
 from mnemic_kit.experiment import Comparison, Metric, Run, Scores, Share, Variant
 from mnemic_kit.parse import OneOf
 
@@ -72,9 +72,7 @@ def compare(
 
 def training_length(config: Path, options: Sequence[str]) -> int:
     """Return the length of the longest training strings."""
-    import yaml
-
-    data = yaml.safe_load(config.read_text("utf-8")).get("data", {})
+    data = read_section(config, "data")
     given = [option.partition("=")[2] for option in options if option.startswith("--data.max_length=")]
     return int([data.get("max_length", 20), *given][-1])  # 20: the default of `AlgorithmData`
 

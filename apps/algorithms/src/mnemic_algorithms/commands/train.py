@@ -2,19 +2,16 @@
 
 from pathlib import Path
 
-from lightning.pytorch.cli import LightningArgumentParser
-
 from mnemic_algorithms.datamodule import AlgorithmData
 from mnemic_algorithms.task import AlgorithmTask
+from mnemic_kit import training
 from mnemic_kit.training import AppCLI, run_training
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-TRAINER_DEFAULTS = {
+TRAINER_DEFAULTS = training.TRAINER_DEFAULTS | {
     "default_root_dir": "runs/algorithms",
     "max_epochs": 9,
     "gradient_clip_val": 1.0,
-    "num_sanity_val_steps": 0,
-    "reload_dataloaders_every_n_epochs": 1,  # strings change with the epoch
 }
 
 
@@ -23,11 +20,7 @@ class AlgorithmsCLI(AppCLI):
 
     monitor = "val/accuracy"
     mode = "max"
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Link the task of the data to the model."""
-        super().add_arguments_to_parser(parser)
-        parser.link_arguments("data.task", "model.task")
+    links = (("data.task", "model.task"),)
 
 
 def main(program: str, arguments: list[str]) -> AppCLI:

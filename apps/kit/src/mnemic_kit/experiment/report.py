@@ -72,11 +72,11 @@ def plot(table: Table, metrics: Mapping[str, Metric], path: Path, *, program: st
     Args:
         table: what `summarize` returns.
         metrics: how its scores are read; facts are left out.
-        path: the picture to write (.png, .svg or .pdf); its folder must exist.
-        program: distribution whose extra ``plots`` brings matplotlib, for the message without it.
+        path: image to write, see `open_figure`.
+        program: likewise.
 
     Raises:
-        UserError: if there is nothing to draw, the file has another ending, or matplotlib is not installed.
+        UserError: if there is nothing to draw.
     """
     used = {name for rows in table.values() for cells in rows.values() for name in cells}
     drawn = [name for name, metric in metrics.items() if metric.better and name in used]

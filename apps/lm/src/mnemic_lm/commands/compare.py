@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from mnemic_core.errors import UserError
 from mnemic_core.listing import memory_names
-from mnemic_kit.configs import find_config
+from mnemic_kit.configs import find_config, read_section
 from mnemic_kit.experiment import Comparison, Metric, Run, Scores, Variant
 from mnemic_kit.output import dumps
 from mnemic_kit.parse import OneOf
@@ -69,21 +69,18 @@ def compare(
 
 def make_variant(memory: str, config: Path) -> Variant:
     """Return the variant of a memory with the sizes of its catalogue entry for the network of a config."""
-    import yaml
-
     from mnemic_core import MemoryConfig, Sizes, TransformerConfig, find_mechanism
     from mnemic_core.deserialize import deserialize
     from mnemic_lm.sizes import choose_memory_layers
 
-    content = yaml.safe_load(config.read_text("utf-8"))
-    section = content.get("model", {}).get("transformer", {})
+    section = read_section(config, "model", "transformer")
     transformer: TransformerConfig = deserialize(TransformerConfig, section, config, "model.transformer")
     if memory == PRODUCT_KEYS:
         # The values have a quarter of the parameters of the feed-forward blocks.
         sub_keys = isqrt(transformer.num_layers * transformer.ffn_dim // 2)
         keys = {"sub_keys": sub_keys, "num_heads": 2, "k": min(16, sub_keys), "key_dim": 64}
         return Variant(memory, fit_arguments(MemoryConfig(), None, keys))
-    length = content.get("data", {}).get("segment_length", 128)
+    length = read_section(config, "data").get("segment_length", 128)
     sizes = Sizes(transformer.dim, length, length, transformer.num_layers, transformer.num_heads)
     chosen = MemoryConfig(memory, find_mechanism(memory).sized(sizes))
     layers = choose_memory_layers(replace(transformer, memory=chosen))

@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from mnemic_core.errors import UserError
-from mnemic_kit.configs import find_config
+from mnemic_kit.configs import find_config, read_section
 from mnemic_kit.experiment import STAGE, Comparison, Metric, Run, Scores, Variant
 from mnemic_track.options import CONFIGS, MemoryName
 
@@ -20,6 +17,7 @@ METRICS = {
     "idf1": Metric("IDF1 (%)", scale=100.0),
     "id_switches": Metric("switches", "lower"),
 }
+MEMORY = "exponential"  # of a config that names none
 ON, OFF = "with its memory", "memory switched off"
 NO_VALIDATION = "--trainer.limit_val_batches=0"
 
@@ -51,10 +49,11 @@ def compare(
         clip_options: further options of fit for the clips, such as ["--trainer.limit_train_batches=900"].
         json: print one JSON object as the last line.
     """
+    from mnemic_kit.memory_option import memory_argument
     from mnemic_track.commands import train
 
     path = find_config(config, CONFIGS)
-    variants = [Variant(memory, (*clip_options, *memory_arguments(path, memory))) for memory in memories]
+    variants = [Variant(memory, (*clip_options, memory_argument(path, memory, MEMORY))) for memory in memories]
     comparison = Comparison("mnemic-track", out, variants, seeds, METRICS, path, options, (ON, OFF))
 
     def score(run: Run, conditions: Sequence[str]) -> Scores:
@@ -67,14 +66,6 @@ def compare(
         return {name: validate(run, path, stage, is_off=name == OFF) for name in wanted}
 
     comparison.run(score, as_json=json)
-
-
-def memory_arguments(config: Path, memory: str) -> tuple[str, ...]:
-    """Return the options of fit that choose a memory; options in the config are for its own memory."""
-    from mnemic_kit.memory_option import memory_argument
-
-    configured = _section(config, "model", "config").get("memory", {"name": "exponential"})
-    return (memory_argument("--model.config.memory", memory, configured),)
 
 
 def single_frame_epochs(config: Path) -> int:
@@ -98,7 +89,7 @@ def clip_stage(config: Path, detector: Path | None) -> list[str]:
     """Return the options of fit for what follows the detector."""
     if detector is None:
         return []
-    epochs, total = single_frame_epochs(config), _section(config, "trainer").get("max_epochs")
+    epochs, total = single_frame_epochs(config), read_section(config, "trainer").get("max_epochs")
     if total is None:
         raise UserError(f"{config} does not set trainer.max_epochs")
     lengths = {epoch - epochs: length for epoch, length in _clip_lengths(config).items() if epoch >= epochs}
@@ -118,20 +109,14 @@ def schedule(epochs: int) -> list[str]:
 
 def validate(run: Run, config: Path, stage: Sequence[str], *, is_off: bool) -> dict[str, float]:
     """Return the validation scores of a finished run's last state, with its memory or switched off."""
+    from mnemic_kit.memory_option import memory_argument
     from mnemic_track.commands import train
 
     place = [f"--trainer.default_root_dir={run.folder}", f"--ckpt_path={run.folder / 'checkpoints' / 'last.ckpt'}"]
-    off = memory_arguments(config, "none") if is_off else ()
+    off = [memory_argument(config, "none", MEMORY)] if is_off else []
     metrics = train.main("validate", [*run.arguments(*stage), *off, *place]).trainer.callback_metrics
     return {name: float(metrics[f"val/{name}"]) for name in METRICS}
 
 
 def _clip_lengths(config: Path) -> dict[int, int]:
-    return _section(config, "data", "clip_lengths") or {0: 2}
-
-
-def _section(config: Path, *names: str) -> dict[Any, Any]:
-    section: dict[Any, Any] = yaml.safe_load(config.read_text("utf-8"))
-    for name in names:
-        section = section.get(name, {})
-    return section
+    return read_section(config, "data", "clip_lengths") or {0: 2}

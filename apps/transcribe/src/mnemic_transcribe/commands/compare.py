@@ -47,6 +47,7 @@ def compare(
         device: for tests; auto uses a GPU if available. For training use --trainer.accelerator in options.
         json: print one JSON object as the last line.
     """
+    from mnemic_kit.memory_option import memory_argument
     from mnemic_speech.conformer_ntm.checkpoint import Recognizer
     from mnemic_transcribe import comparison
     from mnemic_transcribe.commands import train
@@ -69,7 +70,7 @@ def compare(
     Comparison(
         "mnemic-transcribe",
         out,
-        [Variant(memory, memory_arguments(path, memory)) for memory in memories],
+        [Variant(memory, (memory_argument(path, memory, "turing_paper"),)) for memory in memories],
         seeds,
         comparison.METRICS,
         path,
@@ -77,13 +78,3 @@ def compare(
         [comparison.condition_name(*each) for each in product(sources, added, decodings)],
         paired=comparison.pair_utterances(partial(comparison.read_errors, out)),
     ).run(score, as_json=json)
-
-
-def memory_arguments(config: Path, memory: str) -> tuple[str, ...]:
-    """Return the options of fit for one memory; options in the config apply to its kind of memory."""
-    import yaml
-
-    from mnemic_kit.memory_option import memory_argument
-
-    section = yaml.safe_load(config.read_text("utf-8"))["model"]["config"]
-    return (memory_argument("--model.config.memory", memory, section.get("memory", {"name": "turing_paper"})),)

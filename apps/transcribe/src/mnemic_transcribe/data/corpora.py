@@ -1,17 +1,19 @@
 """Readers for the layouts of public data sets.
 
 Every reader takes ``problems``: with a list, wrong rows are skipped and described there, so that they do not stop a
-job; without, the first one is an error with file and line.
+job; without, the first one raises a `UserError` with file and line. What is not there raises a `FileNotFoundError`.
 """
 
 import csv
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from mnemic_core.errors import UserError
-from mnemic_transcribe.data.manifest import Utterance, numbered_lines, read_manifest, row_problems, utterance_of
+from mnemic_transcribe.data.manifest import Utterance, numbered_lines, parse_rows, read_manifest, utterance_of
 
+_Row = dict[str, str | None]
 # A line of NIST's segment time marks: file, channel, speaker, start, end, optional label, text.
 _STM = re.compile(r"(?P<file>\S+) \S+ (?P<speaker>\S+) (?P<start>\S+) (?P<end>\S+)(?: <[^>]*>)?(?P<text>.*)")
 _NOT_SCORED = "ignore_time_segment_in_scoring"
@@ -47,110 +49,70 @@ def read_corpus(source: str | Path, split: str | None = None, problems: list[str
 def read_librispeech(folder: str | Path, problems: list[str] | None = None) -> list[Utterance]:
     """Return the utterances of LibriSpeech, or of any subtree, sorted by id.
 
-    Args:
-        folder: holds ``SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt`` and FLAC files next to it, at any depth.
-        problems: see above.
-
-    Raises:
-        FileNotFoundError: if there are no transcripts.
-        UserError: if a line has no recording.
+    The folder holds ``SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt`` and FLAC files next to it, at any depth.
     """
-    utterances = []
+
+    def parse(line: str, chapter: Path) -> Utterance:
+        name, _, text = line.partition(" ")
+        return utterance_of(chapter / f"{name}.flac", text.strip(), name=name, speaker=name.partition("-")[0])
+
+    utterances: list[Utterance] = []
     for path in _found(folder, "**/*.trans.txt", "the tree of LibriSpeech"):
-        for number, line in numbered_lines(path):
-            with row_problems(path, number, problems):
-                name, _, text = line.partition(" ")
-                audio = path.parent / f"{name}.flac"
-                utterances.append(utterance_of(audio, text.strip(), name=name, speaker=name.partition("-")[0]))
+        utterances += parse_rows(path, numbered_lines(path), partial(parse, chapter=path.parent), problems)
     return sorted(utterances, key=lambda utterance: utterance.id)
 
 
 def read_tedlium(folder: str | Path, problems: list[str] | None = None) -> list[Utterance]:
     """Return the utterances of a part of TED-LIUM, without those excluded from scoring.
 
-    Marks such as ``<unk>``, ``{breath}`` and ``(2)`` are removed from the texts, and ``it 's`` is joined.
-
-    Args:
-        folder: holds the folders ``stm`` and ``sph``, as ``legacy/test`` does.
-        problems: see above.
-
-    Raises:
-        FileNotFoundError: if there is no ``.stm`` file.
-        UserError: if a line is malformed.
+    The folder holds ``stm`` and ``sph``, as ``legacy/test`` does. Marks such as ``<unk>``, ``{breath}`` and ``(2)`` are
+    removed from the texts, and ``it 's`` is joined.
     """
-    utterances = []
+    utterances: list[Utterance] = []
     for path in _found(folder, "stm/*.stm", "a part of TED-LIUM"):
-        for number, line in numbered_lines(path):
-            if line.startswith(";;") or line.endswith(_NOT_SCORED):
-                continue
-            with row_problems(path, number, problems):
-                utterances.append(_stm_utterance(line, Path(folder) / "sph"))
+        lines = ((number, line) for number, line in numbered_lines(path) if not line.startswith(";;"))
+        scored = ((number, line) for number, line in lines if not line.endswith(_NOT_SCORED))
+        utterances += parse_rows(path, scored, partial(_stm_utterance, folder=Path(folder) / "sph"), problems)
     return utterances
 
 
 def read_kaldi(folder: str | Path, problems: list[str] | None = None) -> list[Utterance]:
     """Return the utterances of a Kaldi data folder in the order of its ``text``.
 
-    Args:
-        folder: holds ``wav.scp`` and ``text``; ``utt2spk`` and ``segments`` are used where present. As in Kaldi,
-            relative paths in ``wav.scp`` are relative to the working directory; commands (ending in ``|``) are not run.
-        problems: see above.
-
-    Raises:
-        FileNotFoundError: if ``wav.scp`` or ``text`` is missing.
-        UserError: if an utterance has no recording, or its recording is a command.
+    The folder holds ``wav.scp`` and ``text``; ``utt2spk`` and ``segments`` are used where present. As in Kaldi,
+    relative paths in ``wav.scp`` are relative to the working directory; commands (ending in ``|``) are not run.
     """
     folder = Path(folder)
     recordings = _table(folder / "wav.scp")
     segments, speakers = (
         _table(folder / name) if (folder / name).is_file() else {} for name in ("segments", "utt2spk")
     )
-    utterances = []
-    for number, line in numbered_lines(folder / "text"):
-        with row_problems(folder / "text", number, problems):
-            name, _, text = line.partition(" ")
-            recording, start, end = _segment(name, segments)
-            utterances.append(
-                utterance_of(
-                    _recording(recording, recordings),
-                    text.strip(),
-                    None if end is None else end - start,
-                    offset=start,
-                    name=name,
-                    speaker=speakers.get(name, ""),
-                )
-            )
-    return utterances
+
+    def parse(line: str) -> Utterance:
+        name, _, text = line.partition(" ")
+        recording, start, end = _segment(name, segments)
+        duration = None if end is None else end - start
+        audio, speaker = _recording(recording, recordings), speakers.get(name, "")
+        return utterance_of(audio, text.strip(), duration, offset=start, name=name, speaker=speaker)
+
+    return parse_rows(folder / "text", numbered_lines(folder / "text"), parse, problems)
 
 
 def read_csv(path: str | Path, problems: list[str] | None = None) -> list[Utterance]:
-    """Return the utterances of a SpeechBrain list with the columns ID, duration, wav, spk_id and wrd.
+    """Return the utterances of a SpeechBrain list with the columns ID, wav and wrd, optionally duration and spk_id.
 
-    Args:
-        path: file of comma-separated values; relative paths are relative to the file.
-        problems: see above.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        UserError: if a column or a value is missing.
+    Relative paths are relative to the file.
     """
     path = Path(path)
-    utterances = []
-    for number, row in _rows(path, ("ID", "wav", "wrd"), ","):
-        with row_problems(path, number, problems):
-            audio = _value(row, "wav")
-            if "$" in audio or "{" in audio:  # SpeechBrain recipes write $data_root
-                raise UserError(f"wav {audio!r} has a variable of a recipe: replace it by the folder of the audio")
-            utterances.append(
-                utterance_of(
-                    path.parent / audio,
-                    _value(row, "wrd"),
-                    _seconds(row["duration"] or "") if "duration" in row else None,
-                    name=_value(row, "ID"),
-                    speaker=row.get("spk_id") or "",
-                )
-            )
-    return utterances
+
+    def parse(row: _Row) -> Utterance:
+        audio, text, name = (_value(row, column) for column in ("wav", "wrd", "ID"))
+        if "$" in audio or "{" in audio:  # SpeechBrain recipes write $data_root
+            raise UserError(f"wav {audio!r} has a variable of a recipe: replace it by the folder of the audio")
+        duration = _seconds(row["duration"] or "") if "duration" in row else None
+        return utterance_of(path.parent / audio, text, duration, name=name, speaker=row.get("spk_id") or "")
+
+    return parse_rows(path, _rows(path, ("ID", "wav", "wrd"), ","), parse, problems)
 
 
 def read_index_tsv(folder: str | Path, split: str | None = None, problems: list[str] | None = None) -> list[Utterance]:
@@ -164,29 +126,21 @@ def read_index_tsv(folder: str | Path, split: str | None = None, problems: list[
         problems: see above.
 
     Raises:
-        FileNotFoundError: if there is no ``index.tsv``.
-        UserError: if a column or a value is missing, or if there is no such split.
+        UserError: if there is no such split, or as above.
     """
     path = Path(folder) / "index.tsv"
-    utterances = []
-    splits: set[str] = set()
-    for number, row in _rows(path, ("path", "text") if split is None else ("path", "text", "split"), "\t"):
-        splits.add(row.get("split") or "")  # for the error message
-        if split is not None and row.get("split") != split:
-            continue
-        with row_problems(path, number, problems):
-            audio = _value(row, "path")
-            utterances.append(
-                utterance_of(
-                    path.parent / audio,
-                    _value(row, "text"),
-                    name=row.get("id") or str(Path(audio).with_suffix("")),
-                    speaker=row.get("speaker") or "",
-                )
-            )
+
+    def parse(row: _Row) -> Utterance:
+        audio, text = _value(row, "path"), _value(row, "text")
+        name = row.get("id") or str(Path(audio).with_suffix(""))
+        return utterance_of(path.parent / audio, text, name=name, speaker=row.get("speaker") or "")
+
+    rows = list(_rows(path, ("path", "text") if split is None else ("path", "text", "split"), "\t"))
+    splits = {row.get("split") or "" for _, row in rows}
     if split is not None and split not in splits:
         raise UserError(f"{path} has no split {split!r}; it has {', '.join(sorted(splits))}")
-    return utterances
+    chosen = ((number, row) for number, row in rows if split in (None, row.get("split")))
+    return parse_rows(path, chosen, parse, problems)
 
 
 def _reader(source: Path) -> Callable[[Path, list[str] | None], list[Utterance]]:
@@ -256,7 +210,7 @@ def _recording(name: str, recordings: dict[str, str]) -> Path:
     return Path(recordings[name])
 
 
-def _rows(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tuple[int, dict[str, str | None]]]:
+def _rows(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tuple[int, _Row]]:
     """Yield the rows of a table with their line numbers."""
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give an existing one")
@@ -271,7 +225,7 @@ def _rows(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tupl
             yield reader.line_num, row
 
 
-def _value(row: dict[str, str | None], name: str) -> str:
+def _value(row: _Row, name: str) -> str:
     value = row.get(name)
     if value is None:
         raise UserError(f"no {name}: the line has too few columns")

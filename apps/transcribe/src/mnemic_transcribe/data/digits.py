@@ -2,7 +2,7 @@
 
 import csv
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from torchaudio.functional import resample
 
 from mnemic_core.errors import UserError
 from mnemic_speech.audio import read_audio
-from mnemic_transcribe.data.manifest import row_problems
+from mnemic_transcribe.data.manifest import parse_rows
 
 SAMPLE_RATE = 8000
 _SAMPLES_PER_MS = SAMPLE_RATE // 1000
@@ -75,12 +75,10 @@ def read_digit_strings(folder: str | Path, split: str | None = None) -> list[Dig
     path = Path(folder) / "strings.tsv"
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give the folder of the digit strings")
-    strings: list[DigitString] = []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        for row in reader:
-            with row_problems(path, reader.line_num, None):
-                strings.append(_parse(row, Path(folder) / "isolated"))
+        rows = ((reader.line_num, row) for row in reader)
+        strings = parse_rows(path, rows, partial(_parse, folder=Path(folder) / "isolated"), None)
     chosen = [string for string in strings if split in (None, string.split)]
     if not chosen:
         splits = sorted({string.split for string in strings})

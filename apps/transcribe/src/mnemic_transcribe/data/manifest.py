@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_speech.audio import audio_duration, read_audio
 
+Row, Item = TypeVar("Row"), TypeVar("Item")
 _EXAMPLE = '{"audio_filepath": "a.flac", "duration": 2.5, "text": "HELLO"}'
 
 
@@ -99,11 +100,8 @@ def read_manifest(path: str | Path, problems: list[str] | None = None) -> list[U
         UserError: if a line is wrong, naming file and line, or if the file is not text.
     """
     path = Path(path)
-    utterances: list[Utterance] = []
-    for number, line in numbered_lines(path):
-        with row_problems(path, number, problems):
-            utterances.append(_parse(line, path.parent, f"-{number}"))
-    return utterances
+    rows = ((number, (number, line)) for number, line in numbered_lines(path))
+    return parse_rows(path, rows, partial(_parse, folder=path.parent), problems)
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
@@ -142,19 +140,34 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, line.strip()
 
 
-@contextmanager
-def row_problems(path: Path, number: int, problems: list[str] | None) -> Iterator[None]:
-    """Prefix the error of a row with file and line; with a list of problems, append it there instead of raising."""
-    try:
-        yield
-    except (ValueError, FileNotFoundError) as error:
-        message = f"{path}:{number}: {error}"
-        if problems is None:
-            raise UserError(message) from error
-        problems.append(message)
+def parse_rows(
+    path: Path, rows: Iterable[tuple[int, Row]], parse: Callable[[Row], Item], problems: list[str] | None
+) -> list[Item]:
+    """Return what the rows of a file stand for.
+
+    Args:
+        path: the file.
+        rows: with their line numbers.
+        parse: converts one row.
+        problems: wrong rows are skipped and described here, with file and line; None: the first one is an error.
+
+    Raises:
+        UserError: if a row is wrong.
+    """
+    found = []
+    for number, row in rows:
+        try:
+            found.append(parse(row))
+        except (ValueError, FileNotFoundError) as error:
+            message = f"{path}:{number}: {error}"
+            if problems is None:
+                raise UserError(message) from error
+            problems.append(message)
+    return found
 
 
-def _parse(line: str, folder: Path, suffix: str) -> Utterance:
+def _parse(numbered: tuple[int, str], folder: Path) -> Utterance:
+    number, line = numbered
     try:
         fields = json.loads(line)
     except json.JSONDecodeError as error:
@@ -167,7 +180,7 @@ def _parse(line: str, folder: Path, suffix: str) -> Utterance:
         _string(fields, "text"),
         _number(fields, "duration"),
         offset=_number(fields, "offset") or 0.0,
-        name=_name(fields, "id", default=path.stem + suffix),
+        name=_name(fields, "id", default=f"{path.stem}-{number}"),
         speaker=_name(fields, "speaker", default=""),
     )
 
