@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_core.markdown import markdown_table
 from mnemic_vision.deformable_attention import DeformableAttention, deformable_sample, sample_by_level
 
 CONFIG = {"image": [800, 1344], "dim": 256, "heads": 8, "levels": 4, "points": 4, "decoder_queries": 320}
@@ -127,11 +128,13 @@ def candidates(device: str) -> Calls:
 
 def print_table(threads: int, results: dict[str, dict[str, float]]) -> None:
     """Print milliseconds, and for each form the speed-up over the official one."""
-    print(f"{threads} threads{'':50}wall ms    cpu ms  official/this (cpu)")
+    rows = []
     for name, result in results.items():
-        official = results.get(f"{next(iter(FORMS))} | {name.split(' | ')[1]}")
-        ratio = f"{official['cpu_s'] / result['cpu_s']:10.2f}" if official and name.split(" | ")[0] in FORMS else ""
-        print(f"{name:58}{result['median_s'] * 1e3:9.1f} {result['cpu_s'] * 1e3:9.1f} {ratio}")
+        form, place = name.split(" | ")
+        official = results.get(f"{next(iter(FORMS))} | {place}") if form in FORMS else None
+        ratio = f"{official['cpu_s'] / result['cpu_s']:.2f}" if official else ""
+        rows.append([form, place, f"{result['median_s'] * 1e3:.1f}", f"{result['cpu_s'] * 1e3:.1f}", ratio])
+    print(markdown_table([f"{threads} threads", "place", "wall ms", "cpu ms", "official/this (cpu)"], rows))
 
 
 def deformable_attention(

@@ -21,6 +21,8 @@ from typing import Any
 
 from common.report import run
 
+from mnemic_core.markdown import markdown_table
+
 COMMANDS = """
 import json, sys
 from importlib.metadata import entry_points
@@ -116,14 +118,11 @@ def measure(python: Path, repeat: int) -> dict[str, float]:
 def show(results: dict[str, dict[str, float]]) -> str:
     """Return a table of seconds, with multiples of ``import torch`` in brackets."""
     titles = sorted({title for seconds in results.values() for title in seconds}, key=lambda title: title.split()[::-1])
-    lines = [f"{'':44}" + "".join(f"{name:>18}" for name in results)]
-    for title in titles:
-        cells = [
-            f"{seconds[title]:8.2f} ({seconds[title] / seconds['import torch']:4.2f}x)" if title in seconds else "-"
-            for seconds in results.values()
-        ]
-        lines.append(f"{title:44}" + "".join(f"{cell:>18}" for cell in cells))
-    return "\n".join(lines)
+    shown = [
+        {title: f"{value:.2f} ({value / seconds['import torch']:.2f}x)" for title, value in seconds.items()}
+        for seconds in results.values()
+    ]
+    return markdown_table(["command", *results], [[title, *(of.get(title, "") for of in shown)] for title in titles])
 
 
 def startup(repeat: int = 3, before: Path | None = None) -> dict[str, Any]:

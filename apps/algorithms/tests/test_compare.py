@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from mnemic_algorithms import cli
+from mnemic_algorithms import cli, evaluation
 from mnemic_algorithms.commands import compare, train
 from mnemic_kit import training
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.configs import find_config
-from mnemic_kit.experiment import summarize
+from mnemic_kit.experiment import Run, summarize
 from mnemic_kit.experiment.report import markdown
 from mnemic_kit.made_files import protecting
 
@@ -60,7 +60,9 @@ def test_each_machine_is_trained_with_each_seed_once(
 def test_a_folder_with_another_budget_is_refused(
     tmp_path: Path, change: list[str], named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(compare, "train_and_score", lambda run, lengths, strings: compare.scores_of(0.5, {"4": 0.5}))
+    found = {"score": 0.5, "accuracy": {"4": 0.5}}
+    monkeypatch.setattr(evaluation, "evaluate_checkpoint", lambda *arguments, **options: found)
+    monkeypatch.setattr(Run, "fit", lambda run, main: run.keep({}))
     command = ["compare", "--machines", "rnn", "--seeds", "0", "--out", str(tmp_path)]
     with pytest.raises(SystemExit, match="0"):
         cli.main(command)

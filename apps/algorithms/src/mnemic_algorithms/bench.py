@@ -29,6 +29,7 @@ def choose(names: Sequence[str]) -> list[str]:
 def build_memory(name: str, sizes: Sizes) -> SegmentMemory[Any]:
     """Return a memory that stores about as many vectors as the sizes say; the host of one that needs it is small."""
     config = MemoryConfig(name)
+    # Memories that wrap no model ignore it.
     host = build_transformer(TransformerConfig(sizes.dim, sizes.num_layers, sizes.num_heads, 4 * sizes.dim))
     sized = MemoryConfig(name, config.mechanism.sized(sizes))
     return sized.build(sizes.dim, HostModel(host, STACK_ADAPTER))

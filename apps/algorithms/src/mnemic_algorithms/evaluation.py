@@ -26,6 +26,7 @@ def evaluate_checkpoint(
     place = find_device(device)
     loaded = AlgorithmCheckpoint.load(checkpoint).to(place)
     model, max_length = loaded.model, loaded.settings.max_length
+    # 20 is the default of `AlgorithmData`.
     chosen = sorted(set(lengths)) or [multiple * (max_length or 20) for multiple in MULTIPLES]
     curve = task_accuracy(model, model.task, chosen, batch=strings, seed=seed, device=place)
     beyond = [value for length, value in curve.items() if length > (max_length or 0)] or list(curve.values())

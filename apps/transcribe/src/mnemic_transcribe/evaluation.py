@@ -33,14 +33,12 @@ class Evaluation:
 
     Attributes:
         predictions: of the readable utterances, in the order of the data.
-        seconds: duration of each.
         compute_seconds: time of recognition, without reading files.
         report: of the memory after the last batch, one row per utterance.
         problems: reasons for unreadable utterances, one line each.
     """
 
     predictions: list[Prediction] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
     compute_seconds: float = 0.0
     report: MemoryReport | None = None
     problems: list[str] = field(default_factory=list)
@@ -59,7 +57,8 @@ class Evaluation:
         if not self.predictions:
             raise UserError(f"none of the utterances could be read; the first: {self.problems[0]}")
         errors = self.word_errors
-        groups = group_by_range(zip(self.seconds, errors, strict=True), EDGES)
+        seconds = [each.seconds or 0.0 for each in self.predictions]
+        groups = group_by_range(zip(seconds, errors, strict=True), EDGES)
         return {
             **error_rates(self.predictions),
             "wer_interval": _interval(errors),
@@ -67,8 +66,8 @@ class Evaluation:
             "wer_by_duration": {name: _scores(group) for name, group in groups.items() if group},
             "num_utterances": len(self.predictions),
             "num_words": sum(each.length for each in errors),
-            "audio_seconds": round(sum(self.seconds), 3),
-            "real_time_factor": round(self.compute_seconds / max(sum(self.seconds), 1e-9), 5),
+            "audio_seconds": round(sum(seconds), 3),
+            "real_time_factor": round(self.compute_seconds / max(sum(seconds), 1e-9), 5),
             "memory_report": None if self.report is None else self.report.as_dict(),
         }
 
@@ -123,21 +122,19 @@ def evaluate_clips(
     groups = [whole[first : first + batch_size] for first in range(0, len(whole), batch_size)]
     groups += [[index] for index in order[len(whole) :]]
     evaluation = Evaluation()
-    found: dict[int, tuple[str, float]] = {}
+    found: dict[int, Prediction] = {}
     for group in groups:
         waveforms = dict(_readable(clips, group, transcriber.sample_rate, noise, seed, evaluation.problems))
         started = time.perf_counter()  # after reading: the real-time factor is of recognition alone
         transcribe_group = _recognize_complete if clips[group[0]].seconds <= longest else _recognize_segments
         if waveforms:
             texts, evaluation.report = transcribe_group(transcriber, list(waveforms.values()))
-            seconds = [len(waveform) / transcriber.sample_rate for waveform in waveforms.values()]
-            found |= dict(zip(waveforms, zip(texts, seconds, strict=True), strict=True))
+            for (index, waveform), text in zip(waveforms.items(), texts, strict=True):
+                seconds = len(waveform) / transcriber.sample_rate
+                found[index] = Prediction(clips[index].id, clips[index].text, text, seconds)
         evaluation.compute_seconds += time.perf_counter() - started
         advance(sum(clips[index].seconds for index in group))
-    for index in sorted(found):  # back in the order of the data
-        text, duration = found[index]
-        evaluation.predictions.append(Prediction(clips[index].id, clips[index].text, text))
-        evaluation.seconds.append(duration)
+    evaluation.predictions = [found[index] for index in sorted(found)]  # back in the order of the data
     return evaluation
 
 

@@ -1,14 +1,12 @@
-"""Output of the scores of an evaluation, to the terminal and files."""
+"""Output of the scores of an evaluation on the terminal."""
 
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from mnemic_core.markdown import markdown_table
-from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.cli import USER_ERROR
-from mnemic_kit.output import dumps, show, show_json
-from mnemic_kit.record import Record
+from mnemic_kit.output import show, show_json
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_transcribe.evaluation import Evaluation
 
@@ -20,15 +18,6 @@ def describe(transcriber: Transcriber, evaluation: Evaluation) -> dict[str, Any]
         "memory": transcriber.recognizer.model.config.memory.name,
         "num_unreadable": len(evaluation.problems),
     }
-
-
-def write_scores(summary: Mapping[str, Any], evaluation: Evaluation, record: Record) -> None:
-    """Write the scores, and ``transcripts.jsonl`` next to them."""
-    with atomic_write(record.path.with_name("transcripts.jsonl")) as file:
-        for each, seconds in zip(evaluation.predictions, evaluation.seconds, strict=True):
-            line = {"id": each.id, "text": each.reference, "pred_text": each.hypothesis, "duration": round(seconds, 3)}
-            file.write(dumps(line) + "\n")
-    record.write(summary)
 
 
 def show_scores(summary: Mapping[str, Any], evaluation: Evaluation, *, as_json: bool) -> None:

@@ -1,11 +1,11 @@
 """Predictions and their error rates."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.output import dumps
 from mnemic_speech.metrics import character_errors, summarize, word_errors
 
 
@@ -17,11 +17,13 @@ class Prediction:
         id: name of the utterance.
         reference: true text.
         hypothesis: recognized text.
+        seconds: duration, where known.
     """
 
     id: str
     reference: str
     hypothesis: str
+    seconds: float | None = None
 
 
 def error_rates(predictions: Sequence[Prediction]) -> dict[str, float]:
@@ -40,9 +42,12 @@ def error_rates(predictions: Sequence[Prediction]) -> dict[str, float]:
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
-    """Write one JSON line for each utterance: ``id``, ``pred_text`` and ``text``; the folder is made when absent."""
+    """Write one JSON line for each utterance: ``id``, ``pred_text``, ``text`` and, where known, ``duration``.
+
+    The folder is made when absent.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         for each in predictions:
-            line = {"id": each.id, "pred_text": each.hypothesis, "text": each.reference}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            duration = {} if each.seconds is None else {"duration": round(each.seconds, 3)}
+            file.write(dumps({"id": each.id, "pred_text": each.hypothesis, "text": each.reference, **duration}) + "\n")

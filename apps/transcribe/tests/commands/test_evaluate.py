@@ -129,8 +129,9 @@ def test_noises_that_are_none_are_refused(text: str) -> None:
 
 
 def test_durations_are_sorted_into_ranges() -> None:
-    predictions = [Prediction(str(number), "one two", text) for number, text in enumerate(["one two", "one", ""])]
-    ranges = Evaluation(predictions, [4.9, 5.0, 400.0]).summary()["wer_by_duration"]
+    texts = {"one two": 4.9, "one": 5.0, "": 400.0}
+    predictions = [Prediction(text, "one two", text, seconds) for text, seconds in texts.items()]
+    ranges = Evaluation(predictions).summary()["wer_by_duration"]
     assert {name: (part["wer"], part["deletions"]) for name, part in ranges.items()} == {
         "0-5": (0.0, 0.0),
         "5-10": (0.5, 0.5),

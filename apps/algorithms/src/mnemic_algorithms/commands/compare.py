@@ -45,6 +45,7 @@ def compare(
         json: print one JSON object as the last line.
     """
     from mnemic_algorithms.commands import train
+    from mnemic_algorithms.evaluation import evaluate_checkpoint
     from mnemic_algorithms.machines import machine_arguments
     from mnemic_algorithms.plots import accuracy_metric
     from mnemic_core.tasks import create_task
@@ -55,7 +56,9 @@ def compare(
     variants = [Variant(machine, tuple(machine_arguments(machine))) for machine in machines]
 
     def score(run: Run, conditions: Sequence[str]) -> Scores:
-        return dict.fromkeys(conditions, train_and_score(run, lengths, strings))
+        run.fit(train.main)
+        found = evaluate_checkpoint(run.folder / "checkpoints" / "last.ckpt", lengths, strings=strings, device="cpu")
+        return dict.fromkeys(conditions, scores_of(found["score"], found["accuracy"]))
 
     Comparison(
         "mnemic-algorithms",
@@ -75,22 +78,6 @@ def training_length(config: Path, options: Sequence[str]) -> int:
     data = read_section(config, "data")
     given = [option.partition("=")[2] for option in options if option.startswith("--data.max_length=")]
     return int([data.get("max_length", 20), *given][-1])  # 20: the default of `AlgorithmData`
-
-
-def train_and_score(run: Run, lengths: Sequence[int], strings: int) -> dict[str, float]:
-    """Train one machine and score its last state.
-
-    Args:
-        run: machine and seed.
-        lengths: string lengths; empty: the default ones.
-        strings: strings per length.
-    """
-    from mnemic_algorithms.commands import train
-    from mnemic_algorithms.evaluation import evaluate_checkpoint
-
-    run.fit(train.main)
-    found = evaluate_checkpoint(run.folder / "checkpoints" / "last.ckpt", lengths, strings=strings, device="cpu")
-    return scores_of(found["score"], found["accuracy"])
 
 
 def scores_of(score: float, accuracy: dict[str, float]) -> dict[str, float]:

@@ -49,8 +49,9 @@ def evaluate(
     from mnemic_kit.record import open_record
     from mnemic_transcribe.checkpoints import SHIPPED, open_transcriber
     from mnemic_transcribe.evaluation import evaluate_with_progress, open_clips
-    from mnemic_transcribe.evaluation_report import describe, show_scores, write_scores
+    from mnemic_transcribe.evaluation_report import describe, show_scores
     from mnemic_transcribe.noise import Noise
+    from mnemic_transcribe.scoring import write_predictions
 
     if batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, got {batch_size}")
@@ -72,5 +73,6 @@ def evaluate(
     source = {"data": str(data), "checkpoint": str(checkpoint or SHIPPED.name)}
     summary = evaluation.summary() | given | source | describe(transcriber, evaluation)
     if record is not None:
-        write_scores(summary, evaluation, record)
+        write_predictions(record.path.with_name("transcripts.jsonl"), evaluation.predictions)
+        record.write(summary)
     show_scores(summary, evaluation, as_json=json)

@@ -16,7 +16,8 @@ from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_speech.audio import audio_duration, read_audio
 
-Row, Item = TypeVar("Row"), TypeVar("Item")
+Row = TypeVar("Row")
+Item = TypeVar("Item")
 _EXAMPLE = '{"audio_filepath": "a.flac", "duration": 2.5, "text": "HELLO"}'
 
 
