@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from damaged_files import check_refusals
 
 from mnemic_algorithms.checkpoints import AlgorithmCheckpoint, AlgorithmSettings
 from mnemic_algorithms.machines import AlgorithmConfig, AlgorithmModel, MachineConfig
 from mnemic_core import MemoryConfig
-from mnemic_core.testing.damage import check_refusals
 from mnemic_kit.devices import find_device
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from damaged_files import check_refusals
 from safetensors.torch import save_file
 
-from mnemic_core.testing.damage import check_refusals
 from mnemic_kit.checkpoints import WholeFileIO
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from damaged_files import check_refusals
 
 from mnemic_core import MemoryConfig, TransformerConfig
-from mnemic_core.testing.damage import check_refusals
 from mnemic_lm.checkpoints import LanguageCheckpoint, LanguageSettings
 from mnemic_lm.model import LanguageModel, LanguageModelConfig, ProductKeyConfig
 from mnemic_lm.tokens import ByteCodec

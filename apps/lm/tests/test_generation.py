@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from damaged_files import check_refusals
 from torch.testing import assert_close
 
 from mnemic_core import MemoryConfig, TransformerConfig
-from mnemic_core.testing.damage import check_refusals
 from mnemic_lm.generation import Sampling, TextSession
 from mnemic_lm.model import LanguageModel, LanguageModelConfig
 from mnemic_lm.tokens import ByteCodec

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from damaged_files import check_refusals
 from torch.testing import assert_close
 
-from mnemic_core.testing.damage import check_refusals
 from mnemic_kit.parse import call
 from mnemic_transcribe.averaging import average_checkpoints
 from mnemic_transcribe.commands.average import average

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from damaged_files import check_refusals
 from torch import nn
 
 from mnemic_core import LayerStates, MemoryReport, MemoryState, RingBuffer, memory_report
@@ -16,7 +17,6 @@ from mnemic_core.loading import read_state_dict
 from mnemic_core.pretrained import PretrainedModel
 from mnemic_core.session import Session
 from mnemic_core.stores.exact_index import ExactIndex
-from mnemic_core.testing.damage import check_refusals
 
 
 @dataclass(frozen=True)

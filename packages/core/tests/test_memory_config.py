@@ -37,7 +37,6 @@ ECHO = Mechanism(
     capacity="0",
     cost="0",
     bytes_per_row="8",
-    detach=("stored",),
     presets={"echo_loud": {"volume": 9}},
 )
 '''

@@ -1,52 +1,31 @@
 """Memory for transformers: states, mechanisms, drivers, and the contract that every memory keeps."""
 
-from .buffers.ring_buffer import RingBuffer
-from .buffers.window_memory import WindowMemory
-from .catalogue import find_mechanism, list_mechanisms
-from .checkpoint import Checkpoint
-from .errors import UserError
-from .layer_states import LayerStates
-from .listing import Listing, memory_names
-from .machines.recurrent import TokenMachine
-from .mechanism import Mechanism, Sizes
-from .memory import Detach, ReadWriteMemory, SegmentMemory
-from .memory_config import MemoryConfig
-from .pretrained import PretrainedModel
-from .report import MemoryReport, memory_report
-from .residual import ResidualMemory
-from .slots.exponential_memory import ExponentialMemory, ExponentialState
-from .slots.no_memory import NoMemory, NoMemoryState
-from .state import MemoryState, Slotted, SlotView
-from .transformer import TransformerConfig, build_transformer
-
-__all__ = [
-    "Checkpoint",
-    "Detach",
-    "ExponentialMemory",
-    "ExponentialState",
-    "LayerStates",
-    "Listing",
-    "Mechanism",
-    "MemoryConfig",
-    "MemoryReport",
-    "MemoryState",
-    "NoMemory",
-    "NoMemoryState",
-    "PretrainedModel",
-    "ReadWriteMemory",
-    "ResidualMemory",
-    "RingBuffer",
-    "SegmentMemory",
-    "Sizes",
-    "SlotView",
-    "Slotted",
-    "TokenMachine",
-    "TransformerConfig",
-    "UserError",
-    "WindowMemory",
-    "build_transformer",
-    "find_mechanism",
-    "list_mechanisms",
-    "memory_names",
-    "memory_report",
-]
+from .buffers.ring_buffer import RingBuffer as RingBuffer
+from .buffers.window_memory import WindowMemory as WindowMemory
+from .catalogue import find_mechanism as find_mechanism
+from .catalogue import list_mechanisms as list_mechanisms
+from .checkpoint import Checkpoint as Checkpoint
+from .errors import UserError as UserError
+from .layer_states import LayerStates as LayerStates
+from .listing import Listing as Listing
+from .listing import memory_names as memory_names
+from .machines.recurrent import TokenMachine as TokenMachine
+from .mechanism import Mechanism as Mechanism
+from .mechanism import Sizes as Sizes
+from .memory import Detach as Detach
+from .memory import ReadWriteMemory as ReadWriteMemory
+from .memory import SegmentMemory as SegmentMemory
+from .memory_config import MemoryConfig as MemoryConfig
+from .pretrained import PretrainedModel as PretrainedModel
+from .report import MemoryReport as MemoryReport
+from .report import memory_report as memory_report
+from .residual import ResidualMemory as ResidualMemory
+from .slots.exponential_memory import ExponentialMemory as ExponentialMemory
+from .slots.exponential_memory import ExponentialState as ExponentialState
+from .slots.no_memory import NoMemory as NoMemory
+from .slots.no_memory import NoMemoryState as NoMemoryState
+from .state import MemoryState as MemoryState
+from .state import Slotted as Slotted
+from .state import SlotView as SlotView
+from .transformer import TransformerConfig as TransformerConfig
+from .transformer import build_transformer as build_transformer

@@ -1,6 +1,7 @@
 """Reading weights without running code from their file, and loading them strictly."""
 
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,18 @@ def read_state_dict(path: str | Path) -> dict[str, Shaped[Tensor, "..."]]:
     if not weights:
         raise UserError(f"{path} holds no weights")
     return weights
+
+
+def rename(name: str, renames: Sequence[tuple[str, str]]) -> str:
+    r"""Return a weight's name after all replacements of a regular expression, in order.
+
+    Example:
+        >>> rename("enc.0.w", [(r"^enc\.", "encoder."), (r"\.w$", ".weight")])
+        'encoder.0.weight'
+    """
+    for pattern, replacement in renames:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 def load_exactly(module: nn.Module, weights: Mapping[str, Shaped[Tensor, "..."]], source: str | Path) -> None:

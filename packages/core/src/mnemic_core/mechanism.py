@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mnemic_core.listing import SEQUENCE_PLACES, Listing
 from mnemic_core.memory import Detach, ReadWriteMemory, SegmentMemory
@@ -50,7 +50,6 @@ class Mechanism(Listing):
         capacity: what one row can hold.
         cost: arithmetic of a segment of T tokens of width d in one row; M, K, N count what is stored.
         bytes_per_row: size of the state in float32 as an expression of the constructor's arguments; empty if none.
-        detach: gradient policies that it offers, its default first; empty without a state.
         small: options of an instance small enough for any test.
         sized: options of an instance of about the given sizes.
         size_option: the option that sets the capacity, if weights do not depend on it.
@@ -68,7 +67,6 @@ class Mechanism(Listing):
     capacity: str
     cost: str
     bytes_per_row: str = ""
-    detach: tuple[Detach, ...]
     small: Mapping[str, Any] = field(default_factory=dict)
     sized: Callable[[Sizes], dict[str, Any]] = lambda _sizes: {}
     size_option: str | None = None
@@ -88,6 +86,15 @@ class Mechanism(Listing):
     def options(self) -> tuple[str, ...]:
         """Names of the options that a configuration can set; a wrapped model is not one."""
         return tuple(name for name in signature(self.cls).parameters if name not in {"dim", "host"})
+
+    @property
+    def detach(self) -> tuple[Detach, ...]:
+        """Gradient policies that it offers, its default first; empty without a state."""
+        if not self.is_recurrent:
+            return ()
+        option = signature(self.cls).parameters.get("detach")
+        default: Detach = self.build_small().detach if option is None else option.default
+        return (default,) if option is None else (default, *(each for each in get_args(Detach) if each != default))
 
     def build_small(self, **options: Any) -> Any:
         """Return a small instance for tests; ``options`` override those of the entry."""

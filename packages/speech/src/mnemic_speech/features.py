@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchaudio.compliance import kaldi
 from torchaudio.functional import melscale_fbanks
 
-from mnemic_core.errors import UserError, check_range
+from mnemic_core.errors import UserError, check_choice, check_range
 
 FeatureKind = Literal["log_mel", "kaldi"]
 NormalizerKind = Literal["global", "utterance", "none"]
@@ -47,8 +47,7 @@ class FeatureConfig:
     whole_batch: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(FeatureKind):
-            raise UserError(f"kind must be one of {', '.join(get_args(FeatureKind))}, got {self.kind!r}")
+        check_choice(FeatureKind, kind=self.kind)
         check_range(self, 1, inf, "sample_rate", "num_mels", "n_fft", "hop")
         check_range(self, 1, self.n_fft, "window")
         if not 0 < self.highest_frequency <= self.sample_rate / 2:
@@ -245,8 +244,7 @@ class Normalizer(nn.Module):
 
     def __init__(self, kind: NormalizerKind = "global", num_mels: int = 80) -> None:
         super().__init__()
-        if kind not in get_args(NormalizerKind):
-            raise UserError(f"kind must be one of {', '.join(get_args(NormalizerKind))}, got {kind!r}")
+        check_choice(NormalizerKind, kind=kind)
         self.kind = kind
         self.register_buffer("mean", torch.zeros(num_mels))
         self.register_buffer("std", torch.ones(num_mels))

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from damaged_files import check_refusals
 
-from mnemic_core.testing.damage import check_refusals
 from mnemic_speech.conformer_ntm import ConformerNtm, Recognizer, TranscriptionSettings
 from mnemic_speech.features import FeatureConfig, Features, Normalizer
 from mnemic_speech.language_model import NgramModel

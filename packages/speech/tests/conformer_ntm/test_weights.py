@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from damaged_files import check_refusals
 from torch import Tensor
 
 from mnemic_core import MemoryConfig
-from mnemic_core.testing.damage import check_refusals
 from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig, load_official
 from mnemic_speech.conformer_ntm.weights import convert_official
 

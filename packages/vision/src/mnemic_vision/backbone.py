@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from mnemic_core.errors import UserError
-from mnemic_core.late_compiler import late_compiler
 from mnemic_core.loading import read_state_dict
 from mnemic_vision.images import IMAGENET_MEAN, IMAGENET_STD
+from mnemic_vision.late_compiler import late_compiler
 
 if TYPE_CHECKING:
     from timm.models import FeatureInfo

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mnemic_core.late_compiler import late_compiler
+from mnemic_vision.late_compiler import late_compiler
 
 with late_compiler():
     from torchvision.ops import box_convert, box_iou

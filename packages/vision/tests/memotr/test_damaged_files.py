@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from damaged_files import check_refusals
 
-from mnemic_core.testing.damage import check_refusals
 from mnemic_vision.backbone import build_backbone, load_backbone
 from mnemic_vision.memotr import (
     Memotr,

@@ -1,28 +1,15 @@
 """Lists of utterances: our manifests, the layouts of public data sets, and digit strings that are rendered."""
 
-from .corpora import (
-    read_corpus,
-    read_csv,
-    read_index_tsv,
-    read_kaldi,
-    read_librispeech,
-    read_tedlium,
-)
-from .digits import DigitString, DigitTake, read_digit_strings, render
-from .manifest import Utterance, read_manifest, write_manifest
-
-__all__ = [
-    "DigitString",
-    "DigitTake",
-    "Utterance",
-    "read_corpus",
-    "read_csv",
-    "read_digit_strings",
-    "read_index_tsv",
-    "read_kaldi",
-    "read_librispeech",
-    "read_manifest",
-    "read_tedlium",
-    "render",
-    "write_manifest",
-]
+from .corpora import read_corpus as read_corpus
+from .corpora import read_csv as read_csv
+from .corpora import read_index_tsv as read_index_tsv
+from .corpora import read_kaldi as read_kaldi
+from .corpora import read_librispeech as read_librispeech
+from .corpora import read_tedlium as read_tedlium
+from .digits import DigitString as DigitString
+from .digits import DigitTake as DigitTake
+from .digits import read_digit_strings as read_digit_strings
+from .digits import render as render
+from .manifest import Utterance as Utterance
+from .manifest import read_manifest as read_manifest
+from .manifest import write_manifest as write_manifest

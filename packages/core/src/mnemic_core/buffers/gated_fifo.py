@@ -155,7 +155,6 @@ GATED_FIFO = Mechanism(
     capacity="`capacity` vectors",
     cost="O(T (T + K) d)",
     bytes_per_row="4 * capacity * dim + 16",
-    detach=("never",),
     small={"num_heads": 2, "capacity": 3, "chunk_length": 2},
     sized=lambda sizes: {
         "num_heads": sizes.num_heads,

@@ -330,7 +330,6 @@ NEIGHBOURS = Mechanism(
     capacity="`capacity` + `window` key-value pairs per head",
     cost="O(T (T + W + M) d), the search included",
     bytes_per_row="8 * (capacity + window) * dim + 16",
-    detach=("stored", "never"),
     small={"num_heads": 2, "capacity": 6, "window": 3, "k": 2},
     sized=lambda sizes: {
         "num_heads": sizes.num_heads,

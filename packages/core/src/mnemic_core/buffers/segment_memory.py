@@ -162,7 +162,6 @@ TRANSFORMER_XL = Mechanism(
     capacity="`capacity` vectors",
     cost="O(T (T + M) d)",
     bytes_per_row="4 * capacity * dim + 8",
-    detach=("stored", "never"),
     small={"capacity": 3, "num_heads": 2},
     sized=lambda sizes: {"capacity": sizes.stored, "num_heads": sizes.num_heads},
     size_option="capacity",
@@ -270,7 +269,6 @@ TRANSFORMER_XL_STACK = Mechanism(
     capacity="`sum(memory_lengths)` vectors",
     cost="O(T (T + M) d) a layer",
     bytes_per_row="sum(4 * length * dim + 8 for length in memory_lengths)",
-    detach=("stored", "never"),
     small={"memory_lengths": (3, 0, 2), "num_heads": 2},
     sized=lambda sizes: {"memory_lengths": (sizes.stored,) * sizes.num_layers, "num_heads": sizes.num_heads},
 )

@@ -213,7 +213,6 @@ SEGMENT_QUEUE = Mechanism(
     capacity="`capacity` segments of `segment_length / stride` frames",
     cost="O(T K S d)",
     bytes_per_row="4 * capacity * ceil(segment_length / stride) * dim + 16 * capacity + 40",
-    detach=("stored", "never"),
     small={"capacity": 2, "segment_length": 4},
     sized=lambda sizes: {
         "capacity": max(sizes.stored // sizes.segment_length, 1),

@@ -201,7 +201,6 @@ SUMMARY_BANK = Mechanism(
     capacity="`capacity` summaries",
     cost="O(T (T + K) d)",
     bytes_per_row="4 * capacity * dim + 16",
-    detach=("never", "stored"),
     # Suppression may hide the whole bank of an untrained network from the gradient probe.
     small={"num_heads": 2, "capacity": 3, "max_distance": 2, "suppression": None},
     sized=lambda sizes: {"num_heads": sizes.num_heads, "capacity": sizes.stored},

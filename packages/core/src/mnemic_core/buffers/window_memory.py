@@ -77,7 +77,6 @@ WINDOW = Mechanism(
     capacity="`capacity` vectors",
     cost="O(T M d)",
     bytes_per_row="4 * capacity * dim + 16",
-    detach=("stored", "never"),
     small={"capacity": 3},
     sized=lambda sizes: {"capacity": sizes.stored},
     size_option="capacity",

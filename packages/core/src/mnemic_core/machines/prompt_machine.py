@@ -194,7 +194,6 @@ PROMPT_MACHINE = Mechanism(
     forget="by overwriting",
     capacity="unbounded",
     cost="one call of the text function a step",
-    detach=(),
     small={"model": str},
 )
 

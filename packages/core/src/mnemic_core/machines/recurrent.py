@@ -206,7 +206,6 @@ RECURRENT = Mechanism(
     capacity="1 vector",
     cost="O(T d^2) in T steps",
     bytes_per_row="4 * dim",
-    detach=("never", "stored"),
     presets={"rnn": {"inner": "rnn"}, "lstm": {"inner": "lstm"}},
 )
 

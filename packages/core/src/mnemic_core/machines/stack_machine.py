@@ -162,7 +162,6 @@ STACK = Mechanism(
     capacity="`num_stacks` x `size` vectors",
     cost="O(T (d^2 + n S c)) in T steps",
     bytes_per_row="4 * (num_stacks * size * cell_dim + dim) + 8",
-    detach=("never", "stored"),
     small={"cell_dim": 2, "size": 5, "num_stacks": 2},
     sized=lambda sizes: {"size": sizes.stored},
     size_option="size",

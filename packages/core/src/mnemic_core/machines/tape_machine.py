@@ -167,7 +167,6 @@ TAPE = Mechanism(
     capacity="`num_tapes` x `size` vectors",
     cost="O(T (d^2 + n S c)) in T steps",
     bytes_per_row="4 * (num_tapes * size * cell_dim + dim) + 16",
-    detach=("never", "stored"),
     small={"cell_dim": 2, "size": 5, "num_tapes": 2, "mlp": (3,)},
     sized=lambda sizes: {"size": sizes.stored},
     size_option="size",

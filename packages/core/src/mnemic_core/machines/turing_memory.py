@@ -270,7 +270,6 @@ TURING = Mechanism(
     capacity="`slots` vectors of `width`",
     cost="O(T N W) in T steps",
     bytes_per_row="4 * (slots * width + read_heads * width + (read_heads + write_heads) * slots) + 8",
-    detach=("never", "stored"),
     small={"slots": 5, "width": 2},
     sized=lambda sizes: {"slots": sizes.stored, "width": sizes.dim},
     # Sizes of the released Conformer-NTM. It addresses by content only and its equal slots stay equal, so "uniform"

@@ -179,6 +179,5 @@ PERSISTENT = Mechanism(
     forget="none",
     capacity="`num_slots` pairs",
     cost="O(T (T + K) d)",
-    detach=(),
     small={"num_heads": 2, "num_slots": 3},
 )

@@ -243,7 +243,6 @@ PRODUCT_KEY = Mechanism(
     forget="none",
     capacity="`sub_keys`**2 vectors",
     cost="O(T h (d d_k + n d_k + k^2 + k d))",
-    detach=(),
     small={"sub_keys": 4, "num_heads": 2, "k": 2, "key_dim": 4},
 )
 

@@ -129,7 +129,6 @@ CERTAIN_TOKENS = Mechanism(
     forget="rebuilt with every reading of the document",
     capacity="`limit` token ids",
     cost="O(T V)",
-    detach=(),
 )
 
 

@@ -109,6 +109,5 @@ EXPONENTIAL = Mechanism(
     capacity="1 vector",
     cost="O(T d)",
     bytes_per_row="4 * dim + 8",
-    detach=("stored", "never"),
     small={"decay": 0.3},
 )

@@ -167,7 +167,6 @@ GATED_SLOTS = Mechanism(
     capacity="`num_slots` vectors",
     cost="O((T + K)^2 d) a layer",
     bytes_per_row="4 * num_slots * dim + 8",
-    detach=("never",),
     small={"num_slots": 3, "num_heads": 2, "ffn_dim": 6, "num_layers": 2, "max_length": 8, "dropout": 0.0},
     sized=lambda sizes: {
         "num_slots": sizes.stored,

@@ -173,7 +173,6 @@ HIERARCHICAL = Mechanism(
     capacity="`num_bank` vectors and `num_sensory` tokens",
     cost="the model on T / 2 and on T + K tokens, O(N d)",
     bytes_per_row="4 * (num_bank + num_sensory) * dim + 32",
-    detach=("never", "stored"),
     small={"num_bank": 3, "num_sensory": 2, "recall_dim": 3, "initial_std": 1.0},
     sized=lambda sizes: {"num_bank": sizes.stored, "num_sensory": sizes.segment_length},
     size_option="num_bank",

@@ -119,7 +119,6 @@ MEMORY_TOKENS = Mechanism(
     capacity="`num_tokens` vectors",
     cost="the model on T + 2 K tokens",
     bytes_per_row="4 * num_tokens * dim + 8",
-    detach=("never", "stored"),
     small={"num_tokens": 2, "initial_std": 1.0},
     sized=lambda sizes: {"num_tokens": max(sizes.stored // 4, 1)},  # every segment attends to all, twice
 )

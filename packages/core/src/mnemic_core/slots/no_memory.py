@@ -81,5 +81,4 @@ NONE = Mechanism(
     capacity="0",
     cost="0",
     bytes_per_row="8",
-    detach=("stored",),
 )

@@ -197,7 +197,6 @@ SLOT_ATTENTION = Mechanism(
     capacity="`num_slots` vectors",
     cost="O(T K d)",
     bytes_per_row="4 * num_slots * dim + 8",
-    detach=("never",),
     small={"num_slots": 3, "num_heads": 2},
     sized=lambda sizes: {"num_slots": sizes.stored, "num_heads": sizes.num_heads},
 )

@@ -207,7 +207,6 @@ SURPRISE = Mechanism(
     capacity="`depth` matrices of `dim` x `dim`",
     cost="O(T d^2)",
     bytes_per_row="12 * depth * dim**2 + 8",
-    detach=("never", "stored"),
     small={"chunk_length": 3},
     sized=lambda sizes: {"chunk_length": sizes.segment_length},
 )

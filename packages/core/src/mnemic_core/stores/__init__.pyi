@@ -1,7 +1,9 @@
 """Searchable collections of vectors and records, and the searches of attention."""
 
-from .exact_index import ExactIndex
-from .records import Match, Record, RecordStore
-from .search_backend import ExactSearch, FaissBackend, SearchBackend
-
-__all__ = ["ExactIndex", "ExactSearch", "FaissBackend", "Match", "Record", "RecordStore", "SearchBackend"]
+from .exact_index import ExactIndex as ExactIndex
+from .records import Match as Match
+from .records import Record as Record
+from .records import RecordStore as RecordStore
+from .search_backend import ExactSearch as ExactSearch
+from .search_backend import FaissBackend as FaissBackend
+from .search_backend import SearchBackend as SearchBackend

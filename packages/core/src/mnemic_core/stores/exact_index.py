@@ -286,7 +286,6 @@ EXACT_INDEX = Mechanism(
     forget="remove entries",
     capacity="unbounded",
     cost="O(N d) a query",
-    detach=(),
 )
 
 

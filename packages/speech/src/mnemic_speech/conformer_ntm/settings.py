@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import get_args
 
-from mnemic_core.errors import UserError, check_range
+from mnemic_core.errors import UserError, check_choice, check_range
 from mnemic_speech.beam_search import BeamSearchConfig
 from mnemic_speech.conformer_ntm.decoding import Decoding
 from mnemic_speech.conformer_ntm.model import ConformerNtm
@@ -41,8 +40,7 @@ class TranscriptionSettings:
     text_style: TextStyle = "upper"
 
     def __post_init__(self) -> None:
-        if self.decoding not in get_args(Decoding):
-            raise UserError(f"decoding must be one of {', '.join(get_args(Decoding))}, got {self.decoding!r}")
+        check_choice(Decoding, decoding=self.decoding)
         check_range(self, 0, inf, "min_silence", "margin", "max_seconds")
         if not 0 < self.overlap <= self.max_seconds / 2:
             raise UserError(

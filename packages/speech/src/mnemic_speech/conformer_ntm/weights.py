@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from mnemic_core.loading import load_exactly, read_state_dict
+from mnemic_core.loading import load_exactly, read_state_dict, rename
 from mnemic_core.machines.turing_memory import convert_official_turing
 from mnemic_speech.conformer_ntm.model import ConformerNtm
 
@@ -62,9 +62,7 @@ def convert_official(weights: Mapping[str, Shaped[Tensor, "..."]]) -> dict[str, 
     converted = {f"memory.mechanism.{name}": value for name, value in ours_of_machine.items()}
     for name, value in weights.items():
         if not name.startswith(("ntm.", *FRONT)):
-            ours = name
-            for pattern, replacement in RENAMES:
-                ours = re.sub(pattern, replacement, ours)
+            ours = rename(name, RENAMES)
             converted[ours] = _reshaped(ours, value)
     return converted
 

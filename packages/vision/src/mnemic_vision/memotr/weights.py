@@ -1,13 +1,12 @@
 """Import of official weights: released MeMOTR checkpoints and COCO-pretrained detectors."""
 
-import re
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_core.loading import load_exactly, name_some, read_state_dict
+from mnemic_core.loading import load_exactly, name_some, read_state_dict, rename
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.model import Memotr
 
@@ -66,7 +65,7 @@ def convert_official(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     converted: dict[str, Tensor] = {}
     for key, value in weights.items():
-        name = _rename(key, RENAMES)
+        name = rename(key, RENAMES)
         if name in converted and not torch.equal(converted[name], value):
             raise UserError(f"{key} and its other copy in the checkpoint differ: expected one shared module")
         converted[name] = value
@@ -92,7 +91,7 @@ def import_detector(model: Memotr, path: str | Path) -> list[str]:
     Raises:
         UserError: if the file has weights that this network does not have; the message names them.
     """
-    given = {_rename(_rename(key, DETECTOR_RENAMES), RENAMES): value for key, value in read_state_dict(path).items()}
+    given = {rename(rename(key, DETECTOR_RENAMES), RENAMES): value for key, value in read_state_dict(path).items()}
     given = _person_rows(given, model.config)
     wanted = model.state_dict()
     leftover = sorted(key for key in given if key not in wanted)
@@ -120,9 +119,3 @@ def _person_rows(given: dict[str, Tensor], config: MemotrConfig) -> dict[str, Te
     heads = [key for key in given if key.startswith("class_heads.")]
     kept = {key: value for key, value in given.items() if key not in heads}
     return kept if rows is None else kept | {key: given[key][rows] for key in heads if given[key].ndim}
-
-
-def _rename(key: str, table: tuple[tuple[str, str], ...]) -> str:
-    for pattern, replacement in table:
-        key = re.sub(pattern, replacement, key)
-    return key

@@ -1,5 +1,3 @@
 """Synthetic videos of people who cross, hide and return."""
 
-from .world import GeneratedSequences
-
-__all__ = ["GeneratedSequences"]
+from .world import GeneratedSequences as GeneratedSequences

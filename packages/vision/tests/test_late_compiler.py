@@ -3,7 +3,7 @@ import sys
 
 SCRIPT = """
 import sys
-from mnemic_core.late_compiler import late_compiler
+from mnemic_vision.late_compiler import late_compiler
 
 with late_compiler():
     import timm
@@ -21,7 +21,7 @@ print(torch._dynamo.__spec__.name, torch._dynamo.utils.is_compile_supported.__mo
 """
 FALLBACK = """
 import sys
-from mnemic_core.late_compiler import late_compiler
+from mnemic_vision.late_compiler import late_compiler
 
 with late_compiler():
     import torch
