@@ -17,8 +17,10 @@ for name, options in {"none": {}, "exponential": {"decay": 0.01}, "window": {"ca
         state = memory.write(state, segment)
     question = facts[:, 1:2] + 0.3 * torch.randn(1, 1, 16)  # a noisy cue of the second
     recalled = memory.read(4 * question, state)
-    likeness = torch.cosine_similarity(recalled, facts, dim=-1)[0]
-    print(f"{name:<12} likeness of what is recalled to each fact: {[round(value, 2) for value in likeness.tolist()]}")
+    similarity = torch.cosine_similarity(recalled, facts, dim=-1)[0]
+    print(
+        f"{name:<12} cosine of the recalled vector and each fact: {[round(value, 2) for value in similarity.tolist()]}"
+    )
 
 # %%
 print(memory.report(state, query=4 * question).as_table())

@@ -27,7 +27,7 @@ class Stop(Callback):
 
 
 class Signal(Callback):
-    """Sends a signal to this process in the training step after so many batches of all epochs.
+    """Sends a signal to this process in the training step after a number of batches, counted over all epochs.
 
     With ``in_validation`` it is sent in the validation after the last of them instead.
     """
