@@ -2,6 +2,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,21 @@ def fit(config: Path, root: Path, *options: str) -> int:
     return int(end.value.code or 0)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return the folder of a run that nothing interrupts, trained once for each set of options."""
+
+    @cache
+    def run(*options: str) -> Path:
+        folder = tmp_path_factory.mktemp("whole")
+        path = folder / "tiny.yaml"
+        path.write_text(TINY)
+        assert fit(path, folder / "run", *options) == 0
+        return folder / "run"
+
+    return run
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize(
     ("stop", "options"),
@@ -48,6 +65,7 @@ def fit(config: Path, root: Path, *options: str) -> int:
 )
 def test_a_signal_saves_a_state_from_which_the_run_ends_as_an_uninterrupted_one(
     config: Path,
+    uninterrupted: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -56,8 +74,7 @@ def test_a_signal_saves_a_state_from_which_the_run_ends_as_an_uninterrupted_one(
     stop: dict[str, int],
     options: list[str],
 ) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert fit(config, whole, *options) == 0
+    whole, broken = uninterrupted(*options), tmp_path / "broken"
     with monkeypatch.context() as patch:
         patch.setitem(train.TRAINER_DEFAULTS, "callbacks", [Signal(number, **stop)])
         assert fit(config, broken, *options) == code
