@@ -13,17 +13,9 @@ from mnemic_kit.seeding import hashed_seed
 
 
 class RandomBatches(Dataset[TaskBatch]):
-    """Batches of one epoch, each of one length, uniform from 1 to the largest.
+    """Batches of one epoch, each of one length, uniform from 1 to the largest; ``count`` is their number.
 
     A batch is determined by seed, epoch and index.
-
-    Args:
-        task: samples the strings.
-        max_length: largest length.
-        batch_size: strings per batch.
-        count: batches per epoch.
-        seed: of all strings.
-        epoch: number of the epoch, from 0.
     """
 
     def __init__(

@@ -33,14 +33,9 @@ def accuracy_metric(chance: float, max_length: int | None) -> Metric:
 def plot_accuracy(
     curves: Mapping[str, Sequence[Curve]], path: Path, *, title: str, chance: float, max_length: int | None
 ) -> None:
-    """Draw accuracy against length.
+    """Draw accuracy against length, by machine a curve of each seed.
 
-    Args:
-        curves: machine -> curve of each seed.
-        path: image to write, see `open_figure`.
-        title: title.
-        chance: accuracy of guessing, a dashed line.
-        max_length: longest training string; the lengths up to it are shaded.
+    A dashed line is the accuracy of guessing; training lengths are shaded. For the path see `open_figure`.
 
     Raises:
         UserError: if there is no curve.

@@ -48,12 +48,9 @@ class Task(pl.LightningModule):
         """Log the scores of all batches of all processes; called after the last step of an evaluation."""
 
     def log_losses(self, loss: Tensor, batch_size: int, **parts: Tensor) -> None:
-        """Log the loss of a training step, its parts and the number of the step.
+        """Log the loss of a training step, its parts by the name after ``train/``, and the number of the step.
 
-        Args:
-            loss: what is minimized, without axes.
-            batch_size: weight of the batch in means over an epoch.
-            parts: further values without axes, by the name after ``train/``.
+        The batch size is the weight in means over an epoch.
         """
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch_size)
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=batch_size)

@@ -15,12 +15,7 @@ from mnemic_lm.text import Corpus
 
 @dataclass(frozen=True)
 class Tally:
-    """Sum of the scores so far.
-
-    Attributes:
-        nats: sum of the negative log-likelihoods.
-        tokens: number of tokens.
-    """
+    """Sum of the negative log-likelihoods of the tokens so far, in nats, and their number."""
 
     nats: float = 0.0
     tokens: int = 0
@@ -41,11 +36,7 @@ class Tally:
         return self.nats / self.tokens if self.tokens else math.nan
 
     def bits_per_byte(self, bytes_per_token: float) -> float:
-        """Return the code length of the text under the model in bits per byte.
-
-        Args:
-            bytes_per_token: mean of the text; the result is exact if all of the text was scored.
-        """
+        """Return the code length in bits per byte; exact if all of the text was scored."""
         return self.nats_per_token / math.log(2) / bytes_per_token
 
 

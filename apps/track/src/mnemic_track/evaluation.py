@@ -26,10 +26,7 @@ def evaluate_tracker(
 ) -> tuple[dict[str, Any], TrackingScores, MemoryReport]:
     """Return the scores of a tracker with its speed, and the report of its memory after the last frame.
 
-    Args:
-        tracker: is reset before each sequence.
-        sequences: with ground truth.
-        out: folder for a MOT text file of each sequence.
+    The tracker is reset before each sequence; ``out`` is a folder for a MOT text file of each.
     """
     results, seconds = [], {}
     for sequence in sequences:

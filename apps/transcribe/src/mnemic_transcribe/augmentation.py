@@ -66,12 +66,7 @@ class Augmentation:
                 raise UserError(f"{name} must be the lower and the higher value, got [{low}, {high}]")
 
     def __call__(self, waveform: Float[Tensor, " samples"], random: np.random.Generator) -> Float[Tensor, " changed"]:
-        """Return a changed copy.
-
-        Args:
-            waveform: samples in [-1, 1]; the result may exceed this range.
-            random: generator.
-        """
+        """Return a changed copy of samples in [-1, 1], which may exceed this range."""
         # Always drawn in this order, so that the setting of one change does not affect the others.
         speed = self.speeds[random.integers(len(self.speeds))]
         gain, ratio = random.uniform(*self.gain_db), random.uniform(*self.noise_db)

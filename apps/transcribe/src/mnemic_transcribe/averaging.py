@@ -58,10 +58,6 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
 
     Statistics of normalization layers are averaged too; integers are taken from the newest.
 
-    Args:
-        paths: checkpoints of training.
-        out: file to write.
-
     Raises:
         FileNotFoundError: if a checkpoint or the folder of ``out`` is absent.
         UserError: if there is none, one is damaged, or their networks differ.

@@ -45,10 +45,6 @@ def over_utterances(errors: Sequence[Errors], baseline: Sequence[Errors]) -> Dif
     Utterances are resampled, with the errors of all seeds summed, since seeds of the same utterance are not
     independent. The interval does not cover the variation over other seeds.
 
-    Args:
-        errors: of each utterance, for each seed.
-        baseline: likewise, for the same seeds and utterances.
-
     Raises:
         UserError: if the utterances differ.
     """

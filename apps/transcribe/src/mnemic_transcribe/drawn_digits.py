@@ -38,10 +38,7 @@ class Drawn:
         check_range(self, 0, inf, "seed")
 
     def strings(self, listed: Sequence[DigitString]) -> list[DigitString]:
-        """Return random strings with the takes, pauses and speakers of listed ones.
-
-        Args:
-            listed: strings of one split, so that no takes leak from other splits.
+        """Return random strings with the takes, pauses and speakers of those of one split.
 
         Raises:
             FileNotFoundError: if a take is missing.

@@ -61,14 +61,7 @@ class Noise:
 def read_clip(
     clips: Sequence[Clip], index: int, sample_rate: int, *, noise: Noise | None = None, seed: int = 0
 ) -> Float[Tensor, " samples"]:
-    """Return the waveform of an utterance with noise, determined by seed and index.
-
-    Args:
-        clips: the utterances of the data; babble uses the others.
-        index: of the utterance.
-        sample_rate: in Hz.
-        noise: to add; None: none.
-        seed: of the noise.
+    """Return the waveform of an utterance with noise, determined by seed and index; babble uses the other utterances.
 
     Raises:
         FileNotFoundError: if a file is missing.

@@ -49,12 +49,9 @@ def transcribe_files(
 def transcribe_file(
     transcriber: Transcriber, path: Path, advance: Callable[[float], None]
 ) -> tuple[Transcript, Exception | None]:
-    """Return the transcript of a file, and the error at which it ended, if any.
+    """Return the transcript of an audio or video file, and the error at which it ended, if any.
 
-    Args:
-        transcriber: recognizer with its settings.
-        path: audio or video file.
-        advance: called with the seconds of audio processed.
+    ``advance`` is called with the seconds of audio processed.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -29,9 +29,6 @@ class Prediction:
 def error_rates(predictions: Sequence[Prediction]) -> dict[str, float]:
     """Return word and character error rates of a set, and the word error rates by type.
 
-    Args:
-        predictions: one per utterance.
-
     Example:
         >>> error_rates([Prediction("a", "one two three four", "one too three")])["wer"]
         0.5

@@ -39,10 +39,7 @@ class DataSource:
         return f"{self.name} {self.root}{f' {self.split}' if self.split else ''}{drawn}"
 
     def open(self, style: TextStyle) -> list[Clip]:
-        """Return the utterances.
-
-        Args:
-            style: normalization of texts.
+        """Return the utterances with texts in a style.
 
         Raises:
             FileNotFoundError: a folder or file is missing.

@@ -36,10 +36,7 @@ class Vocabulary:
             raise UserError("a sentencepiece vocabulary needs file: the .model to use, or to write after training it")
 
     def open(self, texts: Iterable[str]) -> Tokenizer:
-        """Return the tokenizer.
-
-        Args:
-            texts: training texts; only read to train a SentencePiece model.
+        """Return the tokenizer; the training texts are only read to train a SentencePiece model.
 
         Raises:
             UserError: if the vocabulary is empty, or the file is damaged.

@@ -18,11 +18,7 @@ Rows = Mapping[str, Mapping[str, Cell]]
 def markdown(table: Table, metrics: Mapping[str, Metric], baseline: str, notes: Mapping[str, str] | None = None) -> str:
     """Return a table for each condition: means over the seeds, and of the first metric each seed and the difference.
 
-    Args:
-        table: what `summarize` returns.
-        metrics: how its scores are read, the most important first.
-        baseline: variant that the others were compared with.
-        notes: footnotes by variant.
+    The notes by variant become footnotes; all else is as for `summarize`.
     """
     notes = {variant: note for variant, note in (notes or {}).items() if note}
     parts = []
@@ -69,11 +65,7 @@ def _difference(found: Difference | None, metric: Metric) -> str:
 def plot(table: Table, metrics: Mapping[str, Metric], path: Path, *, program: str) -> None:
     """Draw a row of panels for each condition: every metric with its seeds and means, and curves over their points.
 
-    Args:
-        table: what `summarize` returns.
-        metrics: how its scores are read; facts are left out.
-        path: image to write, see `open_figure`.
-        program: likewise.
+    Facts are left out. For path and program see `open_figure`.
 
     Raises:
         UserError: if there is nothing to draw.

@@ -92,13 +92,9 @@ def read_manifest(path: str | Path, problems: list[str] | None = None) -> list[U
     ``duration`` (default: read from the file), ``offset``, ``id`` and ``speaker``. Other fields are ignored. The range
     is only checked when audio is read.
 
-    Args:
-        path: file of JSON lines.
-        problems: wrong lines are skipped and described here; None: the first one is an error.
-
     Raises:
         FileNotFoundError: if there is no such file.
-        UserError: if a line is wrong, naming file and line, or if the file is not text.
+        UserError: if the file is not text, or a line is wrong and no list of problems is given, see `parse_rows`.
     """
     path = Path(path)
     rows = ((number, (number, line)) for number, line in numbered_lines(path))
@@ -109,10 +105,6 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     """Write a manifest atomically.
 
     Paths of files in its folder become relative, so that the folder can be moved.
-
-    Args:
-        path: file to write; its folder must exist.
-        utterances: in the order of the lines.
 
     Raises:
         FileNotFoundError: if the folder does not exist.
