@@ -6,6 +6,7 @@ Each method runs in its own process, since the peak of a process includes all th
 import resource
 import statistics
 import time
+import weakref
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -56,31 +57,21 @@ class SavedBytes:
         self.users: Counter[int] = Counter()
         self.now = self.peak = 0
 
-    def pack(self, tensor: Shaped[Tensor, "*shape"]) -> "Saved":
-        """Count a tensor that autograd saves."""
-        return Saved(self, tensor)
+    def pack(self, tensor: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+        """Count a tensor that autograd saves, until it is freed."""
+        saved, storage = tensor.detach(), tensor.untyped_storage()
+        if storage.data_ptr() not in self.owned:  # parameters exist with either method
+            self.change(storage.data_ptr(), storage.nbytes(), 1)
+            weakref.finalize(saved, self.change, storage.data_ptr(), storage.nbytes(), -1)
+        return saved
 
-    def change(self, tensor: Shaped[Tensor, "*shape"], step: int) -> None:
-        """Add or remove one user of the storage of a tensor."""
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() in self.owned:
-            return  # parameters exist with either method
-        before = self.users[storage.data_ptr()]
-        self.users[storage.data_ptr()] = before + step
+    def change(self, place: int, size: int, step: int) -> None:
+        """Add or remove one user of a storage."""
+        before = self.users[place]
+        self.users[place] = before + step
         if 0 in (before, before + step):  # its first or last user
-            self.now += step * storage.nbytes()
+            self.now += step * size
             self.peak = max(self.peak, self.now)
-
-
-class Saved:
-    """A tensor saved by autograd, counted until it is freed."""
-
-    def __init__(self, counter: SavedBytes, tensor: Shaped[Tensor, "*shape"]) -> None:
-        self.counter, self.tensor = counter, tensor.detach()
-        counter.change(self.tensor, 1)
-
-    def __del__(self) -> None:
-        self.counter.change(self.tensor, -1)
 
 
 def loss_fn(output: Segment, index: int) -> Float[Tensor, ""]:
@@ -109,7 +100,7 @@ def measure(method: Method) -> dict[str, Any]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     counter = SavedBytes(list(model.parameters()))
     torch.manual_seed(1)  # equal dropout with both methods
-    with torch.autograd.graph.saved_tensors_hooks(counter.pack, lambda saved: saved.tensor):
+    with torch.autograd.graph.saved_tensors_hooks(counter.pack, lambda saved: saved):
         train_step(method, model, segments, state)
     norms = [float(p.grad.double().norm()) for p in model.parameters() if p.grad is not None]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

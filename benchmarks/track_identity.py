@@ -161,7 +161,7 @@ def track_identity(checkpoint: Path | None = None, size: tuple[int, int] = (288,
         size: height and width of the images.
         gap: frames between two appearances of a person that are compared.
     """
-    tracker, _, _ = open_tracker(checkpoint, device="cpu")
+    tracker, _ = open_tracker(checkpoint, device="cpu")
     world = GeneratedSequences(77, 30, 121, size, num_objects=6, min_visibility=MIN_VISIBILITY)
     videos = [[describe(tracker, each, frame) for frame in range(each.num_frames)] for each in world.sequences]
     standardize(videos)  # or the channel with the largest values would decide

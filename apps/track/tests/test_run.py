@@ -16,7 +16,7 @@ from mnemic_vision.video import VideoWriter, open_frames
 
 
 def test_the_shipped_tracker_loads() -> None:
-    tracker, settings, _ = open_tracker(device="cpu")
+    tracker, settings = open_tracker(device="cpu")
     assert tracker.model.config.detect_alone
     assert settings.classes == ("person",)
 
@@ -77,7 +77,7 @@ def test_a_failing_run_leaves_earlier_results(checkpoint: Path, folder: Path, tm
 
 @pytest.mark.parametrize("memory", ["none", "window", "exponential"])
 def test_memories_exchange_with_the_same_weights(checkpoint: Path, memory: str) -> None:
-    tracker, _, _ = open_tracker(checkpoint, memory=memory)
+    tracker, _ = open_tracker(checkpoint, memory=memory)
     stored = open_tracker(checkpoint)[0].model
     assert tracker.model.config == replace(stored.config, memory=MemoryConfig(memory))
     weights = stored.state_dict()

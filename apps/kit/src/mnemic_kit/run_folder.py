@@ -39,12 +39,10 @@ def lock_folder(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "fit.lock")  # the system releases it when the process is killed
     try:
-        lock.acquire(blocking=False)
+        held = lock.acquire(blocking=False)
     except Timeout as error:
         raise UserError(
             f"another fit is training in {folder}: wait for its end, or give another --trainer.default_root_dir"
         ) from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()

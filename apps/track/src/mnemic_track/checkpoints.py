@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mnemic_core import MemoryConfig
 from mnemic_core.errors import UserError
@@ -21,8 +20,8 @@ def open_tracker(
     max_size: int | None = None,
     score: float | None = None,
     device: Device = "auto",
-) -> tuple[Tracker, TrackerSettings, dict[str, Any]]:
-    """Return a tracker that runs a checkpoint, its settings and what made it.
+) -> tuple[Tracker, TrackerSettings]:
+    """Return a tracker that runs a checkpoint, and its settings.
 
     Args:
         checkpoint: a file of `TrackerCheckpoint.save` or a Lightning checkpoint; None: the shipped one.
@@ -53,7 +52,7 @@ def open_tracker(
             raise UserError(f"--score must be between 0 and 1, got {score}")
         settings = replace(settings, thresholds=replace(settings.thresholds, result=score))
     tracker = Tracker(model.to(find_device(device)), settings.thresholds, settings.short_side, settings.long_side)
-    return tracker, settings, dict(loaded.provenance)
+    return tracker, settings
 
 
 def with_memory(model: Memotr, memory: str) -> Memotr:

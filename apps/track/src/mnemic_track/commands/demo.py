@@ -36,7 +36,7 @@ def demo(
     from mnemic_vision.memotr.data import GeneratedSequences
     from mnemic_vision.video import open_frames
 
-    tracker, _, _ = open_tracker(checkpoint, memory=memory, device=device)
+    tracker, _ = open_tracker(checkpoint, memory=memory, device=device)
     generated = GeneratedSequences(seed=seed, num_sequences=1, num_frames=num_frames, size=size)
     sequence = generated.sequences[0]
     with TemporaryDirectory() as folder:  # through files, as users have them

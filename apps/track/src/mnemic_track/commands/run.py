@@ -36,7 +36,7 @@ def run(
 
     if every < 1:
         raise UserError(f"--every must be at least 1, got {every}")
-    tracker, settings, _ = open_tracker(checkpoint, memory=memory, max_size=max_size, score=score, device=device)
+    tracker, settings = open_tracker(checkpoint, memory=memory, max_size=max_size, score=score, device=device)
     with open_frames(source) as frames:
         names = settings.classes if len(settings.classes) > 1 else None
         run_frames(tracker, frames, out, every=every, names=names)
