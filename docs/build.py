@@ -76,8 +76,12 @@ slots and for the gated queue. Seconds are of one processor core, busy with othe
 
 def pages() -> dict[Path, str]:
     """Return the text of every generated page by its path."""
+    table = mechanism_table()
+    readmes = member_pages(DOCS.parent)
+    core = DOCS.parent / "packages/core/README.md"
+    readmes[core] = replace_table(readmes[core], table)
     mechanisms = MECHANISMS.format(
-        table=mechanism_table(),
+        table=table,
         costs=cost_table(),
         facts=bench_facts(RESULTS),
         measured=measured_table(RESULTS, DOCS / "proofs"),
@@ -88,8 +92,16 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "mechanisms.md": mechanisms,
         DOCS / "proofs.md": PROOFS.format(table=proof_table(DOCS / "proofs")),
-        **member_pages(DOCS.parent),
+        **readmes,
     }
+
+
+def replace_table(page: str, table: str) -> str:
+    """Return a page whose table with the same head is replaced."""
+    before, head, after = page.partition(table.split("\n")[0])
+    if not head:
+        raise ValueError(f"no table begins with {table[:40]!r}")
+    return before + table + "\n\n" + after.partition("\n\n")[2]
 
 
 def cost_table() -> str:

@@ -1,9 +1,11 @@
 """A new memory is one file with its entry: every configuration and every help text offers it without another edit."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 ECHO = '''
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.slots.no_memory import NoMemory
@@ -48,14 +50,18 @@ def shown(main, *words):
         main([*words, "--help"])
     return page.getvalue()
 
-from mnemic_algorithms import cli as algorithms
+from pathlib import Path
+from mnemic_kit.cli import TRAINING
+from programs import find_programs
 from mnemic_lm import cli as lm
-from mnemic_track import cli as track
-from mnemic_transcribe import cli as transcribe
-pages = [(track, "run"), (track, "evaluate"), (track, "compare"), (transcribe, "compare"), (algorithms, "compare"),
-         (lm, "compare")]
-for program, command in pages:
-    assert "echo_loud" in shown(program.main, command), (program, command)
+pages = {
+    (name, command): shown(program.main, command)
+    for name, program in find_programs(Path(sys.argv[2])).items()
+    for command in program.commands if command not in TRAINING
+}
+offering = {key for key, page in pages.items() if "exponential" in page}
+assert len({name for name, _ in offering}) >= 4, offering
+assert offering == {key for key, page in pages.items() if "echo_loud" in page}
 assert "torch" not in sys.modules
 assert "echo_loud" in shown(lm.main, "fit")
 
@@ -70,7 +76,6 @@ for config in (TransformerConfig(memory=echo), MachineConfig(echo), ConformerNtm
     assert "echo_loud" in type(config).__doc__
 build_transformer(TransformerConfig(8, 1, 2, 8, memory=echo))
 
-from pathlib import Path
 from mnemic_algorithms.machines import machine_arguments
 from mnemic_lm.commands.compare import make_variant
 config = Path(lm.__file__).parent / "configs" / "shakespeare_bytes.yaml"
@@ -81,4 +86,5 @@ assert machine_arguments("echo_loud") == ["--model.config.memory.name=echo_loud"
 
 def test_a_file_with_an_entry_is_offered_by_every_configuration_and_help_text(tmp_path: Path) -> None:
     (tmp_path / "echo_memory.py").write_text(ECHO)
-    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], check=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path), str(ROOT)], check=True, env=environment)

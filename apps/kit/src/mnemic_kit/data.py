@@ -63,7 +63,10 @@ class SplitData(pl.LightningDataModule):
         raise NotImplementedError
 
     def whole_loader(self, opened: Any) -> Iterable[Any]:
-        """Return the loader of a complete validation or test split."""
+        """Return the loader of a complete validation or test split.
+
+        A ``DataLoader`` gets ``batch_size`` by name: Lightning builds it again for ``predict``.
+        """
         raise NotImplementedError
 
     def split(self, name: str, stage: str = "fit") -> Any:
@@ -132,7 +135,7 @@ class ResumableLoader(DataLoader[Any]):
     Lightning stores ``state_dict`` with each checkpoint and gives it back before the first batch.
 
     Args:
-        dataset: items of this epoch; item i must follow from i alone.
+        dataset: a ``Dataset``, not a list, of the items of this epoch; item i must follow from i alone.
         share: which epoch, and which part of it.
         batch_size: items in a batch, of which a last incomplete one is left out; None: an item is a batch.
         collate: makes a batch of a list of items; None where an item is a batch.

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import mnemic_core
 from mnemic_kit.atomic_files import atomic_write
 
 
@@ -43,7 +44,9 @@ def _key(program: str) -> str:
     """Return a digest of all that the page depends on."""
     places = [Path(folder) for folder in sys.path if folder]
     versions = [path.name for place in places for path in place.glob("*.dist-info")]
-    sources = [(path, path.stat()) for place in places for path in place.glob("mnemic_*/**/*.py")]
+    # Memories may also be in folders that only this process knows.
+    folders = {folder for place in places for folder in place.glob("mnemic_*")} | {*map(Path, mnemic_core.__path__)}
+    sources = [(path, path.stat()) for folder in folders for path in folder.rglob("*.py")]
     states = [f"{path} {state.st_mtime_ns} {state.st_size}" for path, state in sources]
     facts = [program, sys.version, str(shutil.get_terminal_size().columns), *sorted(versions), *sorted(states)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

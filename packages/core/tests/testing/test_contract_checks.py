@@ -105,6 +105,17 @@ class IdleParameter(ExponentialMemory):
         return super().read(query, state) + self.scale * query
 
 
+class DeadWeight(ExponentialMemory):
+    """Learns in writing alone, whose gradient its policy stops (rule 10)."""
+
+    def __init__(self) -> None:
+        super().__init__(4, decay=0.3, detach="stored")
+        self.scale = nn.Parameter(torch.ones(4))
+
+    def write(self, state: ExponentialState, values: Tensor, *, padding: Tensor | None = None) -> ExponentialState:
+        return super().write(state, self.scale * values, padding=padding)
+
+
 @pytest.mark.parametrize(
     ("rule", "broken", "message"),
     [
@@ -119,6 +130,7 @@ class IdleParameter(ExponentialMemory):
         ("9 determinism", OwnRandomNumbers(), "a second run differs"),
         ("10 state outside the module", Hoarding(), "a step wrote into the module: seen"),
         ("10 state outside the module", IdleParameter(), "1 parameters take no part"),
+        ("10 state outside the module", DeadWeight(), "rule 10, no parameter takes part in a forward pass"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

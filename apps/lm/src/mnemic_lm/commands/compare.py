@@ -56,8 +56,8 @@ def compare(
         memories: memories to compare; the baseline is none, or the first.
         seeds: seeds of each.
         out: folder for the runs, compare.json, compare.md and compare.png.
-        options: further options of fit, such as ["--trainer.max_steps=100"]; those for one memory alone begin with
-            its name, such as window:--model.transformer.memory.options.capacity=64.
+        options: further options of fit as a JSON list, such as ["--trainer.max_steps=100"]; those for one memory alone
+            begin with its name, such as window:--model.transformer.memory.options.capacity=64.
         json: print one JSON object as the last line.
     """
     from mnemic_lm.commands import train

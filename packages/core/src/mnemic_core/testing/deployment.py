@@ -76,7 +76,12 @@ def check_state_outside(module: SegmentMemory[Any]) -> None:
     results = [output, *state.tensors().values()]
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if learning:
-        total = torch.stack([result.sum() for result in results if result.requires_grad]).sum()
+        reached = [result.sum() for result in results if result.requires_grad]
+        assert reached, (
+            "rule 10, no parameter takes part in a forward pass: what is learned must act on reading too, "
+            "or the memory offers detach='never' alone"
+        )
+        total = torch.stack(reached).sum()
         gradients = torch.autograd.grad(total, learning, allow_unused=True)
         unused = [gradient is None for gradient in gradients].count(True)
         assert not unused, f"rule 10, {unused} parameters take no part in a forward pass"
