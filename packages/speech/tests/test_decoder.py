@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor
 from torch.testing import assert_close
 
-from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_speech.conformer_ntm.weights import convert_official
 from mnemic_speech.decoder import TransformerDecoder, sinusoidal_positions
 

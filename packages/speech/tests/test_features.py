@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor
 from torch.testing import assert_close
 
-from mnemic_core.testing import GoldenCase, golden_cases, unchecked_annotations
+from mnemic_core.testing import unchecked_annotations
 from mnemic_speech.features import FeatureConfig, Features, FeatureStream, Normalizer
 
 FOLDER = Path(__file__).parent / "golden"

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_speech.losses import add_sos_eos, ctc_loss, label_smoothing_loss, token_accuracy
 
 GOLDEN = golden_cases("speech", Path(__file__).parent / "golden" / "speech", prefix="h_")

@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnemic_core.testing import GoldenCase, golden_cases, unchecked_annotations
+from mnemic_core.testing import unchecked_annotations
 from mnemic_vision.deformable_attention import DeformableAttention, deformable_sample
 
 SHAPES = [(3, 5), (2, 2), (1, 4)]

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch.testing import assert_close
 
-from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_vision.images import inference_size, normalize, pad_images, preprocess_frame, resize_bilinear
 
 GOLDEN = Path(__file__).parent / "golden" / "memotr"

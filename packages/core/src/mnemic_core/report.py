@@ -89,7 +89,8 @@ def memory_report(
         raise TypeError(f"a memory report needs a state with slots(), got {type(state).__name__}; give it that method")
     view = state.slots()
     if rows_are_slots is not None:
-        view = _one_row(view, rows_are_slots)
+        in_use = view.valid & rows_are_slots[:, None]
+        view = SlotView(view.values.flatten(0, 1)[None], in_use.flatten()[None], view.age.flatten()[None])
     if read_weights is not None and read_weights.shape[::2] != view.valid.shape:
         raise UserError(
             f"read_weights must be [batch query slot] with batch and slot {tuple(view.valid.shape)}, "
@@ -106,15 +107,6 @@ def memory_report(
         bytes_per_row=state.nbytes / max(state.batch_size, 1),
         memory_mass=None if read_weights is None or not read_weights.numel() else float(read_weights.sum(-1).mean()),
         read_entropy=None if read_weights is None else _read_entropy(read_weights, view.valid),
-    )
-
-
-def _one_row(view: SlotView, rows: Bool[Tensor, " row"]) -> SlotView:
-    """Return the slots of all rows as those of one row; slots of unused rows count as not written."""
-    return SlotView(
-        view.values.flatten(0, 1)[None],
-        (view.valid & rows[:, None]).flatten()[None],
-        view.age.flatten()[None],
     )
 
 

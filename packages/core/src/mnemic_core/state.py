@@ -84,7 +84,12 @@ class MemoryState:
     def replace_rows(self: State, rows: Bool[Tensor, " batch"], other: State) -> State:
         """Return a copy with the rows of ``other`` where ``rows`` is True, of this device and dtype."""
         batch = self.batch_size
-        merged: State = _mapped(lambda old, new: _choose(_spread(rows, old.shape[0], batch), new, old), self, other)
+
+        def choose(old: Tensor, new: Tensor) -> Tensor:
+            is_new = _spread(rows, old.shape[0], batch).view(-1, *[1] * (old.ndim - 1))
+            return torch.where(is_new, new.to(old), old)
+
+        merged: State = _mapped(choose, self, other)
         return merged
 
     def tensors(self) -> dict[str, Tensor]:
@@ -225,12 +230,6 @@ def _spread(
     if rows.dtype == torch.bool:
         return rows.repeat_interleave(each)
     return (rows[:, None] * each + torch.arange(each, device=rows.device)).flatten()
-
-
-def _choose(
-    rows: Bool[Tensor, " row"], chosen: Shaped[Tensor, " row *shape"], otherwise: Shaped[Tensor, " row *shape"]
-) -> Shaped[Tensor, " row *shape"]:
-    return torch.where(rows.view(-1, *[1] * (otherwise.ndim - 1)), chosen.to(otherwise), otherwise)
 
 
 def _first_tensor(value: MemoryState | tuple[MemoryState, ...]) -> Shaped[Tensor, " row *shape"]:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases, golden_folder
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from mnemic_core.buffers.local_attention import DistanceBuckets
 from mnemic_core.buffers.neighbour_attention import NeighbourAttention, NeighbourState
-from mnemic_core.testing import CONTRACT, POLICY_RULES, GoldenCase, golden_cases, golden_folder, unchecked_annotations
+from mnemic_core.testing import CONTRACT, POLICY_RULES, unchecked_annotations
 
 FOLDER = Path(__file__).parent.parent / "golden" / "core"
 CASES = [case for case in golden_cases("core", FOLDER) if case.info["mechanism"].startswith("kNN attention")]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases, golden_folder
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -18,7 +19,7 @@ from mnemic_core.buffers.segment_memory import (
     convert_transformer_xl,
 )
 from mnemic_core.buffers.window_memory import WindowMemory
-from mnemic_core.testing import CONTRACT, GoldenCase, golden_cases, golden_folder, unchecked_annotations
+from mnemic_core.testing import CONTRACT, unchecked_annotations
 from mnemic_core.training import run_segments
 
 DIM = 4

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -11,7 +12,6 @@ from torch.testing import assert_close
 
 from mnemic_core import memory_report
 from mnemic_core.buffers.segment_queue import SampleFrom, SegmentQueue, SegmentQueueState
-from mnemic_core.testing import GoldenCase, golden_cases
 
 DIM, LENGTH = 4, 4
 FOLDER = Path(__file__).parent.parent / "golden"

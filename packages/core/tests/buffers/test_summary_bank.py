@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from mnemic_core.buffers.context_windows import SIDES, ContextWindow, context_windows
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.buffers.summary_bank import SummaryBank, summary_bank_from_official, suppress_weak_attention
-from mnemic_core.testing import CONTRACT, POLICY_RULES, GoldenCase, golden_cases
+from mnemic_core.testing import CONTRACT, POLICY_RULES
 
 DIM = 4
 FOLDER = Path(__file__).parent.parent / "golden"

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from golden_files import GoldenCase, golden_cases
 
 from mnemic_core.machines import (
     UNIVERSAL_MACHINE,
@@ -16,7 +17,6 @@ from mnemic_core.machines import (
     trace,
     universal_machine_program,
 )
-from mnemic_core.testing import GoldenCase, golden_cases
 
 FOLDER = Path(__file__).parent.parent / "golden"
 CASES = [case for case in golden_cases("core", FOLDER) if "U15,2" in case.info["mechanism"]]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -12,7 +13,7 @@ from mnemic_core import SegmentMemory, TokenMachine
 from mnemic_core.machines import RecurrentMachine, StackCell, StackState, convert_official_stack
 from mnemic_core.machines.recurrent import RecurrentCell
 from mnemic_core.machines.stack_machine import update_stacks
-from mnemic_core.testing import CONTRACT, POLICY_RULES, GoldenCase, golden_cases, unchecked_annotations
+from mnemic_core.testing import CONTRACT, POLICY_RULES, unchecked_annotations
 
 DIM, SIZE = 4, 5
 FOLDER = Path(__file__).parent.parent / "golden"

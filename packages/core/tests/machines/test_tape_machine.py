@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor
 from torch.testing import assert_close
 
 from mnemic_core.machines import TapeCell, convert_official_tape
 from mnemic_core.machines.tape_machine import update_tapes
-from mnemic_core.testing import CONTRACT, GoldenCase, golden_cases
+from mnemic_core.testing import CONTRACT
 
 DIM, SIZE = 4, 5
 FOLDER = Path(__file__).parent.parent / "golden"

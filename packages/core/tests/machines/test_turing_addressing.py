@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -23,7 +24,6 @@ from mnemic_core.machines.turing_addressing import (
     write_slots,
 )
 from mnemic_core.machines.turing_memory import NeuralTuringMemory, convert_official_turing
-from mnemic_core.testing import GoldenCase, golden_cases
 
 FOLDER = Path(__file__).parent.parent / "golden"
 

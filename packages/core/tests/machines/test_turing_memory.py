@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -15,7 +16,7 @@ from mnemic_core.machines.turing_addressing import HeadParameters
 from mnemic_core.machines.turing_memory import TURING, NeuralTuringMemory, TuringState, convert_official_turing
 from mnemic_core.machines.turing_run import ScanInputs
 from mnemic_core.machines.turing_sequence import turing_scan
-from mnemic_core.testing import CONTRACT, GoldenCase, golden_cases, unchecked_annotations
+from mnemic_core.testing import CONTRACT, unchecked_annotations
 
 FOLDER = Path(__file__).parent.parent / "golden"
 DIM = 3

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases, golden_folder
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from mnemic_core.parametric import PersistentAttention, PersistentKeyValues
-from mnemic_core.testing import GoldenCase, golden_cases, golden_folder, unchecked_annotations
 from mnemic_core.testing import assert_close as assert_within
+from mnemic_core.testing import unchecked_annotations
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "memmc_mae"
 FILES = golden_cases("memmc_mae", GOLDEN, prefix="memory_attention")

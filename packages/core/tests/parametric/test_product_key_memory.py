@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases, golden_folder
 from torch import Tensor
 from torch.testing import assert_close
 
 from mnemic_core.parametric import ProductKeyMemory, SlotUsage
 from mnemic_core.parametric.product_key_memory import convert_official
-from mnemic_core.testing import GoldenCase, golden_cases, golden_folder, unchecked_annotations
 from mnemic_core.testing import assert_close as assert_within
+from mnemic_core.testing import unchecked_annotations
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "core"
 CASES = [pytest.param(case, id=case.name) for case in golden_cases("core", GOLDEN, prefix="pkm_")]

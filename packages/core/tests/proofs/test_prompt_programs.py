@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from golden_files import GoldenCase, golden_cases
 
 from mnemic_core.machines import (
     KeyValueStore,
@@ -13,7 +14,6 @@ from mnemic_core.machines import (
     universal_machine_program,
 )
 from mnemic_core.machines.universal_machine import TraceRow
-from mnemic_core.testing import GoldenCase, golden_cases
 
 pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).parents[1] / "golden"

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor
 from torch.testing import assert_close
 
 from mnemic_core.selection.uncertainty import normalized_entropy, select_certain_tokens, select_positions
-from mnemic_core.testing import GoldenCase, golden_cases, unchecked_annotations
+from mnemic_core.testing import unchecked_annotations
 
 FOLDER = Path(__file__).parent.parent / "golden" / "core"
 

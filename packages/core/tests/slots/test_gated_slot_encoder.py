@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor
 from torch.testing import assert_close
 
 from mnemic_core import MemoryConfig
 from mnemic_core.slots.gated_slot_encoder import GatedSlotEncoder, GatedSlotState, convert_membart
-from mnemic_core.testing import GoldenCase, check_replay_equality, golden_cases
 from mnemic_core.testing import assert_close as assert_within
+from mnemic_core.testing import check_replay_equality
 from mnemic_core.training import replay_backward
 
 DIM = 8

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from mnemic_core.slots.slot_attention_memory import SlotAttentionMemory, SlotAttentionState
-from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_core.testing import assert_close as assert_within
 
 DIM, SLOTS, HEADS = 8, 3, 2

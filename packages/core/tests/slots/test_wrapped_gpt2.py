@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor, nn
 from torch.func import functional_call, jacfwd
 from torch.nn import functional as F
@@ -14,7 +15,6 @@ from torch.testing import assert_close
 from mnemic_core.slots.hierarchical_memory import HierarchicalMemoryWrapper, HierarchicalState
 from mnemic_core.slots.memory_tokens import MemoryTokenWrapper
 from mnemic_core.slots.model_adapter import HostModel, ModelAdapter
-from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_core.training import split_segments
 
 pytestmark = pytest.mark.golden

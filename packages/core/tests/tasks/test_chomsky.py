@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 
 from mnemic_core.tasks import (
     CHOMSKY_TASKS,
@@ -19,7 +20,6 @@ from mnemic_core.tasks import (
     StackManipulation,
     create_task,
 )
-from mnemic_core.testing import GoldenCase, golden_cases
 
 FOLDER = Path(__file__).parent.parent / "golden"
 CASES = [case for case in golden_cases("core", FOLDER) if "Chomsky-hierarchy tasks" in case.info["mechanism"]]

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import golden_cases
 from safetensors.torch import save_file
 
-from mnemic_core.testing import assert_close, golden_cases
+from mnemic_core.testing import assert_close
 
 
 def write_case(folder: Path, name: str, **info: object) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchaudio import functional as audio
 
 from mnemic_core.errors import UserError, check_range
-from mnemic_speech.resample import Resampler
+from mnemic_speech.resample import resample
 
 _SPEED_STEPS = 1000  # a speed is rounded to thousandths
 _CUBIC = -0.75  # torch's bicubic coefficient
@@ -114,8 +114,7 @@ def change_speed(waveform: Float[Tensor, " samples"], factor: float) -> Float[Te
     """
     if not factor >= 1 / _SPEED_STEPS:
         raise UserError(f"a speed must be at least {1 / _SPEED_STEPS}, got {factor}")
-    resampler = Resampler(round(factor * _SPEED_STEPS), _SPEED_STEPS)
-    return torch.cat([resampler.push(waveform), resampler.finish()])
+    return resample(waveform, round(factor * _SPEED_STEPS), _SPEED_STEPS)
 
 
 def change_gain(waveform: Float[Tensor, " samples"], gain_db: float) -> Float[Tensor, " samples"]:

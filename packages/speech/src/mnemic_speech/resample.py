@@ -106,6 +106,12 @@ class Resampler:
         return (windows * self._filters.to(windows)[output % self._phases]).sum(1)
 
 
+def resample(waveform: Float[Tensor, " samples"], from_rate: int, to_rate: int) -> Float[Tensor, " resampled"]:
+    """Return a complete waveform at another rate."""
+    resampler = Resampler(from_rate, to_rate)
+    return torch.cat([resampler.push(waveform), resampler.finish()])
+
+
 def _filters(step: int, phases: int, edge: float, reach: int) -> Float[Tensor, "phase tap"]:
     """Return the filter taps of each phase, for inputs ``-reach`` to ``reach`` around that at or before the output."""
     fraction = (torch.arange(phases) * step % phases).double() / phases

@@ -109,7 +109,10 @@ class SilenceSplitter:
         self._held = torch.cat([self._held, samples.detach().cpu()])
         segments = []
         for level in self._new_levels():
-            self._add_level(level)
+            self._num_measured += 1
+            self._recent.append(level)
+            self._loudest = max(self._loudest - _FADE_DB * _FRAME_SECONDS, _SPEECH_DB, level)
+            self._pending.append(level)
             if self._num_measured >= self._warm_up:
                 segments += self._classify_pending()
         self._drop_samples()
@@ -176,12 +179,6 @@ class SilenceSplitter:
         power = 2 * spectrum[:, lowest:].abs().square().sum(1) / (2 * self._frame * self._window.square().sum())
         levels: list[float] = (10 * power.clamp(min=1e-12).log10()).tolist()
         return levels
-
-    def _add_level(self, level: float) -> None:
-        self._num_measured += 1
-        self._recent.append(level)
-        self._loudest = max(self._loudest - _FADE_DB * _FRAME_SECONDS, _SPEECH_DB, level)
-        self._pending.append(level)
 
     def _classify_pending(self) -> list[Segment]:
         if not self._pending:

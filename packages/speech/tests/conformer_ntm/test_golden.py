@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor
 from torch.testing import assert_close
 
 from mnemic_core import MemoryConfig
 from mnemic_core.machines.turing_memory import TuringState
-from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig, EncoderMemory, load_official
 from mnemic_speech.conformer_ntm.weights import convert_official
 from mnemic_speech.losses import add_sos_eos, ctc_loss, label_smoothing_loss

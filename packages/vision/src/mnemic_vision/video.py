@@ -250,7 +250,9 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
             if kind is None:
                 self._finish()
         finally:
-            self._discard()
+            with suppress(OSError):  # a full disk was reported already
+                self._container.close()
+            self._temporary.unlink(missing_ok=True)
 
     def write(self, frame: Frame) -> None:
         """Append a frame.
@@ -273,11 +275,6 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
             with self._temporary.open("rb") as file:
                 os.fsync(file.fileno())
         self._temporary.replace(self._path)
-
-    def _discard(self) -> None:
-        with suppress(OSError):  # a full disk was reported already
-            self._container.close()
-        self._temporary.unlink(missing_ok=True)
 
     @contextmanager
     def _name_disk_errors(self) -> Iterator[None]:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_files import GoldenCase, golden_cases
 from torch import Tensor
 from torch.testing import assert_close
 
 from mnemic_core import MemoryConfig
-from mnemic_core.testing import GoldenCase, golden_cases
 from mnemic_vision.matching import hungarian, matching_cost
 from mnemic_vision.memotr import ClipCriterion, Memotr, MemotrConfig, Thresholds, advance, build_memotr, visible
 from mnemic_vision.memotr.build import build_decoder, build_encoder, build_track_memory

@@ -103,7 +103,16 @@ class RecurrentCell(nn.Module):
         width = hidden_dim * (4 if inner == "lstm" else 1)
         self.inputs = nn.Linear(dim, width)
         self.recurrent = nn.Linear(read_dim + hidden_dim, width, bias=False)
-        self._draw_weights(dim, read_dim)
+        # The fan-in of the official code's matrices: one matrix for all inputs of an LSTM; that of an RNN for its last
+        # output is separate, with its own fan-in.
+        seen = dim + read_dim
+        initialize(self.inputs, seen + self.cell_dim)
+        initialize(self.recurrent, seen + self.cell_dim)
+        with torch.no_grad():
+            if self.cell_dim:
+                self.inputs.bias[2 * hidden_dim : 3 * hidden_dim] = 1  # of the forget gate
+            else:
+                self.recurrent.weight[:, read_dim:] *= (seen / hidden_dim) ** 0.5
 
     def init_state(self, batch: int, *, device: Device = None, dtype: torch.dtype | None = None) -> RecurrentState:
         """Return zeros."""
@@ -123,17 +132,6 @@ class RecurrentCell(nn.Module):
             cell = torch.sigmoid(keep) * state.cell + torch.sigmoid(admit) * torch.tanh(new)
             hidden = (torch.sigmoid(show) * torch.tanh(cell)).to(gates.dtype)
         return hidden, RecurrentState(hidden.to(state.hidden.dtype), cell)
-
-    def _draw_weights(self, dim: int, read_dim: int) -> None:
-        """Draw weights with the fan-in of the official code's matrices: see :func:`initialize`."""
-        seen = dim + read_dim
-        initialize(self.inputs, seen + self.cell_dim)
-        initialize(self.recurrent, seen + self.cell_dim)
-        with torch.no_grad():
-            if self.cell_dim:  # one matrix for all inputs of an LSTM; the bias of the forget gate starts at 1
-                self.inputs.bias[2 * self.hidden_dim : 3 * self.hidden_dim] = 1
-            else:  # an RNN has a separate matrix for its last output, with its own fan-in
-                self.recurrent.weight[:, read_dim:] *= (seen / self.hidden_dim) ** 0.5
 
 
 class CellMachine(TokenMachine[S]):
@@ -222,11 +220,11 @@ def initialize(layer: nn.Linear, fan_in: int | None = None) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def convert_official_cell(weights: dict[str, Tensor], read_dim: int) -> dict[str, Tensor]:
-    """Remove a Haiku ``VanillaRNN`` or ``LSTM`` from the weights of a machine and return the state of its cell.
+def convert_official_cell(weights: dict[str, Tensor], read_dim: int, core: str) -> dict[str, Tensor]:
+    """Return the state of a machine's cell for the Haiku ``VanillaRNN`` or ``LSTM`` that is left of a core's weights.
 
     Raises:
-        UserError: if there is no such cell among the weights.
+        UserError: if there is no such cell among the weights, or more than that.
     """
     if "~/lstm/linear/w" in weights:  # one product over [x; read; h], gates in the order i, g, f, o
         weight, bias = weights.pop("~/lstm/linear/w"), weights.pop("~/lstm/linear/b").clone()
@@ -239,9 +237,11 @@ def convert_official_cell(weights: dict[str, Tensor], read_dim: int) -> dict[str
         hidden = len(bias)
     else:
         raise UserError(f"expected the weights of a vanilla_rnn or an lstm, got {sorted(weights)}")
+    if weights:
+        raise UserError(f"a {core} has no weights {sorted(weights)}; convert those of the core alone")
     dim = len(weight) - read_dim - hidden
     inputs, recurrent = (part.T.contiguous() for part in (weight[:dim], weight[dim:]))
-    return {"inputs.weight": inputs, "inputs.bias": bias, "recurrent.weight": recurrent}
+    return {"cell.inputs.weight": inputs, "cell.inputs.bias": bias, "cell.recurrent.weight": recurrent}
 
 
 def strip_official_prefix(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

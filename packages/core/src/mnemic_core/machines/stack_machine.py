@@ -207,8 +207,5 @@ def convert_official_stack(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise UserError(f"a StackRNNCore has the weights {sorted(names)}, missing {sorted(names - set(rest))}")
     control = {kind: torch.cat([rest.pop(f"linear/{kind}"), rest.pop(f"linear_1/{kind}")], dim=-1) for kind in "wb"}
     read_dim = weights["stack_rnn_core/linear/b"].shape[0]
-    cell = convert_official_cell(rest, read_dim)
-    if rest:
-        raise UserError(f"a StackRNNCore has no weights {sorted(rest)}; convert those of the core alone")
-    converted = {f"cell.{name}": weight for name, weight in cell.items()}
-    return converted | {"control.weight": control["w"].T.contiguous(), "control.bias": control["b"]}
+    cell = convert_official_cell(rest, read_dim, "StackRNNCore")
+    return cell | {"control.weight": control["w"].T.contiguous(), "control.bias": control["b"]}

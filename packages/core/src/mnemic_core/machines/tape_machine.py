@@ -215,10 +215,7 @@ def convert_official_tape(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     rest = strip_official_prefix(weights, "tape_input_length_jump_core/")
     layers = _take_layers(rest, "mlp/~/linear_0", "mlp/~/linear_{}")
     actions = _take_layers(rest, "linear", "linear_{}")  # one for each tape
-    cell = convert_official_cell(rest, read_dim=len(layers[-1][1]))
-    if rest:
-        raise UserError(f"a TapeInputLengthJumpCore has no weights {sorted(rest)}; convert those of the core alone")
-    converted = {f"cell.{name}": weight for name, weight in cell.items()}
+    converted = convert_official_cell(rest, len(layers[-1][1]), "TapeInputLengthJumpCore")
     for index, (weight, bias) in enumerate(layers):
         converted |= {f"write.{2 * index}.weight": weight.T.contiguous(), f"write.{2 * index}.bias": bias}
     return converted | {

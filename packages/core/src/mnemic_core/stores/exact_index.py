@@ -211,15 +211,11 @@ class ExactIndex:
         error, length = self._worst
         scanned_length = scanned.float().norm(dim=1)
         slack = query.norm(dim=1) * error + (query - scanned.float()).norm(dim=1) * length
-        slack += scanned_length * length * self._rounding()
+        # A score on the CPU is rounded once and summed in float32; a GPU may also round partial sums.
+        exact = torch.finfo(torch.bfloat16).eps / 2 + self.dim * torch.finfo(torch.float32).eps
+        slack += scanned_length * length * (exact if self._keys.device.type == "cpu" else 1 / 64)
         rescore = Rescore(lambda which, row: inner_products(query[which], self._keys, row), slack)
         return running_top_k.search(scanned, self._rounded[: self._num_rows], rows, k, rescore)
-
-    def _rounding(self) -> float:
-        """Return the largest rounding error of a product of bfloat16 vectors relative to their lengths."""
-        if self._keys.device.type == "cpu":
-            return torch.finfo(torch.bfloat16).eps / 2 + self.dim * torch.finfo(torch.float32).eps
-        return 1 / 64  # a GPU may also round partial sums
 
     def _live_rows(self) -> Tensor:
         return self._live.nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""Shared test code: the contract of a memory as checks, and comparison with golden files.
+"""Shared test code: the contract of a memory as checks.
 
 Each check takes a module, raises ``AssertionError`` with the broken rule, and needs no test framework.
 """
@@ -17,8 +17,8 @@ from mnemic_core.testing.behavior import (
     check_round_trip,
     check_streaming_equality,
 )
+from mnemic_core.testing.comparison import assert_close
 from mnemic_core.testing.deployment import check_compiles, check_distributed, check_exports, check_state_outside
-from mnemic_core.testing.golden import GoldenCase, assert_close, golden_cases, golden_folder
 from mnemic_core.testing.gradients import check_gradient_policy, check_replay_equality
 
 CONTRACT: Mapping[str, Callable[[SegmentMemory[Any]], None]] = MappingProxyType(
@@ -49,7 +49,6 @@ Rule 8 is about inference, where policies do not differ, so it is tested for one
 __all__ = [
     "CONTRACT",
     "POLICY_RULES",
-    "GoldenCase",
     "assert_close",
     "check_batch_independence",
     "check_compiles",
@@ -63,7 +62,5 @@ __all__ = [
     "check_round_trip",
     "check_state_outside",
     "check_streaming_equality",
-    "golden_cases",
-    "golden_folder",
     "unchecked_annotations",
 ]

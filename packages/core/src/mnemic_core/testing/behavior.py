@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mnemic_core.memory import ReadWriteMemory, SegmentMemory
 from mnemic_core.state import MemoryState
-from mnemic_core.testing.golden import assert_close
+from mnemic_core.testing.comparison import assert_close
 
 BATCH, LENGTH = 3, 4
 TOLERANCE = 1e-5

@@ -17,7 +17,7 @@ from mnemic_core.memory import SegmentMemory
 from mnemic_core.state import MemoryState
 from mnemic_core.testing.annotations import unchecked_annotations
 from mnemic_core.testing.behavior import BATCH, LENGTH, compare_states, random_segments
-from mnemic_core.testing.golden import assert_close
+from mnemic_core.testing.comparison import assert_close
 from mnemic_core.testing.gradients import LayerBefore
 from mnemic_core.training import replay_backward
 

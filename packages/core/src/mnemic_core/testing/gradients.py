@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mnemic_core.memory import SegmentMemory
 from mnemic_core.state import MemoryState
 from mnemic_core.testing.behavior import BATCH, compare_states, random_segments
-from mnemic_core.testing.golden import assert_close
+from mnemic_core.testing.comparison import assert_close
 from mnemic_core.training import directional_derivative, gradient_reach, replay_backward, run_segments
 
 

@@ -1,7 +1,7 @@
 """Memory replay back-propagation: the gradients of full back-propagation at the memory cost of one segment."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -79,7 +79,8 @@ def replay_backward(
             _restore(draws[index], device)
             leaves, spec = pytree.tree_flatten(states.pop())
             leaves = [_observed(leaf) for leaf in leaves]
-            with _synchronized(step, is_last_backward=index == 0):
+            # Data parallelism synchronizes in the last backward pass.
+            with step.no_sync() if index > 0 and isinstance(step, DistributedDataParallel) else nullcontext():
                 output, after = step(inputs[index], pytree.tree_unflatten(leaves, spec))
                 loss = loss_fn(output, index)
                 weighted = loss if weights is None else loss * weights[index]
@@ -136,12 +137,6 @@ def _restore(rng: RngState, device: torch.device) -> None:
     torch.set_rng_state(rng[0])
     if rng[1] is not None:
         torch.cuda.set_rng_state(rng[1], device)
-
-
-def _synchronized(step: object, *, is_last_backward: bool) -> AbstractContextManager[None]:
-    if isinstance(step, DistributedDataParallel) and not is_last_backward:
-        return step.no_sync()
-    return nullcontext()
 
 
 @contextmanager

@@ -14,8 +14,7 @@ from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.recognition import Recognition, recognize
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings, check_decoding
 from mnemic_speech.conformer_ntm.stream import Samples, TranscriptStream, as_waveform, segment_of
-from mnemic_speech.resample import Resampler
-from mnemic_speech.silence import SilenceSplitter
+from mnemic_speech.resample import resample
 from mnemic_speech.subsampling import STRIDE
 from mnemic_speech.transcript import Transcript
 
@@ -78,14 +77,18 @@ class Transcriber:
             batch_size: utterances per batch, grouped by length.
         """
         own = self.sample_rate
-        resampled = [_resampled(as_waveform(each), sample_rate or own, own) for each in waveforms]
+        resampled = [resample(as_waveform(each), sample_rate or own, own) for each in waveforms]
         order = sorted(range(len(resampled)), key=lambda index: len(resampled[index]))
         found: dict[int, Recognition] = {}
         for first in range(0, len(order), batch_size):
             chosen = order[first : first + batch_size]
             results, _ = recognize(self.recognizer, [resampled[index] for index in chosen], self.settings)
             found |= dict(zip(chosen, results, strict=True))
-        return [_to_transcript(found[index], len(each) / own) for index, each in enumerate(resampled)]
+        transcripts = []
+        for index, each in enumerate(resampled):
+            seconds = len(each) / own
+            transcripts.append(Transcript(tuple(segment_of(0.0, seconds, found[index].words)), seconds))
+        return transcripts
 
     @torch.no_grad()
     def reports(self, waveform: Float[Tensor, " samples"]) -> list[tuple[float, MemoryReport]]:
@@ -95,9 +98,7 @@ class Transcriber:
         in speech, which recognition processes twice, are left out. Each report has its time in seconds.
         """
         model, settings = self.recognizer.model, self.settings
-        splitter = SilenceSplitter(
-            self.sample_rate, min_silence=settings.min_silence, max_seconds=settings.max_seconds, margin=settings.margin
-        )
+        splitter = settings.splitter(self.sample_rate)
         found: list[tuple[float, MemoryReport]] = []
         state = model.init_state(1)
         for segment in splitter.push(waveform) + splitter.finish():
@@ -145,12 +146,3 @@ class Transcriber:
         if sample_rate is None:
             raise UserError("a waveform needs sample_rate, its samples per second")
         return iter(as_waveform(source).split(sample_rate)), sample_rate
-
-
-def _resampled(waveform: Float[Tensor, " samples"], from_rate: int, to_rate: int) -> Float[Tensor, " resampled"]:
-    resampler = Resampler(from_rate, to_rate)
-    return torch.cat([resampler.push(waveform), resampler.finish()])
-
-
-def _to_transcript(found: Recognition, seconds: float) -> Transcript:
-    return Transcript(tuple(segment_of(0.0, seconds, found.words)), seconds)

@@ -7,6 +7,7 @@ from mnemic_core.errors import UserError, check_choice, check_range
 from mnemic_speech.beam_search import BeamSearchConfig
 from mnemic_speech.conformer_ntm.decoding import Decoding
 from mnemic_speech.conformer_ntm.model import ConformerNtm
+from mnemic_speech.silence import SilenceSplitter
 from mnemic_speech.text import TextStyle
 
 
@@ -46,6 +47,11 @@ class TranscriptionSettings:
             raise UserError(
                 f"overlap must be above 0 and at most half of max_seconds, got {self.overlap} and {self.max_seconds}"
             )
+
+    def splitter(self, sample_rate: int) -> SilenceSplitter:
+        """Return a new splitter of recordings with these settings."""
+        limits = {"min_silence": self.min_silence, "max_seconds": self.max_seconds, "margin": self.margin}
+        return SilenceSplitter(sample_rate, **limits)
 
     @classmethod
     def of(cls, model: ConformerNtm) -> "TranscriptionSettings":

@@ -18,7 +18,7 @@ from mnemic_speech.conformer_ntm.model import ConformerNtm
 from mnemic_speech.conformer_ntm.recognition import recognize
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.resample import Resampler
-from mnemic_speech.silence import Segment, SilenceSplitter
+from mnemic_speech.silence import Segment
 from mnemic_speech.transcript import TranscriptSegment, Word
 
 Samples = Shaped[Tensor, " _samples"] | Shaped[np.ndarray, " _samples"]
@@ -59,12 +59,7 @@ class TranscriptStream(Session):
         self._sample_rate = sample_rate
         self._own_rate = recognizer.features.config.sample_rate
         self._resampler = Resampler(sample_rate, self._own_rate)
-        self._splitter = SilenceSplitter(
-            self._own_rate,
-            min_silence=settings.min_silence,
-            max_seconds=settings.max_seconds,
-            margin=settings.margin,
-        )
+        self._splitter = settings.splitter(self._own_rate)
         self._memory = recognizer.model.init_state(1)
         self._is_fresh = True  # no segment yet, so there is no memory to carry over
         self._received = 0
@@ -156,8 +151,9 @@ class TranscriptStream(Session):
         self._partial = None
         found: list[TranscriptSegment] = []
         for segment in segments:
-            if self._tail is not None and not self._is_contiguous(segment, self._tail):
-                found += self._flush_tail()
+            tail = self._tail
+            if tail is not None and round((segment.start - tail.start) * self._own_rate) != len(tail.samples):
+                found += self._flush_tail()  # there is a gap between them
             words, self._memory = self._recognize(segment, self._settings)
             self._is_fresh = False
             start, end = segment.start if self._tail is None else self._tail.border, self._end(segment)
@@ -199,9 +195,6 @@ class TranscriptStream(Session):
         if tail is None:
             return []
         return segment_of(tail.border, tail.start + len(tail.samples) / self._own_rate, tail.words)
-
-    def _is_contiguous(self, segment: Segment, tail: _Tail) -> bool:
-        return round((segment.start - tail.start) * self._own_rate) == len(tail.samples)
 
     def _end(self, segment: Segment) -> float:
         return segment.start + len(segment.samples) / self._own_rate

@@ -48,12 +48,8 @@ def build_memotr(config: MemotrConfig) -> Memotr:
 
 def build_encoder(config: MemotrConfig) -> Encoder:
     """Return the encoder of a configuration."""
-    layers = (
-        EncoderLayer(
-            config.dim, config.num_heads, config.num_levels, config.encoder_points, config.ffn_dim, config.dropout
-        )
-        for _ in range(config.encoder_layers)
-    )
+    sizes = config.dim, config.num_heads, config.num_levels, config.encoder_points, config.ffn_dim, config.dropout
+    layers = (EncoderLayer(*sizes) for _ in range(config.encoder_layers))
     return Encoder(layers, config.num_levels, config.dim, config.activation_checkpointing)
 
 
@@ -67,12 +63,8 @@ def build_detect_queries(config: MemotrConfig) -> DabQueries | DeformableQueries
 
 def build_decoder(config: MemotrConfig) -> Decoder:
     """Return the decoder of a configuration."""
-    layers = (
-        DecoderLayer(
-            config.dim, config.num_heads, config.num_levels, config.decoder_points, config.ffn_dim, config.dropout
-        )
-        for _ in range(config.decoder_layers)
-    )
+    sizes = config.dim, config.num_heads, config.num_levels, config.decoder_points, config.ffn_dim, config.dropout
+    layers = (DecoderLayer(*sizes) for _ in range(config.decoder_layers))
     positions = BoxPositions(config.dim) if config.detector == "dab" else LearnedPositions()
     return Decoder(layers, positions, config.dim, config.merge_layer)
 

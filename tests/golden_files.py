@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-DEFAULT_TOLERANCE = 2e-5
+from mnemic_core.testing.comparison import DEFAULT_TOLERANCE, assert_close
 
 
 @dataclass(frozen=True)
@@ -68,32 +67,6 @@ def golden_cases(subject: str, default_folder: Path, prefix: str = "") -> list[G
     """Return the cases of a subject in its :func:`golden_folder` whose names begin with ``prefix``, by name."""
     folder = golden_folder(subject, default_folder)
     return [] if folder is None else [_load(path) for path in sorted(folder.glob(f"{prefix}*.json"))]
-
-
-def assert_close(actual: Tensor, expected: Tensor, *, tolerance: float = DEFAULT_TOLERANCE, name: str = "") -> None:
-    """Raise ``AssertionError`` with size and index of the largest difference if two tensors are not close.
-
-    Args:
-        actual: computed values.
-        expected: expected values; NaN equals NaN.
-        tolerance: the allowed difference is ``tolerance * (1 + abs(expected))``, 0 for integers and booleans.
-        name: for the message.
-    """
-    what = name or "tensor"
-    if actual.shape != expected.shape:
-        raise AssertionError(f"{what}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
-    # In float64, where the comparison itself has no rounding error.
-    found, wanted = (tensor.detach().cpu().to(torch.float64) for tensor in (actual, expected))
-    allowed = tolerance if expected.is_floating_point() else 0.0
-    if torch.allclose(found, wanted, rtol=allowed, atol=allowed, equal_nan=True):
-        return
-    # NaN counts as infinite, so that it is reported as the largest difference.
-    difference = (found - wanted).abs().nan_to_num(nan=torch.inf).masked_fill(found == wanted, 0)
-    place = tuple(int(index) for index in torch.unravel_index(difference.argmax(), difference.shape))
-    raise AssertionError(
-        f"{what}: maximum difference {difference.max():.3g} at {list(place)} "
-        f"({found[place]:.8g}, expected {wanted[place]:.8g}), allowed {allowed:g}"
-    )
 
 
 def _load(path: Path) -> GoldenCase:
