@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import lightning.pytorch as pl
+from jaxtyping import Float
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
@@ -47,7 +48,7 @@ class Task(pl.LightningModule):
     def log_scores(self, split: Split) -> None:
         """Log the scores of all batches of all processes; called after the last step of an evaluation."""
 
-    def log_losses(self, loss: Tensor, batch_size: int, **parts: Tensor) -> None:
+    def log_losses(self, loss: Float[Tensor, ""], batch_size: int, **parts: Float[Tensor, ""]) -> None:
         """Log the loss of a training step, its parts by the name after ``train/``, and the number of the step.
 
         The batch size is the weight in means over an epoch.

@@ -116,8 +116,13 @@ class SpeechData(SplitData):
     def setup(self, stage: str) -> None:
         """Open the files of a stage, and refuse training texts with pieces outside the vocabulary."""
         super().setup(stage)
-        if stage == "fit":
-            self._check_vocabulary()
+        if stage != "fit":
+            return
+        for clip in self.clips("train"):
+            try:
+                self.tokenizer.encode(clip.text, strict=True)
+            except ValueError as error:
+                raise UserError(f"{clip.id}: {error} (data.text_style, data.vocabulary)") from error
 
     def epoch_loader(self, train: list[Clip], share: EpochShare) -> ResumableLoader:
         """Return the batches of one epoch."""
@@ -138,11 +143,3 @@ class SpeechData(SplitData):
         self, clips: Sequence[Clip], shuffle: tuple[int, int] | None = None, augmentation: Augmentation | None = None
     ) -> SpeechBatches:
         return SpeechBatches(clips, self.tokenizer, self.sample_rate, self.batch_seconds, shuffle, augmentation)
-
-    def _check_vocabulary(self) -> None:
-        """Refuse training texts with pieces outside the vocabulary, before the first step."""
-        for clip in self.clips("train"):
-            try:
-                self.tokenizer.encode(clip.text, strict=True)
-            except ValueError as error:
-                raise UserError(f"{clip.id}: {error} (data.text_style, data.vocabulary)") from error

@@ -7,17 +7,7 @@ from typing import Any
 from mnemic_core.markdown import markdown_table
 from mnemic_kit.cli import USER_ERROR
 from mnemic_kit.output import show, show_json
-from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_transcribe.evaluation import Evaluation
-
-
-def describe(transcriber: Transcriber, evaluation: Evaluation) -> dict[str, Any]:
-    """Return the facts about a recognizer and an evaluation that a summary lists."""
-    return {
-        "decoding": transcriber.settings.decoding,
-        "memory": transcriber.recognizer.model.config.memory.name,
-        "num_unreadable": len(evaluation.problems),
-    }
 
 
 def show_scores(summary: Mapping[str, Any], evaluation: Evaluation, *, as_json: bool) -> None:

@@ -49,7 +49,7 @@ def evaluate(
     from mnemic_kit.record import open_record
     from mnemic_transcribe.checkpoints import SHIPPED, open_transcriber
     from mnemic_transcribe.evaluation import evaluate_with_progress, open_clips
-    from mnemic_transcribe.evaluation_report import describe, show_scores
+    from mnemic_transcribe.evaluation_report import show_scores
     from mnemic_transcribe.noise import Noise
     from mnemic_transcribe.scoring import write_predictions
 
@@ -70,8 +70,10 @@ def evaluate(
     settings: dict[str, Any] = {"noise": added, "seed": seed, "batch_size": batch_size}
     evaluation = evaluate_with_progress(transcriber, clips, str(data), segmentation=segmentation, **settings)
     evaluation.problems[:0] = problems  # rows of the manifest first, then unreadable files
-    source = {"data": str(data), "checkpoint": str(checkpoint or SHIPPED.name)}
-    summary = evaluation.summary() | given | source | describe(transcriber, evaluation)
+    summary = evaluation.summary() | given | {"data": str(data), "checkpoint": str(checkpoint or SHIPPED.name)}
+    summary["decoding"] = transcriber.settings.decoding
+    summary["memory"] = transcriber.recognizer.model.config.memory.name
+    summary["num_unreadable"] = len(evaluation.problems)
     if record is not None:
         write_predictions(record.path.with_name("transcripts.jsonl"), evaluation.predictions)
         record.write(summary)
