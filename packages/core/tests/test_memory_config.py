@@ -2,9 +2,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mnemic_core import MemoryConfig
+from mnemic_core.errors import UserError
 from mnemic_core.slots import HostModel, MemoryTokenWrapper
 from mnemic_core.testing import unchecked_annotations
 
@@ -70,8 +72,33 @@ def test_an_unknown_option_is_named_with_those_that_there_are() -> None:
 
 
 def test_a_value_of_the_wrong_type_is_a_mistake_of_the_user() -> None:
-    with unchecked_annotations(), pytest.raises(ValueError, match="'window' cannot be built with the options"):
-        MemoryConfig("window", {"capacity": "eight"}).build(4)
+    with unchecked_annotations(), pytest.raises(ValueError, match="'tape' cannot be built with the options"):
+        MemoryConfig("tape", {"mlp": 3}).build(4)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "expected"),
+    [
+        ("window", "capacity", "eight", "int"),
+        ("window", "capacity", 1.5, "int"),
+        ("window", "capacity", True, "int"),
+        ("window", "capacity", None, "int"),
+        ("exponential", "decay", "half", "float"),
+        ("transformer_xl", "clamp", 0.5, r"int \| None"),
+        ("transformer_xl", "pre_norm", 1, "bool"),
+    ],
+)
+def test_a_number_of_the_wrong_type_is_refused_before_the_memory_is_built(
+    name: str, option: str, value: object, expected: str
+) -> None:
+    with pytest.raises(UserError, match=f"option {option} of memory '{name}' must be {expected}, got {value!r}"):
+        MemoryConfig(name, {option: value})
+
+
+def test_numbers_of_other_classes_are_numbers() -> None:
+    assert MemoryConfig("transformer_xl", {"clamp": None}).options == {"clamp": None}
+    assert MemoryConfig("exponential", {"decay": 1}).options == {"decay": 1}
+    assert MemoryConfig("window", {"capacity": np.int64(3)}).size == 3
 
 
 def test_a_size_that_weights_depend_on_stays() -> None:

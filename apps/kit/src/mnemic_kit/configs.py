@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from mnemic_core.errors import UserError
+
 
 def find_config(name: str, configs: Path) -> Path:
     """Return the path of a config: a file, or the name of one in the folder of the packaged configs.
@@ -22,8 +24,22 @@ def find_config(name: str, configs: Path) -> Path:
 
 
 def read_section(config: Path, *names: str) -> dict[Any, Any]:
-    """Return a section of a config, such as ``model`` and in it ``config``; empty where the config has none."""
-    section: dict[Any, Any] = yaml.safe_load(config.read_text("utf-8")) or {}
-    for name in names:
-        section = section.get(name) or {}
+    """Return a section of a config, such as ``model`` and in it ``config``; empty where the config has none.
+
+    Raises:
+        UserError: if the config is not YAML, or has something other than settings there.
+    """
+    try:
+        section: Any = yaml.safe_load(config.read_text("utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{config} is not a config in YAML ({error})") from error
+    section = _as_settings(section, config, "its top level")
+    for depth, name in enumerate(names, 1):
+        section = _as_settings(section.get(name), config, ".".join(names[:depth]))
     return section
+
+
+def _as_settings(content: Any, config: Path, place: str) -> dict[Any, Any]:
+    if not isinstance(content, dict | None):
+        raise UserError(f"{config} holds no settings at {place}: write them as name: value")
+    return content or {}

@@ -4,18 +4,21 @@ import logging
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import is_dataclass
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from signal import SIGINT
-from typing import Any, ClassVar, NoReturn
+from types import NoneType, UnionType
+from typing import Any, ClassVar, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_range
 from mnemic_kit.checkpoints import BestCheckpoint, LastCheckpoint, WholeFileIO
-from mnemic_kit.configs import find_config
+from mnemic_kit.configs import find_config, read_section
 from mnemic_kit.interruption import Interrupted
 from mnemic_kit.made_files import protecting
 from mnemic_kit.quick_start import usual_collection
@@ -49,7 +52,9 @@ class AppCLI(LightningCLI):
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.set_defaults({"best_checkpoint.monitor": self.monitor, "best_checkpoint.mode": self.mode})
         for name in ("last_checkpoint", "best_checkpoint"):
-            parser.link_arguments("trainer.default_root_dir", f"{name}.folder", lambda root: f"{root}/checkpoints")
+            parser.link_arguments(
+                "trainer.default_root_dir", f"{name}.folder", lambda root: str(checkpoint_path(root or ".").parent)
+            )
         for link in (("seed_everything", "data.seed", int), ("seed_everything", "model.seed", int), *self.links):
             parser.link_arguments(*link)
 
@@ -57,9 +62,31 @@ class AppCLI(LightningCLI):
         """Return a trainer that logs to CSV and, where installed, to TensorBoard; a config may choose others."""
         given = self._get(self.config_init, "trainer")
         if given["logger"] in (None, True):
-            kwargs["logger"] = loggers(given["default_root_dir"])
+            kwargs["logger"] = loggers(given["default_root_dir"] or ".")
         kwargs["plugins"] = [*(given["plugins"] or []), WholeFileIO()]
-        return super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (TypeError, ValueError) as error:  # of Lightning, about settings such as an unknown accelerator
+            raise error if isinstance(error, UserError) else UserError(f"trainer: {error}") from error
+        # Lightning fails in the first step at a 0, and climbs instead of descending below it.
+        check_range(trainer, 1, inf, "accumulate_grad_batches")
+        check_range(trainer, 0, inf, "gradient_clip_val")
+        if trainer.val_check_interval == 0:
+            raise UserError("val_check_interval must be above 0, got 0")
+        return trainer
+
+    def _set_seed(self) -> None:
+        """Seed all generators of random numbers, with a number that they take."""
+        seed = self._get(self.config, "seed_everything")
+        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+            raise UserError(f"seed_everything must be between 0 and {2**32 - 1}, got {seed}")
+        super()._set_seed()
+
+    def instantiate_classes(self) -> None:
+        """Make trainer, model and data; the parser lets null pass where a setting has to have a value."""
+        for name, kind in {"model": self._model_class, "data": self._datamodule_class}.items():
+            refuse_null(kind, self._get(self.config, name) or {}, name)
+        super().instantiate_classes()
 
     def _parse_ckpt_path(self) -> None:
         """Leave the checkpoint to `WholeFileIO`: Lightning would look for settings in it, which ours are without."""
@@ -99,8 +126,10 @@ class AppCLI(LightningCLI):
 
     def _find_start(self, given: str | None, last: Path) -> str | None:
         """Return the checkpoint that is given, unless a new run would write over files that are there."""
-        if given is not None and Path(given).resolve().parent == last.resolve().parent:
-            return given
+        if given is not None:
+            given = str(self._find_trained(given))
+            if Path(given).resolve().parent == last.resolve().parent:
+                return given
         other = "give another --trainer.default_root_dir"
         if last.exists():
             raise UserError(f"{last} is of an earlier run: continue it with --resume, or {other}")
@@ -192,15 +221,40 @@ def translate(arguments: list[str], configs: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: if there is neither a file nor a packaged config of that name.
+        UserError: if a config is not YAML.
     """
     translated, words = [], iter(arguments)
     for word in words:
         key, equals, value = word.partition("=")
-        is_config = key in {"--config", "-c"}
-        translated.append(
-            f"--config={find_config(value if equals else next(words, ''), configs)}" if is_config else word
-        )
+        if key in {"--config", "-c"}:
+            path = find_config(value if equals else next(words, ""), configs)
+            read_section(path)  # refuses what the parser reports as a defect
+            translated.append(f"--config={path}")
+        else:
+            translated.append(word)
     return translated
+
+
+def refuse_null(kind: Any, given: Any, place: str) -> None:
+    """Refuse null for settings that must have a value, also in nested ones.
+
+    Args:
+        kind: class that takes the settings.
+        given: parsed settings by name.
+        place: where they are, for the message.
+
+    Raises:
+        UserError: naming the first one.
+    """
+    for name, hint in get_type_hints(kind.__init__).items():
+        if name not in given:
+            continue
+        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        if given[name] is None and not {NoneType, Any} & {*kinds}:
+            raise UserError(f"{place}.{name} must have a value, got null")
+        for nested in filter(is_dataclass, kinds):
+            if given[name] is not None:
+                refuse_null(nested, given[name], f"{place}.{name}")
 
 
 def loggers(root: str) -> list[Logger]:

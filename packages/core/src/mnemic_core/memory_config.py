@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import Any
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from mnemic_core.catalogue import find_mechanism
 from mnemic_core.errors import UserError
@@ -39,9 +41,16 @@ class MemoryConfig:
             raise UserError(
                 f"memory must be one that carries a state ({known}), got {self.name!r}, a {mechanism.place}"
             )
+        if not isinstance(self.options, dict):
+            raise UserError(f"options of memory {self.name!r} must be values by name, got {self.options!r}")
         if unknown := sorted(self.options.keys() - set(mechanism.options)):
             known = ", ".join(mechanism.options) or "none"
             raise UserError(f"memory {self.name!r} has no option {', '.join(unknown)}; it has {known}")
+        kinds = get_type_hints(mechanism.cls.__init__) if self.options else {}
+        for name, value in self.options.items():
+            if not _is_of(kinds[name], value):
+                expected = getattr(kinds[name], "__name__", kinds[name])
+                raise UserError(f"option {name} of memory {self.name!r} must be {expected}, got {value!r}")
 
     @property
     def mechanism(self) -> Mechanism:
@@ -102,3 +111,16 @@ class MemoryConfig:
     @property
     def _all_options(self) -> dict[str, Any]:
         return {**self.mechanism.presets.get(self.name, {}), **self.options}
+
+
+_SIMPLE: dict[Any, type] = {int: Integral, float: Real, bool: bool, NoneType: NoneType}
+
+
+def _is_of(hint: Any, value: Any) -> bool:
+    """Return whether a value has a type; only numbers, switches and None are checked."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if not all(kind in _SIMPLE for kind in kinds):
+        return True
+    if isinstance(value, bool):  # an int in Python, but no number here
+        return bool in kinds
+    return isinstance(value, tuple(_SIMPLE[kind] for kind in kinds))

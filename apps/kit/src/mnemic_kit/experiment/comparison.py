@@ -6,9 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
-
 from mnemic_core.errors import UserError
+from mnemic_kit.configs import read_section
 from mnemic_kit.experiment.report import markdown, plot
 from mnemic_kit.experiment.run import RUN, Run, Scores, Variant, split_options
 from mnemic_kit.experiment.summary import Found, Metric, Paired, Table, summarize
@@ -92,7 +91,7 @@ class Comparison:
     @cached_property
     def all_settings(self) -> dict[str, Any]:
         """What every run of the folder has in common."""
-        config = None if self.config is None else yaml.safe_load(self.config.read_text("utf-8"))
+        config = None if self.config is None else read_section(self.config)
         shared, _ = split_options(self.options, "")
         return {**program_version(self.program), "config": config, "options": shared, **self.settings}
 
