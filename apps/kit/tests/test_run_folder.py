@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mnemic_core.errors import UserError
 from mnemic_kit.run_folder import fit_or_resume, lock_folder
 
 HOLD = """
@@ -27,6 +28,17 @@ def test_a_folder_that_another_process_trains_in_is_refused_until_that_process_i
         process.wait()
         with lock_folder(tmp_path / "run"):
             pass
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_file_of_others_with_the_name_of_the_lock_is_kept(tmp_path: Path, is_link: bool) -> None:
+    mine = tmp_path / ("notes" if is_link else "fit.lock")
+    mine.write_text("mine")
+    if is_link:
+        (tmp_path / "fit.lock").symlink_to(mine)
+    with pytest.raises(UserError, match=r"fit\.lock exists and was not made"), lock_folder(tmp_path):
+        pass
+    assert mine.read_text() == "mine"
 
 
 def test_a_training_starts_in_an_empty_folder_and_resumes_where_a_checkpoint_is(tmp_path: Path) -> None:

@@ -34,10 +34,15 @@ def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a folder, made when absent, for one training; the lock ends with the process, even when it is killed.
 
     Raises:
-        UserError: another training holds the folder.
+        UserError: another training holds the folder, or a file of others has the name of the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "fit.lock")  # the system releases it when the process is killed
+    path = folder / "fit.lock"
+    if path.is_symlink() or path.is_dir() or (path.exists() and path.stat().st_size):  # locking would empty the file
+        raise UserError(
+            f"{path} exists and was not made by this program; move it away, or give another --trainer.default_root_dir"
+        )
+    lock = FileLock(path)  # the system releases it when the process is killed
     try:
         held = lock.acquire(blocking=False)
     except Timeout as error:
