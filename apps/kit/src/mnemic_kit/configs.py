@@ -30,10 +30,10 @@ def read_section(config: Path, *names: str) -> dict[Any, Any]:
         UserError: if the config is not YAML, or has something other than settings there.
     """
     try:
-        section: Any = yaml.safe_load(config.read_text("utf-8"))
+        content = yaml.safe_load(config.read_text("utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{config} is not a config in YAML ({error})") from error
-    section = _as_settings(section, config, "its top level")
+    section = _as_settings(content, config, "its top level")
     for depth, name in enumerate(names, 1):
         section = _as_settings(section.get(name), config, ".".join(names[:depth]))
     return section
@@ -42,4 +42,5 @@ def read_section(config: Path, *names: str) -> dict[Any, Any]:
 def _as_settings(content: Any, config: Path, place: str) -> dict[Any, Any]:
     if not isinstance(content, dict | None):
         raise UserError(f"{config} holds no settings at {place}: write them as name: value")
-    return content or {}
+    settings: dict[Any, Any] = content or {}
+    return settings
