@@ -104,6 +104,20 @@ def test_fit_does_not_write_over_files_that_it_did_not_make(
     assert own.read_text() == "mine"
 
 
+def test_resuming_leaves_a_config_that_it_did_not_save(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fit", tmp_path, "--trainer.max_epochs=1") == 0
+    own = tmp_path / "config.yaml"
+    own.write_text("trainer: {max_epochs: 2}")
+    arguments = ("--trainer.logger=false", f"--config={own}", "--resume")
+    assert run("fit", tmp_path, *arguments) == 2
+    assert "would be written over; move it away" in capsys.readouterr().err
+    assert own.read_text() == "trainer: {max_epochs: 2}"
+    own.unlink()
+    for epochs in (2, 3):  # what Lightning saved itself is no obstacle
+        assert run("fit", tmp_path, "--trainer.logger=false", f"--trainer.max_epochs={epochs}", "--resume") == 0
+        assert own.is_file()
+
+
 def test_two_trainings_in_one_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from mnemic_kit.run_folder import lock_folder
 

@@ -105,6 +105,7 @@ class AppCLI(LightningCLI):
             raise UserError(f"nothing to resume, {last} does not exist: leave out --resume to start a new run")
         with lock_folder(folder) if self.trainer.is_global_zero else nullcontext():
             start = str(last) if resumes else self._find_start(ckpt_path, last)
+            self._check_saved_config(last)
             self.config["fit"]["resume"] = False  # the saved config, used again, starts a new run
             try:
                 self.trainer.fit(ckpt_path=start, **options)
@@ -133,12 +134,20 @@ class AppCLI(LightningCLI):
         other = "give another --trainer.default_root_dir"
         if last.exists():
             raise UserError(f"{last} is of an earlier run: continue it with --resume, or {other}")
-        # Without a logger Lightning saves the config in the folder itself; with one in a new folder of each start.
-        config = [] if self.trainer.loggers else [last.parents[1] / "config.yaml"]
-        for path in [last.with_stem("best"), *config]:
+        for path in [last.with_stem("best"), *self._saved_config(last)]:
             if path.exists() and not (path.suffix == ".ckpt" and _is_of_killed_run(path)):
                 raise UserError(f"{path} exists and was not made by this program; move it away, or {other}")
         return given
+
+    def _saved_config(self, last: Path) -> list[Path]:
+        """Return where Lightning saves the config: without a logger in the folder of the run itself."""
+        return [] if self.trainer.loggers else [last.parents[1] / "config.yaml"]
+
+    def _check_saved_config(self, last: Path) -> None:
+        """Refuse to resume where a config is in the way that Lightning did not save, such as the one that is given."""
+        for path in self._saved_config(last):
+            if path.exists() and not path.read_bytes().startswith(b"# lightning.pytorch=="):
+                raise UserError(f"{path} was not made by this program and would be written over; move it away")
 
     def _find_trained(self, given: str | None) -> Path:
         """Return the checkpoint to evaluate; scores of untrained weights mean nothing."""
