@@ -1,5 +1,6 @@
 """Data in splits, and loaders of training data that can be left and resumed within an epoch."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
@@ -30,7 +31,7 @@ class EpochShare:
     rank: int = 0
 
 
-class SplitData(pl.LightningDataModule):
+class SplitData(pl.LightningDataModule, ABC):
     """Base of all data modules, which define how a split is opened and loaded.
 
     Attributes:
@@ -54,20 +55,20 @@ class SplitData(pl.LightningDataModule):
         check_range(self, 0, inf, "seed")
         self._opened: dict[str, Any] = {}
 
+    @abstractmethod
     def open_split(self, split: str, stage: str) -> Any:
         """Return a split opened for a stage; its sources are ``self.sources[split]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def epoch_loader(self, train: Any, share: EpochShare) -> "ResumableLoader":
         """Return the loader of training data for one epoch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def whole_loader(self, opened: Any) -> Iterable[Any]:
         """Return the loader of a complete validation or test split.
 
         A ``DataLoader`` gets ``batch_size`` by name: Lightning builds it again for ``predict``.
         """
-        raise NotImplementedError
 
     def split(self, name: str, stage: str = "fit") -> Any:
         """Return a split, opened the first time."""

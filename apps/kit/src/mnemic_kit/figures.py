@@ -34,7 +34,7 @@ _STYLE: dict[Any, Any] = {  # the stubs of matplotlib list every key as a litera
 
 
 def can_plot() -> bool:
-    """Tell whether matplotlib is installed; without it commands leave their pictures out."""
+    """Return whether matplotlib is installed; without it commands leave their pictures out."""
     return find_spec("matplotlib") is not None
 
 

@@ -1,5 +1,6 @@
 """What all training tasks share: seeded steps, logs, evaluation, schedules and the header of checkpoints."""
 
+from abc import ABC, abstractmethod
 from math import inf
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,7 +20,7 @@ from mnemic_kit.seeding import seed_step
 Split = Literal["val", "test"]
 
 
-class Task(pl.LightningModule):
+class Task(pl.LightningModule, ABC):
     """Base of all tasks, which add loss, scores and hooks.
 
     Validation and test are the same evaluation: a task defines its step (`evaluation_step`) and what is logged at the
@@ -34,16 +35,16 @@ class Task(pl.LightningModule):
         self.seed = seed
         check_range(self, 0, inf, "seed")
 
+    @abstractmethod
     def make_checkpoint(self, provenance: dict[str, object]) -> Checkpoint[Any, Any]:
         """Return the network in its present state with what it takes to run it."""
-        raise NotImplementedError
 
     def begin_evaluation(self) -> None:
         """Prepare for an evaluation; called before its first step."""
 
+    @abstractmethod
     def evaluation_step(self, batch: Any, batch_idx: int, split: Split) -> None:
         """Score one batch of validation or test data."""
-        raise NotImplementedError
 
     def log_scores(self, split: Split) -> None:
         """Log the scores of all batches of all processes; called after the last step of an evaluation."""
