@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 from damaged_files import check_refusals
+from trained_files import training_content
 
 from mnemic_algorithms.checkpoints import AlgorithmCheckpoint, AlgorithmSettings
 from mnemic_algorithms.machines import AlgorithmConfig, AlgorithmModel, MachineConfig
@@ -16,17 +17,12 @@ def trained() -> AlgorithmCheckpoint:
     return AlgorithmCheckpoint(AlgorithmModel(config).eval(), AlgorithmSettings(7), {"seed": 3})
 
 
-def lightning(trained: AlgorithmCheckpoint, path: Path) -> Path:
-    weights = {f"model.{name}": value for name, value in trained.model.state_dict().items()}
-    torch.save({"state_dict": weights, "mnemic": trained.header(), "epoch": 1}, path)
-    return path
-
-
 def test_an_exported_machine_and_a_checkpoint_of_training_are_read_alike(
     trained: AlgorithmCheckpoint, tmp_path: Path
 ) -> None:
     trained.save(tmp_path / "a.safetensors")
-    for path in (tmp_path / "a.safetensors", lightning(trained, tmp_path / "last.ckpt")):
+    torch.save(training_content(trained), tmp_path / "last.ckpt")
+    for path in (tmp_path / "a.safetensors", tmp_path / "last.ckpt"):
         loaded = AlgorithmCheckpoint.load(path)
         assert (loaded.model.config, loaded.settings, loaded.provenance) == (
             trained.model.config,
@@ -46,7 +42,7 @@ def test_a_machine_saved_to_a_folder_comes_back(trained: AlgorithmCheckpoint, tm
 
 def test_damaged_machines_are_refused_in_one_line(trained: AlgorithmCheckpoint, tmp_path: Path) -> None:
     trained.save(tmp_path / "a.safetensors")
-    lightning(trained, tmp_path / "last.ckpt")
+    torch.save(training_content(trained), tmp_path / "last.ckpt")
     (tmp_path / "damaged").mkdir()
     for name in ("a.safetensors", "last.ckpt"):
         check_refusals(AlgorithmCheckpoint.load, tmp_path / name, tmp_path / "damaged")

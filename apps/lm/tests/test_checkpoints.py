@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from damaged_files import check_refusals
+from trained_files import training_content
 
 from mnemic_core import MemoryConfig, TransformerConfig
 from mnemic_lm.checkpoints import LanguageCheckpoint, LanguageSettings
@@ -19,17 +20,12 @@ def trained() -> LanguageCheckpoint:
     return LanguageCheckpoint(LanguageModel(config).eval(), LanguageSettings(8), {"seed": 3}, ByteCodec())
 
 
-def lightning(trained: LanguageCheckpoint, path: Path) -> Path:
-    weights = {f"model.{name}": value for name, value in trained.model.state_dict().items()}
-    torch.save({"state_dict": weights, "mnemic": trained.header(), "epoch": 1}, path)
-    return path
-
-
 def test_an_exported_model_and_a_checkpoint_of_training_are_read_alike(
     trained: LanguageCheckpoint, tmp_path: Path
 ) -> None:
     trained.save(tmp_path / "a.safetensors")
-    for path in (tmp_path / "a.safetensors", lightning(trained, tmp_path / "last.ckpt")):
+    torch.save(training_content(trained), tmp_path / "last.ckpt")
+    for path in (tmp_path / "a.safetensors", tmp_path / "last.ckpt"):
         loaded = LanguageCheckpoint.load(path)
         assert loaded.model.config == trained.model.config
         assert (loaded.settings, loaded.provenance, loaded.codec.source) == (LanguageSettings(8), {"seed": 3}, None)
@@ -40,7 +36,7 @@ def test_an_exported_model_and_a_checkpoint_of_training_are_read_alike(
 
 def test_damaged_models_are_refused_in_one_line(trained: LanguageCheckpoint, tmp_path: Path) -> None:
     trained.save(tmp_path / "a.safetensors")
-    lightning(trained, tmp_path / "last.ckpt")
+    torch.save(training_content(trained), tmp_path / "last.ckpt")
     (tmp_path / "damaged").mkdir()
     for name in ("a.safetensors", "last.ckpt"):
         check_refusals(LanguageCheckpoint.load, tmp_path / name, tmp_path / "damaged")

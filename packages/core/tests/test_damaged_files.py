@@ -9,9 +9,10 @@ import pytest
 import torch
 from damaged_files import check_refusals
 from torch import nn
+from trained_files import training_content
 
 from mnemic_core import LayerStates, MemoryReport, MemoryState, RingBuffer, memory_report
-from mnemic_core.checkpoint import KEY, Checkpoint
+from mnemic_core.checkpoint import Checkpoint
 from mnemic_core.errors import check_range
 from mnemic_core.loading import read_state_dict
 from mnemic_core.pretrained import PretrainedModel
@@ -66,17 +67,13 @@ class Stream(Session):
         return memory_report(self.memory)
 
 
-def lightning(model: Model) -> dict[str, Any]:
-    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    return {"state_dict": weights, "epoch": 3, KEY: ModelCheckpoint(model, Sizes(), {"seed": 1}).header()}
-
-
+TRAINED = ModelCheckpoint(Model(Sizes()), Sizes(), {"seed": 1})
 WRITERS: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
     "ring.state": (RingBuffer.empty(1, 2, 4).save, RingBuffer.load),
     "layers.state": (LayerStates((RingBuffer.empty(1, 2, 4), RingBuffer.empty(1, 8, 4))).save, LayerStates.load),
     "stream": (Stream().save, lambda path: Stream().load(path)),
-    "model.safetensors": (ModelCheckpoint(Model(Sizes()), Sizes(), {"seed": 1}).save, ModelCheckpoint.load),
-    "last.ckpt": (lambda path: torch.save(lightning(Model(Sizes())), path), ModelCheckpoint.load),
+    "model.safetensors": (TRAINED.save, ModelCheckpoint.load),
+    "last.ckpt": (lambda path: torch.save(training_content(TRAINED), path), ModelCheckpoint.load),
     "official.pth": (lambda path: torch.save({"model": Model(Sizes()).state_dict()}, path), read_state_dict),
     "bare.safetensors": (ModelCheckpoint(Model(Sizes()), Sizes(), {}).save, read_state_dict),
 }

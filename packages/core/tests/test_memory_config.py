@@ -4,44 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from new_memory import ECHO
 
 from mnemic_core import MemoryConfig
 from mnemic_core.errors import UserError
 from mnemic_core.slots import HostModel, MemoryTokenWrapper
 from mnemic_core.testing import unchecked_annotations
-
-ECHO = '''
-from mnemic_core.mechanism import Mechanism
-from mnemic_core.slots.no_memory import NoMemory
-
-
-class EchoMemory(NoMemory):
-    """Recalls the query."""
-
-    def __init__(self, dim: int, *, volume: int = 2) -> None:
-        super().__init__(dim)
-        self.volume = volume
-
-
-ECHO = Mechanism(
-    name="echo",
-    cls=EchoMemory,
-    place="beside",
-    is_read_write=True,
-    paper="none",
-    arxiv=None,
-    objective=("ablation",),
-    representation="none",
-    integration=("none",),
-    read="the query",
-    write="nothing",
-    forget="everything",
-    capacity="0",
-    cost="0",
-    bytes_per_row="8",
-    presets={"echo_loud": {"volume": 9}},
-)
-'''
 
 
 def test_a_mechanism_of_another_kind_is_refused() -> None:
