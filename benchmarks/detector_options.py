@@ -44,7 +44,7 @@ NMS_IOU = 0.6
 def score(run: Run, conditions: Sequence[str], data: Path, every: int) -> Scores:
     """Train or resume one detector, and return the average precisions of its last state."""
     run.fit(train.main)
-    found = average_precision(run.folder / "checkpoints" / "last.ckpt", data / "val", every)
+    found = average_precision(run.checkpoint, data / "val", every)
     return dict.fromkeys(conditions, found)
 
 

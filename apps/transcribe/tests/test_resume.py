@@ -82,6 +82,15 @@ def test_a_run_that_was_long_enough_can_be_made_longer(config: Path, tmp_path: P
         assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"] == steps
 
 
+def test_a_run_without_a_folder_has_all_its_checkpoints_in_the_current_one(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train.main("fit", ["--config", str(config), "--trainer.default_root_dir=null", "--trainer.max_epochs=1"])
+    assert {"last.ckpt", "best.ckpt", "averaged.ckpt"} <= {path.name for path in Path("checkpoints").iterdir()}
+    assert not Path("None").exists()
+
+
 def test_a_second_run_in_the_same_folder_is_refused(config: Path, tmp_path: Path) -> None:
     root = fit(config, tmp_path / "run", "--trainer.max_steps=1")
     with pytest.raises(ValueError, match="continue it with --resume"):

@@ -12,7 +12,7 @@ from signal import SIGINT
 from types import NoneType, UnionType
 from typing import Any, ClassVar, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
@@ -39,22 +39,26 @@ class AppCLI(LightningCLI):
         monitor: validation figure that chooses ``best.ckpt``.
         mode: ``max`` or ``min``, whichever is better.
         links: options that follow from other options: source, target and, where they differ, the conversion.
+        checkpoints: callbacks that write to the folder of checkpoints: name of their options, and class.
     """
 
     monitor: ClassVar[str] = "val/loss"
     mode: ClassVar[str] = "min"
     links: ClassVar[Sequence[tuple[Any, ...]]] = ()
+    checkpoints: ClassVar[Sequence[tuple[str, type[Callback]]]] = (
+        ("last_checkpoint", LastCheckpoint),
+        ("best_checkpoint", BestCheckpoint),
+    )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Let the folder of the run be where checkpoints go."""
         parser.add_argument("--resume", action="store_true", help="continue the run in trainer.default_root_dir")
-        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
-        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
-        parser.set_defaults({"best_checkpoint.monitor": self.monitor, "best_checkpoint.mode": self.mode})
-        for name in ("last_checkpoint", "best_checkpoint"):
+        for name, kind in self.checkpoints:
+            parser.add_lightning_class_args(kind, name)
             parser.link_arguments(
                 "trainer.default_root_dir", f"{name}.folder", lambda root: str(checkpoint_path(root or ".").parent)
             )
+        parser.set_defaults({"best_checkpoint.monitor": self.monitor, "best_checkpoint.mode": self.mode})
         for link in (("seed_everything", "data.seed", int), ("seed_everything", "model.seed", int), *self.links):
             parser.link_arguments(*link)
 

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mnemic_kit.parse import call
-from mnemic_kit.run_folder import fit_or_resume
+from mnemic_kit.run_folder import checkpoint_path, fit_or_resume
 from mnemic_track.checkpoints import SHIPPED
 from mnemic_track.commands import train
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint
@@ -115,7 +115,7 @@ def _stage(folder: Path, epochs: int, arguments: list[str]) -> Path:
     """Train one stage, or continue it, and return its last checkpoint."""
     drops = f"--model.lr_drops={sorted({epochs * 3 // 5, epochs * 17 // 20})}"
     fit_or_resume(train.main, [*arguments, f"--trainer.max_epochs={epochs}", drops], folder)
-    return folder / "checkpoints" / "last.ckpt"
+    return checkpoint_path(folder)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnemic_kit.parse import call
-from mnemic_kit.run_folder import fit_or_resume
+from mnemic_kit.run_folder import checkpoint_path, fit_or_resume
 from mnemic_speech.conformer_ntm import Recognizer
 from mnemic_transcribe.checkpoints import SHIPPED
 from mnemic_transcribe.commands import train
@@ -35,7 +35,7 @@ def train_demo(
     data = [f"--data.{split}=[{source}]" for split, source in sources.items()]
     arguments = ["--config=conformer_ntm_digits", *data, *options]
     run = fit_or_resume(train.main, arguments, out)
-    averaged = out / "checkpoints" / "averaged.ckpt"
+    averaged = checkpoint_path(out, "averaged")
     task: TranscriptionTask = run.model
     figures: dict[str, float] = {}
     for score in (run.trainer.validate, run.trainer.test):

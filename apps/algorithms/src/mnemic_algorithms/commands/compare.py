@@ -57,7 +57,7 @@ def compare(
 
     def score(run: Run, conditions: Sequence[str]) -> Scores:
         run.fit(train.main)
-        found = evaluate_checkpoint(run.folder / "checkpoints" / "last.ckpt", lengths, strings=strings, device="cpu")
+        found = evaluate_checkpoint(run.checkpoint, lengths, strings=strings, device="cpu")
         return dict.fromkeys(conditions, scores_of(found["score"], found["accuracy"]))
 
     Comparison(

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from mnemic_core.errors import UserError
 from mnemic_kit.record import Record
-from mnemic_kit.run_folder import fit_or_resume
+from mnemic_kit.run_folder import checkpoint_path, fit_or_resume
 
 Scores: TypeAlias = Mapping[str, Mapping[str, float]]  # by condition, such as a test set, and by metric
 
@@ -56,6 +56,11 @@ class Run:
         """The file with the scores, and with what made them."""
         made = {"variant": self.variant.name, "variant_options": self.variant.options, "seed": self.seed}
         return Record(self.folder / self.file, {**self.settings, **made})
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last state of the training."""
+        return checkpoint_path(self.folder)
 
     def arguments(self, *stage: str) -> list[str]:
         """Return the options of ``fit`` without the folder; later ones win: config, stage, shared options, variant."""

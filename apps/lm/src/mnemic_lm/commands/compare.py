@@ -108,7 +108,7 @@ def score(run: Run, conditions: Sequence[str]) -> Scores:
 
     fitted = run.fit(train.main)
     data, device = fitted.datamodule, fitted.trainer.strategy.root_device
-    loaded = LanguageCheckpoint.load(run.folder / "checkpoints" / "last.ckpt").to(device)
+    loaded = LanguageCheckpoint.load(run.checkpoint).to(device)
     if not data.sources["val"]:
         raise UserError("to compare takes a validation text: give the config data.val")
     corpus = read_corpus(data.sources["val"], loaded.codec)

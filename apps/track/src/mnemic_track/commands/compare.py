@@ -82,7 +82,7 @@ def train_detector(comparison: Comparison, seed: int) -> Path | None:
         return None
     run = comparison.plan(Variant("detector"), seed, STAGE)
     run.fit(train.main, *schedule(epochs), "--data.clip_lengths={0: 1}", NO_VALIDATION)
-    return run.folder / "checkpoints" / "last.ckpt"
+    return run.checkpoint
 
 
 def clip_stage(config: Path, detector: Path | None) -> list[str]:
@@ -112,7 +112,7 @@ def validate(run: Run, config: Path, stage: Sequence[str], *, is_off: bool) -> d
     from mnemic_kit.memory_option import memory_argument
     from mnemic_track.commands import train
 
-    place = [f"--trainer.default_root_dir={run.folder}", f"--ckpt_path={run.folder / 'checkpoints' / 'last.ckpt'}"]
+    place = [f"--trainer.default_root_dir={run.folder}", f"--ckpt_path={run.checkpoint}"]
     off = [memory_argument(config, "none", MEMORY)] if is_off else []
     metrics = train.main("validate", [*run.arguments(*stage), *off, *place]).trainer.callback_metrics
     return {name: float(metrics[f"val/{name}"]) for name in METRICS}

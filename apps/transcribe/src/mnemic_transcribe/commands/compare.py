@@ -59,7 +59,7 @@ def compare(
 
     def score(run: Run, conditions: Sequence[str]) -> Scores:
         validation = run.fit(train.main).datamodule.clips("val")
-        recognizer = Recognizer.load(run.folder / "checkpoints" / "last.ckpt").to(find_device(device))
+        recognizer = Recognizer.load(run.checkpoint).to(find_device(device))
         sets = comparison.open_tests(validation, sources, recognizer.settings)
         errors = comparison.run_tests(recognizer, sets, decodings, added, run.folder / comparison.ERRORS)
         return {name: comparison.error_scores(errors[name]) for name in conditions}

@@ -24,14 +24,11 @@ class TranscribeCLI(AppCLI):
         ("model.features.sample_rate", "data.sample_rate"),
         ("model.features.num_mels", "model.config.encoder.num_mels"),
     )
+    checkpoints = (*AppCLI.checkpoints, ("averaged_checkpoint", AveragedCheckpoint))
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link the tokens of the data to the model."""
         super().add_arguments_to_parser(parser)
-        parser.add_lightning_class_args(AveragedCheckpoint, "averaged_checkpoint")
-        parser.link_arguments(
-            "trainer.default_root_dir", "averaged_checkpoint.folder", lambda root: f"{root}/checkpoints"
-        )
         # On instantiation, since the vocabulary is only known from the data.
         parser.link_arguments("data.tokenizer_state", "model.tokenizer", apply_on="instantiate")
         parser.link_arguments("data.vocab_size", "model.config.vocab_size", apply_on="instantiate")
