@@ -90,7 +90,7 @@ class Program:
         return code
 
     def _overview(self) -> str:
-        width = max(map(len, self.commands))
+        width = max(map(len, self.commands), default=0)
         listing = [f"  {name:<{width}}  {text}" for name, text in self.commands.items()]
         usage = f"usage: {self.name} COMMAND [OPTIONS]\n\n{self.description}\n\ncommands:"
         end = f"{self.name} COMMAND --help lists the options of a command; --debug shows the traceback of an error."

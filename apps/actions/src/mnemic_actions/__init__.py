@@ -1,0 +1,1 @@
+"""Find actions in running videos and feature streams: training, evaluation and pictures."""

@@ -1,0 +1,1 @@
+"""The commands of ``mnemic-actions``, one module each."""
