@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from torchvision.models import resnet50
 from torchvision.models._utils import IntermediateLayerGetter
 
-from mnemic_vision.backbone import TimmBackbone, build_backbone, load_backbone
+from mnemic_vision.backbone import TimmBackbone, build_backbone, load_backbone, load_headless
 from mnemic_vision.images import IMAGENET_MEAN, IMAGENET_STD
 
 IMAGES = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -58,18 +58,21 @@ def test_training_leaves_the_statistics_of_batch_norm_alone() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.named_buffers())
 
 
-def test_files_of_efficientnet_lite_match_their_own_preprocessing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mean", "std"), [(IMAGENET_MEAN, IMAGENET_STD), ((0.5, 0.5, 0.5), (0.4, 0.5, 0.6))])
+def test_files_of_efficientnet_lite_match_their_own_preprocessing(
+    tmp_path: Path, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> None:
     donor = build_backbone("tf_efficientnet_lite0", 1).eval()
     weights = {name: value for name, value in donor.body.state_dict().items() if not name.endswith("tracked")}
     names = ["_conv_stem.weight", *(f"_other.{index}" for index in range(1, len(weights)))]
     torch.save(dict(zip(names, weights.values(), strict=True)), tmp_path / "lite0.pth")
     backbone = build_backbone("tf_efficientnet_lite0", 1).eval()
-    load_backbone(backbone, tmp_path / "lite0.pth")
+    load_headless(backbone.body, tmp_path / "lite0.pth", mean, std)
     pixels = torch.rand(1, 3, 64, 64) * 255
-    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    center, deviation = (torch.tensor(values)[:, None, None] for values in (mean, std))
     with torch.no_grad():
         theirs = donor.body.bn1(donor.body.conv_stem((pixels - 127) / 128))
-        ours = backbone.body.bn1(backbone.body.conv_stem((pixels / 255 - mean) / std))
+        ours = backbone.body.bn1(backbone.body.conv_stem((pixels / 255 - center) / deviation))
     inside = (..., slice(1, -1), slice(1, -1))  # what lies beyond the border is another color there
     assert_close(ours[inside], theirs[inside], atol=1e-4, rtol=1e-4)
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from golden_files import GoldenCase, golden_cases
 from torch.testing import assert_close
+from torchvision.transforms.functional import center_crop
 
-from mnemic_vision.images import inference_size, normalize, pad_images, preprocess_frame, resize_bilinear
+from mnemic_vision.images import center_square, inference_size, normalize, pad_images, preprocess_frame, resize_bilinear
 
 GOLDEN = Path(__file__).parent / "golden" / "memotr"
 
@@ -62,3 +63,21 @@ def test_padding_is_right_and_below_up_to_multiples_of_32() -> None:
     assert torch.equal(padding, batch[:, 0] == 0)
     assert not padding[0, :20, :33].any()
     assert not padding[1, :32, :10].any()
+
+
+@pytest.mark.parametrize("size", [(256, 300), (400, 256), (256, 256)])
+def test_the_central_square_equals_the_center_crop_of_an_image_of_256_pixels(size: tuple[int, int]) -> None:
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(center_square(image, 224), center_crop(image, [224, 224]))
+
+
+def test_the_central_square_equals_resizing_and_cropping_up_to_its_border() -> None:
+    image = torch.randint(0, 256, (3, 512, 768), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    resized = torch.nn.functional.interpolate(image[None], (256, 384), mode="bilinear", antialias=True)[0]
+    inside = (..., slice(2, -2), slice(2, -2))
+    assert torch.equal(center_square(image, 224)[inside], center_crop(resized, [224, 224])[inside])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (3, 2), (2160, 3840)])
+def test_images_of_any_size_have_a_central_square(size: tuple[int, int]) -> None:
+    assert (center_square(torch.full((3, *size), 77, dtype=torch.uint8), 32) == 77).all()

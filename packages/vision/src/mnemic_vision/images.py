@@ -56,11 +56,34 @@ def _neighbors(length: int, new_length: int, device: torch.device) -> tuple[Tens
     return first, second, weights[0], weights[1]
 
 
-def normalize(image: UInt8[Tensor, "*frame 3 height width"]) -> Float[Tensor, "*frame 3 height width"]:
-    """Return RGB bytes normalized by ImageNet's mean and standard deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=image.device)[:, None, None]
-    deviation = torch.tensor(IMAGENET_STD, device=image.device)[:, None, None]
-    return (image / 255 - mean) / deviation
+def normalize(
+    image: UInt8[Tensor, "*frame 3 height width"],
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+) -> Float[Tensor, "*frame 3 height width"]:
+    """Return RGB bytes normalized by mean and standard deviation of each channel, those of ImageNet unless given."""
+    center, deviation = (torch.tensor(values, device=image.device)[:, None, None] for values in (mean, std))
+    return (image / 255 - center) / deviation
+
+
+def center_square(
+    image: UInt8[Tensor, "3 height width"], size: int, share: float = 224 / 256
+) -> UInt8[Tensor, "3 size size"]:
+    """Return the square in the middle of an image, resized with anti-aliasing.
+
+    Classifiers are evaluated so: resized to a short side of 256 pixels, then cropped to 224. Cropping first gives the
+    same picture up to its border, and costs nothing for the rest of a large or very wide image.
+
+    Args:
+        image: RGB bytes.
+        size: side of the result, pixels.
+        share: side of the square relative to the shorter side of the image.
+    """
+    height, width = image.shape[1:]
+    side = max(1, round(share * min(height, width)))
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[None, :, top : top + side, left : left + side]
+    return F.interpolate(square, (size, size), mode="bilinear", antialias=True)[0]
 
 
 def preprocess_frame(

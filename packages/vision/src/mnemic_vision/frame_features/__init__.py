@@ -1,0 +1,5 @@
+"""Causal features of video frames from image and video networks."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
