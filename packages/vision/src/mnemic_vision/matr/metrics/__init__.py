@@ -1,0 +1,5 @@
+"""Evaluation of action localization: average precision, detection delay, duration ranges and paired intervals."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,93 @@
+"""Confidence interval of the difference between two systems: a paired bootstrap over videos."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from mnemic_core.errors import UserError, check_at_least
+from mnemic_vision.matr.metrics.average_precision import average_precision
+from mnemic_vision.matr.metrics.evaluation import THRESHOLDS, match_actions
+from mnemic_vision.matr.metrics.instances import Predictions, Protocol, Truths
+from mnemic_vision.matr.metrics.matching import ClassMatches
+
+
+@dataclass(frozen=True)
+class PairedInterval:
+    """Difference in average mAP of two systems on the same videos, first minus second.
+
+    Attributes:
+        difference: on the videos as they are.
+        low: lower end of the 95 % confidence interval.
+        high: upper end.
+        share_first_better: share of the resampled sets on which the first system is better; ties count half.
+    """
+
+    difference: float
+    low: float
+    high: float
+    share_first_better: float
+
+
+def paired_interval(
+    truths: Truths,
+    first: Predictions,
+    second: Predictions,
+    *,
+    thresholds: Sequence[int | float] = THRESHOLDS,
+    protocol: Protocol = "opentad",
+    samples: int = 1000,
+    seed: int = 0,
+) -> PairedInterval:
+    """Compare the average mAP of two systems by resampling videos, which are the independent units.
+
+    Each sample draws as many videos as there are, with replacement, and evaluates both systems on it; a video drawn
+    twice counts twice. Classes without an action in a sample do not count there. Predictions compete within a video
+    only, so they are matched once.
+
+    Args:
+        truths: annotated actions by video.
+        first: predictions of a system by video.
+        second: predictions of the other.
+        thresholds: see :func:`evaluate_actions`.
+        protocol: likewise.
+        samples: resampled sets.
+        seed: of the random choice; the same seed draws the same videos for every pair of systems.
+
+    Raises:
+        UserError: as :func:`evaluate_actions`, or fewer than two videos.
+    """
+    check_at_least(1, samples=samples)
+    videos: Truths = {name: truths.get(name, ()) for name in (*truths, *first, *second)}
+    if len(videos) < 2:
+        raise UserError(f"an interval needs at least two videos to resample, got {len(videos)}")
+    systems = [_matches(videos, each, thresholds=thresholds, protocol=protocol) for each in (first, second)]
+    drawn = np.random.default_rng(seed).multinomial(len(videos), np.full(len(videos), 1 / len(videos)), size=samples)
+    differences = np.array([_difference(systems, times.astype(np.float64)) for times in drawn])
+    differences = differences[np.isfinite(differences)]  # NaN where no drawn video has an action
+    low, high = np.quantile(differences, (0.025, 0.975)).tolist()
+    better = (differences > 0).mean() + (differences == 0).mean() / 2
+    return PairedInterval(_difference(systems, np.ones(len(videos))), low, high, float(better))
+
+
+def _matches(
+    truths: Truths, predictions: Predictions, *, thresholds: Sequence[int | float], protocol: Protocol
+) -> list[ClassMatches]:
+    return list(match_actions(truths, predictions, thresholds=thresholds, protocol=protocol)[0].values())
+
+
+def _difference(systems: Sequence[Sequence[ClassMatches]], times: Float[np.ndarray, " video"]) -> float:
+    """Difference in average mAP where each video counts ``times``; NaN without an action."""
+    first, second = ([_weighted_ap(each, times) for each in matches] for matches in systems)
+    differences = np.subtract(first, second)
+    is_known = np.isfinite(differences)
+    return float(differences[is_known].mean()) if is_known.any() else np.nan
+
+
+def _weighted_ap(matches: ClassMatches, times: Float[np.ndarray, " video"]) -> float:
+    num_truths = float(times[matches.instances.truth_video].sum())
+    if num_truths == 0:
+        return np.nan
+    weight = times[matches.instances.video][None]
+    return float(average_precision(matches.instances.score, matches.is_hit, weight, num_truths).mean())
