@@ -43,7 +43,7 @@ def evaluate_actions(
       ``protocol`` chooses between the two;
     - **predicted classes without annotation**: ActivityNet stops, MATR's mean is NaN, OpenTAD ignores them, as here;
     - **thresholds**: MATR's come from ``linspace`` and ActivityNet's too, OpenTAD's are literals, as here;
-    - **precision**: mmaction2 computes tIoU in float32, so that [0, 7] in [0, 10] misses the threshold 0.7;
+    - **precision**: mmaction2 computes tIoU in float32: [0, 7] in [0, 10] misses the threshold 0.7 of ``linspace``;
     - **equal scores**: all of these take them in an order that depends on the input; here they count together, see
       :func:`average_precision`.
 
