@@ -269,18 +269,18 @@ def test_fifty_thousand_predictions_take_seconds() -> None:
 
 def test_systems_of_the_same_answers_differ_by_nothing() -> None:
     truths, predictions = random_case(0)
-    interval = paired_interval(truths, predictions, predictions, samples=20)
+    interval = paired_interval(truths, [predictions], [predictions], samples=20)
     assert (interval.difference, interval.low, interval.high, interval.share_first_better) == (0, 0, 0, 0.5)
 
 
 def test_the_difference_is_that_of_the_scores() -> None:
     truths, first = random_case(1)
     second = {name: actions[::2] for name, actions in first.items()}
-    interval = paired_interval(truths, first, second, samples=50)
+    interval = paired_interval(truths, [first], [second], samples=50)
     scores = [evaluate_actions(truths, each).average_map for each in (first, second)]
     assert interval.difference == pytest.approx(scores[0] - scores[1])
     assert interval.low <= interval.difference <= interval.high
-    assert interval == paired_interval(truths, first, second, samples=50)
+    assert interval == paired_interval(truths, [first], [second], samples=50)
 
 
 def test_a_sample_is_scored_as_if_its_videos_were_copied() -> None:
@@ -297,10 +297,22 @@ def test_a_sample_is_scored_as_if_its_videos_were_copied() -> None:
         )
         for each in (first, second)
     ]
-    interval = paired_interval(truths, first, second, samples=1, seed=7)
+    interval = paired_interval(truths, [first], [second], samples=1, seed=7)
     assert interval.low == pytest.approx(scores[0].average_map - scores[1].average_map)
 
 
 def test_one_video_has_no_interval() -> None:
     with pytest.raises(UserError, match="at least two videos"):
-        paired_interval({"clip": [act(0, 10)]}, {}, {})
+        paired_interval({"clip": [act(0, 10)]}, [{}], [{}])
+
+
+def test_runs_of_a_system_count_by_their_mean() -> None:
+    truths, first = random_case(1)
+    runs: list[Predictions] = [first, {name: actions[::2] for name, actions in first.items()}, {}]
+    alone = [paired_interval(truths, [run], [{}], samples=2).difference for run in runs]
+    assert paired_interval(truths, runs, [{}], samples=2).difference == pytest.approx(np.mean(alone))
+
+
+def test_a_system_without_runs_is_refused() -> None:
+    with pytest.raises(UserError, match="at least one run, got 0 and 1"):
+        paired_interval({"clip": [act(0, 10)]}, [], [{}])

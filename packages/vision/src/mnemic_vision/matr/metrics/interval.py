@@ -32,8 +32,8 @@ class PairedInterval:
 
 def paired_interval(
     truths: Truths,
-    first: Predictions,
-    second: Predictions,
+    first: Sequence[Predictions],
+    second: Sequence[Predictions],
     *,
     thresholds: Sequence[int | float] = THRESHOLDS,
     protocol: Protocol = "opentad",
@@ -44,25 +44,31 @@ def paired_interval(
 
     Each sample draws as many videos as there are, with replacement, and evaluates both systems on it; a video drawn
     twice counts twice. Classes without an action in a sample do not count there. Predictions compete within a video
-    only, so they are matched once.
+    only, so they are matched once. Several runs of a system, such as trainings from different seeds, count by their
+    mean; the interval then covers the choice of videos for these runs.
 
     Args:
         truths: annotated actions by video.
-        first: predictions of a system by video.
-        second: predictions of the other.
+        first: runs of a system, each with its predictions by video.
+        second: runs of the other.
         thresholds: see :func:`evaluate_actions`.
         protocol: likewise.
         samples: resampled sets.
         seed: of the random choice; the same seed draws the same videos for every pair of systems.
 
     Raises:
-        UserError: as :func:`evaluate_actions`, or fewer than two videos.
+        UserError: as :func:`evaluate_actions`, fewer than two videos, or a system without a run.
     """
     check_at_least(1, samples=samples)
-    videos: Truths = {name: truths.get(name, ()) for name in (*truths, *first, *second)}
+    if not first or not second:
+        raise UserError(f"each system needs at least one run, got {len(first)} and {len(second)}")
+    videos: Truths = {name: truths.get(name, ()) for run in (truths, *first, *second) for name in run}
     if len(videos) < 2:
         raise UserError(f"an interval needs at least two videos to resample, got {len(videos)}")
-    systems = [_matches(videos, each, thresholds=thresholds, protocol=protocol) for each in (first, second)]
+    systems = [
+        [list(match_actions(videos, run, thresholds=thresholds, protocol=protocol)[0].values()) for run in system]
+        for system in (first, second)
+    ]
     drawn = np.random.default_rng(seed).multinomial(len(videos), np.full(len(videos), 1 / len(videos)), size=samples)
     differences = np.array([_difference(systems, times.astype(np.float64)) for times in drawn])
     differences = differences[np.isfinite(differences)]  # NaN where no drawn video has an action
@@ -71,18 +77,11 @@ def paired_interval(
     return PairedInterval(_difference(systems, np.ones(len(videos))), low, high, float(better))
 
 
-def _matches(
-    truths: Truths, predictions: Predictions, *, thresholds: Sequence[int | float], protocol: Protocol
-) -> list[ClassMatches]:
-    return list(match_actions(truths, predictions, thresholds=thresholds, protocol=protocol)[0].values())
-
-
-def _difference(systems: Sequence[Sequence[ClassMatches]], times: Float[np.ndarray, " video"]) -> float:
+def _difference(systems: Sequence[Sequence[Sequence[ClassMatches]]], times: Float[np.ndarray, " video"]) -> float:
     """Difference in average mAP where each video counts ``times``; NaN without an action."""
-    first, second = ([_weighted_ap(each, times) for each in matches] for matches in systems)
-    differences = np.subtract(first, second)
-    is_known = np.isfinite(differences)
-    return float(differences[is_known].mean()) if is_known.any() else np.nan
+    first, second = (np.mean([[_weighted_ap(each, times) for each in run] for run in runs], axis=0) for runs in systems)
+    is_known = np.isfinite(first)  # classes with actions
+    return float((first - second)[is_known].mean()) if is_known.any() else np.nan
 
 
 def _weighted_ap(matches: ClassMatches, times: Float[np.ndarray, " video"]) -> float:
