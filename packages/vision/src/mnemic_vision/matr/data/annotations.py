@@ -32,6 +32,9 @@ class AnnotatedVideo:
     numbers: Mapping[str, float]
 
 
+_SHORT_NAMES = {"training": "train", "validation": "val", "testing": "test"}
+
+
 @dataclass(frozen=True)
 class AnnotationFile:
     """The videos of an annotation file and the names of their classes."""
@@ -41,12 +44,12 @@ class AnnotationFile:
     videos: list[AnnotatedVideo]
 
     def select(self, subset: str | None) -> list[AnnotatedVideo]:
-        """Return the videos of a subset, or all for None.
+        """Return the videos of a subset, or all for None; ``train`` also finds ``training``, and so on.
 
         Raises:
             UserError: there is no such subset; the message names those that exist.
         """
-        found = [video for video in self.videos if subset in (None, video.subset)]
+        found = [video for video in self.videos if subset in (None, video.subset, _SHORT_NAMES.get(video.subset))]
         if not found:
             subsets = ", ".join(sorted({video.subset or "(none)" for video in self.videos})) or "none"
             raise UserError(f"{self.path} has no video of subset {subset!r}: its subsets are {subsets}")

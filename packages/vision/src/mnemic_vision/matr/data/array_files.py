@@ -26,6 +26,7 @@ KNOWN_ARRAYS: dict[tuple[str, ...], StreamKind] = {
     ("imu",): "sensor",
     ("rgb", "flow"): "plain",
     ("features",): "plain",
+    ("feats",): "plain",
     ("rgb",): "plain",
 }
 _LONGEST_HEADER = 10_100  # bytes; numpy refuses longer ones

@@ -111,7 +111,8 @@ def _in_frames(stream: ActionStream) -> list[Action]:
         Action(each.label, (each.start - stream.offset) / time, (each.end - stream.offset) / time)
         for each in stream.actions
     ]
-    return sorted(moved, key=lambda action: action.start)
+    inside = (action for action in moved if action.end > 0 and action.start < stream.num_frames)
+    return sorted(inside, key=lambda action: action.start)
 
 
 def _group_overlapping(actions: list[Action]) -> list[list[Action]]:

@@ -1,4 +1,5 @@
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "one axis": (lambda f: replace_frames(f, np.zeros(100)), r"shape \(100,\): expected \(frames, channels\)"),
     "text": (lambda f: replace_frames(f, np.array([["a", "b"]])), r"save the features as float32"),
-    "missing file": (lambda f: (f / "streams" / f"{NAMES[1]}.npz").unlink(), r"1 of 3 videos \(generated_0_001\): add"),
+    "missing file": (
+        lambda f: (f / "streams" / f"{NAMES[1]}.npz").unlink(),
+        r"1 of 3 streams \(generated_0_001\)",
+    ),
     "two files": (lambda f: np.save(f / f"{NAMES[0]}.npy", np.zeros((100, 4))), r"has 2 files \(.*\.npy, .*\.npz\)"),
     "damaged": (lambda f: (f / "streams" / f"{NAMES[0]}.npz").write_bytes(b"PK\3\4" + bytes(50)), r"cannot be read"),
 }
@@ -137,6 +141,13 @@ def test_every_format_gives_the_same_frames(folder: Path, suffix: str) -> None:
     old.unlink()
     write_as(folder / "other" / f"{NAMES[0]}.{suffix}", frames)
     assert_array_equal(read_annotated_streams(folder).streams[0].load(), frames)
+
+
+def test_hdf5_files_without_their_library_are_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    (folder / "streams" / f"{NAMES[0]}.npz").rename(folder / f"{NAMES[0]}.h5")
+    with pytest.raises(UserError, match=r"need h5py: pip install 'mnemic-vision\[hdf5\]'"):
+        read_annotated_streams(folder)
 
 
 def write_as(path: Path, frames: np.ndarray) -> None:
