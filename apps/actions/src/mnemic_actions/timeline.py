@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mnemic_kit.figures import COLORS, open_figure
-from mnemic_vision.draw import color_of
+from mnemic_vision.draw_actions import color_of_class
 from mnemic_vision.matr.actions import Action, DetectedAction
 from mnemic_vision.matr.history import Moment
 
@@ -82,8 +82,7 @@ def _draw_actions(axes: "Axes", timeline: Timeline, rows: Sequence[str]) -> None
     least = timeline.duration * _LEAST_SHARE
     has_truth = timeline.truth is not None
     for row, name in enumerate(rows):
-        place = timeline.classes.index(name) if name in timeline.classes else len(timeline.classes) + row
-        red, green, blue = (channel / 255 for channel in color_of(place))
+        red, green, blue = (channel / 255 for channel in color_of_class(name, timeline.classes))
         truth = [action for action in timeline.truth or () if action.label == name]
         detected = [action for action in timeline.detected if action.label == name]
         _draw_bars(axes, truth, row - 0.24, 0.26, [(red, green, blue, 1.0)] * len(truth), least)

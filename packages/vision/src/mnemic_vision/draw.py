@@ -14,6 +14,7 @@ from mnemic_vision.video import Frame
 
 Color: TypeAlias = tuple[int, int, int]
 Point: TypeAlias = tuple[float, float]
+Font: TypeAlias = ImageFont.ImageFont | ImageFont.FreeTypeFont
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, width, height in pixels
 
 _FAR = 100_000.0  # Pillow cannot draw at larger coordinates, which are outside of any image
@@ -120,6 +121,32 @@ def draw_tracks(
     return np.array(canvas)
 
 
+def draw_plate(
+    pen: ImageDraw.ImageDraw,
+    place: tuple[int, int, int, int],
+    text: str,
+    font: Font,
+    color: Color,
+    opacity: float = 1.0,
+) -> None:
+    """Draw text in the middle of a plate, in black or white, whichever is easier to read on its color.
+
+    Args:
+        pen: in the mode RGBA.
+        place: left, top, width and height of the plate in pixels.
+        text: on it.
+        font: of the text.
+        color: of the plate.
+        opacity: of both, 0 to 1.
+    """
+    left, top, width, height = place
+    luminance = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]  # ITU-R BT.601
+    ink, alpha = (0, 0, 0) if luminance > _DARK_INK_ABOVE else (255, 255, 255), round(255 * opacity)
+    corners = (left, top, left + width - 1, top + height - 1)
+    pen.rounded_rectangle(corners, round(height * 0.22), fill=(*color, alpha))
+    pen.text((left + width / 2, top + height / 2), text, fill=(*ink, alpha), font=font, anchor="mm")
+
+
 class _Painter:
     """Draws on an image, with line width and letters in proportion to its size."""
 
@@ -152,11 +179,7 @@ class _Painter:
         gap = max(2, round(self.font_size * 0.28))
         width, height = round(self.font.getlength(text)) + 2 * gap, self.font_size + gap
         left, top = self._free_place(box_xywh, width, height)
-        luminance = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]  # ITU-R BT.601
-        ink, alpha = (0, 0, 0) if luminance > _DARK_INK_ABOVE else (255, 255, 255), round(255 * opacity)
-        corners = (left, top, left + width - 1, top + height - 1)
-        self.pen.rounded_rectangle(corners, gap, fill=(*color, alpha))
-        self.pen.text((left + width / 2, top + height / 2), text, fill=(*ink, alpha), font=self.font, anchor="mm")
+        draw_plate(self.pen, (left, top, width, height), text, self.font, color, opacity)
 
     def _free_place(self, box_xywh: Box, width: int, height: int) -> tuple[int, int]:
         """Left top corner for a label: above its box, moved up over other labels, and always within the image."""
