@@ -1,9 +1,12 @@
+import json
+from dataclasses import asdict
 from typing import get_args
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError
 from mnemic_vision.matr.data import InputConfig, StreamKind
 
@@ -66,3 +69,8 @@ def test_another_width_is_refused() -> None:
 def test_impossible_settings_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(UserError):
         InputConfig(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("config", KINDS)
+def test_settings_survive_a_checkpoint(config: InputConfig) -> None:
+    assert deserialize(InputConfig, json.loads(json.dumps(asdict(config))), "a.ckpt", "input") == config

@@ -14,4 +14,5 @@ from .stream import ActionStream as ActionStream
 from .stream import ActionStreams as ActionStreams
 from .stream import StreamKind as StreamKind
 from .thumos_pickles import convert_thumos14 as convert_thumos14
+from .unannotated import open_streams as open_streams
 from .writing import write_annotated_streams as write_annotated_streams

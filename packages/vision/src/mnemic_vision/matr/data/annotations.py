@@ -96,10 +96,10 @@ def _read_json(path: Path) -> Any:
         raise FileNotFoundError(f"there is no annotation file {path}")
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique_names)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON ({error}): copy it again") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    except (ValueError, RecursionError) as error:  # damaged text, or numbers of thousands of digits
+        raise UserError(f"{path} is not JSON ({error}): copy it again") from error
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -127,6 +127,8 @@ def _find_classes(path: Path, content: Mapping[str, Any], ignored: frozenset[str
 def _read_video(
     name: str, entry: Mapping[str, Any], classes: tuple[str, ...], ignored: frozenset[str]
 ) -> AnnotatedVideo:
+    if name != Path(name).name or "\\" in name or name in {"", ".", ".."} or not name.isprintable():
+        raise UserError(f"a video has the name {name!r:.60}, which cannot be that of a file: rename it")
     duration = entry.get("duration")
     if not _is_number(duration) or duration <= 0:
         raise UserError(f"video {name} needs a duration above 0 seconds, got {duration!r:.60}")
@@ -168,4 +170,4 @@ def _read_action(name: str, number: int, item: Any, classes: tuple[str, ...]) ->
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300 and isfinite(value)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,10 @@ KNOWN_ARRAYS: dict[tuple[str, ...], StreamKind] = {
     ("rgb",): "plain",
 }
 _LONGEST_HEADER = 10_100  # bytes; numpy refuses longer ones
-_DAMAGE = (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, SyntaxError)
+_DAMAGE = (  # what numpy, zipfile and h5py raise at damaged bytes
+    *(ValueError, TypeError, KeyError, EOFError, OSError, RuntimeError, MemoryError, SyntaxError, TokenError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 class Header(NamedTuple):
@@ -67,7 +71,7 @@ class FrameFile:
         Raises:
             UserError: the file is damaged, or a value is NaN or infinite.
         """
-        with _one_line(self.path):
+        with _one_line(self.path), np.errstate(over="ignore"):  # what overflows is found below
             parts = [
                 np.asarray(array, dtype=np.float32).reshape(len(array), -1)
                 for array in _read_arrays(self.path, self.keys)
@@ -164,7 +168,8 @@ def _read_headers(path: Path, name: str | None) -> dict[str, Header]:
         return {"": header}
     if path.suffix == ".npz":
         with zipfile.ZipFile(path) as archive:
-            return {key.removesuffix(".npy"): _member_header(archive, key) for key in archive.namelist()}
+            members = [key for key in archive.namelist() if key.endswith(".npy")]
+            return {key.removesuffix(".npy"): _member_header(archive, key) for key in members}
     with _open_hdf5(path) as file:
         top = list(file) if name is None else [name]
         arrays: dict[str, Header] = {}

@@ -84,7 +84,7 @@ class FeatureSet:
         )
         left_out = frozenset(_read_lines(self.missing)) if self.missing is not None else frozenset()
         videos = [video for video in annotated.select(subset) if video.name not in left_out]
-        names = {video.name: self.file_name.format(name=video.name) for video in videos}
+        names = {video.name: self.file_name.replace("{name}", video.name) for video in videos}
         files = open_stream_files(self.features, names, self.sample_stride, on_problem)
         streams = []
         for video in videos:

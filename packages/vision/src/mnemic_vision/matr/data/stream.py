@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -43,8 +44,7 @@ class ActionStream:
 
     def in_memory(self) -> "ActionStream":
         """Return the stream with its frames read and kept."""
-        frames = self.load()
-        return replace(self, load=lambda: frames)
+        return replace(self, load=partial(_give, self.load()))
 
     @classmethod
     def of_frames(
@@ -66,7 +66,12 @@ class ActionStream:
             >>> ActionStream.of_frames("walk", np.zeros((5, 3), np.float32), (), frame_time=0.2).duration
             1.0
         """
-        return cls(name, len(frames) * frame_time, len(frames), actions, lambda: frames)
+        return cls(name, len(frames) * frame_time, len(frames), actions, partial(_give, frames))
+
+
+def _give(frames: Float[np.ndarray, "frame channel"]) -> Float[np.ndarray, "frame channel"]:
+    """Return the frames; unlike a lambda, a partial of this can be sent to other processes."""
+    return frames
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ def _read_pickle(source: Path) -> Mapping[str, Mapping[str, Shaped[np.ndarray, "
         with source.open("rb") as file:
             content = _ArraysOnly(file, encoding="latin1").load()  # the arrays of Python 2 need this encoding
     except pickle.UnpicklingError as error:
-        raise UserError(f"{source} is not a pickle of arrays alone ({error!s:.100}): refused") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{source} is not a pickle of arrays alone ({reason:.100}): refused") from error
     # Damaged bytes lead the reader to errors of any class: index, type, attribute, overflow, memory.
     except Exception as error:
         raise UserError(f"{source} is cut off or not a pickle: copy or download it again") from error
