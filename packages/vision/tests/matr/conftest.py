@@ -38,6 +38,8 @@ def build() -> Callable[[MatrConfig], Matr]:
             windows = model.windows(model.project(torch.randn(1, 64, config.num_features)))
             logits = model.eval().flag_logits(model.encode(windows))
             model.flag_head[-1].bias.sub_(logits.median())
+            model.end_head[-1].bias.add_(0.5)  # most instances have ended, and begin before they end
+            model.start_head[-1].bias.add_(1.0)
         return model
 
     return lively

@@ -28,8 +28,9 @@ class EmissionRule:
             at once, so that the first instance counts.
         min_length: seconds; shorter instances are dropped, at 0 those that end before they start. None keeps all, as
             the released code does.
-        horizon: windows after whose end an instance is forgotten, so that memory stays constant; None: never, as in the
-            released code, which differs only for instances that begin before the horizon.
+        horizon: windows after which a result is forgotten, so that cost and memory stay constant; None: never, as in
+            the released code, which differs only for instances that begin before the horizon. The default is the
+            reach of the paper's start regions.
     """
 
     score: float = 0.1
@@ -37,7 +38,7 @@ class EmissionRule:
     flag: float = 0.5
     delay: float = 0.0
     min_length: float | None = 0.0
-    horizon: int | None = 16
+    horizon: int | None = 9
 
     def __post_init__(self) -> None:
         check_range(self, 0, 1, "score", "overlap", "flag")
@@ -65,7 +66,12 @@ class Candidate:
 
 
 def find_candidates(
-    output: MatrOutput, now: Int[Tensor, " lane"], frame_time: float, window: int, rule: EmissionRule
+    output: MatrOutput,
+    now: Int[Tensor, " lane"],
+    frame_time: float,
+    window: int,
+    rule: EmissionRule,
+    offset: float = 0.0,
 ) -> list[list[Candidate]]:
     """Return the instances of each window after suppression within it, the highest score first.
 
@@ -75,14 +81,17 @@ def find_candidates(
         frame_time: seconds per frame.
         window: frames of a window.
         rule: score and overlap.
+        offset: time of the first frame, in seconds.
     """
     probability, label = output.classes.softmax(-1)[..., :-1].max(-1)
-    frames = now.double()[:, None, None] + window * output.segments().double()
+    frames = now.to(label.device).double()[:, None, None] + window * output.segments().double()
     # One copy to the host: times and scores are rounded as in result files, before anything is compared.
-    table = torch.stack([probability.double(), label.double(), *(frames * frame_time).unbind(-1)], dim=-1).tolist()
+    table = torch.stack(
+        [probability.double(), label.double(), *(offset + frames * frame_time).unbind(-1)], dim=-1
+    ).tolist()
     found = []
     for frame, rows in zip(now.tolist(), table, strict=True):
-        seen = round(frame * frame_time, 2)
+        seen = round(offset + frame * frame_time, 2)
         candidates = [
             Candidate(int(label), round(score, 4), round(start, 2), round(end, 2), seen)
             for score, label, start, end in rows

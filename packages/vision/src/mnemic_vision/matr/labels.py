@@ -80,7 +80,7 @@ class WindowTargets:
 
 
 def window_targets(
-    actions: FrameActions, now: Int[Tensor, " lane"], config: MatrConfig, rule: LabelRule = LabelRule()
+    actions: FrameActions, now: Int[Tensor, " lane"], config: MatrConfig, rule: LabelRule | None = None
 ) -> WindowTargets:
     """Return the targets of the windows that end at the given frames.
 
@@ -91,8 +91,9 @@ def window_targets(
         actions: of the stream.
         now: index of the newest frame of each window.
         config: sizes of the network.
-        rule: which windows are to find an action.
+        rule: which windows are to find an action; None: as in the paper.
     """
+    rule = rule or LabelRule()
     window, queries = config.window, config.num_queries
     since_start = now.double()[:, None] - actions.starts  # lane action
     since_end = now.double()[:, None] - actions.ends

@@ -1,6 +1,6 @@
 """Output of the network for windows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float
@@ -34,3 +34,7 @@ class MatrOutput:
         region = self.regions.argmax(-1, keepdim=True)
         starts = region[..., 0] + self.starts.gather(-1, region)[..., 0]
         return -torch.stack([starts, self.ends], dim=-1)
+
+    def rows(self, number: int) -> "MatrOutput":
+        """Return the output of the first windows."""
+        return MatrOutput(*(getattr(self, field.name)[:number] for field in fields(self)))

@@ -50,6 +50,18 @@ class InputConfig:
         positions = self.channels - (SKELETON_AXES if self.kind == "skeleton" else 0)
         return positions + (self.channels if self.differences else 0)
 
+    def check(self, channels: int) -> None:
+        """Refuse raw frames of another width.
+
+        Raises:
+            UserError: with both widths.
+        """
+        if channels != self.channels:
+            raise UserError(
+                f"a frame has {channels} channels, but the model was made for {self.channels} ({self.kind}): "
+                "give it the features that it was trained on"
+            )
+
     def to_features(
         self, raw: Float[Tensor, "*streams frame channel"], previous: Float[Tensor, "*streams channel"] | None = None
     ) -> Float[Tensor, "*streams frame feature"]:
@@ -69,11 +81,7 @@ class InputConfig:
             >>> torch.equal(continued, config.to_features(raw)[3:])
             True
         """
-        if raw.shape[-1] != self.channels:
-            raise UserError(
-                f"a frame has {raw.shape[-1]} channels, but the model was made for {self.channels} ({self.kind}): "
-                "give it the features that it was trained on"
-            )
+        self.check(raw.shape[-1])
         positions = _relative_to_hip(raw)[..., SKELETON_AXES:] if self.kind == "skeleton" else raw
         if not self.differences:
             return positions

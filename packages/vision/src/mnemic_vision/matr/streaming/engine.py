@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mnemic_core.report import MemoryReport, memory_report
 from mnemic_vision.matr.model import Matr
 from mnemic_vision.matr.output import MatrOutput
 from mnemic_vision.matr.streaming.frame_store import FrameStore
@@ -81,6 +82,10 @@ class StreamingMatr:
     def windows_in_memory(self) -> list[int]:
         """Return how many windows each stream has in memory, over all of its lanes."""
         return [int(number) for number in self._memory.num_windows()]
+
+    def report(self) -> MemoryReport:
+        """Return the use of the memory of all streams."""
+        return memory_report(self._memory.state(self._store))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of all streams as nested plain values and tensors."""

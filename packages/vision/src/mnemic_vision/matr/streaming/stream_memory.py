@@ -2,14 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from mnemic_core import MemoryState
+from mnemic_core.state import SlotView
 from mnemic_vision.matr.model import Matr
 from mnemic_vision.matr.output import MatrOutput
 from mnemic_vision.matr.past_windows import Frames, QueuedWindows
@@ -18,6 +20,24 @@ from mnemic_vision.matr.streaming.queue_reader import QueueReader
 from mnemic_vision.matr.streaming.stored_windows import EMPTY, StoredWindows
 
 PAD, BLANK = 0, 1  # rows of the store: a frame before the stream, and memory without content
+
+
+@dataclass(frozen=True)
+class StoredSlots(MemoryState):
+    """The windows in memory, for reports.
+
+    Attributes:
+        values: mean token of each window.
+        newest: index of its newest frame; -1 where there is none.
+    """
+
+    values: Float[Tensor, "stream slot dim"]
+    newest: Int[Tensor, "stream slot"]
+
+    def slots(self) -> SlotView:
+        """Return one slot for each window, with the number of windows stored later as its age."""
+        later = (self.newest[:, None] > self.newest[:, :, None]).sum(-1)
+        return SlotView(self.values, self.newest >= 0, torch.where(self.newest >= 0, later, -1))
 
 
 class StreamMemory(ABC):
@@ -55,6 +75,10 @@ class StreamMemory(ABC):
     @abstractmethod
     def num_windows(self) -> Int64[np.ndarray, " stream"]:
         """Return how many windows each stream has in memory, over all of its lanes."""
+
+    @abstractmethod
+    def state(self, store: FrameStore) -> MemoryState:
+        """Return a state with slots for a report of the memory."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -123,6 +147,13 @@ class QueueMemory(StreamMemory):
         """Return how many windows each stream has in memory, over all of its lanes."""
         number: Int64[np.ndarray, " stream"] = (self.stored.newest != EMPTY).sum((1, 2))
         return number
+
+    def state(self, store: FrameStore) -> MemoryState:
+        """Return the stored windows of each stream, as the means of their frames."""
+        newest = torch.from_numpy(self.stored.newest).flatten(1)
+        tokens = store.read(0, torch.from_numpy(self.stored.rows).to(store.parts[0].device))
+        means = tokens[..., : self.model.config.dim].mean(3).flatten(1, 2)  # stream slot dim
+        return StoredSlots(means, newest.to(means.device))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the queues."""
@@ -194,6 +225,10 @@ class LaneMemory(StreamMemory):
         """Return how many windows of each stream were written."""
         number: Int64[np.ndarray, " stream"] = self.written.sum(1)
         return number
+
+    def state(self, store: FrameStore) -> MemoryState:
+        """Return the memory of the first stream in the lane written last."""
+        return self.lanes[0][int(self.written[0].argmax())]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of all lanes."""
