@@ -4,7 +4,7 @@ from math import inf
 import pytest
 
 from mnemic_core.errors import UserError
-from mnemic_vision.matr.emission import Candidate, Emitter, EmissionRule, overlaps, suppress
+from mnemic_vision.matr.emission import Candidate, EmissionRule, Emitter, overlaps, suppress
 
 FIRST = Candidate(label=0, score=0.6, start=1.0, end=3.0, seen=3.2)
 BETTER = replace(FIRST, score=0.9, start=1.2, end=3.1, seen=3.4)
