@@ -83,7 +83,7 @@ def test_an_absent_field_is_named(tmp_path: Path, name: str) -> None:
         ('{"results": {"clip": {}}}', "stream 'clip' must be a list of actions, got {}"),
         ('{"results": {"clip": [1]}}', "result 0 must be an object with segment"),
         ('{"results": {"clip": [], "clip": []}}', "has 'clip' twice"),
-        ("[" * 100_000, "is not a JSON file of results"),
+        ("[" * 100_000, "is not a JSON file"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -94,7 +94,7 @@ def test_damaged_files_are_refused(tmp_path: Path, content: str, message: str) -
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_bytes(b"\x93NUMPY\xff")
-    with pytest.raises(UserError, match="is not a JSON file of results"):
+    with pytest.raises(UserError, match="is not a JSON file"):
         read_results(path)
 
 

@@ -11,7 +11,7 @@ class Action:
     Attributes:
         label: name of the class.
         start: seconds from the beginning of the stream.
-        end: likewise; after the start.
+        end: likewise; not before the start.
     """
 
     label: str

@@ -6,13 +6,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from json import JSONDecodeError
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from mnemic_core.errors import UserError
 from mnemic_vision.matr.actions import DetectedAction
+from mnemic_vision.matr.json_file import read_json
 
 _OFFLINE = "; of a system that needs the complete video, the time is its duration"
 
@@ -62,32 +62,11 @@ def read_results(path: str | Path) -> dict[str, tuple[DetectedAction, ...]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no result file at {path}")
-    content = _read_json(path)
+    content = read_json(path)
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
         raise UserError(f'{path} has no "results": expected {{"results": {{"<stream>": [...]}}}}')
     return {name: _read_stream(f"{path}: stream {name!r}", actions) for name, actions in results.items()}
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique, parse_int=float)
-    except UserError as error:
-        raise UserError(f"{path} {error}") from error
-    except JSONDecodeError as error:
-        raise UserError(f"{path} is not complete JSON ({error}): write or copy it again") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not a JSON file of results: choose another file") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a name that occurs twice, of which Python would keep the last value without a word."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"has {twice!r} twice in one object; names must differ")
-    return content
 
 
 def _read_stream(place: str, actions: Any) -> tuple[DetectedAction, ...]:

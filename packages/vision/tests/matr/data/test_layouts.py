@@ -39,7 +39,7 @@ def replace_frames(folder: Path, frames: np.ndarray, name: str = NAMES[0]) -> No
 MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     "beyond the end": (lambda f: change_entry(f, add_action(19.0, 20.5)), r"20 s long, .* from 19 to 20.5 s"),
     "before the start": (lambda f: change_entry(f, add_action(-1.0, 2.0)), r"from -1 to 2 s"),
-    "end before start": (lambda f: change_entry(f, add_action(5.0, 4.0)), r"ends at 4 s, not after its start at 5 s"),
+    "end before start": (lambda f: change_entry(f, add_action(5.0, 4.0)), r"ends at 4 s, before its start at 5 s"),
     "no segment": (
         lambda f: change_entry(f, lambda e: e["annotations"].append({"label": "class_0"})),
         r"\[start, end\]",
@@ -107,12 +107,12 @@ def test_bad_rows_name_stream_and_row(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not JSON"),
+        ("{", "is not complete JSON"),
         ("[]", 'expected {"database"'),
         ('{"database": {"a": 1}}', 'expected {"database"'),
-        ('{"database": {"a": {"duration": 1}, "a": {"duration": 2}}}', "a is there twice"),
+        ('{"database": {"a": {"duration": 1}, "a": {"duration": 2}}}', "has 'a' twice"),
         ('{"classes": ["x", "x"], "database": {}}', "classes must be a list of different names"),
-        ("[" * 100_000, "is not JSON"),
+        ("[" * 100_000, "is not a JSON file"),
     ],
 )
 def test_malformed_annotations_are_one_line(folder: Path, text: str, message: str) -> None:
@@ -127,6 +127,12 @@ def test_unknown_subsets_and_folders_are_refused(folder: Path) -> None:
         read_annotated_streams(folder, "val")
     with pytest.raises(FileNotFoundError, match="no folder"):
         read_annotated_streams(folder / "nowhere")
+
+
+def test_an_action_without_duration_is_left_out(folder: Path) -> None:
+    before = read_annotated_streams(folder).streams[0].actions
+    change_entry(folder, add_action(3.0, 3.0))
+    assert read_annotated_streams(folder).streams[0].actions == before
 
 
 def test_an_action_that_ends_a_frame_late_is_cut(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """Streams of features with annotated actions: layouts, transforms and generated data."""
 
+from .annotations import AnnotationFile as AnnotationFile
+from .annotations import read_annotation_file as read_annotation_file
 from .augment import StreamAugmentation as StreamAugmentation
 from .feature_set import FeatureSet as FeatureSet
 from .features import InputConfig as InputConfig

@@ -1,6 +1,5 @@
 """Annotations in ActivityNet's json format: ``{"database": {name: {"subset", "duration", "annotations"}}}``."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -11,6 +10,7 @@ from mnemic_core.errors import UserError
 from mnemic_core.loading import name_some
 from mnemic_vision.matr.actions import Action
 from mnemic_vision.matr.data.problems import OnProblem, raise_problem
+from mnemic_vision.matr.json_file import read_json
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ def read_annotation_file(
         UserError: it is malformed, names a video twice, or a video is wrong.
     """
     path = Path(path)
-    content = _read_json(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no annotation file {path}")
+    content = read_json(path)
     database = content.get("database") if isinstance(content, dict) else None
     if not isinstance(database, dict) or not all(isinstance(entry, dict) for entry in database.values()):
         raise UserError(f'{path}: expected {{"database": {{NAME: {{"duration": ..., "annotations": [...]}}}}}}')
@@ -89,27 +91,6 @@ def read_annotation_file(
         except UserError as error:
             on_problem(UserError(f"{path}: {error}"))
     return AnnotationFile(path, known, videos)
-
-
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no annotation file {path}")
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique_names)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    except (ValueError, RecursionError) as error:  # damaged text, or numbers of thousands of digits
-        raise UserError(f"{path} is not JSON ({error}): copy it again") from error
-
-
-def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse what the json module keeps the last of: two videos of one name."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise UserError(f"{name_some(twice)} is there twice: rename or remove one")
-    return content
 
 
 def _find_classes(path: Path, content: Mapping[str, Any], ignored: frozenset[str]) -> tuple[str, ...]:
@@ -162,12 +143,10 @@ def _read_action(name: str, number: int, item: Any, classes: tuple[str, ...]) ->
     label, (start, end) = item.get("label"), map(float, segment)
     if label not in classes:
         raise UserError(f"{place} has the unknown label {label!r:.60}: the classes are {name_some(classes)}")
-    if end <= start:
-        raise UserError(
-            f"{place} ({label}) ends at {end:g} s, not after its start at {start:g} s: correct or remove it"
-        )
+    if end < start:
+        raise UserError(f"{place} ({label}) ends at {end:g} s, before its start at {start:g} s: correct or remove it")
     return Action(label, start, end)
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300 and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
