@@ -10,8 +10,15 @@ from .emission import EmissionRule as EmissionRule
 from .inference import Clock as Clock
 from .inference import OnlineLocalizer as OnlineLocalizer
 from .labels import LabelRule as LabelRule
+from .metrics import LocalizationScores as LocalizationScores
+from .metrics import evaluate_actions as evaluate_actions
+from .metrics import paired_interval as paired_interval
+from .metrics import scores_tables as scores_tables
 from .model import Matr as Matr
 from .output import MatrOutput as MatrOutput
+from .results import read_results as read_results
+from .results import results_text as results_text
+from .results import write_results as write_results
 from .schedule import CyclicSchedule as CyclicSchedule
 from .streaming.engine import StreamingMatr as StreamingMatr
 from .weights import load_official as load_official
