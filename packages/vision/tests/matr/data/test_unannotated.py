@@ -53,3 +53,10 @@ def test_nothing_to_open_is_one_line(tmp_path: Path) -> None:
         open_streams(tmp_path / "nowhere", 10.0)
     with pytest.raises(UserError, match="frame_rate"):
         open_streams(tmp_path, 0.0)
+
+
+def test_an_hdf5_file_of_nested_groups_is_refused(tmp_path: Path) -> None:
+    with pytest.importorskip("h5py").File(tmp_path / "deep.h5", "w") as file:
+        file["a/b/c"] = FRAMES
+    with pytest.raises(UserError, match=r"deep.h5 holds the arrays none: expected one array"):
+        open_streams(tmp_path / "deep.h5", 5.0)

@@ -9,7 +9,8 @@ from jaxtyping import Float32
 
 from mnemic_core.errors import UserError
 from mnemic_core.loading import name_some
-from mnemic_vision.matr.data.array_files import HDF5_SUFFIXES, SUFFIXES, FrameFile, list_datasets, open_frames
+from mnemic_vision.matr.data.array_files import FrameFile, open_frames
+from mnemic_vision.matr.data.array_formats import HDF5_SUFFIXES, SUFFIXES, list_datasets
 from mnemic_vision.matr.data.problems import OnProblem
 from mnemic_vision.matr.data.stream import StreamKind
 

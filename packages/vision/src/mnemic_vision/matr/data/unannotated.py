@@ -4,7 +4,8 @@ from functools import partial
 from pathlib import Path
 
 from mnemic_core.errors import UserError, check_at_least
-from mnemic_vision.matr.data.array_files import HDF5_SUFFIXES, KNOWN_ARRAYS, SUFFIXES, list_datasets
+from mnemic_vision.matr.data.array_files import KNOWN_ARRAYS
+from mnemic_vision.matr.data.array_formats import HDF5_SUFFIXES, SUFFIXES, list_datasets
 from mnemic_vision.matr.data.feature_files import open_stream_files
 from mnemic_vision.matr.data.problems import OnProblem, raise_problem
 from mnemic_vision.matr.data.stream import ActionStream, ActionStreams

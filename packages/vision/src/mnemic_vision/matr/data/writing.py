@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mnemic_core.errors import UserError
+from mnemic_core.loading import name_some
 from mnemic_vision.matr.data.stream import ActionStream, ActionStreams
 
 
@@ -21,9 +22,12 @@ def write_annotated_streams(subsets: Mapping[str, ActionStreams], folder: str | 
 
     Raises:
         FileNotFoundError: the folder it is to be in does not exist.
-        UserError: the folder exists.
+        UserError: the folder exists, or two streams have one name.
     """
     folder = Path(folder)
+    names = [stream.name for streams in subsets.values() for stream in streams]
+    if twice := sorted({name for name in names if names.count(name) > 1 or name != Path(name).name}):
+        raise UserError(f"streams must have different names, which can be those of files, got {name_some(twice)}")
     if folder.exists():
         raise UserError(f"{folder} exists: remove it or choose another folder")
     if not folder.parent.is_dir():
