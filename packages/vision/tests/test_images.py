@@ -1,12 +1,21 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from golden_files import GoldenCase, golden_cases
 from torch.testing import assert_close
 from torchvision.transforms.functional import center_crop
 
-from mnemic_vision.images import center_square, inference_size, normalize, pad_images, preprocess_frame, resize_bilinear
+from mnemic_vision.images import (
+    as_image,
+    center_square,
+    inference_size,
+    normalize,
+    pad_images,
+    preprocess_frame,
+    resize_bilinear,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "memotr"
 
@@ -44,6 +53,13 @@ def test_resizing_is_bilinear_up_to_the_last_bit(size: tuple[int, int]) -> None:
     image = torch.randint(0, 256, (3, 13, 21), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     exact = torch.nn.functional.interpolate(image[None].double(), size, mode="bilinear", align_corners=False)[0]
     assert (resize_bilinear(image, size).double() - exact).abs().max() <= 1
+
+
+def test_arrays_and_tensors_are_the_same_frame() -> None:
+    tensor = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    frame = tensor.permute(1, 2, 0).numpy()
+    for form in (frame, tensor, tensor / 255, frame[:, ::-1][:, ::-1], (frame / 255).astype(np.float64)):
+        assert torch.equal(as_image(form), tensor)
 
 
 def test_an_image_of_the_right_size_is_left_alone() -> None:

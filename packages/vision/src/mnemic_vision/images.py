@@ -3,16 +3,47 @@
 from collections.abc import Sequence
 from math import ceil
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
+
+from mnemic_core.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SIZE_MULTIPLE = 32  # padded sides are multiples of the coarsest stride
 
 _COEFFICIENT_ONE = 2048  # OpenCV stores interpolation weights as integers with 11 fractional bits
+
+
+def as_image(frame: np.ndarray | Tensor, least_side: int = 1) -> UInt8[Tensor, "3 height width"]:
+    """Return a frame as RGB bytes.
+
+    Args:
+        frame: RGB image, a uint8 array (height, width, 3) or a tensor (3, height, width), uint8 or float in [0, 1].
+        least_side: shortest side in pixels; a smaller frame is taken for a mistake.
+
+    Raises:
+        UserError: if it is not such an image, is smaller, or contains NaN or infinity.
+    """
+    channels = -1 if isinstance(frame, np.ndarray) else 0
+    if frame.ndim != 3 or frame.shape[channels] != 3:
+        raise UserError(
+            f"expected an RGB frame, array (height, width, 3) or tensor (3, height, width), got {tuple(frame.shape)}"
+        )
+    tensor = torch.from_numpy(np.array(frame)).permute(2, 0, 1) if isinstance(frame, np.ndarray) else frame
+    height, width = tensor.shape[1:]
+    if min(height, width) < least_side:
+        raise UserError(f"a frame of {width}x{height} pixels is too small: need {least_side} at least")
+    if tensor.is_floating_point():
+        if not tensor.isfinite().all():
+            raise UserError("the frame contains NaN or infinite pixels: decode it again or leave it out")
+        tensor = (tensor.clamp(0, 1) * 255).round().to(torch.uint8)
+    if tensor.dtype != torch.uint8:
+        raise UserError(f"expected uint8 or floating point pixels, got {tensor.dtype}")
+    return tensor
 
 
 def inference_size(size: tuple[int, int], short: int = 800, long: int = 1536) -> tuple[int, int]:

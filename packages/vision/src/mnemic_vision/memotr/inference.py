@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mnemic_core.errors import UserError, check_range
+from mnemic_core.errors import check_range
 from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.session import Session
 from mnemic_vision.boxes import cxcywh_to_xywh
-from mnemic_vision.images import pad_images, preprocess_frame
+from mnemic_vision.images import as_image, pad_images, preprocess_frame
 from mnemic_vision.memotr.model import Memotr
 from mnemic_vision.memotr.output import FrameOutput, observe
 from mnemic_vision.memotr.tracks import TrackSlots, TrackState, is_duplicate
@@ -158,7 +158,7 @@ class Tracker(Session):
         Raises:
             UserError: if it is not such an image, is smaller than 16 pixels, or contains NaN or infinity.
         """
-        image = as_image(frame)
+        image = as_image(frame, MIN_SIDE)
         images, padding = pad_images([preprocess_frame(image, self.short_side, self.long_side)])
         device = self.state.valid.device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.use_bf16):
@@ -209,23 +209,3 @@ class Tracker(Session):
         table = torch.cat([column.double() for column in columns], dim=-1)  # float32 would round ids above 2**24
         rows = table[0][shown[0]].tolist()
         return [Track(int(row[0]), int(row[1]), row[2], (row[3], row[4], row[5], row[6])) for row in rows]
-
-
-def as_image(frame: np.ndarray | Tensor) -> Tensor:
-    """Return a frame as uint8 tensor (3, height, width); errors as those of `Tracker`."""
-    channels = -1 if isinstance(frame, np.ndarray) else 0
-    if frame.ndim != 3 or frame.shape[channels] != 3:
-        raise UserError(
-            f"expected an RGB frame, array (height, width, 3) or tensor (3, height, width), got {tuple(frame.shape)}"
-        )
-    tensor = torch.from_numpy(np.array(frame)).permute(2, 0, 1) if isinstance(frame, np.ndarray) else frame
-    height, width = tensor.shape[1:]
-    if min(height, width) < MIN_SIDE:
-        raise UserError(f"a frame of {width}x{height} pixels is too small to track in: need {MIN_SIDE} at least")
-    if tensor.is_floating_point():
-        if not tensor.isfinite().all():
-            raise UserError("the frame contains NaN or infinite pixels: decode it again or leave it out")
-        tensor = (tensor.clamp(0, 1) * 255).round().to(torch.uint8)
-    if tensor.dtype != torch.uint8:
-        raise UserError(f"expected uint8 or floating point pixels, got {tensor.dtype}")
-    return tensor
