@@ -1,5 +1,6 @@
 from dataclasses import fields, replace
 from math import pi
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mnemic_core.errors import UserError
 from mnemic_vision.matr.actions import Action
-from mnemic_vision.matr.data import ActionStream, InputConfig, StreamAugmentation
+from mnemic_vision.matr.data import ActionStream, InputConfig, StreamAugmentation, read_annotated_streams
 from mnemic_vision.matr.data.augment import mirror, resample, rotate
 
 STRENGTHS = [field.name for field in fields(StreamAugmentation)]
@@ -121,3 +122,24 @@ def test_unknown_sides_are_refused() -> None:
 def test_impossible_strengths_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(settings))):
         StreamAugmentation(**settings)
+
+
+SHARED = Path(__file__).parents[6] / "shared/data"
+needs_recordings = pytest.mark.skipif(not (SHARED / "actions_watch").is_dir(), reason="needs the shared recordings")
+
+
+@needs_recordings
+def test_a_mirrored_body_keeps_its_left_on_the_left() -> None:
+    stream = read_annotated_streams(SHARED / "actions_utkinect", "val").streams[0]
+    for frames in (stream.load(), mirror(stream.load(), "skeleton")):
+        across = np.median(frames[:, 0::3] - frames[:, :1], axis=0)
+        assert across[[4, 5, 6, 12, 13, 14]].max() < 0 < across[[8, 9, 10, 16, 17, 18]].min()
+
+
+@needs_recordings
+def test_a_mirrored_sensor_measures_what_one_at_the_other_wrist_does() -> None:
+    """Gravity lies along x in many exercises, with the other sign at the other wrist."""
+    streams = read_annotated_streams(SHARED / "actions_watch")
+    sides = [np.concatenate([each.load() for each in streams if f"_{side}_" in each.name]) for side in (0, 1)]
+    left, mirrored, right = (each.mean(axis=0) for each in (sides[0], mirror(sides[0], "sensor"), sides[1]))
+    assert np.abs(mirrored - right).max() < 0.3 < 1 < np.abs(left - right).max()
