@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +11,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mnemic_core.errors import UserError, check_range
+from mnemic_core.errors import UserError
 from mnemic_core.tensor_file import checksum
 from mnemic_vision.backbone import load_headless
+from mnemic_vision.frame_features.config import ExtractorConfig
 from mnemic_vision.frame_features.networks import build_network, feature_dim
 from mnemic_vision.images import as_image, center_square
 from mnemic_vision.video import open_frames
-
-
-@dataclass(frozen=True)
-class ExtractorConfig:
-    """Settings of a feature extractor, as they belong in the checkpoint of what was trained on its features.
-
-    Args:
-        backbone: an image model of timm, or a video model of torchvision such as ``s3d``.
-        stride: frames of the video per feature.
-        clip_length: frames that the network sees at once; 1 for image models.
-        size: side of its square input, pixels.
-        checksum: of its weights; None accepts any.
-    """
-
-    backbone: str = "tf_efficientnet_lite0"
-    stride: int = 6
-    clip_length: int = 1
-    size: int = 224
-    checksum: str | None = None
-
-    def __post_init__(self) -> None:
-        check_range(self, 1, inf, "stride", "clip_length", "size")
 
 
 @dataclass(frozen=True)
