@@ -29,8 +29,8 @@ SIZE = (720, 1280)  # height and width of a frame
 BACKBONES = {
     "tf_efficientnet_lite0": ExtractorConfig("tf_efficientnet_lite0"),
     "resnet50": ExtractorConfig("resnet50"),
-    "s3d": ExtractorConfig("s3d", clip_length=16),
-    "r3d_18": ExtractorConfig("r3d_18", clip_length=16, size=112),
+    "s3d": ExtractorConfig("s3d", clip_length=16, frame_step=2),
+    "r3d_18": ExtractorConfig("r3d_18", clip_length=16, frame_step=2, size=112),
 }
 WARM_UPS = 3  # features
 BIN_EDGES_MS = tuple(float(edge) for edge in np.geomspace(1, 10_000, 41).round(2))  # ten per factor of ten

@@ -21,10 +21,14 @@ CONFIGS = [
     replace(IMAGES, stride=1),
     ExtractorConfig("r3d_18", stride=2, clip_length=4, size=32),
     ExtractorConfig("r3d_18", stride=5, clip_length=3, size=32),  # frames between clips are not used
+    ExtractorConfig("r3d_18", stride=4, clip_length=3, frame_step=2, size=32),
+    ExtractorConfig("r3d_18", stride=6, clip_length=2, frame_step=2, size=32),
 ]
 
 
-@pytest.fixture(params=CONFIGS, ids=lambda config: f"{config.backbone}-{config.stride}-{config.clip_length}")
+@pytest.fixture(
+    params=CONFIGS, ids=lambda config: f"{config.backbone}-{config.stride}-{config.clip_length}-{config.frame_step}"
+)
 def extractor(request: pytest.FixtureRequest) -> FeatureExtractor:
     return FeatureExtractor(request.param)
 
@@ -36,7 +40,8 @@ def stream(extractor: FeatureExtractor, frames: np.ndarray) -> torch.Tensor:
 def test_a_feature_sees_the_frames_that_end_with_its_own(extractor: FeatureExtractor) -> None:
     config, images = extractor.config, torch.stack([center_square(torch.tensor(x).permute(2, 0, 1), 32) for x in VIDEO])
     ends = range(0, len(VIDEO), config.stride)
-    clips = [[max(0, end - config.clip_length + 1 + place) for place in range(config.clip_length)] for end in ends]
+    ages = [age * config.frame_step for age in reversed(range(config.clip_length))]
+    clips = [[max(0, end - age) for age in ages] for end in ends]
     with torch.no_grad():
         expected = torch.cat([extractor.network(images[None, clip]) for clip in clips])
     assert torch.equal(stream(extractor, VIDEO), expected)
@@ -114,6 +119,11 @@ def test_a_bad_frame_is_refused_and_the_video_continues() -> None:
     with pytest.raises(UserError, match=r"expected an RGB frame.*got \(40, 56\)"):
         extractor(VIDEO[0, ..., 0])
     assert torch.equal(stream(extractor, VIDEO), stream(other, VIDEO))
+
+
+def test_the_frames_of_a_clip_must_be_there_at_each_feature() -> None:
+    with pytest.raises(UserError, match="frame_step must divide stride, got 4 and 6"):
+        ExtractorConfig("s3d", stride=6, clip_length=16, frame_step=4)
 
 
 @pytest.mark.parametrize("settings", [{"stride": 0}, {"clip_length": 0}, {"size": -1}])

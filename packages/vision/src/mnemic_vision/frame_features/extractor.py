@@ -25,7 +25,7 @@ class ExtractorState:
     """What an extractor carries from frame to frame.
 
     Attributes:
-        clip: the last frames, oldest first, as the network sees them; without any before the first frame.
+        clip: the last frames that a clip needs, oldest first, as the network sees them; none before the first frame.
         count: frames seen.
     """
 
@@ -149,7 +149,8 @@ class FeatureExtractor:
         """Take a frame into the state; return the clip if a feature belongs to this frame."""
         start, config, clip = time.perf_counter(), self.config, self.state.clip
         until_feature = -self.state.count % config.stride
-        if until_feature < config.clip_length:  # no clip needs other frames
+        steps, rest = divmod(until_feature, config.frame_step)
+        if rest == 0 and steps < config.clip_length:  # no clip needs other frames
             image = center_square(as_image(frame), config.size)[None]
             clip = torch.cat([clip[1:], image]) if len(clip) else image.repeat(config.clip_length, 1, 1, 1)
         self.state = ExtractorState(clip, self.state.count + 1)
