@@ -117,6 +117,25 @@ class Matr(PretrainedModel):
         kept = output.has_action(flag_threshold) if store is None else store
         return output, state.replace_rows(kept, stored)
 
+    def remember(
+        self,
+        windows: Float[Tensor, "lane past window dim"],
+        now: Int[Tensor, "lane past"],
+        stored: Bool[Tensor, "lane past"],
+    ) -> MemoryState:
+        """Return memories of the given earlier windows, stored from the first to the last.
+
+        Args:
+            windows: projected frames.
+            now: index of the newest frame of each window.
+            stored: True at windows to store.
+        """
+        state = self.init_state(len(windows))
+        for window, newest, is_stored in zip(windows.unbind(1), now.unbind(1), stored.unbind(1), strict=True):
+            _, written = self.past_windows(window, state, newest)
+            state = state.replace_rows(is_stored, written)
+        return state
+
     def encode(self, windows: Float[Tensor, "lane window dim"]) -> Float[Tensor, "lane token dim"]:
         """Return the encoded frames of windows and, last, the encoded flag token."""
         tokens = torch.cat([windows, self.flag_token.expand(len(windows), 1, -1)], dim=1)
