@@ -26,6 +26,7 @@ from mnemic_core.machines import TuringState
 from mnemic_kit.experiment import Comparison, Run, Scores, Variant
 from mnemic_kit.parse import OneOf
 from mnemic_kit.record import content_digest
+from mnemic_kit.schedule import warmup_share
 from mnemic_speech.conformer_ntm import ConformerNtm
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.model import Encoded
@@ -43,7 +44,6 @@ from mnemic_transcribe.comparison import (
 from mnemic_transcribe.drawn_digits import Drawn
 from mnemic_transcribe.evaluation import open_clips
 from mnemic_transcribe.noise import Noise
-from mnemic_transcribe.schedule import warmup_share
 from mnemic_transcribe.sources import DataSource
 
 MEMORIES = {

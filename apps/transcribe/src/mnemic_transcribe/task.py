@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core.errors import UserError, check_range
 from mnemic_kit.records import Records
+from mnemic_kit.schedule import warmup_share
 from mnemic_kit.task import Split, Task
 from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
@@ -27,7 +28,6 @@ from mnemic_transcribe.augmentation import Masks
 from mnemic_transcribe.batching import SpeechBatch, SpeechBatches
 from mnemic_transcribe.frontend import fit_normalizer, network_input
 from mnemic_transcribe.initialization import PARTS, Part, load_parts
-from mnemic_transcribe.schedule import warmup_share
 from mnemic_transcribe.scoring import Prediction, error_rates, write_predictions
 
 _STATISTICS = 2000  # utterances for mean and variance of the features

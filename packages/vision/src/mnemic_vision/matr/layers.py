@@ -47,12 +47,13 @@ class EncoderLayer(_Block):
         dim: width of tokens.
         num_heads: attention heads.
         ffn_dim: hidden width of the feed-forward block.
-        dropout: of attention and branches.
+        dropout: of branches.
+        attention_dropout: of attention weights.
     """
 
-    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
+    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float, attention_dropout: float) -> None:
         super().__init__(dim, ffn_dim, dropout)
-        self.attention = Attention(dim, num_heads, dropout=dropout)
+        self.attention = Attention(dim, num_heads, dropout=attention_dropout)
         self.attention_norm = nn.LayerNorm(dim)
 
     def forward(
@@ -73,11 +74,11 @@ class EncoderLayer(_Block):
 class DecoderLayer(_Block):
     """Self-attention of queries, attention to keys, and feed-forward; arguments as `EncoderLayer`."""
 
-    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
+    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float, attention_dropout: float) -> None:
         super().__init__(dim, ffn_dim, dropout)
-        self.self_attention = Attention(dim, num_heads, dropout=dropout)
+        self.self_attention = Attention(dim, num_heads, dropout=attention_dropout)
         self.self_attention_norm = nn.LayerNorm(dim)
-        self.cross_attention = Attention(dim, num_heads, dropout=dropout)
+        self.cross_attention = Attention(dim, num_heads, dropout=attention_dropout)
         self.cross_attention_norm = nn.LayerNorm(dim)
 
     def forward(

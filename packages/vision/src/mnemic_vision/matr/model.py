@@ -49,13 +49,7 @@ class Matr(PretrainedModel):
         self.register_buffer("feature_scale", torch.ones(config.num_features))
         self.projections = nn.ModuleList(nn.Linear(width, share) for width in config.modalities)
         self.flag_token = nn.Parameter(torch.randn(dim))
-        self.encoder = SegmentEncoder(
-            [
-                EncoderLayer(dim, config.encoder_heads, config.ffn_dim, config.dropout)
-                for _ in range(config.encoder_layers)
-            ],
-            dim,
-        )
+        self.encoder = _build_encoder(config)
         self.queries = nn.Parameter(torch.randn(2 * queries, dim))  # of classes, then of boundaries
         self.query_position = nn.Parameter(torch.randn(queries, dim))
         self.end_decoder, self.start_decoder = _build_decoder(config), _build_decoder(config)
@@ -190,8 +184,13 @@ class Matr(PretrainedModel):
         return recency_positions(self.config.window, self.config.dim, device)
 
 
+def _build_encoder(config: MatrConfig) -> SegmentEncoder:
+    sizes = config.dim, config.encoder_heads, config.ffn_dim, config.dropout, config.attention_dropout
+    return SegmentEncoder([EncoderLayer(*sizes) for _ in range(config.encoder_layers)], config.dim)
+
+
 def _build_decoder(config: MatrConfig) -> Decoder:
-    sizes = config.dim, config.decoder_heads, config.ffn_dim, config.dropout
+    sizes = config.dim, config.decoder_heads, config.ffn_dim, config.dropout, config.attention_dropout
     return Decoder([DecoderLayer(*sizes) for _ in range(config.decoder_layers)], config.dim)
 
 

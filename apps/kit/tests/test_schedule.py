@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from mnemic_transcribe.schedule import warmup_share
+from mnemic_kit.schedule import warmup_share
 
 
 def test_the_schedule_is_that_of_the_published_recipe() -> None:
