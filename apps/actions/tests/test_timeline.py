@@ -62,6 +62,17 @@ def test_bars_are_as_long_as_their_actions(tmp_path: Path) -> None:
     assert extent(pixels, faint)[0] == pytest.approx(walk * 4 / 3, abs=4)  # cut at the beginning of the stream
 
 
+def test_overlapping_actions_of_a_class_share_the_height_of_its_row(tmp_path: Path) -> None:
+    first = replace(DETECTED[0], score=1.0)
+    alone, beside = (replace(TIMELINE, truth=None, detected=actions) for actions in ([first], [first, first, first]))
+    second = replace(first, start=4.0, end=8.0, emitted=8.5)
+    heights = [extent(picture(each, tmp_path), color_of(2))[1] for each in (alone, beside)]
+    assert heights[0] == pytest.approx(heights[1], rel=0.1)
+    one_lane = replace(TIMELINE, truth=None, detected=[first, second])
+    columns = [extent(picture(each, tmp_path), color_of(2))[0] for each in (alone, one_lane)]
+    assert columns[1] == pytest.approx(2 * columns[0], abs=4)
+
+
 def test_an_action_of_a_second_is_visible_in_an_hour(tmp_path: Path) -> None:
     short = replace(TIMELINE, duration=3600.0, truth=[Action("walk", 1800.0, 1801.0)])
     width, height = extent(picture(short, tmp_path), color_of(0))

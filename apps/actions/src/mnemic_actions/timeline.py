@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mnemic_kit.figures import COLORS, open_figure
-from mnemic_vision.draw_actions import color_of_class
+from mnemic_vision.draw_actions import Span, choose_lane, color_of_class
 from mnemic_vision.matr.actions import Action, DetectedAction
 from mnemic_vision.matr.history import Moment
 
@@ -18,6 +18,7 @@ Color: TypeAlias = tuple[float, float, float, float]
 
 _ROW = 0.34  # inches
 _PANEL = 0.95
+_MOST_LANES = 3
 _LEAST_SHARE = 1 / 900  # of the width, so that a short action of a long stream is seen
 _STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)  # seconds between labels of the time
 
@@ -79,17 +80,8 @@ def draw_timeline(path: str | Path, timeline: Timeline) -> None:
 
 def _draw_actions(axes: "Axes", timeline: Timeline, rows: Sequence[str]) -> None:
     """A row per class, annotated actions above detected ones."""
-    least = timeline.duration * _LEAST_SHARE
-    has_truth = timeline.truth is not None
     for row, name in enumerate(rows):
-        red, green, blue = (channel / 255 for channel in color_of_class(name, timeline.classes))
-        truth = [action for action in timeline.truth or () if action.label == name]
-        detected = [action for action in timeline.detected if action.label == name]
-        _draw_bars(axes, truth, row - 0.24, 0.26, [(red, green, blue, 1.0)] * len(truth), least)
-        center, height = (row + 0.12, 0.40) if has_truth else (float(row), 0.56)
-        shades = [(red, green, blue, 0.25 + 0.75 * action.score) for action in detected]
-        _draw_bars(axes, detected, center, height, shades, least)
-        _draw_emissions(axes, detected, center, height)
+        _draw_row(axes, timeline, name, row)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
@@ -97,7 +89,35 @@ def _draw_actions(axes: "Axes", timeline: Timeline, rows: Sequence[str]) -> None
     axes.set_title(timeline.title)
     if not rows:
         axes.text(0.5, 0.5, "no actions", transform=axes.transAxes, ha="center", va="center", color="#808080")
-    _explain(axes, has_truth)
+    _explain(axes, has_truth=timeline.truth is not None)
+
+
+def _draw_row(axes: "Axes", timeline: Timeline, name: str, row: int) -> None:
+    least = timeline.duration * _LEAST_SHARE
+    red, green, blue = (channel / 255 for channel in color_of_class(name, timeline.classes))
+    truth = [action for action in timeline.truth or () if action.label == name]
+    _draw_bars(axes, truth, row - 0.24, 0.26, [(red, green, blue, 1.0)] * len(truth), least)
+    top, height = (row - 0.08, 0.40) if timeline.truth is not None else (row - 0.28, 0.56)
+    lanes = _split_lanes([action for action in timeline.detected if action.label == name])
+    bar = height if len(lanes) == 1 else 0.88 * height / max(len(lanes), 1)  # with a gap between lanes
+    for index, lane in enumerate(lanes):
+        center = top + (index + 0.5) * height / len(lanes)
+        shades = [(red, green, blue, 0.25 + 0.75 * action.score) for action in lane]
+        _draw_bars(axes, lane, center, bar, shades, least)
+        _draw_emissions(axes, lane, center, bar)
+
+
+def _split_lanes(detected: Sequence[DetectedAction]) -> list[list[DetectedAction]]:
+    """Return the actions of a class in as few lanes as their overlaps allow, three at most."""
+    placed: list[tuple[Span, int]] = []
+    for action in detected:
+        span = (action.start, action.end)
+        placed.append((span, choose_lane(span, placed, _MOST_LANES)))
+    lanes = [lane for _, lane in placed]
+    return [
+        [action for action, own in zip(detected, lanes, strict=True) if own == lane]
+        for lane in range(max(lanes, default=-1) + 1)
+    ]
 
 
 def _draw_bars(

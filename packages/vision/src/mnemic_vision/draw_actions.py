@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,6 +13,8 @@ from mnemic_vision.matr.actions import DetectedAction
 from mnemic_vision.matr.history import Moment
 from mnemic_vision.video import Frame
 
+Span: TypeAlias = tuple[float, float]  # start and end, seconds
+
 LANES = 2  # rows of bars, so that overlapping actions are seen
 CAPTIONS = 3
 
@@ -22,23 +24,16 @@ _READABLE = 9  # pixels; smaller letters are left out
 _CURVE = (120, 200, 255)
 
 
-@dataclass(frozen=True)
-class _Bar:
-    action: DetectedAction
-    lane: int
-
-    @property
-    def end(self) -> float:
-        """Where the bar ends, with the tick of the emission."""
-        return max(self.action.end, self.action.emitted)
-
-
 class RecentActions:
     """What was seen and detected in the last seconds of a stream.
 
     Args:
         classes: names of all classes; the place of a class decides on its color.
         seconds: how far back; earlier moments and actions are dropped.
+
+    Attributes:
+        moments: feature frames, oldest first.
+        bars: actions in the order of their emission, each with its lane, which it keeps.
 
     Example:
         >>> recent = RecentActions(["jump"], seconds=10.0)
@@ -52,7 +47,7 @@ class RecentActions:
         self.seconds = seconds
         check_range(self, 1e-3, 1e6, "seconds")
         self.moments: deque[Moment] = deque()
-        self._bars: deque[_Bar] = deque()
+        self.bars: list[tuple[DetectedAction, int]] = []
 
     def update(self, moment: Moment, emitted: Iterable[DetectedAction] = ()) -> None:
         """Add the next feature frame and the actions that were emitted at it."""
@@ -61,23 +56,35 @@ class RecentActions:
         while len(self.moments) > 1 and self.moments[1].time <= oldest:  # the curve begins at the left edge
             self.moments.popleft()
         for action in emitted:
-            self._bars.append(_Bar(action, self._free_lane(action)))
-        self._bars = deque(bar for bar in self._bars if bar.end > oldest)
+            drawn = [(_drawn_span(other), lane) for other, lane in self.bars]
+            self.bars.append((action, choose_lane(_drawn_span(action), drawn)))
+        self.bars = [(action, lane) for action, lane in self.bars if _drawn_span(action)[1] > oldest]
 
     @property
     def actions(self) -> list[DetectedAction]:
         """Actions that ended or were emitted in the last seconds, in the order of their emission."""
-        return [bar.action for bar in self._bars]
+        return [action for action, _ in self.bars]
 
-    @property
-    def bars(self) -> list[tuple[DetectedAction, int]]:
-        """These actions, each with its lane, which it keeps."""
-        return [(bar.action, bar.lane) for bar in self._bars]
 
-    def _free_lane(self, action: DetectedAction) -> int:
-        """Return the first lane without an overlapping bar, or the one where the overlap began first."""
-        taken = {bar.lane: bar.action.start for bar in self._bars if bar.end > action.start}
-        return next((lane for lane in range(LANES) if lane not in taken), min(taken, key=taken.__getitem__, default=0))
+def _drawn_span(action: DetectedAction) -> Span:
+    """Return where a bar is, with the tick of the emission."""
+    return action.start, max(action.end, action.emitted)
+
+
+def choose_lane(span: Span, others: Iterable[tuple[Span, int]], num_lanes: int = LANES) -> int:
+    """Return the first lane in which a span covers no other one, or that of the covered span that began first.
+
+    Args:
+        span: start and end in seconds.
+        others: spans that have a lane, and the lane.
+        num_lanes: lanes there are.
+
+    Example:
+        >>> choose_lane((2.0, 5.0), [((0.0, 1.0), 0), ((1.5, 3.0), 0)], num_lanes=2)
+        1
+    """
+    taken = {lane: start for (start, end), lane in others if end > span[0] and start < span[1]}
+    return next((lane for lane in range(num_lanes) if lane not in taken), min(taken, key=taken.__getitem__, default=0))
 
 
 def color_of_class(label: str, classes: Sequence[str]) -> Color:
