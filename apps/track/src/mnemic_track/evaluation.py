@@ -9,10 +9,10 @@ from rich.console import Console
 
 from mnemic_core import MemoryReport
 from mnemic_kit.output import show, show_json
+from mnemic_kit.progress import frame_progress
 from mnemic_track.iou_baseline import track_by_overlap
 from mnemic_track.metrics import SequenceResult, TrackingScores, evaluate_sequences, scores_table
 from mnemic_track.results import mot_writer, read_mot
-from mnemic_track.running import progress
 from mnemic_track.sequences import as_rows, ground_truth, track_sequence
 from mnemic_vision.memotr import Tracker
 from mnemic_vision.memotr.data import TrackingSequence
@@ -30,7 +30,7 @@ def evaluate_tracker(
     """
     results, seconds = [], {}
     for sequence in sequences:
-        with progress(sequence.name, sequence.num_frames, Console(stderr=True)) as tick:
+        with frame_progress(sequence.name, sequence.num_frames, Console(stderr=True)) as tick:
             started = time.perf_counter()
             frames = []
             for tracks in track_sequence(tracker, sequence):

@@ -1,27 +1,18 @@
 """Tracking the frames of a source: an annotated video, MOT text, JSON lines and a plot of the memory."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.text import Text
 
 from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
 from mnemic_kit.made_files import check_outputs, note_output
+from mnemic_kit.progress import frame_progress
 from mnemic_track.plots import plot_memory
 from mnemic_track.results import json_lines_writer, mot_writer
 from mnemic_vision.draw import Trails, draw_tracks
@@ -91,7 +82,7 @@ def run_frames(
             stack.enter_context(mot_writer(outcome.paths["MOT text"])),
             stack.enter_context(json_lines_writer(outcome.paths["JSON lines"], rate)),
         ]
-        tick = stack.enter_context(progress(source.name, _used(source.num_frames, every), console))
+        tick = stack.enter_context(frame_progress(source.name, _used(source.num_frames, every), console))
         trails = Trails(length=max(1, round(2 * rate)))  # two seconds
         for frame, tracks in _tracked(tracker, source, every, outcome):
             tick()
@@ -129,21 +120,6 @@ def _tracked(
     except KeyboardInterrupt:
         if source.num_frames is not None:  # a file: Ctrl-C is the usual way to stop a camera only
             raise
-
-
-@contextmanager
-def progress(title: str, total: int | None, console: Console) -> Iterator[Callable[[], None]]:
-    """Show a bar with frames per second; gives the function that counts one frame."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda: bar.advance(task)
-
-
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} frames/s")
 
 
 def _finish(outcome: Outcome, console: Console) -> None:

@@ -21,4 +21,5 @@ from .results import results_text as results_text
 from .results import write_results as write_results
 from .schedule import CyclicSchedule as CyclicSchedule
 from .streaming.engine import StreamingMatr as StreamingMatr
+from .video import VideoLocalizer as VideoLocalizer
 from .weights import load_official as load_official

@@ -41,9 +41,17 @@ def test_the_others_are_opened_when_one_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "c.npz").write_bytes(b"PK")
     problems: list[UserError] = []
     assert len(open_streams(tmp_path, 10.0, on_problem=problems.append)) == 1
-    assert ["b has 4 channels, but a has 6" in str(problems[0]), "c.npz cannot be read" in str(problems[1])] == [
-        True
-    ] * 2
+    assert "c.npz cannot be read" in str(problems[0])
+    assert "b has 4 channels, but a has 6" in str(problems[1])
+
+
+def test_the_width_of_most_streams_counts(tmp_path: Path) -> None:
+    for name, width in {"a": 4, "b": 6, "c": 6}.items():
+        np.save(tmp_path / f"{name}.npy", FRAMES[:, :width])
+    problems: list[UserError] = []
+    opened = open_streams(tmp_path, 10.0, on_problem=problems.append)
+    assert ([stream.name for stream in opened], opened.num_channels) == (["b", "c"], 6)
+    assert [str(problem).startswith("stream a has 4 channels, but b has 6") for problem in problems] == [True]
 
 
 def test_nothing_to_open_is_one_line(tmp_path: Path) -> None:

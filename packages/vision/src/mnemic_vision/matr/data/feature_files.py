@@ -1,5 +1,6 @@
 """Finding the array files of streams by name, and opening them with one width for all."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,8 @@ def open_stream_files(
         folders: folders, or HDF5 files, each of which has a part of the channels.
         file_names: name of the file, without its ending, or of the HDF5 dataset for each stream.
         step: every how many-th row is a frame.
-        on_problem: gets what is wrong with a stream, which is then left out.
+        on_problem: gets what is wrong with a stream, which is then left out; so are streams of another width than
+            most.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -83,11 +85,9 @@ def open_stream_files(
         try:
             if all(file_name in places for places in found):
                 opened[name] = _open_stream(name, [places[file_name] for places in found], step)
-                _check_width(name, opened)
         except UserError as error:
-            opened.pop(name, None)
             on_problem(error)
-    return opened
+    return _with_usual_width(opened, on_problem)
 
 
 def _find_all(folder: Path, wanted: set[str]) -> dict[str, list[FramePlace]]:
@@ -130,10 +130,17 @@ def _open_stream(name: str, places: Sequence[list[FramePlace]], step: int) -> St
     return StreamFiles(files, step)
 
 
-def _check_width(name: str, opened: Mapping[str, StreamFiles]) -> None:
-    first = next(iter(opened))
-    if opened[name].num_channels != opened[first].num_channels:
-        raise UserError(
-            f"stream {name} has {opened[name].num_channels} channels, but {first} has {opened[first].num_channels}: "
-            "all must have the same features"
-        )
+def _with_usual_width(opened: dict[str, StreamFiles], on_problem: OnProblem) -> dict[str, StreamFiles]:
+    """Return the streams whose width most have, the first ones if equally many have another."""
+    widths = Counter(files.num_channels for files in opened.values())
+    usual = next((width for width, _ in widths.most_common(1)), 0)
+    first = next((name for name, files in opened.items() if files.num_channels == usual), "")
+    for name, files in opened.items():
+        if files.num_channels != usual:
+            on_problem(
+                UserError(
+                    f"stream {name} has {files.num_channels} channels, but {first} has {usual}: all must have the same "
+                    "features"
+                )
+            )
+    return {name: files for name, files in opened.items() if files.num_channels == usual}

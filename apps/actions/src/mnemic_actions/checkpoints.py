@@ -1,0 +1,94 @@
+"""Which checkpoint fits a stream, and a localizer that runs it as the options of a command say."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from mnemic_core.errors import UserError, check_at_least
+from mnemic_vision.matr import Clock, LocalizerCheckpoint, OnlineLocalizer
+from mnemic_vision.matr.data import InputConfig, StreamKind
+
+SHIPPED = Path(__file__).parent / "checkpoints"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a network is run.
+
+    Args:
+        delay: seconds for which actions are held back for a better one; None: that of the checkpoint.
+        score: least score of an action; None: that of the checkpoint.
+        without_memory: store no past window.
+        device: where the network runs.
+    """
+
+    delay: float | None = None
+    score: float | None = None
+    without_memory: bool = False
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        check_at_least(0, **{"--delay": self.delay})
+        if self.score is not None and not 0 <= self.score <= 1:
+            raise UserError(f"--score must be between 0 and 1, got {self.score}")
+
+    def localizer(self, checkpoint: LocalizerCheckpoint, clock: Clock | None = None) -> OnlineLocalizer:
+        """Return a localizer that runs a checkpoint, with the clock of a stream."""
+        rule = checkpoint.settings.rule
+        rule = rule if self.score is None else replace(rule, score=self.score)
+        rule = replace(rule, flag=1.0) if self.without_memory else rule  # no flag is larger, so nothing is stored
+        checkpoint.to(self.device)
+        settings = replace(checkpoint.settings, rule=rule)
+        return replace(checkpoint, settings=settings).localizer(clock, delay=self.delay)
+
+
+def find_checkpoint(path: Path | None, kind: StreamKind, channels: int) -> Path:
+    """Return the checkpoint to run streams with.
+
+    Args:
+        path: what the user gave; None: the shipped one for such streams.
+        kind: what a frame of the streams consists of, as far as their files tell.
+        channels: width of a frame.
+
+    Raises:
+        UserError: no shipped checkpoint takes such streams.
+    """
+    if path is not None:
+        return path
+    shipped = {file: LocalizerCheckpoint.load(file).settings.inputs for file in sorted(SHIPPED.glob("*.safetensors"))}
+    for file, inputs in shipped.items():
+        if _fits(inputs, kind, channels):
+            return file
+    known = "; ".join(
+        f"{file.stem} takes {_describe(inputs.kind, inputs.channels)}" for file, inputs in shipped.items()
+    )
+    raise UserError(
+        f"no shipped checkpoint takes {_describe(kind, channels)} ({known or 'none is installed'}): give --checkpoint"
+    )
+
+
+def load_for_streams(path: Path, kind: StreamKind, channels: int) -> LocalizerCheckpoint:
+    """Return a checkpoint that takes such streams.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        UserError: it is damaged, or was trained on other features.
+    """
+    checkpoint = LocalizerCheckpoint.load(path)
+    inputs = checkpoint.settings.inputs
+    if not _fits(inputs, kind, channels):
+        raise UserError(
+            f"checkpoint {path.name} was trained on {_describe(inputs.kind, inputs.channels)}, but the stream has "
+            f"{_describe(kind, channels)}: give features like those of its training, or another --checkpoint"
+        )
+    return checkpoint
+
+
+def _fits(inputs: InputConfig, kind: StreamKind, channels: int) -> bool:
+    """Whether a network takes such frames; an array without a name may hold anything of the right width."""
+    return inputs.channels == channels and (inputs.kind == kind or "plain" in {inputs.kind, kind})
+
+
+def _describe(kind: StreamKind, channels: int) -> str:
+    return f"{channels} channels of {'features' if kind == 'plain' else f'a {kind}'}"

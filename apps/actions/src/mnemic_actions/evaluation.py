@@ -1,0 +1,153 @@
+"""Scoring a localizer on annotated streams."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mnemic_actions.checkpoints import RunOptions
+from mnemic_actions.jobs import clock_of
+from mnemic_actions.options import Order
+from mnemic_actions.problems import Problems
+from mnemic_actions.streams import ANNOTATIONS, check_length
+from mnemic_core.errors import UserError
+from mnemic_core.loading import name_some
+from mnemic_kit.progress import frame_progress
+from mnemic_vision.matr import Action, DetectedAction, LocalizerCheckpoint, OnlineLocalizer
+from mnemic_vision.matr.data import ActionStream, ActionStreams, read_annotated_streams, shuffle_order
+from mnemic_vision.matr.data.annotations import read_annotation_file
+from mnemic_vision.matr.metrics import LocalizationScores, evaluate_actions
+
+ORDER_SEEDS = (0, 1)
+ALL = "all"
+_TRAINING = {"train", "training"}
+STREAMED_FRAMES = 1000  # at most, to measure the speed frame by frame
+
+
+@dataclass
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        truths: annotated actions by stream.
+        predictions: detected actions by stream.
+        seconds: of computing, in batches of windows.
+        frames: that took this time.
+        real_time_factor: seconds of computing per second of a stream, frame by frame.
+        streamed: name of the stream with which that was measured.
+    """
+
+    truths: dict[str, tuple[Action, ...]] = field(default_factory=dict)
+    predictions: dict[str, list[DetectedAction]] = field(default_factory=dict)
+    seconds: float = 0.0
+    frames: int = 0
+    real_time_factor: float | None = None
+    streamed: str | None = None
+
+    def add(self, name: str, stream: ActionStream, localizer: OnlineLocalizer, tick: Callable[[], None]) -> None:
+        """Run a stream in batches of windows, and the first stream frame by frame too."""
+        frames, found = stream.load(), []
+        started = time.perf_counter()
+        for known in localizer.follow(frames):
+            found += known.actions
+            tick()
+        self.seconds += time.perf_counter() - started
+        self.frames += len(frames)
+        self.truths[name], self.predictions[name] = stream.actions, found
+        if self.streamed is None:
+            self.streamed, part = name, frames[:STREAMED_FRAMES]
+            started = time.perf_counter()
+            for frame in part:
+                localizer.push(frame)
+            self.real_time_factor = (time.perf_counter() - started) / (len(part) * stream.frame_time)
+
+    def scores(self) -> LocalizationScores:
+        """Return the scores of all streams."""
+        return evaluate_actions(self.truths, self.predictions)
+
+
+def choose_subsets(data: Path, split: str | None) -> list[str | None]:
+    """Return the subsets of a data folder to evaluate; None stands for all streams.
+
+    Args:
+        data: folder with ``annotations.json``.
+        split: name of a subset; ``"all"``; None: those that are not for training, or all if there are no others.
+
+    Raises:
+        FileNotFoundError: there is no such folder or file.
+        UserError: the annotations are malformed.
+    """
+    if split is not None:
+        return [None if split == ALL else split]
+    if not data.is_dir():
+        raise FileNotFoundError(f"there is no folder {data}; give one with {ANNOTATIONS} and its streams")
+    videos = read_annotation_file(data / ANNOTATIONS, on_problem=lambda problem: None).videos
+    unseen = sorted({video.subset for video in videos} - _TRAINING)
+    return [*unseen] if unseen else [None]
+
+
+def open_subsets(data: Path, subsets: Sequence[str | None], problems: Problems) -> ActionStreams:
+    """Return the streams of subsets; what cannot be used goes to the problems, each once.
+
+    Raises:
+        UserError: there is no stream that can be used.
+    """
+    faults: list[UserError] = []
+    opened = [read_annotated_streams(data, subset, on_problem=faults.append) for subset in subsets]
+    problems.found += {str(fault): fault for fault in faults}.values()  # those of annotations come with every subset
+    used = [each for each in opened if each.streams]
+    if not used:
+        raise faults[0] if faults else UserError(f"{data} has no streams: give a folder with {ANNOTATIONS} and streams")
+    return replace(used[0], streams=[stream for each in used for stream in each])
+
+
+def evaluate_streams(
+    checkpoint: LocalizerCheckpoint, data: ActionStreams, order: Order, options: RunOptions, problems: Problems
+) -> Evaluation:
+    """Return what a network finds in streams; those that cannot be used go to the problems.
+
+    Raises:
+        UserError: no stream could be used.
+    """
+    evaluation, kind = Evaluation(), checkpoint.settings.inputs.kind
+    seeds: tuple[int | None, ...] = ORDER_SEEDS if order == "shuffled" else (None,)
+    total = len(seeds) * sum(stream.num_frames for stream in data)
+    with frame_progress(f"{len(data)} streams", total, Console(stderr=True)) as tick:
+        for stream in data:
+            with problems.collecting():
+                _check_stream(stream, checkpoint)
+                read = stream.in_memory()
+                for seed in seeds:
+                    shown = read if seed is None else shuffle_order(read, kind, seed)
+                    name = stream.name if seed is None else f"{stream.name}, order {seed}"
+                    localizer = options.localizer(checkpoint, clock_of(shown))
+                    evaluation.add(name, shown, localizer, tick)
+    if not evaluation.truths:
+        raise problems.found[0]
+    return evaluation
+
+
+def _check_stream(stream: ActionStream, checkpoint: LocalizerCheckpoint) -> None:
+    check_length(stream, checkpoint.model.config.window)
+    classes = checkpoint.settings.classes
+    unknown = sorted({action.label for action in stream.actions}.difference(classes))
+    if unknown:
+        raise UserError(
+            f"stream {stream.name} has the labels {name_some(unknown)}, which the checkpoint does not know: its "
+            f"classes are {name_some(classes)}"
+        )
+
+
+def summarize(scores: LocalizationScores, evaluation: Evaluation) -> dict[str, Any]:
+    """Return the scores and figures under their names in ``scores.json``."""
+    return scores.as_dict() | {
+        "real_time_factor": evaluation.real_time_factor,
+        "real_time_measured": f"frame by frame, {evaluation.streamed}",
+        "batched_frames_per_second": round(evaluation.frames / evaluation.seconds, 1),
+        "num_streams": len(evaluation.truths),
+        "num_actions": scores.counts.truths,
+        "num_predictions": scores.counts.predictions,
+    }

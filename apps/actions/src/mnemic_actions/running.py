@@ -1,0 +1,204 @@
+"""Running a localizer over a stream or a video: results, JSON lines, a timeline picture and an annotated video."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from mnemic_actions.timeline import Timeline, draw_timeline
+from mnemic_core.errors import UserError
+from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.figures import can_plot
+from mnemic_kit.made_files import check_outputs, note_output
+from mnemic_kit.output import write_text
+from mnemic_kit.progress import frame_progress
+from mnemic_vision.draw_actions import RecentActions, draw_actions
+from mnemic_vision.matr import Action, DetectedAction, OnlineLocalizer
+from mnemic_vision.matr.history import History, Moment
+from mnemic_vision.matr.results import results_text
+from mnemic_vision.video import Frame, VideoWriter
+
+_ENDINGS = {"results": "json", "JSON lines": "jsonl", "timeline": "png", "video": "mp4"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one frame of a source gave.
+
+    Attributes:
+        time: of the frame in seconds.
+        moment: what the localizer saw; None at a frame of a video between two features.
+        actions: emitted at this frame.
+        image: the frame of a video.
+    """
+
+    time: float
+    moment: Moment | None
+    actions: list[DetectedAction]
+    image: Frame | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A source and what is known of it.
+
+    Attributes:
+        name: of the source in files and messages.
+        steps: its frames, each run through the localizer when it is asked for.
+        num_frames: how many; None if unknown.
+        truth: annotated actions; None without annotation.
+        duration: seconds; None: until the last frame.
+        video: size in pixels and frames per second of the video to write; None for other streams.
+        is_live: a camera, which Ctrl-C ends.
+        finishes: whether the source ends here, so that actions that are held back are emitted.
+    """
+
+    name: str
+    steps: Iterator[Step]
+    num_frames: int | None
+    truth: tuple[Action, ...] | None = None
+    duration: float | None = None
+    video: tuple[tuple[int, int], float] | None = None
+    is_live: bool = False
+    finishes: bool = True
+
+
+@dataclass
+class Outcome:
+    """What a run found.
+
+    Attributes:
+        paths: the files that were written, by what they are.
+        actions: in the order of their emission.
+        history: what the localizer saw, in constant memory.
+        num_frames: frames used.
+        time: of the last frame in seconds.
+        failure: why the source ended early; None when it was complete.
+    """
+
+    paths: dict[str, Path]
+    actions: list[DetectedAction] = field(default_factory=list)
+    history: History = field(default_factory=History)
+    num_frames: int = 0
+    time: float = 0.0
+    failure: Exception | None = None
+
+
+def run_job(localizer: OnlineLocalizer, job: Job, out: Path, console: Console) -> Outcome:
+    """Run a job and write its results; earlier ones stay until these are complete.
+
+    Args:
+        localizer: the one that the steps use.
+        job: what to run.
+        out: folder for the results; made when absent.
+        console: shows progress and each action when it is known.
+
+    Raises:
+        UserError: the source ended early; the results up to there have been written.
+    """
+    outcome = Outcome({kind: out / f"{job.name}.{end}" for kind, end in _ENDINGS.items()})
+    check_outputs(*outcome.paths.values())
+    out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        lines = stack.enter_context(atomic_write(outcome.paths["JSON lines"]))
+        draw = stack.enter_context(_video_writer(job, outcome.paths["video"], localizer.classes))
+        tick = stack.enter_context(frame_progress(job.name, job.num_frames, console))
+
+        def emit(actions: list[DetectedAction]) -> None:
+            outcome.actions += actions
+            for action in actions:
+                lines.write(json.dumps({**action.as_dict(), "delay": round(action.delay, 2)}) + "\n")
+                console.print(describe(action), highlight=False, markup=False, soft_wrap=True)
+
+        for step in _survive(job, outcome):
+            tick()
+            emit(step.actions)
+            draw(step)
+        if job.finishes:
+            emit(localizer.finish())
+    if outcome.paths["video"].exists() and job.video is not None:
+        note_output(outcome.paths["video"])  # the others are noted by `atomic_write`
+    write_text(outcome.paths["results"], results_text({job.name: outcome.actions}).removesuffix("\n"))
+    _draw_timeline(localizer, job, outcome)
+    _report(job, outcome, console)
+    if outcome.failure is not None:
+        raise outcome.failure
+    return outcome
+
+
+def describe(action: DetectedAction) -> str:
+    """Return an action as a line for people.
+
+    Example:
+        >>> describe(DetectedAction("jump", 0.912, start=10.2, end=12.1, emitted=12.5))
+        '   12.5 s  jump  10.2 - 12.1 s  score 0.91  delay 0.4 s'
+    """
+    times = f"{action.start:.1f} - {action.end:.1f} s"
+    return f"{action.emitted:7.1f} s  {action.label}  {times}  score {action.score:.2f}  delay {action.delay:.1f} s"
+
+
+def observe(localizer: OnlineLocalizer) -> Moment:
+    """Return what a localizer has seen with its last frame."""
+    clock = localizer.clock
+    time = clock.offset + (localizer.num_frames - 1) * clock.frame_time
+    return Moment(time, localizer.flag, localizer.windows_in_memory)
+
+
+def _survive(job: Job, outcome: Outcome) -> Iterator[Step]:
+    """Yield the steps; a damaged source, or Ctrl-C at a camera, ends them but not the files."""
+    try:
+        for step in job.steps:
+            if step.moment is not None:
+                outcome.history.add(step.moment)
+            outcome.num_frames, outcome.time = outcome.num_frames + 1, step.time
+            yield step
+    except (UserError, OSError) as error:
+        if outcome.num_frames == 0:  # no results to keep
+            raise
+        outcome.failure = error
+    except KeyboardInterrupt:
+        if not job.is_live or outcome.num_frames == 0:
+            raise
+
+
+@contextmanager
+def _video_writer(job: Job, path: Path, classes: tuple[str, ...]) -> Iterator[Callable[[Step], None]]:
+    """Give the function that draws a step on its frame and writes it; it does nothing without a video."""
+    if job.video is None:
+        yield lambda step: None
+        return
+    recent = RecentActions(classes)
+    with VideoWriter(path, *job.video) as writer:
+
+        def draw(step: Step) -> None:
+            if step.moment is not None:
+                recent.update(step.moment, step.actions)
+            if step.image is not None:
+                writer.write(draw_actions(step.image, recent, step.time))
+
+        yield draw
+
+
+def _draw_timeline(localizer: OnlineLocalizer, job: Job, outcome: Outcome) -> None:
+    if can_plot():
+        timeline = Timeline(
+            duration=max(job.duration or 0.0, outcome.time),
+            detected=outcome.actions,
+            truth=job.truth,
+            classes=localizer.classes,
+            history=outcome.history.moments,
+            flag_threshold=localizer.rule.flag,
+            title=job.name,
+        )
+        draw_timeline(outcome.paths["timeline"], timeline)
+
+
+def _report(job: Job, outcome: Outcome, console: Console) -> None:
+    """Say how much was found and where the files are."""
+    annotated = "" if job.truth is None else f", {len(job.truth)} annotated"
+    lines = [f"{outcome.num_frames} frames, {len(outcome.actions)} actions{annotated}"]
+    lines += [f"{kind}: {path}" for kind, path in outcome.paths.items() if path.exists()]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
