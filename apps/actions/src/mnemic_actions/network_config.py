@@ -9,7 +9,6 @@ from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError
 from mnemic_kit.configs import find_config, read_section
 from mnemic_vision.matr import EmissionRule, LocalizerSettings, MatrConfig
-from mnemic_vision.matr.data import InputConfig
 from mnemic_vision.matr.data.annotations import read_annotation_file
 
 
@@ -27,18 +26,17 @@ def read_network_config(name: str, annotations: Path | None = None) -> tuple[Mat
     """
     path = find_config(name, CONFIGS)
     settings = read_section(path, "model", "settings")
-    classes = settings.get("classes") or read_section(path, "data").get("classes")
+    data = read_section(path, "data")  # with which training shares classes and inputs
+    classes = settings.get("classes") or data.get("classes")
     if annotations is not None:
         classes = list(read_annotation_file(annotations, ignored_labels=("Ambiguous",)).classes)
     if not classes:
         raise UserError(f"{path} names no classes: give --annotations, such as thumos14_v2.json")
     sizes: dict[Any, Any] = read_section(path, "model", "config") | {"num_classes": len(classes)}
     config = deserialize(MatrConfig, sizes, path, "model.config")
-    settings |= {"classes": classes}
-    made = deserialize(LocalizerSettings, settings, path, "model.settings")
-    if "inputs" not in settings:
-        made = replace(made, inputs=InputConfig("plain", channels=config.num_features))
-    return config, made
+    inputs = settings.get("inputs") or data.get("inputs") or {"kind": "plain", "channels": config.num_features}
+    settings |= {"classes": classes, "inputs": inputs}
+    return config, deserialize(LocalizerSettings, settings, path, "model.settings")
 
 
 def as_released(config: MatrConfig, settings: LocalizerSettings) -> tuple[MatrConfig, LocalizerSettings]:

@@ -15,6 +15,7 @@ def extract(
     weights: Path | None = None,
     stride: int = 6,
     clip_length: int = 1,
+    frame_step: int = 1,
     size: int = 224,
     batch_size: int = 16,
     device: Device = "auto",
@@ -34,6 +35,7 @@ def extract(
             are random, the same each time, which only tests can use.
         stride: frames of the video per feature.
         clip_length: frames that the network sees at once; 1 for image models.
+        frame_step: frames of the video from one frame of a clip to the next; divides stride.
         size: side of its square input in pixels.
         batch_size: features that are computed together.
         device: where to run; auto takes a GPU where there is one.
@@ -46,5 +48,5 @@ def extract(
     from mnemic_vision.frame_features import ExtractorConfig, FeatureExtractor
 
     named = name_videos(videos)
-    config = ExtractorConfig(backbone, stride, clip_length, size)
+    config = ExtractorConfig(backbone, stride, clip_length, frame_step, size)
     extract_all(named, FeatureExtractor(config, weights, find_device(device)), out, batch_size)
