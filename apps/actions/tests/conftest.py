@@ -35,6 +35,6 @@ def data(tmp_path: Path) -> Path:
 def video(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     with VideoWriter(tmp_path / "my.mp4", (96, 64), 10.0) as writer:
-        for _ in range(12):
+        for _ in range(20):
             writer.write(rng.integers(0, 255, (64, 96, 3), dtype=np.uint8))
     return tmp_path / "my.mp4"

@@ -57,7 +57,7 @@ def evaluate(
     streams = open_subsets(data, subsets, problems)
     path = find_checkpoint(checkpoint, streams.kind, streams.num_channels)
     trained = load_for_streams(path, streams.kind, streams.num_channels)
-    names = [subset or "all" for subset in subsets]
+    names = ["all" if subset is None else subset or "(none)" for subset in subsets]
     used = {"split": names, "order": order, "without_memory": without_memory}
     record = None
     if out is not None:

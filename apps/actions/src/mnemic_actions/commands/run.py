@@ -114,8 +114,9 @@ def _run_video(
 ) -> None:
     from rich.console import Console
 
-    from mnemic_actions.jobs import continue_session, open_video_localizer, video_job
+    from mnemic_actions.jobs import continue_session
     from mnemic_actions.running import run_job
+    from mnemic_actions.video_jobs import open_video_localizer, video_job
     from mnemic_vision.matr import LocalizerCheckpoint
     from mnemic_vision.video import open_frames
 

@@ -1,0 +1,100 @@
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from action_checkpoints import command, mistake
+
+from mnemic_actions import cli
+from mnemic_actions.network_config import read_network_config
+from mnemic_vision.matr import LocalizerCheckpoint, Matr
+from mnemic_vision.matr.data import read_annotated_streams
+
+CONFIG = """
+model:
+  config: {modalities: [4, 2], dim: 8, ffn_dim: 8, encoder_layers: 1, encoder_heads: 2, decoder_layers: 1,
+    decoder_heads: 2, window: 8, num_queries: 2, capacity: 2, keeps_newest: true, standardizes: true}
+  settings: {frame_rate: 4.0}
+data: {classes: [run, jump]}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    return tmp_path / "small.yaml"
+
+
+def test_generated_streams_can_be_read(tmp_path: Path) -> None:
+    sizes = ["--num_streams", 3, "--num_val_streams", 2, "--num_frames", 50, "--num_classes", 2, "--num_channels", 5]
+    assert command("generate", "--out", tmp_path / "new" / "made", *sizes) == 0
+    for subset, number in (("train", 3), ("val", 2)):
+        streams = read_annotated_streams(tmp_path / "new" / "made", subset)
+        assert [stream.load().shape for stream in streams] == [(50, 5)] * number
+    assert streams.classes == ("class_0", "class_1")
+
+
+def test_a_size_without_sense_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "num_frames must be at least 1, got 0" in mistake(
+        capsys, "generate", "--out", tmp_path / "made", "--num_frames", 0
+    )
+
+
+def test_official_pickles_become_files_of_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arrays = {"rgb": np.ones((3, 4), np.float32), "flow": np.zeros((3, 4), np.float32)}
+    (tmp_path / "test.pickle").write_bytes(pickle.dumps({"video_test_1": arrays}))
+    assert command("import-data", tmp_path / "test.pickle", "--out", tmp_path / "out") == 0
+    assert "1 videos" in capsys.readouterr().out
+    assert np.array_equal(np.load(tmp_path / "out" / "rgb" / "video_test_1.npy"), arrays["rgb"])
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "evil.pickle").write_bytes(pickle.dumps({"video": cli.Program}))
+    line = mistake(capsys, "import-data", tmp_path / "evil.pickle", "--out", tmp_path / "out")
+    assert "is not a pickle of arrays alone" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_documented_line_converts_official_weights(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes, _ = read_network_config(str(config))
+    model = Matr(replace(sizes, masks_empty=False, keeps_newest=False, standardizes=False))
+
+    def load(built: Matr, path: Path) -> list[str]:
+        built.load_state_dict(model.state_dict())
+        return ["module.edcls_head.0.weight"]
+
+    monkeypatch.setattr("mnemic_vision.matr.load_official", load)
+    out = tmp_path / "ours.safetensors"
+    assert command("import-weights", tmp_path / "best.pth", "--config", config, "--out", out) == 0
+    shown = capsys.readouterr().out
+    assert shown == "1 released weights are not used:\nmodule.edcls_head.0.weight\n"
+    loaded = LocalizerCheckpoint.load(out)
+    assert loaded.settings.classes == ("run", "jump")
+    assert loaded.model.config == model.config
+    assert loaded.localizer().inputs.channels == 6
+    assert all(value.equal(loaded.model.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_a_file_without_weights_is_not_converted(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"state_dict": {"module.flag_token": torch.zeros(1, 1, 8)}}, tmp_path / "official.pth")
+    out = tmp_path / "ours.safetensors"
+    line = mistake(capsys, "import-weights", tmp_path / "official.pth", "--config", config, "--out", out)
+    assert "does not fit this model" in line
+    assert not out.exists()
+
+
+def test_classes_can_be_those_of_annotations(config: Path, data: Path) -> None:
+    _, settings = read_network_config(str(config), data / "annotations.json")
+    assert settings.classes == ("class_0", "class_1")
+
+
+def test_the_demo_shows_everything(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("demo", "--out", tmp_path / "demo", "--checkpoint", checkpoint, "--num_frames", 60) == 0
+    assert {path.suffix for path in (tmp_path / "demo").iterdir()} >= {".json", ".jsonl"}
+    assert "| class " in capsys.readouterr().out
