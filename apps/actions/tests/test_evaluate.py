@@ -163,20 +163,28 @@ def test_what_is_wrong_is_one_line_and_the_rest_is_scored(
     assert expected in lines[0]
 
 
-def test_two_streams_of_one_name_are_one_line(checkpoint: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_streams_of_one_name_are_one_line_and_the_rest_is_scored(
+    checkpoint: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = (data / "annotations.json").read_text()
     (data / "annotations.json").write_text(text.replace('"generated_0_001": {', '"generated_0_000": {'))
-    line = mistake(capsys, "evaluate", "--data", data, "--checkpoint", checkpoint)
-    assert "generated_0_000 is there twice" in line or "generated_0_000' twice" in line
+    assert command("evaluate", "--data", data, "--checkpoint", checkpoint, "--out", data / "out") == 2
+    problems = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
+    assert ["'generated_0_000' twice" in line for line in problems] == [True]
+    assert list(read_results(data / "out" / "predictions.json")) == ["generated_0_002"]
 
 
 def test_labels_that_the_checkpoint_does_not_know_are_named(
     checkpoint: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (data / "annotations.json").read_text()
-    (data / "annotations.json").write_text(text.replace("class_1", "dive"))
+    text = (data / "annotations.json").read_text().replace("class_1", "dive")
+    (data / "annotations.json").write_text(text)
+    assert command("evaluate", "--data", data, "--checkpoint", checkpoint) == 2
+    message = "has the labels dive, which the checkpoint does not know: its classes are class_0, class_1"
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    (data / "annotations.json").write_text(text.replace("class_0", "swim"))
     line = mistake(capsys, "evaluate", "--data", data, "--checkpoint", checkpoint)
-    assert "has the labels dive, which the checkpoint does not know: its classes are class_0, class_1" in line
+    assert "tiny.safetensors knows the classes class_0, class_1, but the data has swim, dive: give another" in line
 
 
 def test_a_checkpoint_of_other_features_is_one_line(

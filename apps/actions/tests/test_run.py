@@ -96,6 +96,17 @@ def test_frame_rate_and_every_decide_on_the_times(checkpoint: Path, data: Path, 
     assert last == [pytest.approx(59 / 5), pytest.approx(59 / 10), pytest.approx(58 / 10)]
 
 
+def test_a_rate_far_from_that_of_the_training_is_noted(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "s.npy", np.zeros((40, 6), np.float32))
+    arguments = ["run", tmp_path / "s.npy", "--out", tmp_path / "out", "--checkpoint", checkpoint, "--frame_rate", 20]
+    assert command(*arguments) == 0
+    assert "note: 20 frames per second, but the network was trained at 5; --every 4 comes" in capsys.readouterr().err
+    assert command(*arguments, "--every", 4) == 0
+    assert "note" not in capsys.readouterr().err
+
+
 def test_a_stream_in_two_parts_gives_what_it_gives_at_once(checkpoint: Path, data: Path, tmp_path: Path) -> None:
     frames = read_annotated_streams(data, "val").streams[0].load()
     found = []

@@ -1,15 +1,18 @@
 """Which checkpoint fits a stream, and a localizer that runs it as the options of a command say."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from mnemic_core.errors import UserError, check_at_least
+from mnemic_core.loading import name_some
 from mnemic_vision.matr import Clock, LocalizerCheckpoint, OnlineLocalizer
 from mnemic_vision.matr.data import InputConfig, StreamKind
 
 SHIPPED = Path(__file__).parent / "checkpoints"
+RATE_TOLERANCE = 1.4
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,35 @@ def load_for_streams(path: Path, kind: StreamKind, channels: int) -> LocalizerCh
             f"{_describe(kind, channels)}: give features like those of its training, or another --checkpoint"
         )
     return checkpoint
+
+
+def check_classes(path: Path, known: Sequence[str], given: Sequence[str]) -> None:
+    """Refuse data of which a checkpoint knows no class.
+
+    Raises:
+        UserError: with some classes of both.
+    """
+    if given and not set(known) & set(given):
+        raise UserError(
+            f"checkpoint {path.name} knows the classes {name_some(known)}, but the data has {name_some(given)}: give "
+            "another --checkpoint"
+        )
+
+
+def note_rate(frame_rate: float, trained: float) -> str:
+    """Return advice for streams that run at a rate far from that of the training; empty for others.
+
+    Example:
+        >>> note_rate(30.0, trained=7.5)
+        'note: 30 frames per second, but the network was trained at 7.5; --every 4 comes closest'
+        >>> note_rate(7.0, trained=7.5)
+        ''
+    """
+    ratio = frame_rate / trained
+    if 1 / RATE_TOLERANCE <= ratio <= RATE_TOLERANCE:
+        return ""
+    advice = f"--every {round(ratio)} comes closest" if ratio > RATE_TOLERANCE else "results may be poor"
+    return f"note: {frame_rate:g} frames per second, but the network was trained at {trained:g}; {advice}"
 
 
 def _fits(inputs: InputConfig, kind: StreamKind, channels: int) -> bool:

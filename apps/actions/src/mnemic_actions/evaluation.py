@@ -93,14 +93,16 @@ def open_subsets(data: Path, subsets: Sequence[str | None], problems: Problems) 
     """Return the streams of subsets; what cannot be used goes to the problems, each once.
 
     Raises:
-        UserError: there is no stream that can be used.
+        UserError: there is no stream.
+        SystemExit: no stream can be used; each problem was shown as a line.
     """
     faults: list[UserError] = []
     opened = [read_annotated_streams(data, subset, on_problem=faults.append) for subset in subsets]
     problems.found += {str(fault): fault for fault in faults}.values()  # those of annotations come with every subset
     used = [each for each in opened if each.streams]
     if not used:
-        raise faults[0] if faults else UserError(f"{data} has no streams: give a folder with {ANNOTATIONS} and streams")
+        problems.end("left out")
+        raise UserError(f"{data} has no streams: give a folder with {ANNOTATIONS} and streams")
     return replace(used[0], streams=[stream for each in used for stream in each])
 
 
@@ -110,7 +112,8 @@ def evaluate_streams(
     """Return what a network finds in streams; those that cannot be used go to the problems.
 
     Raises:
-        UserError: no stream could be used.
+        UserError: the only stream cannot be used.
+        SystemExit: no stream can be used; each problem was shown as a line.
     """
     evaluation, kind = Evaluation(), checkpoint.settings.inputs.kind
     seeds: tuple[int | None, ...] = ORDER_SEEDS if order == "shuffled" else (None,)
@@ -126,7 +129,7 @@ def evaluate_streams(
                     localizer = options.localizer(checkpoint, clock_of(shown))
                     evaluation.add(name, shown, localizer, tick)
     if not evaluation.truths:
-        raise problems.found[0]
+        problems.end("left out")
     return evaluation
 
 

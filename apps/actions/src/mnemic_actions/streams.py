@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mnemic_actions.manifest import feature_rates
+from mnemic_actions.problems import Problems
 from mnemic_core.errors import UserError, check_at_least
 from mnemic_vision.matr.data import ActionStream, ActionStreams, FeatureSet, open_streams
 from mnemic_vision.matr.data.array_formats import SUFFIXES
@@ -42,12 +43,13 @@ def open_source(source: Path) -> OpenedStreams:
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        UserError: there is no stream in it that can be used.
+        UserError: there is no stream in it, or the only one cannot be used.
+        SystemExit: none of several can be used; each problem was shown as a line.
     """
     problems: list[UserError] = []
     data = open_streams(source, frame_rate=1.0, on_problem=problems.append)
     if not data.streams:
-        raise problems[0]
+        Problems(problems).end("failed")
     found: dict[str, ActionStream] = {}
     if (annotations := find_annotations(source)) is not None:
         try:

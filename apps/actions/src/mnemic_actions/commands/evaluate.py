@@ -40,7 +40,7 @@ def evaluate(
         out: folder for scores.json and predictions.json.
         json: print one JSON object as the last line.
     """
-    from mnemic_actions.checkpoints import RunOptions, find_checkpoint, load_for_streams
+    from mnemic_actions.checkpoints import RunOptions, check_classes, find_checkpoint, load_for_streams
     from mnemic_actions.evaluation import choose_subsets, evaluate_streams, open_subsets, summarize
     from mnemic_actions.problems import Problems
     from mnemic_kit.devices import find_device
@@ -57,6 +57,7 @@ def evaluate(
     streams = open_subsets(data, subsets, problems)
     path = find_checkpoint(checkpoint, streams.kind, streams.num_channels)
     trained = load_for_streams(path, streams.kind, streams.num_channels)
+    check_classes(path, trained.settings.classes, streams.classes)
     names = ["all" if subset is None else subset or "(none)" for subset in subsets]
     used = {"split": names, "order": order, "without_memory": without_memory}
     record = None

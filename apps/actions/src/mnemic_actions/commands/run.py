@@ -1,5 +1,6 @@
 """``mnemic-actions run``: find the actions of a feature stream, a video or a camera."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,7 @@ def _run_streams(
     """Run all streams of a source, one after the other; what is wrong with one does not stop the others."""
     from rich.console import Console
 
-    from mnemic_actions.checkpoints import find_checkpoint, load_for_streams
+    from mnemic_actions.checkpoints import find_checkpoint, load_for_streams, note_rate
     from mnemic_actions.jobs import clock_of, continue_session, stream_job
     from mnemic_actions.problems import Problems
     from mnemic_actions.running import run_job
@@ -96,6 +97,7 @@ def _run_streams(
                 check_length(timed, trained.model.config.window * every)
             localizer = options.localizer(trained, clock_of(timed, every))
             continue_session(localizer, session)
+            _show_note(note_rate(1 / localizer.clock.frame_time, trained.settings.frame_rate))
             job = stream_job(localizer, timed, every=every, is_annotated=is_annotated, in_parts=session is not None)
             run_job(localizer, job, out, Console())
             _save(localizer, session)
@@ -114,6 +116,7 @@ def _run_video(
 ) -> None:
     from rich.console import Console
 
+    from mnemic_actions.checkpoints import note_rate
     from mnemic_actions.jobs import continue_session
     from mnemic_actions.running import run_job
     from mnemic_actions.video_jobs import open_video_localizer, video_job
@@ -129,9 +132,15 @@ def _run_video(
     with open_frames(source) as frames:
         video = open_video_localizer(trained, checkpoint, weights, frames.frame_rate / every, options)
         continue_session(video, session)
+        _show_note(note_rate(1 / video.localizer.clock.frame_time, trained.settings.frame_rate))
         job = video_job(video, frames, source, every=every, in_parts=session is not None)
         run_job(video.localizer, job, out, Console())
     _save(video, session)
+
+
+def _show_note(note: str) -> None:
+    if note:
+        sys.stderr.write(f"{note}\n")
 
 
 def _save(localizer: "Session", session: Path | None) -> None:

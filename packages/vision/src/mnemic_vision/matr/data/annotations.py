@@ -69,7 +69,8 @@ def read_annotation_file(
         path: the json file.
         classes: names of the classes; otherwise those of the file, or its labels in alphabetic order over all subsets.
         ignored_labels: of annotations to leave out.
-        on_problem: gets what is wrong with a video, which is then left out; the default raises it.
+        on_problem: gets what is wrong with a video, which is then left out, as are videos of one name; the default
+            raises it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -78,7 +79,7 @@ def read_annotation_file(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no annotation file {path}")
-    content = read_json(path)
+    content = read_json(path, on_problem)
     database = content.get("database") if isinstance(content, dict) else None
     if not isinstance(database, dict) or not all(isinstance(entry, dict) for entry in database.values()):
         raise UserError(f'{path}: expected {{"database": {{NAME: {{"duration": ..., "annotations": [...]}}}}}}')
