@@ -1,17 +1,25 @@
 import pickle
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from action_checkpoints import command, mistake
+from golden_files import golden_cases
 
 from mnemic_actions import cli
 from mnemic_actions.network_config import read_network_config
-from mnemic_vision.matr import LocalizerCheckpoint, Matr
+from mnemic_vision.matr import LocalizerCheckpoint
 from mnemic_vision.matr.data import read_annotated_streams
+from mnemic_vision.matr.weights import convert_official
 
+GOLDEN = Path(__file__).parents[3] / "packages/vision/tests/golden"
+OFFICIAL = """
+model:
+  config: {modalities: [12, 12], dim: 32, ffn_dim: 48, encoder_layers: 2, encoder_heads: 4, decoder_layers: 2,
+    decoder_heads: 2, window: 8, num_queries: 4, capacity: 3}
+data: {classes: [a, b, c, d, e]}
+"""
 CONFIG = """
 model:
   config: {modalities: [4, 2], dim: 8, ffn_dim: 8, encoder_layers: 1, encoder_heads: 2, decoder_layers: 1,
@@ -57,26 +65,20 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "out").exists()
 
 
-def test_the_documented_line_converts_official_weights(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sizes, _ = read_network_config(str(config))
-    model = Matr(replace(sizes, masks_empty=False, keeps_newest=False, standardizes=False))
-
-    def load(built: Matr, path: Path) -> list[str]:
-        built.load_state_dict(model.state_dict())
-        return ["module.edcls_head.0.weight"]
-
-    monkeypatch.setattr("mnemic_vision.matr.load_official", load)
+@pytest.mark.golden
+def test_official_weights_become_a_checkpoint_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = golden_cases("matr", GOLDEN, "stream")[0]
+    (tmp_path / "official.yaml").write_text(OFFICIAL)
+    torch.save({"state_dict": {f"module.{name}": value for name, value in case.state.items()}}, tmp_path / "best.pth")
     out = tmp_path / "ours.safetensors"
-    assert command("import-weights", tmp_path / "best.pth", "--config", config, "--out", out) == 0
-    shown = capsys.readouterr().out
-    assert shown == "1 released weights are not used:\nmodule.edcls_head.0.weight\n"
+    assert command("import-weights", tmp_path / "best.pth", "--config", tmp_path / "official.yaml", "--out", out) == 0
+    weights, unused = convert_official(case.state)
+    assert capsys.readouterr().out.splitlines()[1:] == [f"module.{name}" for name in unused]
     loaded = LocalizerCheckpoint.load(out)
-    assert loaded.settings.classes == ("run", "jump")
-    assert loaded.model.config == model.config
-    assert loaded.localizer().inputs.channels == 6
-    assert all(value.equal(loaded.model.state_dict()[name]) for name, value in model.state_dict().items())
+    assert not loaded.model.config.masks_empty
+    assert all(value.equal(loaded.model.state_dict()[name]) for name, value in weights.items())
+    np.savez(tmp_path / "s.npz", rgb=np.ones((20, 12), np.float32), flow=np.ones((20, 12), np.float32))
+    assert command("run", tmp_path / "s.npz", "--checkpoint", out, "--out", tmp_path / "out") == 0
 
 
 def test_a_file_without_weights_is_not_converted(

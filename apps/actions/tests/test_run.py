@@ -200,9 +200,10 @@ def test_a_faulty_stream_is_one_line_and_the_others_are_run(
     frames, expected = FAULTY[name]
     (tmp_path / "in").mkdir()
     np.save(tmp_path / "in" / "bad.npy", frames.astype(np.float32))
-    assert expected in mistake(capsys, "run", tmp_path / "in" / "bad.npy", "--checkpoint", checkpoint)
+    arguments = ["--out", tmp_path / "out", "--checkpoint", checkpoint]
+    assert expected in mistake(capsys, "run", tmp_path / "in" / "bad.npy", *arguments)
     np.save(tmp_path / "in" / "good.npy", np.zeros((20, 6), np.float32))
-    assert command("run", tmp_path / "in", "--out", tmp_path / "out", "--checkpoint", checkpoint) == 2
+    assert command("run", tmp_path / "in", *arguments) == 2
     failed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
     assert len(failed) == 1
     assert expected in failed[0]

@@ -55,14 +55,17 @@ def find_checkpoint(path: Path | None, kind: StreamKind, channels: int) -> Path:
         channels: width of a frame.
 
     Raises:
-        UserError: no shipped checkpoint takes such streams.
+        UserError: no shipped checkpoint takes such streams, or several do.
     """
     if path is not None:
         return path
     shipped = {file: LocalizerCheckpoint.load(file).settings.inputs for file in sorted(SHIPPED.glob("*.safetensors"))}
-    for file, inputs in shipped.items():
-        if _fits(inputs, kind, channels):
-            return file
+    fitting = [file for file, inputs in shipped.items() if _fits(inputs, kind, channels)]
+    if len(fitting) > 1:  # arrays without a name, which do not tell their kind
+        names = " and ".join(file.stem for file in fitting)
+        raise UserError(f"{names} both take {channels} channels: give one of them with --checkpoint")
+    if fitting:
+        return fitting[0]
     known = "; ".join(
         f"{file.stem} takes {_describe(inputs.kind, inputs.channels)}" for file, inputs in shipped.items()
     )
@@ -114,7 +117,7 @@ def note_rate(frame_rate: float, trained: float) -> str:
     if 1 / RATE_TOLERANCE <= ratio <= RATE_TOLERANCE:
         return ""
     advice = f"--every {round(ratio)} comes closest" if ratio > RATE_TOLERANCE else "results may be poor"
-    return f"note: {frame_rate:g} frames per second, but the network was trained at {trained:g}; {advice}"
+    return f"note: {frame_rate:.3g} frames per second, but the network was trained at {trained:g}; {advice}"
 
 
 def _fits(inputs: InputConfig, kind: StreamKind, channels: int) -> bool:
