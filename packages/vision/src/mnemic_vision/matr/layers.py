@@ -124,6 +124,11 @@ class SegmentEncoder(nn.Module):
         encoded: Tensor = self.norm(x)
         return encoded
 
+    @property
+    def encoder_layers(self) -> list[EncoderLayer]:
+        """The layers, with their type."""
+        return [layer for layer in self.layers if isinstance(layer, EncoderLayer)]
+
 
 class Decoder(nn.Module):
     """Decoder layers and a final normalization."""
@@ -137,7 +142,7 @@ class Decoder(nn.Module):
         self, tokens: Float[Tensor, "batch key dim"], position: Float[Tensor, "*#batch key dim"]
     ) -> list[KeysValues]:
         """Return the keys and values of each layer."""
-        return [layer.cross_attention.located_keys_and_values(tokens, position) for layer in self._layers]
+        return [layer.cross_attention.located_keys_and_values(tokens, position) for layer in self.decoder_layers]
 
     def forward(
         self,
@@ -153,7 +158,8 @@ class Decoder(nn.Module):
         return decoded
 
     @property
-    def _layers(self) -> list[DecoderLayer]:
+    def decoder_layers(self) -> list[DecoderLayer]:
+        """The layers, with their type."""
         return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
 
 

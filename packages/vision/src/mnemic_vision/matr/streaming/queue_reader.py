@@ -1,17 +1,14 @@
 """The start decoder on stored frames whose keys and values are known."""
 
-from collections.abc import Iterator
-
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnemic_core.layers import split_heads
-from mnemic_vision.matr.layers import DecoderLayer
 from mnemic_vision.matr.model import Matr
-from mnemic_vision.matr.past_windows import PastWindows
+from mnemic_vision.matr.past_windows import QueuedWindows
 from mnemic_vision.matr.positions import OLDEST, sine_table
+from mnemic_vision.matr.streaming.query_decoder import QueryDecoder
 
 
 class QueueReader:
@@ -20,23 +17,23 @@ class QueueReader:
     A key is the sum of three linear parts: of the frame, of the age of its window, and of its place in the window.
 
     Args:
-        model: trained network with the paper's memory.
+        model: trained network.
+        past_windows: its memory.
     """
 
-    def __init__(self, model: Matr) -> None:
+    def __init__(self, model: Matr, past_windows: QueuedWindows) -> None:
         self.model = model
-        past_windows = model.past_windows
-        assert isinstance(past_windows, PastWindows)
+        self._decoder = QueryDecoder(model.start_decoder, model.paired_position)
         half, device = model.config.dim // 2, model.flag_token.device
         between = sine_table(OLDEST + 1, half, device)
         inside = sine_table(model.config.window, half, device)[torch.tensor(past_windows.ages, device=device)]
-        self._between = [F.linear(between, layer.cross_attention.key.weight[:, :half]) for layer in self._layers()]
-        self._inside = [F.linear(inside, layer.cross_attention.key.weight[:, half:]) for layer in self._layers()]
+        keys = [layer.cross_attention.key.weight for layer in model.start_decoder.decoder_layers]
+        self._between = [F.linear(between, key[:, :half]) for key in keys]
+        self._inside = [F.linear(inside, key[:, half:]) for key in keys]
 
     def project_frames(self, tokens: Float[Tensor, "frame dim"]) -> Float[Tensor, "frame keys_and_values"]:
         """Return the keys without position and the values of frames, layer by layer."""
-        pairs = ((layer.cross_attention.key(tokens), layer.cross_attention.value(tokens)) for layer in self._layers())
-        return torch.cat([part for pair in pairs for part in pair], dim=-1)
+        return self._decoder.keys_and_values(tokens)
 
     def decode_starts(
         self,
@@ -51,25 +48,17 @@ class QueueReader:
             frames: of the windows in memory and of the current one, from `project_frames`.
             window_age: age of each window in windows, -1 where memory is empty.
         """
-        position, x = self.model.paired_position, ends
-        allowed = self._allowed(window_age, frames.shape[2])
-        parts = frames.split(self.model.config.dim, dim=-1)
         age = torch.where(window_age < 0, OLDEST, window_age.clamp(max=OLDEST))
-        for index, layer in enumerate(self._layers()):
-            place = self._between[index][age][:, :, None] + self._inside[index]  # stream window frame dim
-            pair = (
-                split_heads(part.flatten(1, 2), layer.cross_attention.num_heads)
-                for part in (parts[2 * index] + place, parts[2 * index + 1])
-            )
-            x = layer(x, position, tuple(pair), allowed)
-        decoded: Tensor = self.model.start_decoder.norm(x)
-        return decoded
+        parts = list(frames.split(self.model.config.dim, dim=-1))
+        for index, (between, inside) in enumerate(zip(self._between, self._inside, strict=True)):
+            parts[2 * index] = parts[2 * index] + (between[age][:, :, None] + inside)  # stream window frame dim
+        keys_values = [part.flatten(1, 2) for part in parts]
+        return self._decoder(ends, keys_values, self._allowed(window_age, frames.shape[2]))
 
-    def _allowed(self, window_age: Int[Tensor, "stream window"], num_frames: int) -> Tensor | None:
+    def _allowed(
+        self, window_age: Int[Tensor, "stream window"], num_frames: int
+    ) -> Bool[Tensor, "stream 1 key"] | None:
         """Return True at frames that may be seen, None for all."""
         if not self.model.config.masks_empty or bool((window_age >= 0).all()):
             return None
         return (window_age >= 0).repeat_interleave(num_frames, dim=1)[:, None]
-
-    def _layers(self) -> Iterator[DecoderLayer]:
-        return (layer for layer in self.model.start_decoder.layers if isinstance(layer, DecoderLayer))

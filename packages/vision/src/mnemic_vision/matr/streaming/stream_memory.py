@@ -100,7 +100,7 @@ class QueueMemory(StreamMemory):
 
     def __init__(self, model: Matr, past_windows: QueuedWindows, streams: int) -> None:
         self.model = model
-        self.reader = QueueReader(model)
+        self.reader = QueueReader(model, past_windows)
         self.seen = model.config.window - 1 - np.array(past_windows.ages)  # places in a window
         self.stored = StoredWindows(streams, model.config.window, model.config.capacity, len(self.seen))
 
