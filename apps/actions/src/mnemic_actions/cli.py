@@ -13,6 +13,7 @@ PROGRAM = Program(
         "validate": "score a checkpoint on the validation data of a config",
         "test": "score a checkpoint on the test data of a config",
         "predict": "write result files for the test data of a config",
+        "compare": "train each memory with several seeds on the same budget and compare",
         "generate": "write generated streams with annotations",
         "extract": "turn videos into features with an image or video network",
         "import-data": "turn the official feature pickles of THUMOS14 into one file for each video",
