@@ -1,7 +1,7 @@
 """Scoring a localizer on annotated streams."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from mnemic_actions.problems import Problems
 from mnemic_actions.streams import ANNOTATIONS, check_length
 from mnemic_core.errors import UserError
 from mnemic_core.loading import name_some
+from mnemic_kit.output import show
 from mnemic_kit.progress import frame_progress
 from mnemic_vision.matr import Action, DetectedAction, LocalizerCheckpoint, OnlineLocalizer
 from mnemic_vision.matr.data import ActionStream, ActionStreams, read_annotated_streams, shuffle_order
 from mnemic_vision.matr.data.annotations import read_annotation_file
-from mnemic_vision.matr.metrics import LocalizationScores, evaluate_actions
+from mnemic_vision.matr.metrics import LocalizationScores, evaluate_actions, scores_tables
 
 ORDER_SEEDS = (0, 1)
 ALL = "all"
@@ -154,3 +155,11 @@ def summarize(scores: LocalizationScores, evaluation: Evaluation) -> dict[str, A
         "num_actions": scores.counts.truths,
         "num_predictions": scores.counts.predictions,
     }
+
+
+def show_evaluation(summary: Mapping[str, Any], scores: LocalizationScores) -> None:
+    """Print the scores and the speed as tables."""
+    used = f"subsets {', '.join(summary['split'])}, order {summary['order']}, checkpoint {summary['checkpoint']}"
+    show(f"{summary['data']}, {used}\n\n{scores_tables(scores)}\n")
+    batched = f"in batches {summary['batched_frames_per_second']:.0f} frames per second"
+    show(f"real-time factor {summary['real_time_factor']:.4f} ({summary['real_time_measured']}); {batched}")

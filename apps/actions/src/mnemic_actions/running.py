@@ -8,8 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mnemic_actions.checkpoints import RunOptions
 from mnemic_actions.timeline import Timeline, draw_timeline
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_at_least
+from mnemic_core.session import Session
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.figures import can_plot
 from mnemic_kit.made_files import check_outputs, note_output
@@ -22,6 +24,51 @@ from mnemic_vision.matr.results import results_text
 from mnemic_vision.video import Frame, VideoWriter
 
 _ENDINGS = {"results": "json", "JSON lines": "jsonl", "timeline": "png", "video": "mp4"}
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a user asks for.
+
+    Attributes:
+        out: folder for the results.
+        checkpoint: weights to run; None: the shipped ones that fit.
+        options: how the network is run.
+        every: use every N-th frame.
+        session: file to continue from, if it exists, and to save to; None: the source is complete.
+    """
+
+    out: Path
+    checkpoint: Path | None
+    options: RunOptions
+    every: int = 1
+    session: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_at_least(1, **{"--every": self.every})
+        if self.session is not None and not self.session.parent.is_dir():
+            folder = self.session.parent
+            raise FileNotFoundError(f"cannot write {self.session}: the folder {folder} does not exist; create it first")
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether the source continues in another run."""
+        return self.session is not None
+
+    def resume(self, session: Session) -> None:
+        """Continue from the file of an earlier run, if there is one.
+
+        Raises:
+            UserError: the file is of another model or other settings.
+        """
+        if self.session is not None and self.session.exists():
+            session.load(self.session)
+
+    def save(self, session: Session) -> None:
+        """Save a session for the next part."""
+        if self.session is not None:
+            session.save(self.session)
+            note_output(self.session)
 
 
 @dataclass(frozen=True)

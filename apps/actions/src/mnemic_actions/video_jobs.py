@@ -1,4 +1,4 @@
-"""The job of a video, an image folder or a camera, for `run_job`: its frames through extractor and localizer.
+"""Running a video, an image folder or a camera: its frames through extractor and localizer.
 
 Apart from the jobs of streams, which do without torchvision.
 """
@@ -6,14 +6,45 @@ Apart from the jobs of streams, which do without torchvision.
 from collections.abc import Iterator
 from pathlib import Path
 
+from rich.console import Console
+
 from mnemic_actions.checkpoints import RunOptions
-from mnemic_actions.running import Job, Step, observe
+from mnemic_actions.jobs import show_rate
+from mnemic_actions.running import Job, RunRequest, Step, observe, run_job
 from mnemic_actions.streams import find_annotations
 from mnemic_core.errors import UserError
 from mnemic_vision.frame_features import FeatureExtractor
 from mnemic_vision.matr import Action, Clock, LocalizerCheckpoint, VideoLocalizer
 from mnemic_vision.matr.data.annotations import read_annotation_file
-from mnemic_vision.video import FrameSource
+from mnemic_vision.video import FrameSource, open_frames
+
+
+def run_video(source: str, request: RunRequest, weights: Path | None) -> None:
+    """Run a video, an image folder or a camera.
+
+    Args:
+        source: see `open_frames`.
+        request: what to do.
+        weights: of the extractor.
+
+    Raises:
+        FileNotFoundError: there is no such source, checkpoint or file of weights.
+        UserError: the checkpoint takes no video, or the source is damaged.
+    """
+    if request.checkpoint is None:
+        raise UserError(
+            f"{source} is not a feature stream (npy, npz, h5), and no checkpoint for videos is shipped: give one with "
+            "--checkpoint"
+        )
+    trained = LocalizerCheckpoint.load(request.checkpoint)
+    with open_frames(source) as frames:
+        rate = frames.frame_rate / request.every
+        video = open_video_localizer(trained, request.checkpoint, weights, rate, request.options)
+        request.resume(video)
+        show_rate(video.localizer.clock, trained)
+        job = video_job(video, frames, source, every=request.every, in_parts=request.in_parts)
+        run_job(video.localizer, job, request.out, Console())
+    request.save(video)
 
 
 def open_video_localizer(

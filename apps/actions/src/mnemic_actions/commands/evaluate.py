@@ -41,12 +41,11 @@ def evaluate(
         json: print one JSON object as the last line.
     """
     from mnemic_actions.checkpoints import RunOptions, check_classes, find_checkpoint, load_for_streams
-    from mnemic_actions.evaluation import choose_subsets, evaluate_streams, open_subsets, summarize
+    from mnemic_actions.evaluation import choose_subsets, evaluate_streams, open_subsets, show_evaluation, summarize
     from mnemic_actions.problems import Problems
     from mnemic_kit.devices import find_device
-    from mnemic_kit.output import show, show_json, write_text
+    from mnemic_kit.output import show_json, write_text
     from mnemic_kit.record import open_record
-    from mnemic_vision.matr.metrics import scores_tables
     from mnemic_vision.matr.results import results_text
 
     if out is not None:
@@ -72,11 +71,7 @@ def evaluate(
     if record is not None:
         write_text(record.path.with_name("predictions.json"), results_text(evaluation.predictions).removesuffix("\n"))
         record.write(summary)
-    show(f"{data}, subsets {', '.join(names)}, order {order}, checkpoint {path.name}\n\n{scores_tables(scores)}")
-    show(
-        f"\nreal-time factor {summary['real_time_factor']:.4f} ({summary['real_time_measured']}); in batches "
-        f"{summary['batched_frames_per_second']:.0f} frames per second"
-    )
+    show_evaluation(summary, scores)
     problems.show("left out")
     if json:
         show_json(summary)
