@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from action_checkpoints import command, mistake, write_checkpoint
+from action_checkpoints import CLASSES, command, mistake, write_checkpoint
 
-from mnemic_actions.evaluation import choose_subsets
+from mnemic_actions.evaluation import choose_subsets, find_data
 from mnemic_vision.matr import LocalizerCheckpoint
 from mnemic_vision.matr.data import InputConfig, read_annotated_streams
 from mnemic_vision.matr.metrics import evaluate_actions
@@ -76,7 +76,19 @@ def test_a_split_can_be_chosen(
 def test_what_is_not_for_training_is_evaluated(subsets: list[str], chosen: list[str | None], tmp_path: Path) -> None:
     database = {f"s{index}": {"subset": name, "duration": 1.0} for index, name in enumerate(subsets)}
     (tmp_path / "annotations.json").write_text(json.dumps({"classes": ["a"], "database": database}))
-    assert choose_subsets(tmp_path, None) == chosen
+    assert choose_subsets(find_data(tmp_path), None) == chosen
+
+
+def test_the_layout_of_thumos14_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = write_checkpoint(tmp_path / "two.safetensors", InputConfig("plain", channels=6))
+    video = {"duration": 12.0, "annotations": [{"label": "class_0", "segment": [1.0, 3.0]}]}
+    entries = {"a": {"subset": "test", **video}, "b": {"subset": "train", **video}}
+    (tmp_path / "thumos14_v2.json").write_text(json.dumps({"classes": CLASSES, "database": entries}))
+    for modality in ("rgb", "flow"):
+        (tmp_path / modality).mkdir()
+        np.save(tmp_path / modality / "a.npy", np.zeros((60, 3), np.float32))
+    summary = scores(capsys, "--data", tmp_path, "--checkpoint", checkpoint)
+    assert (summary["split"], summary["num_streams"]) == (["test"], 1)
 
 
 def test_a_subset_that_does_not_exist_is_one_line_with_those_that_do(
@@ -200,4 +212,4 @@ def test_a_checkpoint_of_other_features_is_one_line(
 def test_real_data_is_read_with_its_kind(name: str, kind: str, channels: int) -> None:
     streams = read_annotated_streams(REAL / f"actions_{name}", "val")
     assert (streams.kind, streams.num_channels) == (kind, channels)
-    assert choose_subsets(REAL / f"actions_{name}", None) == ["val"]
+    assert choose_subsets(find_data(REAL / f"actions_{name}"), None) == ["val"]

@@ -91,6 +91,12 @@ def test_a_file_without_weights_is_not_converted(
     assert not out.exists()
 
 
+def test_the_packaged_config_of_thumos14_has_what_released_weights_need() -> None:
+    network, settings = read_network_config("matr_thumos14")
+    assert (network.num_features, settings.inputs.channels) == (4096, 4096)
+    assert (network.num_classes, len(settings.classes), settings.classes[0]) == (20, 20, "BaseballPitch")
+
+
 def test_classes_can_be_those_of_annotations(config: Path, data: Path) -> None:
     _, settings = read_network_config(str(config), data / "annotations.json")
     assert settings.classes == ("class_0", "class_1")

@@ -18,7 +18,7 @@ from mnemic_core.loading import name_some
 from mnemic_kit.output import show
 from mnemic_kit.progress import frame_progress
 from mnemic_vision.matr import Action, DetectedAction, LocalizerCheckpoint, OnlineLocalizer
-from mnemic_vision.matr.data import ActionStream, ActionStreams, read_annotated_streams, shuffle_order
+from mnemic_vision.matr.data import ActionStream, ActionStreams, FeatureSet, muses, shuffle_order, thumos14
 from mnemic_vision.matr.data.annotations import read_annotation_file
 from mnemic_vision.matr.metrics import LocalizationScores, evaluate_actions, scores_tables
 
@@ -70,27 +70,39 @@ class Evaluation:
         return evaluate_actions(self.truths, self.predictions)
 
 
-def choose_subsets(data: Path, split: str | None) -> list[str | None]:
-    """Return the subsets of a data folder to evaluate; None stands for all streams.
+def find_data(folder: Path) -> FeatureSet:
+    """Return the data set in a folder, with ``annotations.json`` or in the layout of THUMOS14 or MUSES.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}; give one with {ANNOTATIONS} and its streams")
+    for known in (thumos14(folder), muses(folder)):
+        if known.annotations.is_file():
+            return known
+    return FeatureSet(folder / ANNOTATIONS, (folder,), ignored_labels=())
+
+
+def choose_subsets(data: FeatureSet, split: str | None) -> list[str | None]:
+    """Return the subsets to evaluate; None stands for all streams.
 
     Args:
-        data: folder with ``annotations.json``.
+        data: the data set.
         split: name of a subset; ``"all"``; None: those that are not for training, or all if there are no others.
 
     Raises:
-        FileNotFoundError: there is no such folder or file.
+        FileNotFoundError: there are no annotations.
         UserError: the annotations are malformed.
     """
     if split is not None:
         return [None if split == ALL else split]
-    if not data.is_dir():
-        raise FileNotFoundError(f"there is no folder {data}; give one with {ANNOTATIONS} and its streams")
-    videos = read_annotation_file(data / ANNOTATIONS, on_problem=lambda problem: None).videos
+    videos = read_annotation_file(data.annotations, on_problem=lambda problem: None).videos
     unseen = sorted({video.subset for video in videos} - _TRAINING)
     return [*unseen] if unseen else [None]
 
 
-def open_subsets(data: Path, subsets: Sequence[str | None], problems: Problems) -> ActionStreams:
+def open_subsets(data: FeatureSet, subsets: Sequence[str | None], problems: Problems) -> ActionStreams:
     """Return the streams of subsets; what cannot be used goes to the problems, each once.
 
     Raises:
@@ -98,12 +110,12 @@ def open_subsets(data: Path, subsets: Sequence[str | None], problems: Problems) 
         SystemExit: no stream can be used; each problem was shown as a line.
     """
     faults: list[UserError] = []
-    opened = [read_annotated_streams(data, subset, on_problem=faults.append) for subset in subsets]
+    opened = [data.open(subset, on_problem=faults.append) for subset in subsets]
     problems.found += {str(fault): fault for fault in faults}.values()  # those of annotations come with every subset
     used = [each for each in opened if each.streams]
     if not used:
         problems.end("left out")
-        raise UserError(f"{data} has no streams: give a folder with {ANNOTATIONS} and streams")
+        raise UserError(f"{data.annotations} names no streams: give the folder of another data set")
     return replace(used[0], streams=[stream for each in used for stream in each])
 
 

@@ -26,7 +26,8 @@ def evaluate(
     count.
 
     Args:
-        data: folder with annotations.json and a file (npy, npz, h5) of each stream.
+        data: folder with annotations.json and a file (npy, npz, h5) of each stream, or of THUMOS14 or MUSES as in
+            training.
         split: subset of the annotations, such as val, test or train, or all; by default every subset that is not for
             training, and all if there is no other.
         checkpoint: weights to evaluate; by default the shipped ones that take such streams.
@@ -41,7 +42,14 @@ def evaluate(
         json: print one JSON object as the last line.
     """
     from mnemic_actions.checkpoints import RunOptions, check_classes, find_checkpoint, load_for_streams
-    from mnemic_actions.evaluation import choose_subsets, evaluate_streams, open_subsets, show_evaluation, summarize
+    from mnemic_actions.evaluation import (
+        choose_subsets,
+        evaluate_streams,
+        find_data,
+        open_subsets,
+        show_evaluation,
+        summarize,
+    )
     from mnemic_actions.problems import Problems
     from mnemic_kit.devices import find_device
     from mnemic_kit.output import show_json, write_text
@@ -52,8 +60,9 @@ def evaluate(
         check_outputs(out / "scores.json", out / "predictions.json")
     problems = Problems()
     options = RunOptions(delay, score, without_memory, find_device(device))
-    subsets = choose_subsets(data, split)
-    streams = open_subsets(data, subsets, problems)
+    found = find_data(data)
+    subsets = choose_subsets(found, split)
+    streams = open_subsets(found, subsets, problems)
     path = find_checkpoint(checkpoint, streams.kind, streams.num_channels)
     trained = load_for_streams(path, streams.kind, streams.num_channels)
     check_classes(path, trained.settings.classes, streams.classes)
