@@ -38,6 +38,7 @@ def test_the_last_line_is_the_result_as_json(checkpoint: Path, data: Path, capsy
     summary = scores(capsys, "--data", data, "--checkpoint", checkpoint)
     assert summary.keys() >= NAMES | {"recall_within_1s", "precision_within_2s"}
     assert (summary["split"], summary["num_streams"], summary["checkpoint"]) == (["val"], 3, "tiny.safetensors")
+    assert (summary["delay"], summary["min_score"]) == (0.0, 0.0)
     assert (summary["classes"], summary["memory"]) == (["class_0", "class_1"], "segment_queue")
     assert summary["real_time_measured"] == "frame by frame, generated_0_000"
     assert 0 < summary["real_time_factor"] < 1

@@ -136,6 +136,30 @@ def test_a_video_gets_an_annotated_copy(video_checkpoint: Path, video: Path, tmp
     assert len((out / "my.jsonl").read_text().splitlines()) == len(results) > 0
 
 
+def test_a_video_shows_the_actions_that_are_annotated_in_its_folder(
+    video_checkpoint: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = {"duration": 2.0, "annotations": [{"label": "class_0", "segment": [0.5, 1.0]}]}
+    (tmp_path / "annotations.json").write_text(json.dumps({"database": {"my": entry}}))
+    command("run", video, "--out", tmp_path / "out", "--checkpoint", video_checkpoint)
+    assert "20 frames, 20 actions, 1 annotated" in capsys.readouterr().out
+
+
+def test_a_video_in_two_parts_gives_what_it_gives_at_once(video_checkpoint: Path, video: Path, tmp_path: Path) -> None:
+    with open_frames(video) as source:
+        frames = list(source)
+    found = []
+    for name, part in {"all": frames, "one": frames[:7], "two": frames[7:]}.items():
+        (tmp_path / name).mkdir()
+        for index, frame in enumerate(part):
+            Image.fromarray(frame).save(tmp_path / name / f"{index}.png")
+        session = [] if name == "all" else ["--session", tmp_path / "session.safetensors"]
+        command("run", tmp_path / name, "--out", tmp_path / "out", "--checkpoint", video_checkpoint, *session)
+        found.append(read_results(tmp_path / "out" / f"{name}.json")[name])
+    assert found[1] + found[2] == found[0]
+    assert found[1]
+
+
 def test_a_video_that_breaks_off_leaves_what_was_found(
     video_checkpoint: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,7 +51,7 @@ def find_checkpoint(path: Path | None, kind: StreamKind, channels: int) -> Path:
 
     Args:
         path: what the user gave; None: the shipped one for such streams.
-        kind: what a frame of the streams consists of, as far as their files tell.
+        kind: what a frame of the streams consists of, as far as it is in their files.
         channels: width of a frame.
 
     Raises:
@@ -61,7 +61,7 @@ def find_checkpoint(path: Path | None, kind: StreamKind, channels: int) -> Path:
         return path
     shipped = {file: LocalizerCheckpoint.load(file).settings.inputs for file in sorted(SHIPPED.glob("*.safetensors"))}
     fitting = [file for file, inputs in shipped.items() if _fits(inputs, kind, channels)]
-    if len(fitting) > 1:  # arrays without a name, which do not tell their kind
+    if len(fitting) > 1:  # arrays without a name, whose kind is unknown
         names = " and ".join(file.stem for file in fitting)
         raise UserError(f"{names} both take {channels} channels: give one of them with --checkpoint")
     if fitting:

@@ -8,7 +8,7 @@ PROGRAM = Program(
     commands={
         "run": "find the actions of a feature stream, a video or a camera; write json, JSON lines, a picture and mp4",
         "evaluate": "score a checkpoint on annotated streams: average precision, delay, speed",
-        "demo": "generate a stream, find its actions and draw them beside the annotated ones",
+        "demo": "generate a stream, find its actions and draw them with the annotated ones",
         "fit": "train from a config, such as: fit --config matr_utkinect",
         "validate": "score a checkpoint on the validation data of a config",
         "test": "score a checkpoint on the test data of a config",

@@ -60,7 +60,7 @@ def run_streams(source: Path, request: RunRequest, frame_rate: float | None) -> 
     Args:
         source: array file or folder of them.
         request: what to do.
-        frame_rate: rows per second; None: as annotations, a manifest or the training data tell.
+        frame_rate: rows per second; None: from annotations, a manifest or the training data.
 
     Raises:
         UserError: the checkpoint does not fit, or the only stream cannot be used.

@@ -1,4 +1,4 @@
-"""What cannot be used of several inputs: collected while the rest goes on, shown at the end."""
+"""Problems of single inputs, collected while the others are processed and shown at the end."""
 
 import sys
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The streams of a source, with the annotations that lie beside it."""
+"""The streams of a source, with the annotations in its folder or the one above."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -54,7 +54,7 @@ def open_source(source: Path) -> OpenedStreams:
     if (annotations := find_annotations(source)) is not None:
         try:
             found = _read_annotated(annotations, source, data, problems)
-        except UserError as error:  # the file as a whole
+        except UserError as error:  # the complete file
             problems.append(error)
     streams = [found.get(stream.name, stream) for stream in data]
     return OpenedStreams(replace(data, streams=streams), frozenset(found), problems)
@@ -92,7 +92,7 @@ def timed_stream(stream: ActionStream, source: Path, frame_rate: float | None, u
         stream: of the source.
         source: its file or folder, in which ``extract`` may have written a manifest.
         frame_rate: what the user gave, which comes first.
-        usual: frames per second where nothing tells; None: those of the stream are right.
+        usual: frames per second by default; None: those of the stream are known.
 
     Raises:
         UserError: the rate is not above 0.

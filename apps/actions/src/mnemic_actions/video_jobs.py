@@ -80,7 +80,7 @@ def video_job(video: VideoLocalizer, source: FrameSource, place: str, *, every: 
     Args:
         video: starts with its present memory.
         source: frames.
-        place: of the source, beside which annotations may lie.
+        place: of the source; annotations may lie in its folder or the one above.
         every: use every N-th frame.
         in_parts: the video continues in another run.
     """
@@ -105,7 +105,7 @@ def video_job(video: VideoLocalizer, source: FrameSource, place: str, *, every: 
 
 
 def _truth_of_video(place: Path, name: str) -> tuple[Action, ...] | None:
-    """Return the annotated actions of a video; None if no annotation file beside it names it."""
+    """Return the annotated actions of a video; None if no annotation file names it."""
     annotations = find_annotations(place) if place.exists() else None
     if annotations is None:
         return None

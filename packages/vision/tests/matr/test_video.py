@@ -54,7 +54,7 @@ def test_a_session_of_another_extractor_is_refused(tmp_path: Path) -> None:
         make(stride=4).load(tmp_path / "session.safetensors")
 
 
-def test_after_a_reset_it_begins_anew() -> None:
+def test_after_a_reset_a_video_gives_the_same_again() -> None:
     video = make()
     first = [video.push(frame) for frame in FRAMES[:10]]
     video.reset()

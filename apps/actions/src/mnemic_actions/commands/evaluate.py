@@ -33,8 +33,8 @@ def evaluate(
         checkpoint: weights to evaluate; by default the shipped ones that take such streams.
         order: shuffled cuts each stream between its actions and joins the pieces in two other orders, in which a
             learned order of actions does not help.
-        delay: hold actions back for so many seconds and emit the best of each; by default that of the checkpoint, 0 in
-            the paper.
+        delay: seconds to hold actions back, so that the best candidate of each is emitted; by default that of the
+            checkpoint, 0 in the paper.
         score: least score of an action, 0 to 1; by default that of the checkpoint, 0.1 in the paper.
         without_memory: store no past window, to see what the memory contributes.
         device: where to run; auto takes a GPU where there is one.
@@ -76,6 +76,8 @@ def evaluate(
     scores = evaluation.scores()
     summary = summarize(scores, evaluation) | used
     summary |= {"data": str(data), "checkpoint": path.name, "memory": trained.model.config.memory.name}
+    rule = options.localizer(trained).rule
+    summary |= {"delay": rule.delay, "min_score": rule.score}
     summary |= {"classes": list(trained.settings.classes), "num_problems": len(problems.found)}
     if record is not None:
         write_text(record.path.with_name("predictions.json"), results_text(evaluation.predictions).removesuffix("\n"))

@@ -34,8 +34,8 @@ def run(
         frame_rate: rows of the stream per second; by default that of its annotation, of the manifest that extract
             wrote, or of the training data. Videos know theirs.
         every: use every N-th frame.
-        delay: hold actions back for so many seconds and emit the best of each; by default that of the checkpoint, 0 in
-            the paper.
+        delay: seconds to hold actions back, so that the best candidate of each is emitted; by default that of the
+            checkpoint, 0 in the paper.
         score: least score of an action, 0 to 1; by default that of the checkpoint, 0.1 in the paper.
         without_memory: store no past window, to see what the memory contributes.
         session: file to continue the stream from, if it exists, and to save it to, for streams in several parts.
