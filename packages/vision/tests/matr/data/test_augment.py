@@ -113,6 +113,25 @@ def test_a_faster_sensor_turns_faster() -> None:
     assert_array_equal(changed[:, :3], 1)
 
 
+def test_idle_time_is_cut_around_the_actions_alone() -> None:
+    trimmed = replace(OFF, shuffle=1.0, idle=1.0)(STREAMS, "plain", index=0)
+    assert trimmed.num_frames < STREAMS[0].num_frames
+    assert np.count_nonzero(trimmed.load()[:, 0]) == np.count_nonzero(STREAMS[0].load()[:, 0])
+    for action in trimmed.actions:
+        assert_allclose(trimmed.load()[round(action.start / 0.1) : round(action.end / 0.1)], float(action.label))
+
+
+def test_other_proportions_keep_the_hip_and_the_directions_of_the_axes() -> None:
+    frames = np.random.default_rng(0).normal(size=(7, 60)).astype(np.float32)
+    stream = ActionStream.of_frames("s", frames, (), 0.1)
+    changed = replace(OFF, proportions=0.1)([stream], "skeleton", index=0).load()
+    before, after = (each.reshape(7, 20, 3) - each.reshape(7, 20, 3)[:, :1] for each in (frames, changed))
+    assert_allclose(changed[:, :3], frames[:, :3])
+    factors = after[:, 1:] / before[:, 1:]
+    assert_allclose(factors, np.broadcast_to(factors[:1], factors.shape), rtol=1e-3)
+    assert 0.5 < factors.min() < 0.95 < 1.05 < factors.max() < 2
+
+
 def test_unknown_sides_are_refused() -> None:
     with pytest.raises(UserError, match="60 channels, got 6: set mirror to 0"):
         mirror(np.zeros((2, 6), np.float32), "skeleton")

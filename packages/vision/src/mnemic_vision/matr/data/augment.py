@@ -27,27 +27,32 @@ class StreamAugmentation:
         shuffle: probability of putting the actions of a stream into another order.
         mix: probability, in a shuffled stream, of replacing a piece by one of another stream.
         drop: probability, in a shuffled stream, of leaving a piece out.
+        idle: greatest share of the idle time before and after the action of a piece that is cut away.
         speed: greatest relative change of speed; 0.3 makes a piece up to 1.3 times as fast or as slow.
         mirror: probability of exchanging left and right of a skeleton or sensor.
         rotation: greatest angle in degrees, of a skeleton about the vertical axis, of a sensor about any axis.
         scale: greatest relative change of all values.
+        proportions: standard deviation of further relative changes: of each joint's distance from the hip and of each
+            direction, or of each of the two sensors.
         noise: standard deviation of what is added to every value, in its unit.
     """
 
     shuffle: float = 0.8
     mix: float = 0.3
     drop: float = 0.1
+    idle: float = 0.0
     speed: float = 0.3
     mirror: float = 0.5
     rotation: float = 20.0
     scale: float = 0.1
+    proportions: float = 0.0
     noise: float = 0.01
 
     def __post_init__(self) -> None:
-        check_range(self, 0, 1, "shuffle", "mix", "drop", "mirror")
+        check_range(self, 0, 1, "shuffle", "mix", "drop", "idle", "mirror")
         check_range(self, 0, 180, "rotation")
         check_range(self, 0, 0.9, "scale")
-        check_range(self, 0, inf, "speed", "noise")
+        check_range(self, 0, inf, "speed", "proportions", "noise")
 
     def __call__(
         self, streams: Sequence[ActionStream], kind: StreamKind, *, index: int, epoch: int = 0, seed: int = 0
@@ -72,12 +77,14 @@ class StreamAugmentation:
             True
         """
         generator = np.random.default_rng((seed, epoch, index))
-        pieces = cut_at_idle(streams[index])
+        pieces, stream = cut_at_idle(streams[index]), streams[index]
         if generator.random() < self.shuffle:
-            pieces = self._shuffle(pieces, streams, generator)
+            pieces = [self._trim(piece, generator) for piece in self._shuffle(pieces, streams, generator)]
+            # Each piece as if by another person: no two are neighbors any more, so that all are joined smoothly.
+            pieces = [replace(self._change(piece, kind, generator), number=-1) for piece in pieces]
+            return as_stream(join_pieces(pieces, kind), stream)
         changed = join_pieces([self._change_speed(piece, kind, generator) for piece in pieces], kind)
-        frames = self._change_values(changed.frames, kind, generator)
-        return as_stream(replace(changed, frames=frames), streams[index])
+        return as_stream(replace(changed, frames=self._change_values(changed.frames, kind, generator)), stream)
 
     def _shuffle(
         self, pieces: list[Piece], streams: Sequence[ActionStream], generator: np.random.Generator
@@ -89,6 +96,23 @@ class StreamAugmentation:
             # Never the neighbor of what is before it, which would be joined as if nothing had been cut.
             shuffled[place] = replace(others[int(generator.integers(len(others)))], number=-1)
         return shuffled
+
+    def _trim(self, piece: Piece, generator: np.random.Generator) -> Piece:
+        """Return a piece with less idle time around its actions."""
+        if not self.idle or not piece.actions:
+            return piece
+        length = len(piece.frames)
+        before = int(min(action.start for action in piece.actions) * generator.uniform(0, self.idle))
+        after = int((length - max(action.end for action in piece.actions)) * generator.uniform(0, self.idle))
+        actions = tuple(
+            replace(each, start=each.start - before, end=min(each.end, length - after) - before)
+            for each in piece.actions
+        )
+        return replace(piece, frames=piece.frames[before : length - after], actions=actions)
+
+    def _change(self, piece: Piece, kind: StreamKind, generator: np.random.Generator) -> Piece:
+        piece = self._change_speed(piece, kind, generator)
+        return replace(piece, frames=self._change_values(piece.frames, kind, generator))
 
     def _change_speed(self, piece: Piece, kind: StreamKind, generator: np.random.Generator) -> Piece:
         limit = log(1 + self.speed)
@@ -113,10 +137,26 @@ class StreamAugmentation:
             frames = mirror(frames, kind)
         if kind != "plain" and angle:
             frames = rotate(frames, axis, angle)
+        if kind != "plain" and self.proportions:
+            frames = self._change_proportions(frames, kind, generator)
         scale = 1 + generator.uniform(-self.scale, self.scale)
         noise = generator.standard_normal(frames.shape, dtype=np.float32)
         changed: Float32[np.ndarray, "frame channel"] = frames * np.float32(scale) + np.float32(self.noise) * noise
         return changed
+
+    def _change_proportions(
+        self, frames: Float32[np.ndarray, "frame channel"], kind: StreamKind, generator: np.random.Generator
+    ) -> Float32[np.ndarray, "frame channel"]:
+        parts = frames.reshape(len(frames), -1, 3)
+        strength = np.float32(self.proportions)
+        factors: Float32[np.ndarray, "part axis"] = strength * generator.standard_normal(
+            (parts.shape[1], 1), np.float32
+        )
+        if kind == "skeleton":
+            factors = factors + strength * generator.standard_normal(3, np.float32)
+        fixed = parts[:, :1] if kind == "skeleton" else np.zeros_like(parts[:, :1])
+        changed: Float32[np.ndarray, "frame part axis"] = fixed + (parts - fixed) * np.exp(factors)
+        return changed.reshape(frames.shape)
 
 
 def resample(frames: Float32[np.ndarray, "frame channel"], length: int) -> Float32[np.ndarray, "changed channel"]:
