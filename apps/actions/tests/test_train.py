@@ -83,6 +83,12 @@ def test_a_killed_process_continues_on_the_same_loss_curve(config: Path, tmp_pat
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
 
 
+def test_training_has_dropout(config: Path, tmp_path: Path) -> None:
+    fit(config, tmp_path / "some", "--trainer.max_steps=1")
+    fit(config, tmp_path / "none", "--trainer.max_steps=1", "--model.config.dropout=0.0")
+    assert losses(tmp_path / "some") != losses(tmp_path / "none")
+
+
 def test_predictions_are_a_file_in_the_form_of_activitynet(config: Path, tmp_path: Path) -> None:
     fit(config, tmp_path, "--trainer.max_steps=1")
     train.main("predict", ["--config", str(config), f"--trainer.default_root_dir={tmp_path}", "--ckpt_path=last"])

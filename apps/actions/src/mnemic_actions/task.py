@@ -71,6 +71,7 @@ class ActionTask(Task):
         check_range(self, 0, inf, "lr", "warmup_steps", "weight_decay", "class_weight")
         self.model, self.settings = Matr(config), settings
         self.make_checkpoint({}).localizer()  # refuses inputs and classes that do not fit the network
+        self.model.train()  # a localizer sets the other mode, in which Lightning would train
         self.criterion = MatrCriterion(config.window, is_focal=is_focal, uses_true_region=uses_true_region)
         self.found = Records()
 
