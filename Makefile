@@ -12,7 +12,7 @@ PIP := $(PY) -m pip --python $(BIN)/python
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help install format check test test-slow bench docs demo train-demo demo-transcribe train-demo-transcribe
+.PHONY: help install format check test test-slow bench docs demo train-demo demo-transcribe train-demo-transcribe demo-actions train-demo-actions
 
 help:
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-22s %s\n", $$1, $$2}'
@@ -70,3 +70,9 @@ demo-transcribe: $(READY)  ## write down a recording, or your own with AUDIO=my.
 
 train-demo-transcribe: $(READY)  ## train the checkpoint that demo-transcribe uses
 	$(MALLOC) $(BIN)/python -m mnemic_transcribe.train_demo
+
+demo-actions: $(READY)  ## find the actions of a generated stream, or of your own with STREAM=my.npz; results in runs/demo-actions
+	$(MALLOC) $(BIN)/mnemic-actions $(if $(STREAM),run "$(STREAM)",demo) --out runs/demo-actions
+
+train-demo-actions: $(READY)  ## train the checkpoints that demo-actions and mnemic-actions use
+	$(MALLOC) $(BIN)/python -m mnemic_actions.train_demo

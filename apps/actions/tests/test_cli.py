@@ -19,7 +19,7 @@ MISTAKES = [
     (["extract", "--out", "out"], "at least one video"),
     (["extract", "a.mp4", "b/a.mkv", "--out", "out"], "both become a.npy"),
     (["extract", "a.mp4", "--out", "out", "--backbone", "resnet999"], "resnet999"),
-    (["demo"], "give --checkpoint"),
+    (["demo", "--checkpoint", "absent.ckpt"], "absent.ckpt"),
 ]
 
 

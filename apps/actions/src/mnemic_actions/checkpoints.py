@@ -12,6 +12,7 @@ from mnemic_vision.matr import Clock, LocalizerCheckpoint, OnlineLocalizer
 from mnemic_vision.matr.data import InputConfig, StreamKind
 
 SHIPPED = Path(__file__).parent / "checkpoints"
+DEMO = SHIPPED / "demo" / "generated.safetensors"  # never chosen for streams of a user
 RATE_TOLERANCE = 1.4
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device
 
 
@@ -18,16 +17,14 @@ def demo(
 
     Args:
         out: folder for json, JSON lines and the timeline picture.
-        checkpoint: weights to run, trained on generated streams.
+        checkpoint: weights to run, trained on generated streams; the shipped ones by default.
         num_frames: length of the stream.
         seed: another number makes another stream.
         device: where to run; auto takes a GPU where there is one.
     """
-    if checkpoint is None:
-        raise UserError("no shipped checkpoint is for generated streams: give --checkpoint")
     from rich.console import Console
 
-    from mnemic_actions.checkpoints import RunOptions, load_for_streams
+    from mnemic_actions.checkpoints import DEMO, RunOptions, load_for_streams
     from mnemic_actions.jobs import clock_of, stream_job
     from mnemic_actions.running import run_job
     from mnemic_actions.streams import open_source
@@ -37,6 +34,7 @@ def demo(
     from mnemic_vision.matr.data import GeneratedActions
     from mnemic_vision.matr.metrics import evaluate_actions, scores_tables
 
+    checkpoint = checkpoint or DEMO
     sizes = LocalizerCheckpoint.load(checkpoint)
     generated = GeneratedActions(
         num_streams=1,
