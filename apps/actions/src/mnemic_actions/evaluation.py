@@ -169,6 +169,17 @@ def summarize(scores: LocalizationScores, evaluation: Evaluation) -> dict[str, A
     }
 
 
+def describe(checkpoint: LocalizerCheckpoint, options: RunOptions) -> dict[str, Any]:
+    """Return what was evaluated under its names in ``scores.json``."""
+    rule = options.localizer(checkpoint).rule
+    return {
+        "memory": checkpoint.model.config.memory.name,
+        "classes": list(checkpoint.settings.classes),
+        "delay": rule.delay,
+        "min_score": rule.score,
+    }
+
+
 def show_evaluation(summary: Mapping[str, Any], scores: LocalizationScores) -> None:
     """Print the scores and the speed as tables."""
     used = f"subsets {', '.join(summary['split'])}, order {summary['order']}, checkpoint {summary['checkpoint']}"

@@ -44,6 +44,7 @@ def evaluate(
     from mnemic_actions.checkpoints import RunOptions, check_classes, find_checkpoint, load_for_streams
     from mnemic_actions.evaluation import (
         choose_subsets,
+        describe,
         evaluate_streams,
         find_data,
         open_subsets,
@@ -74,11 +75,8 @@ def evaluate(
         record = open_record(out / "scores.json", "mnemic-actions", given, {"data": data, "checkpoint": path})
     evaluation = evaluate_streams(trained, streams, order, options, problems)
     scores = evaluation.scores()
-    summary = summarize(scores, evaluation) | used
-    summary |= {"data": str(data), "checkpoint": path.name, "memory": trained.model.config.memory.name}
-    rule = options.localizer(trained).rule
-    summary |= {"delay": rule.delay, "min_score": rule.score}
-    summary |= {"classes": list(trained.settings.classes), "num_problems": len(problems.found)}
+    summary = summarize(scores, evaluation) | used | describe(trained, options)
+    summary |= {"data": str(data), "checkpoint": path.name, "num_problems": len(problems.found)}
     if record is not None:
         write_text(record.path.with_name("predictions.json"), results_text(evaluation.predictions).removesuffix("\n"))
         record.write(summary)
