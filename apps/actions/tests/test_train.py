@@ -83,6 +83,11 @@ def test_a_killed_process_continues_on_the_same_loss_curve(config: Path, tmp_pat
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
 
 
+def test_mixed_precision_trains_with_finite_losses(config: Path, tmp_path: Path) -> None:
+    fit(config, tmp_path, "--trainer.precision=bf16-mixed", "--trainer.max_steps=3")
+    assert all(0 < float(loss) < 100 for loss in losses(tmp_path).values())
+
+
 def test_training_has_dropout(config: Path, tmp_path: Path) -> None:
     fit(config, tmp_path / "some", "--trainer.max_steps=1")
     fit(config, tmp_path / "none", "--trainer.max_steps=1", "--model.config.dropout=0.0")

@@ -167,13 +167,14 @@ class Matr(PretrainedModel):
     ) -> MatrOutput:
         """Return the instances, given the outputs of both decoders."""
         (end_class, end_boundary), (start_class, start_boundary) = ends.chunk(2, dim=1), starts.chunk(2, dim=1)
-        return MatrOutput(
+        outputs = (
             self.class_head(torch.cat([end_class, start_class], dim=-1)),
             self.region_head(start_boundary),
             self.start_head(start_boundary),
             self.end_head(end_boundary)[..., 0],
             flag,
         )
+        return MatrOutput(*(output.float() for output in outputs))  # bfloat16 would round times to a frame or more
 
     @property
     def paired_position(self) -> Float[Tensor, "query dim"]:
