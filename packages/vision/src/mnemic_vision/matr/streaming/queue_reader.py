@@ -8,13 +8,14 @@ from torch.nn import functional as F
 from mnemic_vision.matr.model import Matr
 from mnemic_vision.matr.past_windows import QueuedWindows
 from mnemic_vision.matr.positions import OLDEST, sine_table
-from mnemic_vision.matr.streaming.query_decoder import QueryDecoder
+from mnemic_vision.matr.streaming.query_decoder import KeyPlaces, QueryDecoder
 
 
 class QueueReader:
     """Decodes the starts of actions from frames that bring keys and values of every layer along.
 
-    A key is the sum of three linear parts: of the frame, of the age of its window, and of its place in the window.
+    A key is the sum of three linear parts: of the frame, of the age of its window, and of its place in the window. The
+    last two are few, and are added to the scores of the queries instead of to all keys.
 
     Args:
         model: trained network.
@@ -49,11 +50,9 @@ class QueueReader:
             window_age: age of each window in windows, -1 where memory is empty.
         """
         age = torch.where(window_age < 0, OLDEST, window_age.clamp(max=OLDEST))
-        parts = list(frames.split(self.model.config.dim, dim=-1))
-        for index, (between, inside) in enumerate(zip(self._between, self._inside, strict=True)):
-            parts[2 * index] = parts[2 * index] + (between[age][:, :, None] + inside)  # stream window frame dim
-        keys_values = [part.flatten(1, 2) for part in parts]
-        return self._decoder(ends, keys_values, self._allowed(window_age, frames.shape[2]))
+        places = [KeyPlaces(between[age], inside) for between, inside in zip(self._between, self._inside, strict=True)]
+        keys_values = frames.flatten(1, 2).split(self.model.config.dim, dim=-1)
+        return self._decoder(ends, keys_values, places, self._allowed(window_age, frames.shape[2]))
 
     def _allowed(
         self, window_age: Int[Tensor, "stream window"], num_frames: int

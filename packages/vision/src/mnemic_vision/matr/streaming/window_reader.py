@@ -52,4 +52,5 @@ class WindowReader:
         """Return the queries after the end decoder."""
         projected = self._decoder.keys_and_values(encoded[:, :-1]) + self._position
         queries = self._queries.expand(len(encoded), -1, -1)
-        return self._decoder(queries, projected.split(self.model.config.dim, dim=-1), is_attended=True)
+        places = [None] * len(self._decoder.layers)
+        return self._decoder(queries, projected.split(self.model.config.dim, dim=-1), places, is_attended=True)
