@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from mnemic_vision.matr.model import Matr
 from mnemic_vision.matr.past_windows import QueuedWindows
 from mnemic_vision.matr.positions import OLDEST, sine_table
-from mnemic_vision.matr.streaming.query_decoder import KeyPlaces, QueryDecoder
+from mnemic_vision.matr.streaming.fused import FusedLinear
+from mnemic_vision.matr.streaming.query_decoder import QueryDecoder, StoredKeys
 
 
 class QueueReader:
@@ -25,16 +26,18 @@ class QueueReader:
     def __init__(self, model: Matr, past_windows: QueuedWindows) -> None:
         self.model = model
         self._decoder = QueryDecoder(model.start_decoder, model.paired_position)
+        attentions = [layer.cross_attention for layer in model.start_decoder.decoder_layers]
+        self._keys_and_values = FusedLinear([part for each in attentions for part in (each.key, each.value)])
         half, device = model.config.dim // 2, model.flag_token.device
         between = sine_table(OLDEST + 1, half, device)
         inside = sine_table(model.config.window, half, device)[torch.tensor(past_windows.ages, device=device)]
-        keys = [layer.cross_attention.key.weight for layer in model.start_decoder.decoder_layers]
+        keys = [each.key.weight for each in attentions]
         self._between = [F.linear(between, key[:, :half]) for key in keys]
         self._inside = [F.linear(inside, key[:, half:]) for key in keys]
 
     def project_frames(self, tokens: Float[Tensor, "frame dim"]) -> Float[Tensor, "frame keys_and_values"]:
         """Return the keys without position and the values of frames, layer by layer."""
-        return self._decoder.keys_and_values(tokens)
+        return self._keys_and_values(tokens)
 
     def decode_starts(
         self,
@@ -50,9 +53,13 @@ class QueueReader:
             window_age: age of each window in windows, -1 where memory is empty.
         """
         age = torch.where(window_age < 0, OLDEST, window_age.clamp(max=OLDEST))
-        places = [KeyPlaces(between[age], inside) for between, inside in zip(self._between, self._inside, strict=True)]
-        keys_values = frames.flatten(1, 2).split(self.model.config.dim, dim=-1)
-        return self._decoder(ends, keys_values, places, self._allowed(window_age, frames.shape[2]))
+        parts = frames.flatten(1, 2).split(self.model.config.dim, dim=-1)
+        allowed = self._allowed(window_age, frames.shape[2])
+        stored = [
+            StoredKeys(key, value, between[age], inside, allowed)
+            for key, value, between, inside in zip(parts[::2], parts[1::2], self._between, self._inside, strict=True)
+        ]
+        return self._decoder(ends, [each.find for each in stored])
 
     def _allowed(
         self, window_age: Int[Tensor, "stream window"], num_frames: int

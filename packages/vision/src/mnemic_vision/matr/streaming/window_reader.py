@@ -1,5 +1,7 @@
 """The window of a stream without repeated work: segment encoder, flag and end decoder."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 from mnemic_vision.matr.model import Matr
 from mnemic_vision.matr.positions import recency_positions
 from mnemic_vision.matr.streaming.fused import FusedFeedForward, FusedSelfAttention
-from mnemic_vision.matr.streaming.query_decoder import QueryDecoder
+from mnemic_vision.matr.streaming.query_decoder import AbsorbedAttention, QueryDecoder
 
 
 class WindowReader:
@@ -26,13 +28,10 @@ class WindowReader:
         self._attentions = [FusedSelfAttention(layer.attention, position) for layer in layers]
         self._feed_forwards = [FusedFeedForward(layer, layer.attention_norm) for layer in layers]
         self._flag = self.project_frames(model.flag_token[None])
+        self._position = position[:-1]
         self._decoder = QueryDecoder(model.end_decoder, model.paired_position)
+        self._finds = [AbsorbedAttention(layer.cross_attention) for layer in model.end_decoder.decoder_layers]
         self._queries = self._decoder.layers[0].attend_to_queries(model.queries[None])
-        keys = self._decoder.keys_and_values.without_bias(position[:-1])
-        # Values have no position.
-        self._position = torch.cat(
-            [part * float(index % 2 == 0) for index, part in enumerate(keys.split(model.config.dim, -1))], dim=-1
-        )
 
     def project_frames(self, tokens: Float[Tensor, "frame dim"]) -> Float[Tensor, "frame four_dims"]:
         """Return what is stored of frames: the token and its query, key and value in the first layer."""
@@ -50,7 +49,7 @@ class WindowReader:
 
     def decode_ends(self, encoded: Float[Tensor, "stream token dim"]) -> Float[Tensor, "stream query dim"]:
         """Return the queries after the end decoder."""
-        projected = self._decoder.keys_and_values(encoded[:, :-1]) + self._position
-        queries = self._queries.expand(len(encoded), -1, -1)
-        places = [None] * len(self._decoder.layers)
-        return self._decoder(queries, projected.split(self.model.config.dim, dim=-1), places, is_attended=True)
+        tokens = encoded[:, :-1]
+        located = tokens + self._position
+        finds = [partial(attention.find, tokens=tokens, located=located) for attention in self._finds]
+        return self._decoder(self._queries.expand(len(encoded), -1, -1), finds, is_attended=True)
