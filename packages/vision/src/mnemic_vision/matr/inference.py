@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from math import inf
 from typing import Any
 
@@ -78,12 +79,17 @@ class OnlineLocalizer(Session):
             )
         self.model, self.inputs, self.classes, self.clock = model.eval(), inputs, classes, clock
         self.rule = rule or EmissionRule()
-        self.engine = StreamingMatr(model, flag_threshold=self.rule.flag)
         self.reset()
+
+    @cached_property
+    def engine(self) -> StreamingMatr:
+        """The network frame by frame; made when it is needed, since it copies the weights and `localize` does not."""
+        return StreamingMatr(self.model, flag_threshold=self.rule.flag)
 
     def reset(self) -> None:
         """Begin another stream."""
-        self.engine.reset(0)
+        if "engine" in vars(self):
+            self.engine.reset(0)
         self.emitter = Emitter(self.rule, self._horizon())
         self.flag = 0.0
         self._previous: Tensor | None = None
