@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core.errors import check_range
 from mnemic_kit.output import show, write_text
+from mnemic_kit.parameter_groups import decay_groups
 from mnemic_kit.records import Records
 from mnemic_kit.schedule import warmup_share
 from mnemic_kit.task import Split, Task
@@ -148,12 +149,7 @@ class ActionTask(Task):
     def _make_optimizer(self, lr: float) -> Adam:
         if self.optimizer == "adam":
             return Adam(self.model.parameters(), lr, weight_decay=self.weight_decay)
-        parameters = list(self.model.parameters())
-        groups: list[dict[str, Any]] = [
-            {"params": [each for each in parameters if each.ndim > 1]},
-            {"params": [each for each in parameters if each.ndim < 2], "weight_decay": 0.0},
-        ]
-        return AdamW(groups, lr, weight_decay=self.weight_decay)
+        return AdamW(decay_groups(self.model.parameters(), self.weight_decay), lr)
 
 
 def _detected(record: dict[str, Any]) -> list[DetectedAction]:

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from mnemic_kit.parameter_groups import decay_groups
 from mnemic_lm.model import LanguageModel
 
 
@@ -19,10 +20,7 @@ def parameter_groups(
     """
     values = [] if model.product_key_memory is None else [model.product_key_memory.values]
     others = [parameter for parameter in model.parameters() if all(parameter is not value for value in values)]
-    groups: list[dict[str, Any]] = [
-        {"params": [each for each in others if each.ndim > 1], "weight_decay": weight_decay},
-        {"params": [each for each in others if each.ndim < 2], "weight_decay": 0.0},
-    ]
+    groups = decay_groups(others, weight_decay)
     if values:
         # Each is read in few steps: decay in all would erase it, and it needs a higher rate (Lample et al. 2019).
         groups.append({"params": values, "weight_decay": 0.0, "lr": memory_lr_scale * lr})

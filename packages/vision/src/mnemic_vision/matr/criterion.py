@@ -119,19 +119,25 @@ def hull_overlap(
         second: likewise.
         least: shortest divisor.
     """
-    shared = torch.minimum(first[..., 1], second[..., 1]) - torch.maximum(first[..., 0], second[..., 0])
-    hull = torch.maximum(first[..., 1], second[..., 1]) - torch.minimum(first[..., 0], second[..., 0])
+    shared, hull = _shared_and_hull(first, second)
     return shared / hull.clamp(min=least)
 
 
 def diou_loss(predicted: Float[Tensor, "*batch 2"], wanted: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
     """Return 1 - IoU + (distance of the centers / hull)^2 of segments (start, end)."""
-    shared = torch.minimum(predicted[..., 1], wanted[..., 1]) - torch.maximum(predicted[..., 0], wanted[..., 0])
-    hull = torch.maximum(predicted[..., 1], wanted[..., 1]) - torch.minimum(predicted[..., 0], wanted[..., 0])
+    shared, hull = _shared_and_hull(predicted, wanted)
     lengths = (predicted[..., 1] - predicted[..., 0]) + (wanted[..., 1] - wanted[..., 0])
     union = (lengths - shared).clamp(min=1e-8)
     centers = predicted.mean(-1) - wanted.mean(-1)
     return 1 - shared / union + (centers / hull.clamp(min=1e-8)) ** 2
+
+
+def _shared_and_hull(
+    first: Float[Tensor, "*#batch 2"], second: Float[Tensor, "*#batch 2"]
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """Return the shared length, negative for disjoint segments, and that from the first start to the last end."""
+    earliest, latest = torch.minimum(first, second), torch.maximum(first, second)
+    return earliest[..., 1] - latest[..., 0], latest[..., 1] - earliest[..., 0]
 
 
 def _masked_sum(values: Float[Tensor, "lane query"], mask: Bool[Tensor, "lane query"]) -> Float[Tensor, ""]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TypeAlias
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -161,11 +160,3 @@ class Decoder(nn.Module):
     def decoder_layers(self) -> list[DecoderLayer]:
         """The layers, with their type."""
         return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
-
-
-def initialize(module: nn.Module) -> None:
-    """Initialize all matrices by Xavier's uniform distribution, as usual for transformers."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            if parameter.ndim > 1:
-                nn.init.xavier_uniform_(parameter)

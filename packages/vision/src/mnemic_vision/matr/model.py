@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from mnemic_core import MemoryState
 from mnemic_core.layers import build_mlp
 from mnemic_core.pretrained import PretrainedModel
+from mnemic_vision.initialization import init_xavier
 from mnemic_vision.matr.config import MatrConfig
-from mnemic_vision.matr.layers import Decoder, DecoderLayer, EncoderLayer, SegmentEncoder, initialize
+from mnemic_vision.matr.layers import Decoder, DecoderLayer, EncoderLayer, SegmentEncoder
 from mnemic_vision.matr.output import MatrOutput
 from mnemic_vision.matr.past_windows import Frames, build_past_windows
 from mnemic_vision.matr.positions import memory_positions, recency_positions
@@ -60,7 +61,7 @@ class Matr(PretrainedModel):
         self.end_head = _build_offset_head(dim, 1)
         self.flag_head = build_mlp([dim, dim, 1])
         for part in (self.encoder, self.end_decoder, self.start_decoder):
-            initialize(part)
+            init_xavier(part)
 
     def init_state(self, lanes: int) -> MemoryState:
         """Return empty memories."""

@@ -30,7 +30,11 @@ def memory_positions(
         window: frames of a window.
         dim: width of tokens.
     """
-    age = torch.where(window_age < 0, OLDEST, window_age.clamp(max=OLDEST))
-    between = sine_table(OLDEST + 1, dim // 2, age.device)[age]
-    inside = sine_table(window, dim // 2, age.device)[frame_age]
+    between = sine_table(OLDEST + 1, dim // 2, window_age.device)[age_rows(window_age)]
+    inside = sine_table(window, dim // 2, window_age.device)[frame_age]
     return torch.cat([between, inside.expand_as(between)], dim=-1)
+
+
+def age_rows(window_age: Int[Tensor, "*batch key"]) -> Int[Tensor, "*batch key"]:
+    """Return the rows of the ages of windows in the table of positions; -1 stands for empty memory."""
+    return torch.where(window_age < 0, OLDEST, window_age.clamp(max=OLDEST))

@@ -8,13 +8,13 @@ from torch import nn
 from mnemic_core import ReadWriteMemory
 from mnemic_vision.backbone import build_backbone
 from mnemic_vision.deformable_attention import DeformableAttention
+from mnemic_vision.initialization import init_xavier
 from mnemic_vision.memotr.aids.denoising import Denoising
 from mnemic_vision.memotr.aids.detect_alone import AloneMemotr
 from mnemic_vision.memotr.aids.proposals import ProposalQueries
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.decoder import Decoder, DecoderLayer
 from mnemic_vision.memotr.encoder import Encoder, EncoderLayer
-from mnemic_vision.memotr.layers import init_xavier
 from mnemic_vision.memotr.model import Memotr, project_levels
 from mnemic_vision.memotr.queries import BoxPositions, DabQueries, DeformableQueries, LearnedPositions
 from mnemic_vision.memotr.track_memory import DeformableTrackMemory, TrackMemory

@@ -36,10 +36,3 @@ class FeedForward(nn.Module):
         hidden = self.dropout(self.linear1(x).relu_())
         out: Tensor = self.norm(x + self.dropout(self.linear2(hidden)))
         return out
-
-
-def init_xavier(module: nn.Module) -> None:
-    """Initialize all matrices of a module as the official code does."""
-    for parameter in module.parameters():
-        if parameter.dim() > 1:
-            nn.init.xavier_uniform_(parameter)

@@ -8,8 +8,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mnemic_core import MemoryState, ReadWriteMemory
+from mnemic_vision.initialization import init_xavier
 from mnemic_vision.memotr.embeddings import logit, sine_boxes
-from mnemic_vision.memotr.layers import FeedForward, Mlp, init_xavier
+from mnemic_vision.memotr.layers import FeedForward, Mlp
 from mnemic_vision.memotr.tracks import TrackState
 
 Tracks = TypeVar("Tracks", bound=TrackState)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from mnemic_vision.matr.model import Matr
 from mnemic_vision.matr.past_windows import QueuedWindows
-from mnemic_vision.matr.positions import OLDEST, sine_table
+from mnemic_vision.matr.positions import OLDEST, age_rows, sine_table
 from mnemic_vision.matr.streaming.fused import FusedLinear
 from mnemic_vision.matr.streaming.query_decoder import QueryDecoder, StoredKeys
 
@@ -52,7 +52,7 @@ class QueueReader:
             frames: of the windows in memory and of the current one, from `project_frames`.
             window_age: age of each window in windows, -1 where memory is empty.
         """
-        age = torch.where(window_age < 0, OLDEST, window_age.clamp(max=OLDEST))
+        age = age_rows(window_age)
         parts = frames.flatten(1, 2).split(self.model.config.dim, dim=-1)
         allowed = self._allowed(window_age, frames.shape[2])
         stored = [
