@@ -1,5 +1,6 @@
 """Networks that turn clips into features: any image model of timm, any video model of torchvision."""
 
+from abc import ABC, abstractmethod
 from typing import cast
 
 import torch
@@ -21,7 +22,7 @@ _HEADS = ("classifier", "fc", "head")  # names of the classifier in torchvision'
 _SEED = 0
 
 
-class ClipNetwork(nn.Module):
+class ClipNetwork(nn.Module, ABC):
     """A classifier without its head, from clips of RGB bytes to features.
 
     Attributes:
@@ -44,9 +45,9 @@ class ClipNetwork(nn.Module):
         features: Tensor = self.body(images.contiguous(memory_format=self.memory_format))
         return features
 
+    @abstractmethod
     def arrange(self, clips: Float[Tensor, "batch time 3 height width"]) -> Float[Tensor, "batch 3 *extent"]:
         """Return normalized clips as the body expects them."""
-        raise NotImplementedError
 
 
 class ImageNetwork(ClipNetwork):

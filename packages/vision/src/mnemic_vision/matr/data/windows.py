@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mnemic_vision.matr.config import MatrConfig
-from mnemic_vision.matr.labels import WindowTargets
+from mnemic_vision.matr.labels import NO_END, WindowTargets
 
 Sampling: TypeAlias = Literal["consecutive", "balanced"]
 
@@ -31,8 +31,8 @@ class LabeledStream:
 
     @cached_property
     def has_target(self) -> Bool[np.ndarray, " frame"]:
-        """True at frames whose window is to find an action; the last class is background."""
-        found: Bool[np.ndarray, " frame"] = (self.targets.offsets[..., 1] > -1e3).any(1).numpy()
+        """True at frames whose window is to find an action."""
+        found: Bool[np.ndarray, " frame"] = (self.targets.offsets[..., 1] != NO_END).any(1).numpy()
         return found
 
 
@@ -106,8 +106,8 @@ class TrainingWindows(Dataset[WindowPlace]):
     ) -> None:
         self.streams, self.window, self.capacity = streams, config.window, config.capacity
         generator = np.random.default_rng((seed, epoch))
-        choose = self._all_places if sampling == "consecutive" else self._balanced_places
-        self._places = choose(generator, number)
+        places = self._all_places(generator)
+        self._places = places if sampling == "consecutive" else self._balanced(places, number, generator)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -161,7 +161,7 @@ class TrainingWindows(Dataset[WindowPlace]):
         shifted = rows.reshape(frame.shape) + int(bool(exists.all()))
         return torch.from_numpy(shifted), torch.cat([blank, *features])
 
-    def _all_places(self, generator: np.random.Generator, number: int) -> Int[np.ndarray, "place 2"]:
+    def _all_places(self, generator: np.random.Generator) -> Int[np.ndarray, "place 2"]:
         order = generator.permutation(len(self.streams))
         lengths = [len(self.streams[index].features) for index in order]
         places = [
@@ -170,16 +170,17 @@ class TrainingWindows(Dataset[WindowPlace]):
         ]
         return np.concatenate(places)
 
-    def _balanced_places(self, generator: np.random.Generator, number: int) -> Int[np.ndarray, "place 2"]:
-        everything = self._all_places(generator, number)
-        has_target = np.concatenate(
-            [self.streams[index].has_target for index in dict.fromkeys(everything[:, 0].tolist())]
-        )
-        wanted = everything[has_target] if has_target.any() else everything
+    def _balanced(
+        self, places: Int[np.ndarray, "place 2"], number: int, generator: np.random.Generator
+    ) -> Int[np.ndarray, "drawn 2"]:
+        """Draw from all places, half of them from those whose window is to find an action."""
+        streams = dict.fromkeys(places[:, 0].tolist())  # in their order
+        has_target = np.concatenate([self.streams[index].has_target for index in streams])
+        wanted = places[has_target] if has_target.any() else places
         half = number // 2
         drawn = [
             wanted[generator.integers(len(wanted), size=half)],
-            everything[generator.integers(len(everything), size=number - half)],
+            places[generator.integers(len(places), size=number - half)],
         ]
-        places: Int[np.ndarray, "place 2"] = generator.permutation(np.concatenate(drawn))
-        return places
+        mixed: Int[np.ndarray, "drawn 2"] = generator.permutation(np.concatenate(drawn))
+        return mixed

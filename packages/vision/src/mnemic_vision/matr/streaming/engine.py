@@ -12,7 +12,7 @@ from mnemic_core.report import MemoryReport, memory_report
 from mnemic_vision.matr.model import Matr
 from mnemic_vision.matr.output import MatrOutput
 from mnemic_vision.matr.streaming.frame_store import FrameStore
-from mnemic_vision.matr.streaming.stream_memory import BLANK, PAD, build_stream_memory
+from mnemic_vision.matr.streaming.stream_memory import BLANK, PAD, CurrentWindows, build_stream_memory
 from mnemic_vision.matr.streaming.window_reader import WindowReader
 
 
@@ -60,12 +60,13 @@ class StreamingMatr:
         self._store.drop(self._windows[:, 0])
         self._windows = np.concatenate([self._windows[:, 1:], rows[:, None]], axis=1)
         self.now = self.now + 1
-        encoded = self._reader.encode(self._store.read(0, torch.from_numpy(self._windows).to(device)))
+        current = CurrentWindows(self._store, self._windows, self.now)
+        encoded = self._reader.encode(current.read(0))
         flag = self.model.flag_logits(encoded)
         ends = self._reader.decode_ends(encoded)
-        output = self._memory.predict(ends, flag, self._store, self._windows, self.now)
+        output = self._memory.predict(ends, flag, current)
         for stream in output.has_action(self.flag_threshold).nonzero()[:, 0].tolist():
-            self._memory.write(stream, self._store, self._windows, self.now)
+            self._memory.write(stream, current)
         return output
 
     def reset(self, stream: int) -> None:

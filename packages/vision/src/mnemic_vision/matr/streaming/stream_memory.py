@@ -40,6 +40,25 @@ class StoredSlots(MemoryState):
         return SlotView(self.values, self.newest >= 0, torch.where(self.newest >= 0, later, -1))
 
 
+@dataclass(frozen=True)
+class CurrentWindows:
+    """The windows that end with the newest frame of each stream.
+
+    Attributes:
+        store: holds their frames.
+        rows: places of the frames in the store, oldest first.
+        now: index of the newest frame in its stream.
+    """
+
+    store: FrameStore
+    rows: Int64[np.ndarray, "stream window"]
+    now: Int64[np.ndarray, " stream"]
+
+    def read(self, part: int) -> Float[Tensor, "stream window _"]:
+        """Return what is stored of the frames."""
+        return self.store.read(part, torch.from_numpy(self.rows).to(self.store.parts[part].device))
+
+
 class StreamMemory(ABC):
     """What streams remember of earlier windows."""
 
@@ -49,23 +68,12 @@ class StreamMemory(ABC):
 
     @abstractmethod
     def predict(
-        self,
-        ends: Float[Tensor, "stream query dim"],
-        flag: Float[Tensor, " stream"],
-        store: FrameStore,
-        windows: Int64[np.ndarray, "stream window"],
-        now: Int64[np.ndarray, " stream"],
+        self, ends: Float[Tensor, "stream query dim"], flag: Float[Tensor, " stream"], current: CurrentWindows
     ) -> MatrOutput:
-        """Return the instances of the current windows, given the rows of their frames."""
+        """Return the instances of the current windows."""
 
     @abstractmethod
-    def write(
-        self,
-        stream: int,
-        store: FrameStore,
-        windows: Int64[np.ndarray, "stream window"],
-        now: Int64[np.ndarray, " stream"],
-    ) -> None:
+    def write(self, stream: int, current: CurrentWindows) -> None:
         """Store the current window of a stream."""
 
     @abstractmethod
@@ -109,35 +117,25 @@ class QueueMemory(StreamMemory):
         return self.reader.project_frames(tokens)
 
     def predict(
-        self,
-        ends: Float[Tensor, "stream query dim"],
-        flag: Float[Tensor, " stream"],
-        store: FrameStore,
-        windows: Int64[np.ndarray, "stream window"],
-        now: Int64[np.ndarray, " stream"],
+        self, ends: Float[Tensor, "stream query dim"], flag: Float[Tensor, " stream"], current: CurrentWindows
     ) -> MatrOutput:
         """Return the instances of the current windows."""
+        now = current.now
         lane = np.arange(len(now)), now % self.model.config.window
         newest = self.stored.newest[lane]  # stream window
         age = np.where(newest == EMPTY, -1, (now[:, None] - newest) // self.model.config.window)
         rows = np.where((newest == EMPTY)[..., None], BLANK, self.stored.rows[lane])
-        rows = np.concatenate([rows, windows[:, None, self.seen]], axis=1)
+        rows = np.concatenate([rows, current.rows[:, None, self.seen]], axis=1)
         age = np.concatenate([age, np.zeros_like(age[:, :1])], axis=1)
-        frames = store.read(1, torch.from_numpy(rows).to(ends.device))
+        frames = current.store.read(1, torch.from_numpy(rows).to(ends.device))
         starts = self.reader.decode_starts(ends, frames, torch.from_numpy(age).to(ends.device))
         return self.model.apply_heads(ends, starts, flag)
 
-    def write(
-        self,
-        stream: int,
-        store: FrameStore,
-        windows: Int64[np.ndarray, "stream window"],
-        now: Int64[np.ndarray, " stream"],
-    ) -> None:
+    def write(self, stream: int, current: CurrentWindows) -> None:
         """Store the current window of a stream."""
-        rows, newest = windows[stream, self.seen], int(now[stream])
-        store.keep(rows)
-        store.drop(self.stored.append(stream, newest % self.model.config.window, rows, newest))
+        rows, newest = current.rows[stream, self.seen], int(current.now[stream])
+        current.store.keep(rows)
+        current.store.drop(self.stored.append(stream, newest % self.model.config.window, rows, newest))
 
     def clear(self, stream: int, store: FrameStore) -> None:
         """Forget what a stream remembers."""
@@ -183,17 +181,12 @@ class LaneMemory(StreamMemory):
         return tokens[:, :0]
 
     def predict(
-        self,
-        ends: Float[Tensor, "stream query dim"],
-        flag: Float[Tensor, " stream"],
-        store: FrameStore,
-        windows: Int64[np.ndarray, "stream window"],
-        now: Int64[np.ndarray, " stream"],
+        self, ends: Float[Tensor, "stream query dim"], flag: Float[Tensor, " stream"], current: CurrentWindows
     ) -> MatrOutput:
         """Return the instances of the current windows."""
-        tokens = store.read(0, torch.from_numpy(windows).to(ends.device))[..., : self.model.config.dim]
+        tokens = current.read(0)[..., : self.model.config.dim]
         read = []
-        for stream, frame in enumerate(now):
+        for stream, frame in enumerate(current.now):
             state = self.lanes[stream][frame % self.model.config.window]
             index = torch.tensor([frame], device=ends.device)
             read.append(self.model.past_windows(tokens[stream : stream + 1], state, index))
@@ -205,15 +198,9 @@ class LaneMemory(StreamMemory):
         )
         return self.model.predict(ends, frames, flag)
 
-    def write(
-        self,
-        stream: int,
-        store: FrameStore,
-        windows: Int64[np.ndarray, "stream window"],
-        now: Int64[np.ndarray, " stream"],
-    ) -> None:
+    def write(self, stream: int, current: CurrentWindows) -> None:
         """Keep the state in which the current window was written, which reading it has made."""
-        lane = now[stream] % self.model.config.window
+        lane = current.now[stream] % self.model.config.window
         self.lanes[stream][lane] = self._next[stream]
         self.written[stream, lane] += 1
 
