@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 
 from mnemic_actions.checkpoints import RunOptions
-from mnemic_actions.jobs import clock_of
 from mnemic_actions.options import Order
 from mnemic_actions.problems import Problems
 from mnemic_actions.streams import ANNOTATIONS, check_length
@@ -17,7 +16,7 @@ from mnemic_core.errors import UserError
 from mnemic_core.loading import name_some
 from mnemic_kit.output import show
 from mnemic_kit.progress import frame_progress
-from mnemic_vision.matr import Action, DetectedAction, LocalizerCheckpoint, OnlineLocalizer
+from mnemic_vision.matr import Action, Clock, DetectedAction, LocalizerCheckpoint, OnlineLocalizer
 from mnemic_vision.matr.data import ActionStream, ActionStreams, FeatureSet, muses, shuffle_order, thumos14
 from mnemic_vision.matr.data.annotations import read_annotation_file
 from mnemic_vision.matr.metrics import LocalizationScores, evaluate_actions, scores_tables
@@ -141,7 +140,7 @@ def evaluate_streams(
                 for seed in seeds:
                     shown = read if seed is None else shuffle_order(read, kind, seed)
                     name = stream.name if seed is None else f"{stream.name}, order {seed}"
-                    localizer = options.localizer(checkpoint, clock_of(shown))
+                    localizer = options.localizer(checkpoint, Clock.of(shown))
                     evaluation.add(name, shown, localizer, tick)
     if not evaluation.truths:
         problems.end("left out")

@@ -15,11 +15,6 @@ from mnemic_vision.matr import Clock, LocalizerCheckpoint, OnlineLocalizer
 from mnemic_vision.matr.data import ActionStream
 
 
-def clock_of(stream: ActionStream, every: int = 1) -> Clock:
-    """Return when the frames of a stream are, if every N-th is used."""
-    return Clock(every * stream.frame_time, stream.offset, stream.lookahead)
-
-
 def stream_job(
     localizer: OnlineLocalizer,
     stream: ActionStream,
@@ -84,7 +79,7 @@ def run_streams(source: Path, request: RunRequest, frame_rate: float | None) -> 
 def _run_stream(stream: ActionStream, trained: LocalizerCheckpoint, request: RunRequest, *, is_annotated: bool) -> None:
     if not request.in_parts:
         check_length(stream, trained.model.config.window * request.every)
-    localizer = request.options.localizer(trained, clock_of(stream, request.every))
+    localizer = request.options.localizer(trained, Clock.of(stream, request.every))
     request.resume(localizer)
     show_rate(localizer.clock, trained)
     job = stream_job(localizer, stream, every=request.every, is_annotated=is_annotated, in_parts=request.in_parts)

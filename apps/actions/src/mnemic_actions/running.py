@@ -189,8 +189,7 @@ def describe(action: DetectedAction) -> str:
 
 def observe(localizer: OnlineLocalizer) -> Moment:
     """Return what a localizer has seen with its last frame."""
-    clock = localizer.clock
-    time = clock.offset + (localizer.num_frames - 1) * clock.frame_time
+    time = localizer.clock.time(localizer.num_frames - 1)
     return Moment(time, localizer.flag, localizer.windows_in_memory)
 
 

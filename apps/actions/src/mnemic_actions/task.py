@@ -139,8 +139,7 @@ class ActionTask(Task):
 
     def localize(self, stream: ActionStream) -> list[DetectedAction]:
         """Return the actions that the present network finds in a stream."""
-        clock = Clock(stream.frame_time, stream.offset, stream.lookahead)
-        return self.make_checkpoint({}).localizer(clock).localize(stream.load())
+        return self.make_checkpoint({}).localizer(Clock.of(stream)).localize(stream.load())
 
     def make_checkpoint(self, provenance: dict[str, object]) -> LocalizerCheckpoint:
         """Return the network with the settings of its localizer."""

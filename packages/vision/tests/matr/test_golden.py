@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from mnemic_core.loading import load_exactly
 from mnemic_core.state import MemoryState
-from mnemic_vision.matr import Matr, MatrConfig, MatrOutput
+from mnemic_vision.matr import Clock, Matr, MatrConfig, MatrOutput
 from mnemic_vision.matr.criterion import MatrCriterion, matched_targets, matching_cost
 from mnemic_vision.matr.emission import EmissionRule, Emitter, find_candidates
 from mnemic_vision.matr.labels import FrameActions, LabelRule, WindowTargets, window_targets
@@ -175,7 +175,7 @@ def test_postprocess(case: GoldenCase) -> None:
         starts, ends = given["pred_reg"][..., :-1], given["pred_reg"][..., -1]
         output = MatrOutput(given["pred_cls"], given["pred_stcls"], starts, ends, torch.zeros(len(ends)))
         now, emitter, instances = case.inputs[f"{video}.current_frame"].long(), Emitter(rule), []
-        for candidates in find_candidates(output, now, frame_time, case.config["num_frame"], rule):
+        for candidates in find_candidates(output, now, Clock(frame_time), case.config["num_frame"], rule):
             detections += [
                 [video, each.seen, each.start, each.end, names[each.label], each.score] for each in candidates
             ]

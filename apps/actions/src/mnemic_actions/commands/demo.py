@@ -25,12 +25,12 @@ def demo(
     from rich.console import Console
 
     from mnemic_actions.checkpoints import DEMO, RunOptions, load_for_streams
-    from mnemic_actions.jobs import clock_of, stream_job
+    from mnemic_actions.jobs import stream_job
     from mnemic_actions.running import run_job
     from mnemic_actions.streams import open_source
     from mnemic_kit.devices import find_device
     from mnemic_kit.output import show
-    from mnemic_vision.matr import LocalizerCheckpoint
+    from mnemic_vision.matr import Clock, LocalizerCheckpoint
     from mnemic_vision.matr.data import GeneratedActions
     from mnemic_vision.matr.metrics import evaluate_actions, scores_tables
 
@@ -49,7 +49,7 @@ def demo(
         opened = open_source(Path(folder, "generated"))
         trained = load_for_streams(checkpoint, opened.data.kind, opened.data.num_channels)
         (stream,) = opened.data
-        localizer = RunOptions(device=find_device(device)).localizer(trained, clock_of(stream))
+        localizer = RunOptions(device=find_device(device)).localizer(trained, Clock.of(stream))
         outcome = run_job(localizer, stream_job(localizer, stream, is_annotated=True), out, Console())
     scores = evaluate_actions({stream.name: stream.actions}, {stream.name: outcome.actions})
     show(f"against the annotated actions\n\n{scores_tables(scores)}")

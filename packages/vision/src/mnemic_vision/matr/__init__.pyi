@@ -4,10 +4,10 @@ from .actions import Action as Action
 from .actions import DetectedAction as DetectedAction
 from .checkpoint import LocalizerCheckpoint as LocalizerCheckpoint
 from .checkpoint import LocalizerSettings as LocalizerSettings
+from .clock import Clock as Clock
 from .config import MatrConfig as MatrConfig
 from .criterion import MatrCriterion as MatrCriterion
 from .emission import EmissionRule as EmissionRule
-from .inference import Clock as Clock
 from .inference import OnlineLocalizer as OnlineLocalizer
 from .labels import LabelRule as LabelRule
 from .metrics import LocalizationScores as LocalizationScores

@@ -6,9 +6,10 @@ from math import inf
 from mnemic_core.checkpoint import Checkpoint
 from mnemic_core.errors import UserError, check_range
 from mnemic_vision.frame_features import ExtractorConfig
+from mnemic_vision.matr.clock import Clock
 from mnemic_vision.matr.data.features import InputConfig
 from mnemic_vision.matr.emission import EmissionRule
-from mnemic_vision.matr.inference import Clock, OnlineLocalizer
+from mnemic_vision.matr.inference import OnlineLocalizer
 from mnemic_vision.matr.model import Matr
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mnemic_core.errors import check_range
+from mnemic_vision.matr.clock import Clock
 from mnemic_vision.matr.output import MatrOutput
 
 LEAST_HULL = 1.0  # seconds; the official overlap divides by no less, so that instances below 0.3 s never suppress
@@ -66,32 +67,26 @@ class Candidate:
 
 
 def find_candidates(
-    output: MatrOutput,
-    now: Int[Tensor, " lane"],
-    frame_time: float,
-    window: int,
-    rule: EmissionRule,
-    offset: float = 0.0,
+    output: MatrOutput, now: Int[Tensor, " lane"], clock: Clock, window: int, rule: EmissionRule
 ) -> list[list[Candidate]]:
     """Return the instances of each window after suppression within it, the highest score first.
 
     Args:
         output: of the network.
         now: index of the newest frame of each window.
-        frame_time: seconds per frame.
+        clock: when the frames are.
         window: frames of a window.
         rule: score and overlap.
-        offset: time of the first frame, in seconds.
     """
     probability, label = output.classes.softmax(-1)[..., :-1].max(-1)
     frames = now.to(label.device).double()[:, None, None] + window * output.segments().double()
     # One copy to the host: times and scores are rounded as in result files, before anything is compared.
     table = torch.stack(
-        [probability.double(), label.double(), *(offset + frames * frame_time).unbind(-1)], dim=-1
+        [probability.double(), label.double(), *(clock.offset + frames * clock.frame_time).unbind(-1)], dim=-1
     ).tolist()
     found = []
     for frame, rows in zip(now.tolist(), table, strict=True):
-        seen = round(offset + frame * frame_time, 2)
+        seen = round(clock.time(frame), 2)
         candidates = [
             Candidate(int(label), round(score, 4), round(start, 2), round(end, 2), seen)
             for score, label, start, end in rows

@@ -11,34 +11,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mnemic_core.errors import UserError, check_at_least
+from mnemic_core.errors import UserError
 from mnemic_core.report import MemoryReport
 from mnemic_core.session import Session
 from mnemic_vision.matr.actions import DetectedAction
+from mnemic_vision.matr.clock import Clock
 from mnemic_vision.matr.data.features import InputConfig
 from mnemic_vision.matr.emission import Candidate, EmissionRule, Emitter, find_candidates
 from mnemic_vision.matr.model import Matr
 from mnemic_vision.matr.output import MatrOutput
 from mnemic_vision.matr.streaming.engine import StreamingMatr
-
-
-@dataclass(frozen=True)
-class Clock:
-    """When the frames of a stream are.
-
-    Args:
-        frame_time: seconds per frame.
-        offset: time of the first frame, in seconds.
-        lookahead: seconds after its time at which a frame can be known; added to the time of emission.
-    """
-
-    frame_time: float
-    offset: float = 0.0
-    lookahead: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_at_least(1e-6, frame_time=self.frame_time)
-        check_at_least(0, lookahead=self.lookahead)
 
 
 class OnlineLocalizer(Session):
@@ -183,12 +165,10 @@ class OnlineLocalizer(Session):
         self._previous, self.flag = state["previous"].get("frame"), float(state["flag"])
 
     def _find(self, output: MatrOutput, now: Int[Tensor, " lane"]) -> list[list[Candidate]]:
-        return find_candidates(
-            output, now, self.clock.frame_time, self.model.config.window, self.rule, self.clock.offset
-        )
+        return find_candidates(output, now, self.clock, self.model.config.window, self.rule)
 
     def _time(self, frame: int) -> float:
-        return round(self.clock.offset + frame * self.clock.frame_time, 2)
+        return round(self.clock.time(frame), 2)
 
     def _now(self) -> float:
         return self._time(max(self.num_frames - 1, 0))
