@@ -1,18 +1,18 @@
 """What `compare` scores: the actions found in validation streams, kept for paired intervals over streams."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from mnemic_actions.checkpoints import RunOptions
-from mnemic_actions.evaluation import Evaluation, evaluate_streams
+from mnemic_actions.evaluation import evaluate_streams
 from mnemic_actions.options import Order
 from mnemic_actions.problems import Problems
+from mnemic_actions.results import as_record, read_found, read_truths
 from mnemic_kit.experiment import Difference, Metric, Paired
 from mnemic_kit.output import write_json
-from mnemic_vision.matr import Action, DetectedAction, LocalizerCheckpoint
+from mnemic_vision.matr import LocalizerCheckpoint
 from mnemic_vision.matr.data import ActionStream, ActionStreams
 from mnemic_vision.matr.metrics import paired_interval
 
@@ -27,9 +27,6 @@ METRICS = {
 }
 CONDITIONS: dict[str, Order] = {"as recorded": "as_recorded", "shuffled": "shuffled"}
 
-Truths: TypeAlias = dict[str, list[Action]]
-Predictions: TypeAlias = dict[str, list[DetectedAction]]
-
 
 def score_condition(
     checkpoint: LocalizerCheckpoint, streams: Sequence[ActionStream], condition: str, folder: Path
@@ -38,7 +35,8 @@ def score_condition(
     inputs = checkpoint.settings.inputs
     data = ActionStreams(list(streams), checkpoint.settings.classes, inputs.channels, inputs.kind)
     found = evaluate_streams(checkpoint, data, CONDITIONS[condition], RunOptions(), Problems())
-    write_json(folder / FOUND, {**_stored(folder / FOUND), condition: _plain(found)})
+    records = {name: as_record(found.predictions[name], truths) for name, truths in found.truths.items()}
+    write_json(folder / FOUND, {**_stored(folder / FOUND), condition: records})
     scores = {name: value for name, value in found.scores().as_dict().items() if name in METRICS}
     number = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     return {name: float("nan") if value is None else value for name, value in scores.items()} | {
@@ -59,31 +57,16 @@ def pair_streams(folder: Callable[[str, int], Path]) -> Paired:
         read = {
             name: [_stored(folder(name, seed) / FOUND)[condition] for seed in seeds] for name in (variant, baseline)
         }
-        truths = _truths(read[variant][0])
+        truths = read_truths(read[variant][0])
         if len(truths) < 2:
             return None
-        own, other = ([_predictions(run) for run in read[name]] for name in (variant, baseline))
+        own, other = ([read_found(run) for run in read[name]] for name in (variant, baseline))
         interval = paired_interval(truths, own, other)
         return Difference(interval.difference, interval.low, interval.high, interval.share_first_better, "streams")
 
     return paired
 
 
-def _plain(found: Evaluation) -> dict[str, Any]:
-    return {
-        name: {"truths": [asdict(each) for each in truths], "found": [asdict(each) for each in found.predictions[name]]}
-        for name, truths in found.truths.items()
-    }
-
-
 def _stored(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return content
-
-
-def _truths(run: Mapping[str, Any]) -> Truths:
-    return {name: [Action(**each) for each in stream["truths"]] for name, stream in run.items()}
-
-
-def _predictions(run: Mapping[str, Any]) -> Predictions:
-    return {name: [DetectedAction(**each) for each in stream["found"]] for name, stream in run.items()}

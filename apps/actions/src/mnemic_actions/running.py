@@ -9,18 +9,17 @@ from pathlib import Path
 from rich.console import Console
 
 from mnemic_actions.checkpoints import RunOptions
+from mnemic_actions.results import write_predictions
 from mnemic_actions.timeline import Timeline, draw_timeline
 from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.session import Session
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.figures import can_plot
 from mnemic_kit.made_files import check_outputs, note_output
-from mnemic_kit.output import write_text
 from mnemic_kit.progress import frame_progress
 from mnemic_vision.draw_actions import RecentActions, draw_actions
 from mnemic_vision.matr import Action, DetectedAction, OnlineLocalizer
 from mnemic_vision.matr.history import History, Moment
-from mnemic_vision.matr.results import results_text
 from mnemic_vision.video import Frame, VideoWriter
 
 _ENDINGS = {"results": "json", "JSON lines": "jsonl", "timeline": "png", "video": "mp4"}
@@ -168,7 +167,7 @@ def run_job(localizer: OnlineLocalizer, job: Job, out: Path, console: Console) -
             emit(localizer.finish())
     if outcome.paths["video"].exists() and job.video is not None:
         note_output(outcome.paths["video"])  # the others are noted by `atomic_write`
-    write_text(outcome.paths["results"], results_text({job.name: outcome.actions}).removesuffix("\n"))
+    write_predictions(outcome.paths["results"], {job.name: outcome.actions})
     _draw_timeline(localizer, job, outcome)
     _report(job, outcome, console)
     if outcome.failure is not None:

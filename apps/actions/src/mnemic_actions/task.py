@@ -1,6 +1,5 @@
 """Training and validation of MATR as a LightningModule."""
 
-from dataclasses import asdict
 from math import inf
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -10,14 +9,14 @@ from torch import Tensor
 from torch.optim import Adam, AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from mnemic_actions.results import as_record, read_found, read_truths, write_predictions
 from mnemic_core.errors import check_range
-from mnemic_kit.output import show, write_text
+from mnemic_kit.output import show
 from mnemic_kit.parameter_groups import decay_groups
 from mnemic_kit.records import Records
 from mnemic_kit.schedule import warmup_share
 from mnemic_kit.task import Split, Task
 from mnemic_vision.matr import (
-    Action,
     Clock,
     CyclicSchedule,
     DetectedAction,
@@ -30,7 +29,6 @@ from mnemic_vision.matr import (
 from mnemic_vision.matr.data import ActionStream
 from mnemic_vision.matr.data.windows import WindowBatch
 from mnemic_vision.matr.metrics import evaluate_actions, scores_tables
-from mnemic_vision.matr.results import results_text
 
 
 class ActionTask(Task):
@@ -107,15 +105,12 @@ class ActionTask(Task):
 
     def evaluation_step(self, stream: ActionStream, batch_idx: int, split: Split) -> None:
         """Localize the actions of one complete stream."""
-        truths, found = [asdict(each) for each in stream.actions], [asdict(each) for each in self.localize(stream)]
-        self.found.update(stream.name, {"truths": truths, "found": found})
+        self.found.update(stream.name, as_record(self.localize(stream), stream.actions))
 
     def log_scores(self, split: Split) -> None:
         """Score the streams of all processes together."""
         records = self.found.compute()  # gathered: equal in all processes
-        truths = {name: [Action(**each) for each in record["truths"]] for name, record in records.items()}
-        found = {name: _detected(record) for name, record in records.items()}
-        scores = evaluate_actions(truths, found)
+        scores = evaluate_actions(read_truths(records), read_found(records))
         numbers = {f"{split}/{name}": value for name, value in scores.as_dict().items() if value is not None}
         self.log_dict(numbers, rank_zero_only=False)
         if self.trainer.is_global_zero:
@@ -127,15 +122,14 @@ class ActionTask(Task):
 
     def predict_step(self, stream: ActionStream, batch_idx: int) -> str:
         """Localize the actions of one stream."""
-        self.found.update(stream.name, {"found": [asdict(each) for each in self.localize(stream)]})
+        self.found.update(stream.name, as_record(self.localize(stream)))
         return stream.name
 
     def on_predict_epoch_end(self) -> None:
         """Write the actions of all streams to ``predictions.json`` in ActivityNet's format."""
         records = self.found.compute()
         if self.trainer.is_global_zero:
-            found = {name: _detected(record) for name, record in records.items()}
-            write_text(Path(self.trainer.default_root_dir, "predictions.json"), results_text(found).rstrip("\n"))
+            write_predictions(Path(self.trainer.default_root_dir, "predictions.json"), read_found(records))
 
     def localize(self, stream: ActionStream) -> list[DetectedAction]:
         """Return the actions that the present network finds in a stream."""
@@ -149,7 +143,3 @@ class ActionTask(Task):
         if self.optimizer == "adam":
             return Adam(self.model.parameters(), lr, weight_decay=self.weight_decay)
         return AdamW(decay_groups(self.model.parameters(), self.weight_decay), lr)
-
-
-def _detected(record: dict[str, Any]) -> list[DetectedAction]:
-    return [DetectedAction(**each) for each in record["found"]]

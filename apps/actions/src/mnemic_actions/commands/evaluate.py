@@ -52,10 +52,10 @@ def evaluate(
         summarize,
     )
     from mnemic_actions.problems import Problems
+    from mnemic_actions.results import write_predictions
     from mnemic_kit.devices import find_device
-    from mnemic_kit.output import show_json, write_text
+    from mnemic_kit.output import show_json
     from mnemic_kit.record import open_record
-    from mnemic_vision.matr.results import results_text
 
     if out is not None:
         check_outputs(out / "scores.json", out / "predictions.json")
@@ -78,7 +78,7 @@ def evaluate(
     summary = summarize(scores, evaluation) | used | describe(trained, options)
     summary |= {"data": str(data), "checkpoint": path.name, "num_problems": len(problems.found)}
     if record is not None:
-        write_text(record.path.with_name("predictions.json"), results_text(evaluation.predictions).removesuffix("\n"))
+        write_predictions(record.path.with_name("predictions.json"), evaluation.predictions)
         record.write(summary)
     show_evaluation(summary, scores)
     problems.show("left out")
