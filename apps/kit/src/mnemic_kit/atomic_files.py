@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 from typing import IO, Any, Literal
 from uuid import uuid4
 
@@ -60,3 +61,16 @@ def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[I
         raise OSError(error.errno, "disk full; free some space, the earlier file is unchanged", str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_folder(folder: Path, made: Path) -> None:
+    """Put a complete folder in the place of an earlier one, if there is one.
+
+    Args:
+        folder: its place; a command has asked `check_outputs` for it.
+        made: the folder under its temporary name, on the same disk.
+    """
+    note_output(folder, made)  # first: an unlisted folder could never be replaced
+    if folder.exists():
+        rmtree(folder)
+    made.rename(folder)

@@ -1,10 +1,10 @@
 """``mnemic-actions generate``: generated streams as files, to look at or to train on."""
 
 from pathlib import Path
-from shutil import rmtree
 from tempfile import TemporaryDirectory
 
-from mnemic_kit.made_files import check_outputs, note_output
+from mnemic_kit.atomic_files import replace_folder
+from mnemic_kit.made_files import check_outputs
 
 VAL_SEEDS = 1_000_000  # validation streams are never those that another seed gives for training
 
@@ -47,7 +47,4 @@ def generate(
     with TemporaryDirectory(dir=out.parent, prefix=".") as temporary:  # so that no folder is incomplete after a kill
         made = Path(temporary, out.name)
         write_annotated_streams({"train": train, "val": val}, made)
-        note_output(out, made)
-        if out.exists():
-            rmtree(out)
-        made.rename(out)
+        replace_folder(out, made)

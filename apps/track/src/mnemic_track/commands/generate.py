@@ -1,10 +1,10 @@
 """``mnemic-track generate``: generated sequences as files, to look at or to feed to other programs."""
 
 from pathlib import Path
-from shutil import rmtree
 from tempfile import TemporaryDirectory
 
-from mnemic_kit.made_files import check_outputs, note_output
+from mnemic_kit.atomic_files import replace_folder
+from mnemic_kit.made_files import check_outputs
 
 
 def generate(
@@ -32,8 +32,4 @@ def generate(
     with TemporaryDirectory(dir=out, prefix=".") as temporary:  # so that no folder is incomplete after a kill
         generated.write_mot_layout(temporary)
         for folder in folders:
-            made = Path(temporary, folder.name)
-            note_output(folder, made)
-            if folder.exists():
-                rmtree(folder)
-            made.rename(folder)
+            replace_folder(folder, Path(temporary, folder.name))
