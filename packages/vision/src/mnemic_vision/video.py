@@ -23,6 +23,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from mnemic_core.errors import UserError
+from mnemic_vision.picture_files.still_image import image_bytes, open_image
 from mnemic_vision.sequence_info import DEFAULT_FRAME_RATE, read_sequence_info
 
 Frame: TypeAlias = UInt8[np.ndarray, "height width 3"]
@@ -178,26 +179,12 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
 
 
 def read_image(path: str | Path) -> Frame:
-    """Read an image file as RGB, rotated by its EXIF orientation; errors are those of `open_image`."""
-    with open_image(path) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    """Read an image file as RGB, rotated by its EXIF orientation; more than 8 bits are scaled as in decision 20.
 
-
-@contextmanager
-def open_image(path: str | Path) -> Iterator[Image.Image]:
-    """Open an image file; also errors within the block, when it is decoded, are reported as those of the file.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        UserError: it is not a complete image.
+    Errors are those of `open_image`.
     """
-    try:
-        with Image.open(path) as image:
-            yield image
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"image {path} does not exist") from error
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"image {path} is damaged or not an image; replace or remove it ({error})") from error
+    with open_image(path) as image:
+        return image_bytes(image)
 
 
 class VideoWriter(AbstractContextManager["VideoWriter"]):

@@ -13,8 +13,9 @@ from PIL import Image
 from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.ground_truth import read_ground_truth
 from mnemic_vision.memotr.data.sequence import ImageFiles, TrackingSequence
+from mnemic_vision.picture_files.still_image import open_image
 from mnemic_vision.sequence_info import read_sequence_info
-from mnemic_vision.video import is_image, list_images, open_image
+from mnemic_vision.video import is_image, list_images
 
 Part: TypeAlias = Literal["all", "first_half", "second_half"]
 
