@@ -1,4 +1,4 @@
-"""MemMC-MAE: one-class anomaly detection in images by a masked autoencoder with a memory."""
+"""MemMC-MAE: anomalies in medical images, by a masked autoencoder with a memory (arXiv 2203.11725)."""
 
 import lazy_loader
 

@@ -1,3 +1,10 @@
-"""MemMC-MAE: one-class anomaly detection in images by a masked autoencoder with a memory."""
+"""MemMC-MAE: anomalies in medical images, by a masked autoencoder with a memory (arXiv 2203.11725)."""
 
+from .config import EncoderMemory as EncoderMemory
+from .config import FeatureConfig as FeatureConfig
+from .config import MemMcMaeConfig as MemMcMaeConfig
+from .criterion import ReconstructionLoss as ReconstructionLoss
+from .masks import random_visible as random_visible
+from .masks import stratified_visible as stratified_visible
+from .model import MemMcMae as MemMcMae
 from .preparation import prepare as prepare
