@@ -4,7 +4,12 @@ from .config import EncoderMemory as EncoderMemory
 from .config import FeatureConfig as FeatureConfig
 from .config import MemMcMaeConfig as MemMcMaeConfig
 from .criterion import ReconstructionLoss as ReconstructionLoss
+from .error_statistics import ErrorStatistics as ErrorStatistics
 from .masks import random_visible as random_visible
 from .masks import stratified_visible as stratified_visible
 from .model import MemMcMae as MemMcMae
 from .preparation import prepare as prepare
+from .scoring import Scored as Scored
+from .scoring import ScoreRule as ScoreRule
+from .scoring import score_features as score_features
+from .scoring import score_pixels as score_pixels
