@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.testing import assert_close
+from torchvision.transforms.functional import InterpolationMode, rotate
 
 from mnemic_core.errors import UserError
 from mnemic_vision.memmc_mae import prepare
@@ -45,6 +46,12 @@ def test_bytes_become_their_255th(tmp_path: Path) -> None:
 def test_twelve_bits_in_sixteen_keep_all_levels(tmp_path: Path) -> None:
     Image.fromarray(RAMP).save(tmp_path / "a.png")
     assert_close(pixels(tmp_path / "a.png")[0].flatten(), torch.arange(4096) / 4095, rtol=0, atol=0)
+
+
+def test_a_constant_deep_picture_stays_constant_when_turned(tmp_path: Path) -> None:
+    Image.fromarray(np.full((64, 64), 1000, np.uint16)).save(tmp_path / "a.png")
+    turned = rotate(pixels(tmp_path / "a.png"), 30.0, InterpolationMode.BILINEAR)
+    assert_close(turned[:, 16:48, 16:48] * 1023, torch.full((1, 32, 32), 1000.0))
 
 
 def test_sixteen_bits_equal_their_eight_bit_form(tmp_path: Path) -> None:
