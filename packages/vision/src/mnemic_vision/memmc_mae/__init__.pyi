@@ -13,3 +13,4 @@ from .scoring import Scored as Scored
 from .scoring import ScoreRule as ScoreRule
 from .scoring import score_features as score_features
 from .scoring import score_pixels as score_pixels
+from .weights import load_vit as load_vit
