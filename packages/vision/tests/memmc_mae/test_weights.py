@@ -80,7 +80,7 @@ def test_grey_images_equal_their_color_form(file: Path) -> None:
     load_vit(grey, file)
     images = torch.rand(2, 1, 32, 32)
     embedded = [model.embed(model.target(each)) for model, each in ((color, images.repeat(1, 3, 1, 1)), (grey, images))]
-    assert_close(*embedded, atol=1e-5, rtol=0)
+    assert_close(*embedded, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("options", [{"patch_size": 16, "image_size": 64}, {"levels": "all"}])
