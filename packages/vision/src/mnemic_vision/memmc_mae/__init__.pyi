@@ -4,6 +4,8 @@ from .config import EncoderMemory as EncoderMemory
 from .config import FeatureConfig as FeatureConfig
 from .config import MemMcMaeConfig as MemMcMaeConfig
 from .criterion import ReconstructionLoss as ReconstructionLoss
+from .draws import DrawRule as DrawRule
+from .draws import Draws as Draws
 from .error_statistics import ErrorStatistics as ErrorStatistics
 from .masks import random_visible as random_visible
 from .masks import stratified_visible as stratified_visible

@@ -1,0 +1,99 @@
+"""The draws with which an image is scored: several masks, and which patches are reconstructed in each."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mnemic_core.errors import UserError, check_range
+from mnemic_vision.memmc_mae.config import MemMcMaeConfig
+from mnemic_vision.memmc_mae.masks import masked_patches, stratified_visible
+from mnemic_vision.memmc_mae.model import MemMcMae
+
+
+@dataclass(frozen=True)
+class DrawRule:
+    """How many masks an image is scored with.
+
+    Args:
+        num_draws: masks; a multiple of four with a quarter of the patches visible shows each patch equally often.
+        composite: put the draws that show each patch once, four with the paper's mask ratio, together to two images:
+            one of patches reconstructed while they were visible, one while they were masked. Each draw then
+            reconstructs twice as many patches as it sees instead of all, which saves most of the decoder where it has
+            no self-attention.
+        seed: of the masks, which are the same for all images.
+    """
+
+    num_draws: int = 8
+    composite: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, 1024, "num_draws")
+
+    def make(self, config: MemMcMaeConfig) -> "Draws":
+        """Return the draws for a network.
+
+        Raises:
+            UserError: if a composite needs another number of draws, or the network's mask ratio does not allow one.
+        """
+        patches, seen = config.num_patches, config.num_visible
+        visible = stratified_visible(self.num_draws, patches, seen, self.seed)
+        if not self.composite:
+            return Draws(visible, masked_patches(visible, patches))
+        group = patches // seen
+        if patches % seen or group < 2 or self.num_draws % group:
+            raise UserError(
+                f"a composite needs draws that together show each patch once: {patches} patches of which {seen} are "
+                f"visible do not allow {self.num_draws} draws; set composite: false, or a multiple of {group}"
+            )
+        # The patches that the next draw of the group sees are masked in this one.
+        following = visible.unflatten(0, (-1, group)).roll(-1, dims=1).flatten(0, 1)
+        wanted = torch.cat([visible, following], dim=1)
+        kinds = torch.tensor([False, True]).repeat(
+            self.num_draws // group
+        )  # a visible and a masked image of each group
+        return Draws(visible, kinds[:, None].expand(-1, patches), wanted, group)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Masks of a network, as constants.
+
+    Attributes:
+        visible: places that the encoder sees in each draw.
+        masked: True at patches of each reconstructed image that the encoder did not see.
+        wanted: places to reconstruct in each draw, visible ones first; None: all.
+        group: draws that together give a composite of visible and one of masked patches.
+    """
+
+    visible: Int[Tensor, "draw visible"]
+    masked: Bool[Tensor, "image patch"]
+    wanted: Int[Tensor, "draw query"] | None = None
+    group: int = 1
+
+    def reconstruct(
+        self, model: MemMcMae, patches: Float[Tensor, "batch patch value"]
+    ) -> Float[Tensor, "batch image patch value"]:
+        """Return the reconstructed images, as patches."""
+        batch = len(patches)
+        visible = self.visible.to(patches.device).expand(batch, -1, -1)
+        if self.wanted is None:
+            found: Tensor = model(patches, visible)
+            return found
+        wanted = self.wanted.to(patches.device)
+        decoded = model(patches, visible, wanted.expand(batch, -1, -1))  # batch draw query value
+        return self._composites(decoded, wanted)
+
+    def _composites(
+        self, decoded: Float[Tensor, "batch draw query value"], wanted: Int[Tensor, "draw query"]
+    ) -> Float[Tensor, "batch image patch value"]:
+        """Return the patches of each group of draws in the order of their places."""
+        seen = self.visible.shape[1]
+        places = wanted.unflatten(0, (-1, self.group)).unflatten(2, (2, seen))  # set draw kind patch
+        order = places.transpose(1, 2).flatten(2).argsort(-1).flatten(0, 1)  # image patch
+        parts = decoded.unflatten(1, (-1, self.group)).unflatten(3, (2, seen))  # batch set draw kind patch value
+        images: Tensor = parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)  # batch image patch value
+        ordered: Tensor = images.gather(2, order[None, ..., None].expand_as(images))
+        return ordered
