@@ -2,7 +2,6 @@
 
 from .evaluation import evaluate_actions as evaluate_actions
 from .instances import Protocol as Protocol
-from .interval import PairedInterval as PairedInterval
 from .interval import paired_interval as paired_interval
 from .scores import DurationScores as DurationScores
 from .scores import InstanceCounts as InstanceCounts

@@ -1,33 +1,16 @@
 """Confidence interval of the difference between two systems: a paired bootstrap over videos."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from mnemic_core.errors import UserError, check_at_least
+from mnemic_vision.intervals import PairedInterval, paired
 from mnemic_vision.matr.metrics.average_precision import average_precision
 from mnemic_vision.matr.metrics.evaluation import THRESHOLDS, match_actions
 from mnemic_vision.matr.metrics.instances import Predictions, Protocol, Truths
 from mnemic_vision.matr.metrics.matching import ClassMatches
-
-
-@dataclass(frozen=True)
-class PairedInterval:
-    """Difference in average mAP of two systems on the same videos, first minus second.
-
-    Attributes:
-        difference: on the videos as they are.
-        low: lower end of the 95 % confidence interval.
-        high: upper end.
-        share_first_better: share of the resampled sets on which the first system is better; ties count half.
-    """
-
-    difference: float
-    low: float
-    high: float
-    share_first_better: float
 
 
 def paired_interval(
@@ -71,10 +54,7 @@ def paired_interval(
     ]
     drawn = np.random.default_rng(seed).multinomial(len(videos), np.full(len(videos), 1 / len(videos)), size=samples)
     differences = np.array([_difference(systems, times.astype(np.float64)) for times in drawn])
-    differences = differences[np.isfinite(differences)]  # NaN where no drawn video has an action
-    low, high = np.quantile(differences, (0.025, 0.975)).tolist()
-    better = (differences > 0).mean() + (differences == 0).mean() / 2
-    return PairedInterval(_difference(systems, np.ones(len(videos))), low, high, float(better))
+    return paired(_difference(systems, np.ones(len(videos))), differences)  # NaN where no drawn video has an action
 
 
 def _difference(systems: Sequence[Sequence[Sequence[ClassMatches]]], times: Float[np.ndarray, " video"]) -> float:
