@@ -273,6 +273,12 @@ def test_useless_files_are_one_clear_line(tmp_path: Path, tags: dict[str, Any], 
         pixels(data_set(RAMP, 12, **tags), tmp_path)
 
 
+def test_a_file_without_the_mark_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"hello" * 100)
+    with pytest.raises(UserError, match=r"a\.dcm does not begin as a DICOM file"):
+        read_picture(tmp_path / "a.dcm")
+
+
 def test_reports_and_videos_are_one_clear_line(tmp_path: Path) -> None:
     report = data_set(RAMP, 12)
     del report.PixelData

@@ -89,6 +89,14 @@ def test_a_truncated_file_is_one_clear_line(tmp_path: Path, name: str, part: flo
     assert "\n" not in str(caught.value)
 
 
+def test_a_damaged_header_is_one_clear_line(tmp_path: Path) -> None:
+    data = bytearray(written(VOLUME, tmp_path / "a.nii").read_bytes())
+    data[70:72] = b"\xff\x7f"  # the type of the values
+    (tmp_path / "a.nii").write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.nii is not a complete NIfTI file"):
+        slices(tmp_path / "a.nii")
+
+
 def test_what_cannot_be_shown_is_one_clear_line(tmp_path: Path) -> None:
     for values, message in (
         (np.zeros((3, 3, 3), np.uint8), "has 3x3 pixels"),

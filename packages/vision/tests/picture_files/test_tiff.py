@@ -77,13 +77,14 @@ def test_compressed_pages_are_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.9])
-def test_lost_pages_are_not_passed_over(tmp_path: Path, kept: float) -> None:
+def test_lost_pages_are_not_passed_over(tmp_path: Path, kept: float, caplog: pytest.LogCaptureFixture) -> None:
     pages = [Image.new("L", (16, 16), level) for level in range(9)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     data = (tmp_path / "a.tif").read_bytes()
     (tmp_path / "a.tif").write_bytes(data[: int(len(data) * kept)])
     with pytest.raises(UserError, match=r"cut off|corrupted"):
         list(read_pictures(tmp_path / "a.tif"))
+    assert not caplog.records
 
 
 def test_a_stack_of_imagej_in_one_page_is_refused(tmp_path: Path) -> None:
@@ -120,6 +121,15 @@ def test_nan_and_infinity_are_refused(tmp_path: Path, bad: float) -> None:
     tifffile.imwrite(tmp_path / "a.tif", values)
     with pytest.raises(UserError, match=r"a\.tif: the pixels contain NaN or infinity"):
         read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits"), [(np.int16, 12), (np.uint16, 14), (np.uint32, 16), (np.uint32, 32), (np.uint64, 64)]
+)
+def test_integers_are_divided_by_the_depth_that_holds_them(tmp_path: Path, kind: type, bits: int) -> None:
+    greatest = 2**bits - 1
+    tifffile.imwrite(tmp_path / "a.tif", np.array([0, greatest // 3, greatest] * 48, kind).reshape(12, 12))
+    assert_close(pixels(tmp_path / "a.tif").unique(), torch.tensor([0, 1 / 3, 1]), atol=1e-4, rtol=0)
 
 
 def test_negative_values_are_stretched_not_clipped(tmp_path: Path) -> None:

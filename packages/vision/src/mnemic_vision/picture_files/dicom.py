@@ -34,8 +34,10 @@ def read_dicom(path: Path) -> Iterator[Picture]:
             dataset = dcmread(path)
         _check_pixels(dataset, path)
         yield from _frames(dataset, path)
-    except (BytesLengthException, InvalidDicomError) as error:
-        raise UserError(f"image {path} is not a complete DICOM file; replace or remove it ({error})") from error
+    except InvalidDicomError as error:
+        raise UserError(f"image {path} does not begin as a DICOM file (DICM at byte 128); replace it") from error
+    except BytesLengthException as error:
+        raise UserError(f"image {path} is not a complete DICOM file; replace or remove it") from error
 
 
 def _frames(dataset: "FileDataset", path: Path) -> Iterator[Picture]:

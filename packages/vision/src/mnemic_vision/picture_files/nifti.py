@@ -42,11 +42,12 @@ def _open(path: Path) -> tuple["Nifti1Image", "ArrayProxy"]:
         import nibabel
         from nibabel.arrayproxy import ArrayProxy
         from nibabel.filebasedimages import ImageFileError
+        from nibabel.spatialimages import HeaderDataError
     except ImportError as error:
         raise UserError(f"{path}: NIfTI files need nibabel: pip install 'mnemic-vision[nifti]'") from error
     try:
         image = nibabel.load(path)
-    except ImageFileError as error:
+    except (ImageFileError, HeaderDataError) as error:
         raise UserError(f"image {path} is not a complete NIfTI file; replace or remove it ({error})") from error
     if not isinstance(image, nibabel.Nifti1Image) or not isinstance(image.dataobj, ArrayProxy):
         raise UserError(f"image {path} is not a NIfTI file; save it as one")

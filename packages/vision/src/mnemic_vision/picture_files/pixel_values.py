@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mnemic_core.errors import UserError
 
-_DEPTHS = (8, 10, 12, 14, 16, 24, 32)  # bits of sensors and containers
+_DEPTHS = (8, 10, 12, 14, 16, 24, 32, 64)  # bits of sensors and containers
 _FLIPPED_UP_DOWN, _FLIPPED_LEFT_RIGHT = {3, 4, 7, 8}, {2, 3, 6, 7}  # after transposing those from 5 on
 
 
@@ -15,25 +15,35 @@ def unit_values(values: Shaped[np.ndarray, "height width channel"]) -> Float32[n
     """Return values of a file without a declared range in [0, 1].
 
     Bytes are divided by 255. Wider integers without negative values are divided by the greatest value of their depth,
-    the first of 8, 10, 12, 14, 16, 24 and 32 bits that holds them all, since cameras store 12 bits in 16. Floats within
-    [0, 1] stay. Other floats, and integers with negative values, are stretched: least to 0, greatest to 1.
+    the first of 8, 10, 12, 14, 16, 24, 32 and 64 bits that holds them all, since cameras store 12 bits in 16. Floats
+    within [0, 1] stay. Other floats, and integers with negative values, are stretched: least to 0, greatest to 1.
 
     Raises:
         UserError: NaN or infinity, or numbers that are complex.
     """
     if values.dtype == bool or values.dtype == np.uint8:
-        return values.astype(np.float32) / np.float32(1 if values.dtype == bool else 255)
+        return _divided(values, 1 if values.dtype == bool else 255)
     if values.dtype.kind not in "iuf":
         raise UserError(f"pixels of the kind {values.dtype} cannot be shown; save the picture as integers or floats")
     low, high = values.min(), values.max()
     if values.dtype.kind in "iu" and low >= 0:
         depth = next(depth for depth in _DEPTHS if int(high) < 2**depth)
-        return values.astype(np.float32) / np.float32(2**depth - 1)
+        return _divided(values, 2**depth - 1)
     if not np.isfinite([low, high]).all():
         raise UserError("the pixels contain NaN or infinity: replace them, or save the picture again")
     if values.dtype.kind == "f" and low >= 0 and high <= 1:
         return values.astype(np.float32)
     return stretched(values, float(low), float(high))
+
+
+def _divided(
+    values: Shaped[np.ndarray, "height width channel"], greatest: int
+) -> Float32[np.ndarray, "height width channel"]:
+    height, width, channels = values.shape
+    # In the layout of the tensor, since a large picture should not be in memory twice.
+    quotient = np.empty((channels, height, width), np.float32).transpose(1, 2, 0)
+    np.divide(values, np.float32(greatest), out=quotient)
+    return quotient
 
 
 def stretched(values: Shaped[np.ndarray, "*axes"], low: float, high: float) -> Float32[np.ndarray, "*axes"]:

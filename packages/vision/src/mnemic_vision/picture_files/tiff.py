@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
@@ -33,24 +34,34 @@ _SUBFILE_TYPE, _ORIENTATION, _PREDICTOR = 254, 274, 317
 
 def read_tiff(path: Path) -> Iterator[Picture]:
     """Yield the pages of a TIFF file, without reduced copies and transparency masks."""
-    with TiffFile(path) as tif:
-        pages = _pages(tif, path)
+    with _quiet():
+        tif = TiffFile(path)
+    with tif:
+        with _quiet():
+            pages = _pages(tif, path)
         for index, page in enumerate(pages):
             _check_page(page, path, tif.filehandle.size)
             values = _values(page, path) if _is_plain(page) else _values_by_pillow(page, path)
             yield Picture.of_file(path, as_tensor(values), index, len(pages))
 
 
-def _pages(tif: TiffFile, path: Path) -> list[TiffPage]:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep tifffile from logging the damage that is raised as an error."""
     logger = logging.getLogger("tifffile")
-    before, logger.disabled = logger.disabled, True  # what it logs is an error here
+    before, logger.disabled = logger.disabled, True
     try:
-        pages = [page for page in tif.pages if isinstance(page, TiffPage)]
-        tif.filehandle.seek(tif.pages.next_page_offset or 0)
-        is_cut = any(tif.filehandle.read(tif.tiff.offsetsize))  # the last page points to no other
-        stacked = int((tif.imagej_metadata or {}).get("images", 1))
+        yield
     finally:
         logger.disabled = before
+
+
+def _pages(tif: TiffFile, path: Path) -> list[TiffPage]:
+    """Return the pages that show something, if there are as many as the file announces."""
+    pages = [page for page in tif.pages if isinstance(page, TiffPage)]
+    tif.filehandle.seek(tif.pages.next_page_offset or 0)
+    is_cut = any(tif.filehandle.read(tif.tiff.offsetsize))  # the last page points to no other
+    stacked = int((tif.imagej_metadata or {}).get("images", 1))
     if is_cut or not pages:
         raise UserError(f"image {path} is cut off after {len(pages)} pages; replace it by a complete copy")
     if stacked > len(pages) == 1:
