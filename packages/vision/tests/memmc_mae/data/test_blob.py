@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,3 +30,15 @@ def test_opacity_is_one_half_at_the_contour_and_nothing_beyond_the_border() -> N
     assert np.array_equal(opacity >= 0.5, radii <= 1)
     assert opacity[radii > 1.2].max() == 0
     assert opacity[radii < 0.8].min() == 1
+
+
+@pytest.mark.parametrize("center", [(0.5, 0.5), (0.02, 0.9)])
+def test_the_window_holds_all_that_is_visible(center: tuple[float, float]) -> None:
+    for seed in range(10):
+        drawn = draw_blob(np.random.default_rng(seed), (0.01, 0.08), bumps=0.12)
+        blob = replace(drawn, center=center)
+        whole, window = blob.opacity(120, 90, 0.4), blob.window(120, 90, 0.4)
+        assert np.array_equal(blob.opacity(120, 90, 0.4, window), whole[window])
+        outside = whole.copy()
+        outside[window] = 0
+        assert outside.max() == 0

@@ -203,6 +203,23 @@ def test_rsna_boxes_become_masks_and_the_third_class_is_left_out(tmp_path: Path,
     assert not mask_of(samples["n"]).any()
 
 
+def test_rsna_reads_dicom(tmp_path: Path, write_image: Write) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
+    stored = np.asarray(Image.open(write_image("n.png")))
+    (tmp_path / "stage_2_train_images").mkdir()
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.set_pixel_data(255 - stored, "MONOCHROME1", 8, generate_instance_uid=True)
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.SOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+    dataset.save_as(tmp_path / "stage_2_train_images/n.dcm", enforce_file_format=True)
+    (tmp_path / "stage_2_train_labels.csv").write_text("patientId,x,y,width,height,Target\nn,,,,,0\n")
+    (tmp_path / "stage_2_detailed_class_info.csv").write_text("patientId,class\nn,Normal\n")
+    loaded = open_images("auto", tmp_path)[0].load()[0]
+    assert loaded.shape == stored.shape
+    assert np.corrcoef(loaded.numpy().ravel(), stored.ravel())[0, 1] > 0.9999
+
+
 def test_a_plain_folder_and_one_image_are_unlabeled_unless_called_normal(tmp_path: Path, write_image: Write) -> None:
     paths = [write_image(f"sub/{number}.png") for number in range(10)]
     assert {s.label for s in open_images("auto", tmp_path)} == {None}

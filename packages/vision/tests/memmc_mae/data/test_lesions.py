@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy import ndimage
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from mnemic_core.errors import UserError
@@ -89,6 +90,22 @@ def test_lesions_of_real_images_lie_in_the_body(radiographs: list[Tensor]) -> No
     for index, image in enumerate(radiographs):
         mask = paste_lesion(image, str(index), donor=radiographs[0]).mask
         assert image[0][mask].mean() > 0.5 * image.mean()
+
+
+def least_detail(image: Tensor) -> float:
+    """Return the smallest energy of fine detail in a window of the bright part."""
+    energy = ndimage.uniform_filter(ndimage.laplace(image[0].double().numpy()) ** 2, 15)
+    return float(energy[image[0].numpy() > 0.1].min())
+
+
+@pytest.mark.parametrize("kind", LESION_KINDS)
+def test_neither_brightness_nor_missing_noise_tells_lesions(radiographs: list[Tensor], kind: LesionKind) -> None:
+    settings = LesionSettings(kinds=(kind,))
+    lesions = [paste_lesion(image, str(i), settings, radiographs[i - 1]).image for i, image in enumerate(radiographs)]
+    labels = [0] * len(radiographs) + [1] * len(lesions)
+    for statistic in (least_detail, lambda image: image.mean().item(), lambda image: image.std().item()):
+        area = roc_auc_score(labels, [statistic(image) for image in [*radiographs, *lesions]])
+        assert 0.25 <= area <= 0.75
 
 
 def test_every_normal_image_is_there_twice_and_only_the_copy_is_anomalous() -> None:

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from math import exp, log, pi
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
+Window: TypeAlias = tuple[slice, slice]  # rows and columns
+
+_ANGLES = np.linspace(0, 2 * pi, 360, endpoint=False)
 MAX_BUMP = 0.6  # of the radius: the contour never reaches the center
 
 
@@ -30,30 +34,52 @@ class Blob:
     bumps: tuple[tuple[float, float], ...] = ()
     center: tuple[float, float] = (0.5, 0.5)
 
-    def radii(self, height: int, width: int) -> Float[np.ndarray, "height width"]:
-        """Return the distance of every pixel from the center, 1 at the contour and below 1 inside."""
-        unit = (height * width) ** 0.5
-        y = ((np.arange(height) + 0.5) / unit - self.center[0])[:, None]
-        x = ((np.arange(width) + 0.5) / unit - self.center[1])[None]
+    def radii(self, height: int, width: int, window: Window | None = None) -> Float[np.ndarray, "row column"]:
+        """Return the distance of every pixel from the center, 1 at the contour and below 1 inside.
+
+        Args:
+            height: of the image, pixels.
+            width: of the image, pixels.
+            window: rows and columns of the image that are wanted; all if None.
+        """
+        unit, (rows, columns) = (height * width) ** 0.5, window or (slice(0, height), slice(0, width))
+        y = ((np.arange(rows.start, rows.stop) + 0.5) / unit - self.center[0])[:, None]
+        x = ((np.arange(columns.start, columns.stop) + 0.5) / unit - self.center[1])[None]
         along = (x * np.cos(self.angle) + y * np.sin(self.angle)) / self.aspect**0.5
         across = (y * np.cos(self.angle) - x * np.sin(self.angle)) * self.aspect**0.5
         contour = self._contour(np.arctan2(across, along))
-        # The area is half the integral of the squared radius over the angle.
-        area = pi * np.mean(self._contour(np.linspace(0, 2 * pi, 360, endpoint=False)) ** 2)
-        radii: Float[np.ndarray, "height width"] = np.hypot(along, across) / contour * (area / self.share) ** 0.5
+        radii: Float[np.ndarray, "row column"] = np.hypot(along, across) / (contour * self._mean_radius())
         return radii
 
-    def opacity(self, height: int, width: int, softness: float) -> Float[np.ndarray, "height width"]:
+    def opacity(
+        self, height: int, width: int, softness: float, window: Window | None = None
+    ) -> Float[np.ndarray, "row column"]:
         """Return 1 inside and 0 outside, with a smooth border in which the contour has 0.5.
 
         Args:
-            height: pixels.
-            width: pixels.
+            height: of the image, pixels.
+            width: of the image, pixels.
             softness: half the width of the border, relative to the radius; above 0.
+            window: as for `radii`.
         """
-        ramp = np.clip((1 + softness - self.radii(height, width)) / (2 * softness), 0, 1)
-        opacity: Float[np.ndarray, "height width"] = ramp * ramp * (3 - 2 * ramp)
+        ramp = np.clip((1 + softness - self.radii(height, width, window)) / (2 * softness), 0, 1)
+        opacity: Float[np.ndarray, "row column"] = ramp * ramp * (3 - 2 * ramp)
         return opacity
+
+    def window(self, height: int, width: int, softness: float) -> Window:
+        """Return the rows and columns of an image outside of which the opacity is 0, and a margin of a pixel."""
+        longest = max(self.aspect, 1 / self.aspect) ** 0.5 * self._mean_radius() * self._contour(_ANGLES).max()
+        unit = (height * width) ** 0.5
+        reach = longest * (1 + softness) * unit + 2
+        first = [max(0, int(place * unit - reach)) for place in self.center]
+        last = [
+            min(side, int(place * unit + reach) + 1) for place, side in zip(self.center, (height, width), strict=True)
+        ]
+        return slice(first[0], last[0]), slice(first[1], last[1])
+
+    def _mean_radius(self) -> float:
+        """Return the length of radius 1: the area is half the integral of the squared radius over the angle."""
+        return float((self.share / (pi * np.mean(self._contour(_ANGLES) ** 2))) ** 0.5)
 
     def _contour(self, angles: Float[np.ndarray, "*axis"]) -> Float[np.ndarray, "*axis"]:
         waves = (size * np.cos(count * angles + phase) for count, (size, phase) in enumerate(self.bumps, start=2))

@@ -1,71 +1,109 @@
-"""What lesions look like: for each kind, the image as if it were lesion everywhere."""
+"""What lesions look like: for each kind, a part of an image as if it were lesion everywhere."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy import ndimage
 
 from mnemic_vision.memmc_mae.data.seamless import fit_border
 
 LesionKind: TypeAlias = Literal["bright", "dark", "blur", "noise", "foreign"]
 Channels: TypeAlias = Float[np.ndarray, "channel height width"]
-Inside: TypeAlias = Bool[np.ndarray, "height width"]
-Opacity: TypeAlias = Float[np.ndarray, "height width"]
+Plane: TypeAlias = Float[np.ndarray, "height width"]
 
-MOTTLE = 0.15  # of an opacity's strength: real ones are not even
+# Sizes are relative to the side of the image, the square root of its number of pixels.
+MOTTLE, MOTTLE_SIZE = 0.15, 0.03  # of an opacity's strength: real ones are not even
+BLUR = 0.025  # standard deviation of the Gaussian window
+GRAIN = 0.0045  # standard deviation: finer detail is mostly the noise of a sensor
+NOISE_SIZE = (0.006, 0.015)
 PIECES = 4
-BLUR = 0.025  # of the side, standard deviation
 
 
-def _bright(
-    image: Channels, foreign: Channels, opacity: Opacity, contrast: float, generator: np.random.Generator
-) -> Channels:
-    mottled: Channels = image + contrast * (1 + MOTTLE * _smooth_noise(opacity.shape, 0.03, generator))
-    return mottled
+@dataclass(frozen=True)
+class Canvas:
+    """Where a lesion is painted.
+
+    Attributes:
+        image: the part of the image around the lesion.
+        opacity: of the lesion, 0 at the border of the part.
+        donor: another image of any size, with as many channels.
+        scale: size of the donor, relative to the size of the image: height and width.
+        side: of the image, pixels.
+        contrast: typical change that is wanted, of the full range.
+    """
+
+    image: Channels
+    opacity: Plane
+    donor: Float[np.ndarray, "channel donor_height donor_width"]
+    scale: tuple[float, float]
+    side: float
+    contrast: float
+
+    def smooth_noise(self, size: float, generator: np.random.Generator) -> Plane:
+        """Return noise of variance 1 with grains of a size."""
+        noise = ndimage.gaussian_filter(generator.normal(size=self.opacity.shape), size * self.side, mode="wrap")
+        scaled: Plane = noise / max(noise.std(), 1e-9)
+        return scaled
+
+    def blurred(self, size: float) -> Channels:
+        """Return the image without detail finer than a size."""
+        blurred: Channels = ndimage.gaussian_filter(self.image, (0, size * self.side, size * self.side), truncate=3)
+        return blurred
+
+    def piece(self, generator: np.random.Generator) -> Channels:
+        """Return a random part of the donor, scaled as the donor would be to the size of the image."""
+        shape = self.opacity.shape
+        sides = [
+            min(whole, max(2, round(side * scale)))
+            for whole, side, scale in zip(self.donor.shape[1:], shape, self.scale, strict=True)
+        ]
+        top, left = (
+            int(generator.integers(whole - side + 1)) for whole, side in zip(self.donor.shape[1:], sides, strict=True)
+        )
+        part = self.donor[:, top : top + sides[0], left : left + sides[1]]
+        part = part if generator.random() < 0.5 else part[:, :, ::-1]
+        piece: Channels = ndimage.zoom(
+            part, (1, shape[0] / sides[0], shape[1] / sides[1]), order=1, grid_mode=True, mode="nearest"
+        )
+        return piece
 
 
-def _dark(
-    image: Channels, foreign: Channels, opacity: Opacity, contrast: float, generator: np.random.Generator
-) -> Channels:
-    mottled: Channels = image - contrast * (1 + MOTTLE * _smooth_noise(opacity.shape, 0.03, generator))
-    return mottled
+def _bright(canvas: Canvas, generator: np.random.Generator) -> Channels:
+    mottle = 1 + MOTTLE * canvas.smooth_noise(MOTTLE_SIZE, generator)
+    return canvas.image + canvas.contrast * mottle
 
 
-def _blur(
-    image: Channels, foreign: Channels, opacity: Opacity, contrast: float, generator: np.random.Generator
-) -> Channels:
-    sigma = BLUR * opacity.size**0.5
-    margin = int(3 * sigma) + 1
-    window = tuple(
-        slice(max(0, found[0] - margin), found[-1] + margin + 1)
-        for found in (np.flatnonzero(opacity.any(axis)) for axis in (1, 0))
-    )
-    blurred = image.copy()  # only where it shows: the filter is slow on large images
-    blurred[:, *window] = ndimage.gaussian_filter(image[:, *window], (0, sigma, sigma), truncate=3)
+def _dark(canvas: Canvas, generator: np.random.Generator) -> Channels:
+    mottle = 1 + MOTTLE * canvas.smooth_noise(MOTTLE_SIZE, generator)
+    return canvas.image - canvas.contrast * mottle
+
+
+def _blur(canvas: Canvas, generator: np.random.Generator) -> Channels:
+    """Blur, and add as much grain as there was: without it, the missing noise of the sensor alone would tell."""
+    fine = canvas.image - canvas.blurred(GRAIN)
+    white = replace(canvas, image=generator.normal(size=fine.shape))
+    grain = white.image - white.blurred(GRAIN)
+    # The median, since edges are fine detail too.
+    blurred: Channels = canvas.blurred(BLUR) + grain * np.median(np.abs(fine)) / np.median(np.abs(grain))
     return blurred
 
 
-def _noise(
-    image: Channels, foreign: Channels, opacity: Opacity, contrast: float, generator: np.random.Generator
-) -> Channels:
-    grain: Channels = image + contrast * _smooth_noise(opacity.shape, generator.uniform(0.006, 0.015), generator)
-    return grain
+def _noise(canvas: Canvas, generator: np.random.Generator) -> Channels:
+    return canvas.image + canvas.contrast * canvas.smooth_noise(generator.uniform(*NOISE_SIZE), generator)
 
 
-def _foreign(
-    image: Channels, foreign: Channels, opacity: Opacity, contrast: float, generator: np.random.Generator
-) -> Channels:
-    piece = foreign if generator.random() < 0.5 else foreign[:, :, ::-1]
-    inside = opacity > 0
-    moved = (_move(piece, inside, generator) for _ in range(PIECES))
-    # Of several pieces the most detailed one: flat pieces vanish when their border is fitted.
-    return fit_border(max(moved, key=lambda other: other[:, inside].std(axis=1).mean()), image, inside)
+def _foreign(canvas: Canvas, generator: np.random.Generator) -> Channels:
+    inside = canvas.opacity > 0
+    pieces = (canvas.piece(generator) for _ in range(PIECES))
+    # The most detailed one: flat pieces vanish when their border is fitted.
+    best = max(pieces, key=lambda piece: piece[:, inside].std(axis=1).mean())
+    return fit_border(best, canvas.image, inside)
 
 
-Painter: TypeAlias = Callable[[Channels, Channels, Opacity, float, np.random.Generator], Channels]
-PAINTERS: dict[LesionKind, Painter] = {
+PAINTERS: dict[LesionKind, Callable[[Canvas, np.random.Generator], Channels]] = {
     "bright": _bright,
     "dark": _dark,
     "blur": _blur,
@@ -74,26 +112,9 @@ PAINTERS: dict[LesionKind, Painter] = {
 }
 
 
-def _move(piece: Channels, inside: Inside, generator: np.random.Generator) -> Channels:
-    """Return an image moved by a random way on which all that lies inside comes from within it."""
-    moves = []
-    for axis, side in enumerate(inside.shape):
-        found = np.flatnonzero(inside.any(1 - axis))
-        # A pixel comes from the place before it by the move, which lies between 0 and side - 1.
-        moves.append(int(generator.integers(found[-1] - side + 1, found[0] + 1)))
-    return np.roll(piece, moves, axis=(1, 2))
-
-
-def _smooth_noise(shape: tuple[int, ...], scale: float, generator: np.random.Generator) -> Opacity:
-    """Return noise of variance 1 whose grains have a size relative to the side."""
-    noise = ndimage.gaussian_filter(generator.normal(size=shape), scale * (shape[0] * shape[1]) ** 0.5, mode="wrap")
-    scaled: Opacity = noise / noise.std()
-    return scaled
-
-
-def match(image: Float[np.ndarray, "_ _ _"], shape: tuple[int, ...]) -> Channels:
-    """Return an image with the channels and the size of another one."""
-    image = image.mean(0, keepdims=True) if shape[0] == 1 else np.broadcast_to(image, (shape[0], *image.shape[1:]))
-    factors = (1, shape[1] / image.shape[1], shape[2] / image.shape[2])
-    matched: Channels = ndimage.zoom(image, factors, order=1, grid_mode=True, mode="nearest")
-    return matched
+def with_channels(image: Float[np.ndarray, "_ height width"], channels: int) -> Channels:
+    """Return a grey or RGB image with 1 or 3 channels."""
+    if channels == 1:
+        grey: Channels = image.mean(0, keepdims=True)
+        return grey
+    return np.broadcast_to(image, (channels, *image.shape[1:]))

@@ -17,9 +17,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mnemic_core.errors import UserError, check_range
-from mnemic_vision.memmc_mae.data.blob import Blob, draw_blob
-from mnemic_vision.memmc_mae.data.lesion_kinds import PAINTERS, LesionKind, match
-from mnemic_vision.memmc_mae.data.placing import draw_center, local_variation
+from mnemic_vision.memmc_mae.data.blob import Window, draw_blob
+from mnemic_vision.memmc_mae.data.lesion_kinds import PAINTERS, Canvas, LesionKind, with_channels
+from mnemic_vision.memmc_mae.data.placing import Ground, local_variation
 from mnemic_vision.memmc_mae.data.sample import ANOMALOUS, NORMAL, ImageSample
 
 LESION_KINDS: tuple[LesionKind, ...] = get_args(LesionKind)
@@ -34,7 +34,7 @@ class LesionSettings:
     """How lesions look.
 
     Attributes:
-        kinds: ``bright`` and ``dark`` opacities, ``blur`` and ``noise`` that replace the texture, and ``foreign``, a
+        kinds: ``bright`` and ``dark`` opacities, ``blur`` and ``noise`` of the texture, and ``foreign``, a
             piece of another image whose border is fitted to its new surroundings. One is drawn for each image.
         area: smallest and largest area, as a share of the image.
         contrast: smallest and largest root mean square change of the pixels in the lesion, relative to the
@@ -120,38 +120,64 @@ def paste_lesion(
     """
     settings = settings or LesionSettings()
     generator = _generator(settings.seed, name, "lesion")
-    pixels = image.numpy().astype(np.float64)
-    foreign = pixels if donor is None else match(donor.numpy().astype(np.float64), pixels.shape)
-    kind = _draw_kind(name, settings)
-    low, high = (factor * local_variation(pixels.mean(0)) for factor in settings.contrast)
+    kind, pixels = _draw_kind(name, settings), image.numpy().astype(np.float64)
+    foreign = pixels if donor is None else with_channels(donor.numpy().astype(np.float64), len(pixels))
+    ground, variation = Ground.of_image(pixels.mean(0)), local_variation(pixels.mean(0))
+    low, high = (factor * variation for factor in settings.contrast)
     contrast = generator.uniform(low, high)
-    candidates = []
+    patches = []
     for _ in range(NUM_TRIES):
-        changed, mask = _attempt(pixels, foreign, kind, contrast, settings.area, generator)
-        change = float(np.sqrt(np.mean((changed - pixels)[:, mask] ** 2)))
-        candidates.append((max(low - change, change - high, 0.0), changed, mask))
-        if low <= change <= high:
+        patch = _paint(pixels, foreign, ground, kind, contrast, settings.area, generator)
+        patches.append(patch)
+        if low <= patch.change <= high:
             break
-    _, changed, mask = min(candidates, key=lambda candidate: candidate[0])
-    return Lesion(torch.from_numpy(changed.astype(np.float32)), torch.from_numpy(mask), kind)
+    return _apply(min(patches, key=lambda patch: max(low - patch.change, patch.change - high)), image, kind)
 
 
-def _attempt(
+@dataclass(frozen=True)
+class _Patch:
+    """A lesion that could be pasted.
+
+    Attributes:
+        window: rows and columns of the image that it changes.
+        pixels: the changed part of the image.
+        mask: True in the lesion.
+        change: root mean square change there.
+    """
+
+    window: Window
+    pixels: Channels
+    mask: Bool[np.ndarray, "height width"]
+    change: float
+
+
+def _paint(
     pixels: Channels,
-    foreign: Channels,
+    foreign: Float[np.ndarray, "channel _ _"],
+    ground: Ground,
     kind: LesionKind,
     contrast: float,
     area: tuple[float, float],
     generator: np.random.Generator,
-) -> tuple[Channels, Bool[np.ndarray, "height width"]]:
+) -> _Patch:
     height, width = pixels.shape[1:]
     irregularity = IRREGULARITY * generator.integers(2)  # every other one is an ellipse
-    blob: Blob = draw_blob(generator, area, bumps=irregularity)
-    blob = replace(blob, center=draw_center(blob, pixels.mean(0), generator))
-    opacity = blob.opacity(height, width, generator.uniform(0.1, 0.4))
-    painted = PAINTERS[kind](pixels, foreign, opacity, contrast, generator)
-    changed = np.clip(pixels + opacity * (painted - pixels), 0, 1)
-    return changed, opacity >= 0.5
+    blob = draw_blob(generator, area, bumps=irregularity)
+    blob, softness = replace(blob, center=ground.draw_center(blob, generator)), generator.uniform(0.1, 0.4)
+    window = blob.window(height, width, softness)
+    opacity = blob.opacity(height, width, softness, window)
+    part, scale = pixels[:, *window], (foreign.shape[1] / height, foreign.shape[2] / width)
+    canvas = Canvas(part, opacity, foreign, scale, (height * width) ** 0.5, contrast)
+    changed = np.clip(part + opacity * (PAINTERS[kind](canvas, generator) - part), 0, 1)
+    mask = opacity >= 0.5
+    return _Patch(window, changed, mask, float(np.sqrt(np.mean((changed - part)[:, mask] ** 2))))
+
+
+def _apply(patch: _Patch, image: Float[Tensor, "channel height width"], kind: LesionKind) -> Lesion:
+    changed, mask = image.clone(), torch.zeros(image.shape[1:], dtype=torch.bool)
+    changed[:, *patch.window] = torch.from_numpy(patch.pixels.astype(np.float32))
+    mask[*patch.window] = torch.from_numpy(patch.mask)
+    return Lesion(changed, mask, kind)
 
 
 def _versions(

@@ -1,5 +1,7 @@
 """Where a lesion can lie: inside the body, not on the background."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage, signal
@@ -32,31 +34,50 @@ def local_variation(image: Image) -> float:
     small = _shrink(image, VARIATION_GRID)
     sigma = VARIATION * small.size**0.5
     mean, power = ndimage.gaussian_filter(small, sigma), ndimage.gaussian_filter(small**2, sigma)
-    body = ndimage.zoom(find_body(_shrink(image)).astype(float), np.divide(small.shape, _shrink(image).shape), order=0)
-    deviations = np.sqrt(np.clip(power - mean**2, 0, None))[body > 0.5]
+    body = find_body(_shrink(small))
+    enlarged = ndimage.zoom(body.astype(float), np.divide(small.shape, body.shape), order=0)
+    deviations = np.sqrt(np.clip(power - mean**2, 0, None))[enlarged > 0.5]
     return max(LEAST_VARIATION, float(np.median(deviations)))
 
 
-def draw_center(blob: Blob, image: Image, generator: np.random.Generator) -> tuple[float, float]:
-    """Return a center at which a shape lies inside the body, in the unit of `Blob`.
+@dataclass(frozen=True)
+class Ground:
+    """An image in which shapes are placed, coarse because places need not be exact.
 
-    The brighter the surroundings, the likelier: dark margins of the body are rarely where a lesion is. Where the shape
-    fits nowhere, the place that covers most of the body is taken.
+    Attributes:
+        brightness: means of cells.
+        body: True in cells of the body.
+        height: of the image, pixels.
+        width: of the image, pixels.
     """
-    coarse = _shrink(image)
-    rows, columns = coarse.shape
-    shape = _centered(blob, rows, columns)
-    inside = signal.correlate(find_body(coarse).astype(float), shape, mode="same", method="fft")
-    brightness = signal.correlate(coarse, shape, mode="same", method="fft")
-    allowed = inside >= min(INSIDE, inside.max() - 1e-6)
-    weights = (np.clip(brightness, 0, None) + 1e-3) * allowed
-    cell = generator.choice(weights.size, p=weights.ravel() / weights.sum())
-    row, column = np.unravel_index(cell, weights.shape)
-    height, width = image.shape
-    unit = (height * width) ** 0.5
-    return float((row + generator.random()) / rows * height / unit), float(
-        (column + generator.random()) / columns * width / unit
-    )
+
+    brightness: Float[np.ndarray, "row column"]
+    body: Bool[np.ndarray, "row column"]
+    height: int
+    width: int
+
+    @classmethod
+    def of_image(cls, image: Image) -> "Ground":
+        """Return the ground of a grey image."""
+        coarse = _shrink(image)
+        return cls(coarse, find_body(coarse), *image.shape)
+
+    def draw_center(self, blob: Blob, generator: np.random.Generator) -> tuple[float, float]:
+        """Return a center at which a shape lies inside the body, in the unit of `Blob`.
+
+        The brighter the surroundings, the likelier: dark margins of the body are rarely where a lesion is. Where the
+        shape fits nowhere, the place that covers most of the body is taken.
+        """
+        rows, columns = self.body.shape
+        shape = _centered(blob, rows, columns)
+        inside = signal.correlate(self.body.astype(float), shape, mode="same", method="fft")
+        brightness = signal.correlate(self.brightness, shape, mode="same", method="fft")
+        allowed = inside >= min(INSIDE, inside.max() - 1e-6)
+        weights = (np.clip(brightness, 0, None) + 1e-3) * allowed
+        cell = generator.choice(weights.size, p=weights.ravel() / weights.sum())
+        place = np.array(np.unravel_index(cell, weights.shape)) + generator.random(2)
+        row, column = place / weights.shape * (self.height, self.width) / (self.height * self.width) ** 0.5
+        return float(row), float(column)
 
 
 def _shrink(image: Image, grid: int = GRID) -> Float[np.ndarray, "row column"]:
