@@ -8,9 +8,10 @@ from mnemic_core.errors import UserError
 from mnemic_vision.memmc_mae.blur import blur, blur_matrix
 
 
+@pytest.mark.parametrize(("height", "width"), [(9, 14), (95, 96), (101, 130)])
 @pytest.mark.parametrize(("radius", "sigma"), [(3, 1.0), (5, 1.5), (8, 2.0)])
-def test_blur_is_the_filter_of_scipy(radius: int, sigma: float) -> None:
-    images = np.random.default_rng(0).random((2, 9, 14))
+def test_blur_is_the_filter_of_scipy(radius: int, sigma: float, height: int, width: int) -> None:
+    images = np.random.default_rng(0).random((2, height, width))
     expected = [gaussian_filter(image, sigma, mode="mirror", radius=radius) for image in images]
     assert_close(blur(torch.tensor(images), radius, sigma), torch.tensor(np.array(expected)))
 

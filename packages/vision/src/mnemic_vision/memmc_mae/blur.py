@@ -1,5 +1,6 @@
-"""Gaussian means of images with reflected borders, as two products with banded matrices."""
+"""Gaussian means of images with reflected borders, as products with banded matrices."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -8,6 +9,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from mnemic_core.errors import UserError
+
+_BLOCK = 32  # pixels
+_WHOLE = 96  # sides below it are one block: one product is faster than several there
 
 
 @lru_cache(maxsize=64)  # at most a few sides and windows are in use; 0.4 MB at side 224
@@ -43,14 +47,26 @@ def blur(
 ) -> Float[Tensor, "*batch height width"]:
     """Return Gaussian means of the same size.
 
-    A product with a matrix does more arithmetic than a separable convolution (``2 side`` instead of ``4 radius + 2``
-    multiplications for each pixel) but is fast on every device: on a CPU core 3 times as fast as the best form of the
-    convolution at 64 pixels and 1.6 times at 112, but 0.6 times at 224. It exports for any batch.
+    Long sides are averaged in blocks, each by a product of a small matrix with the pixels that its windows reach. Such
+    a product does more arithmetic than a separable convolution, but on a CPU core, for 48 images of 64 to 224 pixels
+    and a radius of 5, it is 6 to 20 times as fast as one with the images as batch, and 1.4 to 1.8 times as fast as one
+    with the images as channels, whose graph would not export for any batch.
     """
-    height, width = images.shape[-2:]
-    rows, columns = (
-        torch.tensor(blur_matrix(side, radius, sigma), dtype=images.dtype, device=images.device)
-        for side in (height, width)
-    )
-    blurred: Tensor = rows @ (images @ columns.mT)
-    return blurred
+    blurred = _join([images[..., reach] @ matrix.mT for reach, matrix in _blocks(images, -1, radius, sigma)], -1)
+    return _join([matrix @ blurred[..., reach, :] for reach, matrix in _blocks(images, -2, radius, sigma)], -2)
+
+
+def _join(blocks: list[Float[Tensor, "*batch _ _"]], axis: int) -> Float[Tensor, "*batch height width"]:
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, axis)  # torch copies even one
+
+
+def _blocks(
+    images: Float[Tensor, "*batch height width"], axis: int, radius: int, sigma: float
+) -> Iterator[tuple[slice, Float[Tensor, "block reach"]]]:
+    """Return which pixels each block of an axis needs, and the matrix that averages them."""
+    side = images.shape[axis]
+    matrix = torch.tensor(blur_matrix(side, radius, sigma), dtype=images.dtype, device=images.device)
+    block = side if side < _WHOLE else _BLOCK
+    for start in range(0, side, block):
+        reach = slice(max(0, start - radius), min(side, start + block + radius))
+        yield reach, matrix[start : start + block, reach]

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mnemic_core.errors import UserError, check_choice, check_range
 from mnemic_vision.memmc_mae.blur import blur
 from mnemic_vision.memmc_mae.error_statistics import ErrorStatistics
-from mnemic_vision.memmc_mae.ssim import multi_scale_maps, multi_scale_ssim
+from mnemic_vision.memmc_mae.ssim import SimilarityMaps, multi_scale_maps, multi_scale_ssim
 
 ImageScore = Literal["ms_ssim", "max", "top_share", "mean", "mse"]
 Region = Literal["all", "masked", "median"]
@@ -96,22 +96,21 @@ def score_pixels(
         >>> score_pixels(image, draws, masked, ScoreRule()).score.tolist()
         [0.0, 0.0]
     """
-    size = (image.shape[-2], image.shape[-1])
     single, draws = image[:, None], reconstruction.clamp(0, 1)
-    absolute, similarity = (single - draws).abs(), multi_scale_maps(single, draws)
-    errors = [1 - maps.ssim.mean(-3) for maps in similarity[:_MAP_SCALES]]
-    if rule.region == "all":  # the mean over draws first: less to enlarge
-        errors = [error.mean(1, keepdim=True) for error in errors]
-    error = sum((_enlarge(error, size) for error in errors[1:]), errors[0]) / len(errors)
-    error = (1 - rule.alpha_l1) * error + rule.alpha_l1 * absolute.mean(2)
-    anomaly = _finish(_over_draws(error, _mask_pixels(masked, size), rule), rule, statistics)
+    similarity = multi_scale_maps(single, draws)
+    size = (image.shape[-2], image.shape[-1])
+    pixels = _mask_pixels(masked, size)
+    error = _dissimilarity(similarity, size, rule)
+    if rule.alpha_l1 > 0:
+        error = (1 - rule.alpha_l1) * error + rule.alpha_l1 * (single - draws).abs().mean(2)
+    anomaly = _finish(_over_draws(error, pixels, rule), rule, statistics)
     if rule.image_score == "ms_ssim":
-        dissimilarity = 1 - multi_scale_ssim(similarity)
-        mixed = (1 - rule.alpha_l1) * dissimilarity + rule.alpha_l1 * absolute.mean((-3, -2, -1))
-        return Scored(anomaly, mixed.mean(1))
+        score = 1 - multi_scale_ssim(similarity).mean(1)
+        if rule.alpha_l1 > 0:
+            score = (1 - rule.alpha_l1) * score + rule.alpha_l1 * (single - draws).abs().mean((1, 2, 3, 4))
+        return Scored(anomaly, score)
     if rule.image_score == "mse":
-        squared = _over_draws(absolute.square().mean(2), _mask_pixels(masked, size), rule)
-        return Scored(anomaly, squared.mean((-2, -1)))
+        return Scored(anomaly, _over_draws((single - draws).square().mean(2), pixels, rule).mean((-2, -1)))
     return Scored(anomaly, _map_score(anomaly, rule))
 
 
@@ -155,6 +154,16 @@ def score_features(
     if rule.image_score == "mse":
         return Scored(anomaly, _over_draws(squared, masked, rule).mean(1))
     return Scored(anomaly, _map_score(anomaly, rule))
+
+
+def _dissimilarity(
+    similarity: list[SimilarityMaps], size: tuple[int, int], rule: ScoreRule
+) -> Float[Tensor, "batch draw height width"]:
+    """Return 1 - similarity, mean over scales; where all draws count, of their mean, as there is less to enlarge."""
+    errors = [1 - maps.ssim.mean(-3) for maps in similarity[:_MAP_SCALES]]
+    if rule.region == "all":
+        errors = [error.mean(1, keepdim=True) for error in errors]
+    return sum((_enlarge(error, size) for error in errors[1:]), errors[0]) / len(errors)
 
 
 def _over_draws(

@@ -81,16 +81,17 @@ def similarity_maps(
         other: likewise.
         window: side of the Gaussian window, odd.
     """
-    radius = window // 2
+    radius, difference = window // 2, image - other
     with torch.autocast(image.device.type, enabled=False):  # variances are differences: bfloat16 leaves none of them
-        mean, other_mean = blur(image, radius, SIGMA), blur(other, radius, SIGMA)
-        squares = blur(image.square() + other.square(), radius, SIGMA)
-        squared_difference = blur((image - other).square(), radius, SIGMA)
-    squared_means = mean.square() + other_mean.square()
-    luminance = 1 - (mean - other_mean).square() / (squared_means + _C1)
-    variance_of_difference = squared_difference - (mean - other_mean).square()
-    contrast = 1 - variance_of_difference / (squares - squared_means + _C2)
-    return SimilarityMaps(luminance * contrast, contrast)
+        mean, mean_difference = blur(image, radius, SIGMA), blur(difference, radius, SIGMA)
+        squares, other_squares = blur(image.square(), radius, SIGMA), blur(other.square(), radius, SIGMA)
+        squared_difference = blur(difference.square(), radius, SIGMA)
+    other_mean, squared_mean_difference = mean - mean_difference, mean_difference.square()
+    # The constants are added to what depends on the first image alone.
+    squared_means = torch.addcmul(mean.square() + _C1, other_mean, other_mean)
+    variances = other_squares - squared_means + (squares + (_C1 + _C2))
+    contrast = 1 - (squared_difference - squared_mean_difference) / variances
+    return SimilarityMaps(contrast - contrast * squared_mean_difference / squared_means, contrast)
 
 
 def multi_scale_maps(
