@@ -2,10 +2,15 @@
 
 from .calibration import Calibration as Calibration
 from .calibration import ScoreScale as ScoreScale
+from .checkpoint import DetectorCheckpoint as DetectorCheckpoint
 from .config import EncoderMemory as EncoderMemory
 from .config import FeatureConfig as FeatureConfig
 from .config import MemMcMaeConfig as MemMcMaeConfig
 from .criterion import ReconstructionLoss as ReconstructionLoss
+from .detector import Anomalies as Anomalies
+from .detector import AnomalyDetector as AnomalyDetector
+from .detector import DetectorSettings as DetectorSettings
+from .domain import ImageDomain as ImageDomain
 from .draws import DrawRule as DrawRule
 from .draws import Draws as Draws
 from .error_statistics import ErrorStatistics as ErrorStatistics
@@ -17,6 +22,8 @@ from .metrics import ScoredImages as ScoredImages
 from .metrics import anomaly_differences as anomaly_differences
 from .metrics import evaluate_anomalies as evaluate_anomalies
 from .model import MemMcMae as MemMcMae
+from .neighbors import NearestNeighbors as NearestNeighbors
+from .neighbors import PooledFeatures as PooledFeatures
 from .preparation import prepare as prepare
 from .scoring import Scored as Scored
 from .scoring import ScoreRule as ScoreRule
