@@ -8,10 +8,10 @@ from typing import Any
 from mnemic_actions.checkpoints import RunOptions
 from mnemic_actions.evaluation import evaluate_streams
 from mnemic_actions.options import Order
-from mnemic_actions.problems import Problems
 from mnemic_actions.results import as_record, read_found, read_truths
 from mnemic_kit.experiment import Difference, Metric, Paired
 from mnemic_kit.output import write_json
+from mnemic_kit.problems import Problems
 from mnemic_vision.matr import LocalizerCheckpoint
 from mnemic_vision.matr.data import ActionStream, ActionStreams
 from mnemic_vision.matr.metrics import paired_interval

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from mnemic_actions.checkpoints import RunOptions
 from mnemic_actions.options import Order
-from mnemic_actions.problems import Problems
 from mnemic_actions.streams import ANNOTATIONS, check_length
 from mnemic_core.errors import UserError
 from mnemic_core.loading import name_some
 from mnemic_kit.output import show
+from mnemic_kit.problems import Problems
 from mnemic_kit.progress import frame_progress
 from mnemic_vision.matr import Action, Clock, DetectedAction, LocalizerCheckpoint, OnlineLocalizer
 from mnemic_vision.matr.data import ActionStream, ActionStreams, FeatureSet, muses, shuffle_order, thumos14

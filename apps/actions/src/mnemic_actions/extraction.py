@@ -10,11 +10,11 @@ from jaxtyping import Float
 from rich.console import Console
 
 from mnemic_actions.manifest import MANIFEST, VideoEntry, open_manifest, write_manifest
-from mnemic_actions.problems import Problems
 from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.made_files import check_outputs
 from mnemic_kit.output import show
+from mnemic_kit.problems import Problems
 from mnemic_kit.progress import frame_progress
 from mnemic_kit.record import content_digest
 from mnemic_vision.frame_features import FeatureExtractor

@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from mnemic_actions.checkpoints import find_checkpoint, load_for_streams, note_rate
-from mnemic_actions.problems import Problems
 from mnemic_actions.running import Job, RunRequest, Step, observe, run_job
 from mnemic_actions.streams import check_length, open_source, timed_stream
 from mnemic_core.errors import UserError
+from mnemic_kit.problems import Problems
 from mnemic_vision.matr import Clock, LocalizerCheckpoint, OnlineLocalizer
 from mnemic_vision.matr.data import ActionStream
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mnemic_actions.manifest import feature_rates
-from mnemic_actions.problems import Problems
 from mnemic_core.errors import UserError, check_at_least
+from mnemic_kit.problems import Problems
 from mnemic_vision.matr.data import ActionStream, ActionStreams, FeatureSet, open_streams
 from mnemic_vision.matr.data.array_formats import SUFFIXES
 

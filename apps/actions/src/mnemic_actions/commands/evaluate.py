@@ -51,10 +51,10 @@ def evaluate(
         show_evaluation,
         summarize,
     )
-    from mnemic_actions.problems import Problems
     from mnemic_actions.results import write_predictions
     from mnemic_kit.devices import find_device
     from mnemic_kit.output import show_json
+    from mnemic_kit.problems import Problems
     from mnemic_kit.record import open_record
 
     if out is not None:

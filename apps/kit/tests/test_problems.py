@@ -1,7 +1,7 @@
 import pytest
 
-from mnemic_actions.problems import Problems
 from mnemic_core.errors import UserError
+from mnemic_kit.problems import Problems
 
 
 def test_a_problem_ends_its_input_only(capsys: pytest.CaptureFixture[str]) -> None:

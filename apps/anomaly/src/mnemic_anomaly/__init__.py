@@ -1,0 +1,1 @@
+"""Find anomalies in medical images: training, evaluation and pages of results."""

@@ -1,0 +1,1 @@
+"""The commands of ``mnemic-anomaly``, one module each."""

@@ -1,0 +1,64 @@
+"""The figures of an evaluation as a table, as JSON and as a page."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mnemic_anomaly.evaluation import Evaluation
+from mnemic_anomaly.page import make_page
+from mnemic_core.markdown import markdown_table
+from mnemic_kit.output import show, write_json, write_text
+from mnemic_vision.memmc_mae import Calibration, ScoredImages, evaluate_anomalies
+
+_SHOWN = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "f1_max": "best F1",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO",
+    "iou": "IoU",
+}
+
+
+def summarize(rows: Mapping[str, tuple[ScoredImages, float]]) -> dict[str, Any]:
+    """Return the figures of the network by name, and those of the baselines under ``baselines``."""
+    figures = {name: _figures(images, seconds) for name, (images, seconds) in rows.items()}
+    own = figures.pop("network")
+    return own | ({"baselines": figures} if figures else {})
+
+
+def show_scores(rows: Mapping[str, tuple[ScoredImages, float]], duplicates: Sequence[str]) -> None:
+    """Print a table with a row for the network and for each baseline, and images that are in two parts."""
+    figures = {name: _figures(images, seconds) for name, (images, seconds) in rows.items()}
+    present = [name for name in _SHOWN if any(row.get(name) is not None for row in figures.values())]
+    header = ["", *(_SHOWN[name] for name in present), "images/s"]
+    table = [
+        [name, *(_cell(row, key) for key in present), f"{row['images_per_second']:.1f}"]
+        for name, row in figures.items()
+    ]
+    show(markdown_table(header, table))
+    for line in duplicates:
+        show(f"in two parts: {line}")
+
+
+def write_evaluation(out: Path, summary: Mapping[str, Any], result: Evaluation, known: Calibration | None) -> None:
+    """Write ``scores.json`` and the page."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "scores.json", summary)
+    notes = [f"checkpoint {summary['checkpoint']}, part {summary['split']}, lesions {summary['lesions']}"]
+    if summary["auroc"] is not None:
+        notes.append(f"AUROC {_cell(summary, 'auroc')}, average precision {_cell(summary, 'average_precision')}")
+    threshold = None if known is None else known.image.threshold
+    write_text(out / "index.html", make_page(f"Anomalies in {summary['data']}", notes, result.entries, threshold))
+
+
+def _figures(images: ScoredImages, seconds: float) -> dict[str, Any]:
+    return evaluate_anomalies(images).as_dict() | {
+        "images_per_second": round(len(images.labels) / max(seconds, 1e-9), 2)
+    }
+
+
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    if row.get(name) is None:
+        return "-"
+    return f"{row[name]:.3f} ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"
