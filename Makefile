@@ -12,7 +12,7 @@ PIP := $(PY) -m pip --python $(BIN)/python
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help install format check test test-slow bench docs demo train-demo demo-transcribe train-demo-transcribe demo-actions train-demo-actions
+.PHONY: help install format check test test-slow bench docs demo train-demo demo-transcribe train-demo-transcribe demo-actions train-demo-actions demo-anomaly train-demo-anomaly
 
 help:
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-22s %s\n", $$1, $$2}'
@@ -76,3 +76,9 @@ demo-actions: $(READY)  ## find the actions of a generated stream, or of your ow
 
 train-demo-actions: $(READY)  ## train the checkpoints that demo-actions and mnemic-actions use
 	$(MALLOC) $(BIN)/python -m mnemic_actions.train_demo
+
+demo-anomaly: $(READY)  ## score generated textures, or your own images with IMAGES=folder; results in runs/demo-anomaly
+	$(MALLOC) $(BIN)/mnemic-anomaly $(if $(IMAGES),run "$(IMAGES)",demo) --out runs/demo-anomaly
+
+train-demo-anomaly: $(READY)  ## train the checkpoints that demo-anomaly and mnemic-anomaly use; BACKBONE=efficientnet_lite0.pth
+	$(MALLOC) $(BIN)/python -m mnemic_anomaly.train_demo $(if $(BACKBONE),--backbone_weights "$(BACKBONE)")

@@ -94,13 +94,18 @@ class AnomalyData(SplitData):
             return []
         return DataLoader(opened, batch_size=self.batch_size, collate_fn=ImageBatch.collate)
 
-    def _choose(self, split: str) -> list[ImageSample]:
+    @property
+    def samples(self) -> list[ImageSample]:
+        """The images of all parts."""
         if self._samples is None:
             self._samples = [sample for source in self.sources["train"] for sample in source.open()]
+        return self._samples
+
+    def _choose(self, split: str) -> list[ImageSample]:
         if split == "train":
-            return training_normals(self._samples)
-        chosen = [sample for sample in self._samples if sample.split == split]
+            return training_normals(self.samples)
+        chosen = [sample for sample in self.samples if sample.split == split]
         if self.lesions is None:
             return chosen
         normals = [sample for sample in chosen if sample.label == 0]
-        return with_lesions(normals, training_normals(self._samples), self.lesions)
+        return with_lesions(normals, training_normals(self.samples), self.lesions)

@@ -29,12 +29,14 @@ class RunRequest:
         out: folder for the results.
         checkpoint: weights; None: the shipped ones for such images.
         device: where the network runs.
+        title: of the page; None: names the source.
     """
 
     source: Path
     out: Path
     checkpoint: Path | None
     device: torch.device | str = "cpu"
+    title: str | None = None
 
 
 def run_images(request: RunRequest) -> list[Entry]:
@@ -62,7 +64,8 @@ def run_images(request: RunRequest) -> list[Entry]:
     calibration = checkpoint.calibration
     notes = [f"checkpoint {path.name}", *([warning] if warning else [])]
     threshold = None if calibration is None else calibration.image.threshold
-    write_text(request.out / "index.html", make_page(f"Anomalies in {request.source}", notes, entries, threshold))
+    title = request.title or f"Anomalies in {request.source}"
+    write_text(request.out / "index.html", make_page(title, notes, entries, threshold))
     _report(entries, warning, request.out)
     problems.end("left out")
     return entries
