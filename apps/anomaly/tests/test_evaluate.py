@@ -22,6 +22,7 @@ def test_the_last_line_of_an_evaluation_is_json(
     assert found["images_with_masks"] == 6
     assert found["baselines"].keys() == {"memory emptied"}
     assert (tmp_path / "out" / "index.html").read_text().count("labeled anomalous") == 3
+    assert (tmp_path / "out" / "histogram.png").stat().st_size > 1000
     assert json.loads((tmp_path / "out" / "scores.json").read_text())["auroc"] == found["auroc"]
 
 

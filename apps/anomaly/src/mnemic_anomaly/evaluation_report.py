@@ -7,6 +7,7 @@ from typing import Any
 from mnemic_anomaly.evaluation import Evaluation
 from mnemic_anomaly.page import make_page
 from mnemic_core.markdown import markdown_table
+from mnemic_kit.figures import COLORS, can_plot, open_figure
 from mnemic_kit.output import show, write_json, write_text
 from mnemic_vision.memmc_mae import Calibration, ScoredImages, evaluate_anomalies
 
@@ -42,14 +43,27 @@ def show_scores(rows: Mapping[str, tuple[ScoredImages, float]], duplicates: Sequ
 
 
 def write_evaluation(out: Path, summary: Mapping[str, Any], result: Evaluation, known: Calibration | None) -> None:
-    """Write ``scores.json`` and the page."""
+    """Write ``scores.json``, the page and, where matplotlib is installed, ``histogram.png``."""
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "scores.json", summary)
     notes = [f"checkpoint {summary['checkpoint']}, part {summary['split']}, lesions {summary['lesions']}"]
     if summary["auroc"] is not None:
         notes.append(f"AUROC {_cell(summary, 'auroc')}, average precision {_cell(summary, 'average_precision')}")
     threshold = None if known is None else known.image.threshold
+    if can_plot():
+        _draw_histogram(out / "histogram.png", result.scored(), threshold)
     write_text(out / "index.html", make_page(f"Anomalies in {summary['data']}", notes, result.entries, threshold))
+
+
+def _draw_histogram(path: Path, images: ScoredImages, threshold: float | None) -> None:
+    parts = [images.scores[images.labels == label] for label in (0, 1)]
+    with open_figure(path, 5.0, 2.6, program="mnemic-anomaly") as figure:
+        axes = figure.subplots()
+        axes.hist(parts, bins=30, stacked=True, color=[COLORS[0], COLORS[4]], label=["normal", "anomalous"])
+        if threshold is not None:
+            axes.axvline(threshold, color="black", linestyle="--", label="threshold")
+        axes.set(xlabel="score", ylabel="images")
+        axes.legend()
 
 
 def _figures(images: ScoredImages, seconds: float) -> dict[str, Any]:

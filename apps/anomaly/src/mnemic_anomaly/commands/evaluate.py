@@ -31,7 +31,7 @@ def evaluate(
         neighbor_weights: file with weights of tf_efficientnet_lite0 for the neighbors; by default the frozen network of
             the checkpoint, if it has one.
         device: where to run; auto takes a GPU where there is one.
-        out: folder for scores.json and the page.
+        out: folder for scores.json, a histogram and the page.
         json: print one JSON object as the last line.
     """
     from dataclasses import replace
@@ -49,7 +49,7 @@ def evaluate(
 
     check_at_least(0, **{"--lesions": lesions})
     if out is not None:
-        check_outputs(out / "scores.json", out / "index.html")
+        check_outputs(*(out / name for name in ("scores.json", "index.html", "histogram.png")))
     problems = Problems()
     samples = open_images("auto", data)
     chosen = found.choose_images(samples, split)
