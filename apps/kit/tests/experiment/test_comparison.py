@@ -9,7 +9,7 @@ from mnemic_kit.experiment import STAGE, Comparison, Metric, Run, Variant
 
 METRICS = {"loss": Metric("loss", "lower"), "size": Metric("size", None, digits=0)}
 NONE, WINDOW = Variant("none"), Variant("window", ("--memory=window",), note="Looks ahead.")
-SCORES = {"none": 1.0, "window": 0.5}
+SCORES = {"none": 1.0, "window": 0.5, "none, window 16": 1.0}
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +84,11 @@ def test_the_baseline_is_none_or_the_first_that_ever_was(tmp_path: Path) -> None
     SCORES["first"] = 2.0
     assert compare(tmp_path / "b", [Variant("first")])[0]["baseline"] == "first"
     assert compare(tmp_path / "b", [WINDOW])[0]["baseline"] == "first"
+
+
+def test_none_with_an_addition_to_its_name_is_a_baseline_too(tmp_path: Path) -> None:
+    variants = [WINDOW, Variant("none, window 16", ("--memory=none",))]
+    assert compare(tmp_path, variants)[0]["baseline"] == "none, window 16"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Comparison:
     Args:
         program: distribution of the app.
         out: folder of the runs.
-        variants: what is compared; the baseline is the one named ``none``, or else the first.
+        variants: what is compared; the baseline is that named ``none`` or ``none, ...``, or else the first.
         seeds: seeds of each.
         metrics: how scores are read, the most important first; the key is their name, what follows an ``@`` in a
             score's name is the point of a curve.
@@ -109,7 +109,8 @@ class Comparison:
         path = self.out / "compare.json"
         earlier = read_results(path) if path.exists() else {}
         variants, found = self._all_found(earlier.get("variants", ()))
-        candidates: list[Any] = ["none", earlier.get("baseline"), *found]
+        without = [name for name in found if name.partition(",")[0] == "none"]
+        candidates: list[Any] = [*without, earlier.get("baseline"), *found]
         baseline = next(name for name in candidates if name in found)
         table = summarize(found, self.metrics, baseline, self.paired)
         document = self._document(table, variants, baseline)

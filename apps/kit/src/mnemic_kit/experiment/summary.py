@@ -111,7 +111,7 @@ def summarize(found: Found, metrics: Mapping[str, Metric], baseline: str, paired
     conditions = dict.fromkeys(name for seeds in found.values() for scores in seeds.values() for name in scores)
     table: Table = {}
     for condition in conditions:
-        rows = {variant: row for variant, seeds in found.items() if (row := _row(seeds, condition))}
+        rows = {variant: row for variant, seeds in found.items() if (row := _row(seeds, condition, metrics))}
         base = rows.get(baseline, {})
         table[condition] = {variant: {} for variant in rows}
         for variant, name in [(variant, name) for variant, row in rows.items() for name in row]:
@@ -156,10 +156,11 @@ def over_seeds(differences: Sequence[float], better: Better | None = "higher") -
     return Difference(mean, mean - half, mean + half, share)
 
 
-def _row(seeds: Mapping[int, Scores], condition: str) -> dict[str, dict[int, float]]:
-    """Return the values of one variant in one condition by metric and seed."""
+def _row(seeds: Mapping[int, Scores], condition: str, metrics: Mapping[str, Metric]) -> dict[str, dict[int, float]]:
+    """Return the values of one variant in one condition by metric, the most important first, and seed."""
     row: dict[str, dict[int, float]] = {}
     for seed, scores in seeds.items():
         for name, value in scores.get(condition, {}).items():
             row.setdefault(name, {})[seed] = value
-    return row
+    order = {name: place for place, name in enumerate(metrics)}
+    return dict(sorted(row.items(), key=lambda item: order.get(item[0].partition(POINT)[0], len(order))))
