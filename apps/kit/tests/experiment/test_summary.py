@@ -26,9 +26,9 @@ def test_equal_differences_leave_no_doubt() -> None:
 
 
 def test_the_most_important_metric_comes_first_whatever_the_order_of_the_scores() -> None:
-    found = {"none": {0: {"val": {"other": 2.0, "size": 8.0, "loss@length 4": 3.0}}}}
+    found = {"none": {0: {"val": {"other": 2.0, "size": 8.0, "loss": 3.0}}}}
     metrics = {**METRICS, "other": Metric("other")}
-    assert list(summarize(found, metrics, "none")["val"]["none"]) == ["loss@length 4", "size", "other"]
+    assert list(summarize(found, metrics, "none")["val"]["none"]) == ["loss", "other", "size"]
 
 
 def test_differences_pair_the_seeds_that_both_have_and_facts_have_none() -> None:

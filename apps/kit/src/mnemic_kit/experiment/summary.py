@@ -157,10 +157,10 @@ def over_seeds(differences: Sequence[float], better: Better | None = "higher") -
 
 
 def _row(seeds: Mapping[int, Scores], condition: str, metrics: Mapping[str, Metric]) -> dict[str, dict[int, float]]:
-    """Return the values of one variant in one condition by metric, the most important first, and seed."""
+    """Return the values of one variant in one condition by metric and seed; the most important metric comes first."""
     row: dict[str, dict[int, float]] = {}
     for seed, scores in seeds.items():
         for name, value in scores.get(condition, {}).items():
             row.setdefault(name, {})[seed] = value
-    order = {name: place for place, name in enumerate(metrics)}
-    return dict(sorted(row.items(), key=lambda item: order.get(item[0].partition(POINT)[0], len(order))))
+    main = next((name for name in metrics if name in row), None)
+    return dict(sorted(row.items(), key=lambda item: item[0] != main))
