@@ -1,6 +1,6 @@
 """How configurations choose a memory: by name and options."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from inspect import signature
 from numbers import Integral, Real
@@ -41,16 +41,7 @@ class MemoryConfig:
             raise UserError(
                 f"memory must be one that carries a state ({known}), got {self.name!r}, a {mechanism.place}"
             )
-        if not isinstance(self.options, dict):
-            raise UserError(f"options of memory {self.name!r} must be values by name, got {self.options!r}")
-        if unknown := sorted(self.options.keys() - set(mechanism.options)):
-            known = ", ".join(mechanism.options) or "none"
-            raise UserError(f"memory {self.name!r} has no option {', '.join(unknown)}; it has {known}")
-        kinds = get_type_hints(mechanism.cls.__init__) if self.options else {}
-        for name, value in self.options.items():
-            if not _is_of(kinds[name], value):
-                expected = getattr(kinds[name], "__name__", kinds[name])
-                raise UserError(f"option {name} of memory {self.name!r} must be {expected}, got {value!r}")
+        check_options(self.name, self.options)
 
     @property
     def mechanism(self) -> Mechanism:
@@ -111,6 +102,31 @@ class MemoryConfig:
     @property
     def _all_options(self) -> dict[str, Any]:
         return {**self.mechanism.presets.get(self.name, {}), **self.options}
+
+
+def check_options(memory: str, options: object, set_by_host: Collection[str] = ()) -> None:
+    """Refuse options that a memory does not have, or of another type.
+
+    Args:
+        memory: name of a mechanism.
+        options: options by name, as read from a file.
+        set_by_host: options that the model around the memory sets.
+
+    Raises:
+        UserError: naming the option, and those that there are.
+    """
+    if not isinstance(options, dict):
+        raise UserError(f"options of memory {memory!r} must be values by name, got {options!r}")
+    mechanism = find_mechanism(memory)
+    known = [name for name in mechanism.options if name not in set_by_host]
+    if unknown := sorted(options.keys() - set(known)):
+        listed = ", ".join(known) or "none"
+        raise UserError(f"memory {memory!r} has no option {', '.join(unknown)}; it has {listed}")
+    kinds = get_type_hints(mechanism.cls.__init__) if options else {}
+    for name, value in options.items():
+        if not _is_of(kinds[name], value):
+            expected = getattr(kinds[name], "__name__", kinds[name])
+            raise UserError(f"option {name} of memory {memory!r} must be {expected}, got {value!r}")
 
 
 _SIMPLE: dict[Any, type] = {int: Integral, float: Real, bool: bool, NoneType: NoneType}

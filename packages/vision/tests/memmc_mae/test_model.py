@@ -136,7 +136,9 @@ def test_impossible_settings_are_refused(options: dict[str, Any]) -> None:
         replace(SMALL, **options)
 
 
-@pytest.mark.parametrize(("name", "options"), [("persistent", {"slots": 3}), ("none", {"k": 1})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("persistent", {"slots": 3}), ("none", {"k": 1}), ("persistent", {"num_slots": "3"})]
+)
 def test_impossible_memories_are_refused(name: Any, options: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         EncoderMemory(name, options)

@@ -4,13 +4,15 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal
 
-from mnemic_core.catalogue import find_mechanism
 from mnemic_core.errors import UserError, check_choice, check_heads, check_range
+from mnemic_core.memory_config import check_options
 
 MemoryName = Literal["persistent", "product_key", "none"]
 Levels = Literal["all", "uniform4", "last", "none"]
 Gates = Literal["channel", "head"]
 CrossQueries = Literal["all", "masked"]
+
+_SET_BY_ENCODER = {"persistent": ("num_heads",), "product_key": ("out_dim",)}
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,8 @@ class EncoderMemory:
 
     def __post_init__(self) -> None:
         check_choice(MemoryName, memory=self.name)
-        set_by_encoder = {"persistent": "num_heads", "product_key": "out_dim"}.get(self.name)
-        known = [option for option in find_mechanism(self.name).options if option not in {set_by_encoder, "detach"}]
-        if unknown := sorted(self.options.keys() - set(known)):
-            listed = ", ".join(known) or "none"
-            raise UserError(f"memory {self.name!r} has no option {', '.join(unknown)}; it has {listed}")
+        # The encoder sets its own heads and width; without a memory there is no gradient to stop.
+        check_options(self.name, self.options, ("detach", *_SET_BY_ENCODER.get(self.name, ())))
 
 
 @dataclass(frozen=True)
