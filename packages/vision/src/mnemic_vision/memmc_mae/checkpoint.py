@@ -34,7 +34,10 @@ class DetectorCheckpoint(Checkpoint[MemMcMae, DetectorSettings], kind="memmc_mae
 
     def describe_parts(self) -> dict[str, Any]:
         """Return thresholds and domain as plain values."""
-        return {name: None if part is None else asdict(part) for name, part in self._parts().items()}
+        return {
+            "calibration": self.calibration and asdict(self.calibration),
+            "domain": self.domain and asdict(self.domain),
+        }
 
     @classmethod
     def restore_parts(cls, header: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
@@ -43,6 +46,3 @@ class DetectorCheckpoint(Checkpoint[MemMcMae, DetectorSettings], kind="memmc_mae
             "calibration": deserialize(Calibration | None, header.get("calibration"), source, "calibration"),
             "domain": deserialize(ImageDomain | None, header.get("domain"), source, "domain"),
         }
-
-    def _parts(self) -> dict[str, Any]:
-        return {"calibration": self.calibration, "domain": self.domain}

@@ -169,7 +169,7 @@ class Decoder(nn.Module):
         """
         tokens = self.project(self.norms[-1](last))
         values = self._project_levels(levels, tokens)
-        keys = values + self._at(torch.cat([torch.zeros_like(visible[:, :1]), visible + 1], dim=1))
+        keys = values + self.positions[F.pad(visible + 1, (1, 0))]  # the class token has place 0
         x, attends = self._queries(tokens, visible, wanted)
         for block in self.blocks:
             x = block(x, keys, values, attends)
@@ -204,9 +204,6 @@ class Decoder(nn.Module):
         if wanted is None:
             return x[:, 1:], None if attends is None else attends[:, 1:]
         return _take(x, wanted + 1), None if attends is None else attends.gather(1, wanted + 1)
-
-    def _at(self, place: Int[Tensor, "batch token"]) -> Float[Tensor, "batch token dim"]:
-        return self.positions[place]
 
 
 def _take(x: Float[Tensor, "batch token dim"], place: Int[Tensor, "batch query"]) -> Float[Tensor, "batch query dim"]:

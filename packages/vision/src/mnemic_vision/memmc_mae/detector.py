@@ -91,8 +91,8 @@ class AnomalyDetector:
         calibration: Calibration | None = None,
     ) -> None:
         self.model, self.settings, self.calibration = model.eval(), settings, calibration
-        if model.config.features is not None and settings.score.image_score == "ms_ssim":
-            raise UserError("image_score ms_ssim is for pixels, got features: choose max, top_share, mean or mse")
+        if model.config.features is not None:
+            settings.score.check_features()
         self.draws = settings.draws.make(model.config)
 
     @property

@@ -58,6 +58,11 @@ class ScoreRule:
         check_range(self, 0, 1, "alpha_l1", "top_share")
         check_range(self, 0, inf, "sigma")
 
+    def check_features(self) -> None:
+        """Raise ``UserError`` if the image score is for pixels only."""
+        if self.image_score == "ms_ssim":
+            raise UserError("image_score ms_ssim is for pixels, got features: choose max, top_share, mean or mse")
+
 
 class Scored(NamedTuple):
     """Anomaly of images; higher is more anomalous.
@@ -143,8 +148,7 @@ def score_features(
         >>> score_features(features, draws, masked, ScoreRule("max"), (64, 64)).score.tolist()
         [0.0, 0.0]
     """
-    if rule.image_score == "ms_ssim":
-        raise UserError("image_score ms_ssim is for pixels, got features: choose max, top_share, mean or mse")
+    rule.check_features()
     single = target[:, None]
     squared = (single - reconstruction).square().mean(-1)
     distance = squared if rule.distance == "squared" else 1 - F.cosine_similarity(single, reconstruction, dim=-1)
