@@ -1,12 +1,14 @@
 """Scoring a detector on labeled images, with baselines on the same images."""
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mnemic_anomaly.checkpoints import NUM_COMPARED
 from mnemic_anomaly.images import PreparedImages
@@ -125,20 +127,20 @@ def evaluate_images(
     result = Evaluation()
     pixel = None if detector.calibration is None else detector.calibration.pixel
     threshold = None if pixel is None else pixel.threshold
-    by_name = {sample.name: sample for sample in samples}
+    waiting: deque[tuple[ImageSample, Tensor | None]] = deque()  # of the batch that is being scored, with masks
 
     def loaded() -> Iterator[Picture]:
         for sample in samples:
             with problems.collecting():
                 picture = Picture(sample.name, sample.load())
-                sample.load_mask()  # a mask that does not fit is a problem of this image
+                waiting.append((sample, sample.load_mask()))  # a mask that does not fit is a problem of this image
                 yield picture
 
     for scored in score_pictures(detector, loaded()):
-        sample = by_name[scored.picture.name]
+        sample, mask = waiting.popleft()
         result.samples.append(sample)
         result.scores.append(scored.score)
-        result.pixels.append(count_pixels(scored.found.map[0], sample, threshold))
+        result.pixels.append(count_pixels(scored.found.map[0], mask, sample.label, threshold))
         result.seconds += scored.seconds
         if draws:
             result.entries.append(_entry(scored, sample))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mnemic_anomaly.evaluation import Evaluation
 from mnemic_anomaly.page import make_page
@@ -21,21 +21,28 @@ _SHOWN = {
 }
 
 
-def summarize(rows: Mapping[str, tuple[ScoredImages, float]]) -> dict[str, Any]:
+Figures: TypeAlias = dict[str, Any]
+"""Metrics and their intervals by name, and images per second."""
+
+
+def describe(images: ScoredImages, seconds: float) -> Figures:
+    """Return the figures of what was scored in some seconds."""
+    speed = round(len(images.labels) / max(seconds, 1e-9), 2)
+    return evaluate_anomalies(images).as_dict() | {"images_per_second": speed}
+
+
+def summarize(rows: Mapping[str, Figures]) -> Figures:
     """Return the figures of the network by name, and those of the baselines under ``baselines``."""
-    figures = {name: _figures(images, seconds) for name, (images, seconds) in rows.items()}
-    own = figures.pop("network")
-    return own | ({"baselines": figures} if figures else {})
+    baselines = {name: figures for name, figures in rows.items() if name != "network"}
+    return rows["network"] | ({"baselines": baselines} if baselines else {})
 
 
-def show_scores(rows: Mapping[str, tuple[ScoredImages, float]], duplicates: Sequence[str]) -> None:
+def show_scores(rows: Mapping[str, Figures], duplicates: Sequence[str]) -> None:
     """Print a table with a row for the network and for each baseline, and images that are in two parts."""
-    figures = {name: _figures(images, seconds) for name, (images, seconds) in rows.items()}
-    present = [name for name in _SHOWN if any(row.get(name) is not None for row in figures.values())]
+    present = [name for name in _SHOWN if any(row.get(name) is not None for row in rows.values())]
     header = ["", *(_SHOWN[name] for name in present), "images/s"]
     table = [
-        [name, *(_cell(row, key) for key in present), f"{row['images_per_second']:.1f}"]
-        for name, row in figures.items()
+        [name, *(_cell(row, key) for key in present), f"{row['images_per_second']:.1f}"] for name, row in rows.items()
     ]
     show(markdown_table(header, table))
     for line in duplicates:
@@ -64,12 +71,6 @@ def _draw_histogram(path: Path, images: ScoredImages, threshold: float | None) -
             axes.axvline(threshold, color="black", linestyle="--", label="threshold")
         axes.set(xlabel="score", ylabel="images")
         axes.legend()
-
-
-def _figures(images: ScoredImages, seconds: float) -> dict[str, Any]:
-    return evaluate_anomalies(images).as_dict() | {
-        "images_per_second": round(len(images.labels) / max(seconds, 1e-9), 2)
-    }
 
 
 def _cell(row: Mapping[str, Any], name: str) -> str:

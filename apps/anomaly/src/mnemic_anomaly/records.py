@@ -4,24 +4,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from mnemic_vision.memmc_mae import PixelCounts, ScoredImages
-from mnemic_vision.memmc_mae.data import ImageSample
 
 
 def count_pixels(
-    anomaly_map: Float[Tensor, "height width"], sample: ImageSample, threshold: float | None = None
+    anomaly_map: Float[Tensor, "map_height map_width"],
+    mask: Bool[Tensor, "height width"] | None,
+    label: int | None,
+    threshold: float | None = None,
 ) -> PixelCounts | None:
     """Return the counted pixels of an image at the size of its mask; of a normal one without mask at that of the map.
 
     Returns:
         None for an image of which no mask is known.
     """
-    mask = sample.load_mask()
-    if mask is None and sample.label != 0:
+    if mask is None and label != 0:
         return None
     if mask is None:
         return PixelCounts.of(anomaly_map.numpy(), np.zeros(tuple(anomaly_map.shape), dtype=bool), threshold)

@@ -137,7 +137,9 @@ class AnomalyTask(Task):
         for place, sample in enumerate(batch.samples):
             target = made.target[place][None].expand_as(made.predicted[place])
             loss = self.criterion(made.predicted[place].float(), target, made.masked[place])
-            record = as_record(scores[place], cast(int, sample.label), count_pixels(maps[place], sample))
+            record = as_record(
+                scores[place], cast(int, sample.label), count_pixels(maps[place], sample.load_mask(), sample.label)
+            )
             self.found.update(sample.name, {**record, "loss": float(loss)})
 
     def log_scores(self, split: Split) -> None:

@@ -38,7 +38,7 @@ def evaluate(
 
     from mnemic_anomaly import evaluation as found
     from mnemic_anomaly.checkpoints import find_checkpoint, note_domain
-    from mnemic_anomaly.evaluation_report import show_scores, summarize, write_evaluation
+    from mnemic_anomaly.evaluation_report import describe, show_scores, summarize, write_evaluation
     from mnemic_core.errors import check_at_least
     from mnemic_kit.devices import find_device
     from mnemic_kit.made_files import check_outputs
@@ -64,16 +64,17 @@ def evaluate(
     result = found.evaluate_images(trained.detector(), chosen, problems, draws=out is not None)
     if not result.samples:
         problems.end("left out")
-    rows = {"network": (result.scored(), result.seconds)}
+    rows = {"network": describe(result.scored(), result.seconds)}
     if baselines:
         emptied = replace(trained, model=trained.model.without_memory()).detector()
         other = found.evaluate_images(emptied, result.samples, Problems())
-        rows["memory emptied"] = (other.scored(), other.seconds)
+        rows["memory emptied"] = describe(other.scored(), other.seconds)
         features = found.find_features(trained, neighbor_weights)
         if features is None:
             show("nearest neighbors left out: the checkpoint has no frozen network; give --neighbor_weights")
         else:
-            rows["nearest neighbors"] = found.neighbor_scores(features, samples, result.samples, found.NEIGHBOR_SIDE)
+            nearest = found.neighbor_scores(features, samples, result.samples, found.NEIGHBOR_SIDE)
+            rows["nearest neighbors"] = describe(*nearest)
     duplicates = [str(each) for each in find_duplicates(samples)]
     summary = summarize(rows) | {
         "data": str(data),
