@@ -1,16 +1,13 @@
 """What `compare` scores: the actions found in validation streams, kept for paired intervals over streams."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from mnemic_actions.checkpoints import RunOptions
 from mnemic_actions.evaluation import evaluate_streams
 from mnemic_actions.options import Order
 from mnemic_actions.results import as_record, read_found, read_truths
-from mnemic_kit.experiment import Difference, Metric, Paired
-from mnemic_kit.output import write_json
+from mnemic_kit.experiment import Difference, Metric, Paired, keep_condition, read_conditions
 from mnemic_kit.problems import Problems
 from mnemic_vision.matr import LocalizerCheckpoint
 from mnemic_vision.matr.data import ActionStream, ActionStreams
@@ -36,7 +33,7 @@ def score_condition(
     data = ActionStreams(list(streams), checkpoint.settings.classes, inputs.channels, inputs.kind)
     found = evaluate_streams(checkpoint, data, CONDITIONS[condition], RunOptions(), Problems())
     records = {name: as_record(found.predictions[name], truths) for name, truths in found.truths.items()}
-    write_json(folder / FOUND, {**_stored(folder / FOUND), condition: records})
+    keep_condition(folder / FOUND, condition, records)
     scores = {name: value for name, value in found.scores().as_dict().items() if name in METRICS}
     number = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     return {name: float("nan") if value is None else value for name, value in scores.items()} | {
@@ -55,7 +52,8 @@ def pair_streams(folder: Callable[[str, int], Path]) -> Paired:
         if metric != "map_average":
             return None
         read = {
-            name: [_stored(folder(name, seed) / FOUND)[condition] for seed in seeds] for name in (variant, baseline)
+            name: [read_conditions(folder(name, seed) / FOUND)[condition] for seed in seeds]
+            for name in (variant, baseline)
         }
         truths = read_truths(read[variant][0])
         if len(truths) < 2:
@@ -65,8 +63,3 @@ def pair_streams(folder: Callable[[str, int], Path]) -> Paired:
         return Difference(interval.difference, interval.low, interval.high, interval.share_first_better, "streams")
 
     return paired
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    return content

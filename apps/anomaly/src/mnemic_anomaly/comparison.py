@@ -1,6 +1,5 @@
 """What `compare` scores: labeled images and pasted lesions, kept for paired intervals over images."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 from mnemic_anomaly.datamodule import AnomalyData
 from mnemic_anomaly.evaluation import Evaluation, evaluate_images, paste_lesions
 from mnemic_anomaly.records import as_record, read_records
-from mnemic_kit.experiment import Difference, Metric, Paired
-from mnemic_kit.output import write_json
+from mnemic_kit.experiment import Difference, Metric, Paired, keep_condition, read_conditions
 from mnemic_kit.problems import Problems
 from mnemic_vision.memmc_mae import DetectorCheckpoint, ScoredImages, anomaly_differences, evaluate_anomalies
 from mnemic_vision.memmc_mae.data import ImageSample
@@ -45,7 +43,7 @@ def score_condition(
 ) -> dict[str, float]:
     """Return the scores of a network on images, and keep those of each image in ``found.json``."""
     found = evaluate_images(checkpoint.detector(), samples, Problems())
-    write_json(folder / FOUND, {**_stored(folder / FOUND), condition: _as_records(found)})
+    keep_condition(folder / FOUND, condition, _as_records(found))
     scores = evaluate_anomalies(found.scored()).as_dict()
     number = sum(each.numel() for each in checkpoint.model.parameters() if each.requires_grad)
     known = {name: value for name, value in scores.items() if name in METRICS and value is not None}
@@ -76,9 +74,4 @@ def _as_records(found: Evaluation) -> list[dict[str, Any]]:
 
 
 def _read(path: Path, condition: str) -> ScoredImages:
-    return read_records(_stored(path)[condition])
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    return content
+    return read_records(read_conditions(path)[condition])

@@ -1,13 +1,12 @@
 """Tests of a recognizer for `compare`: error rates per condition, and differences paired over utterances."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
 from mnemic_core.errors import UserError
-from mnemic_kit.experiment import Difference, Metric, Paired
+from mnemic_kit.experiment import Difference, Metric, Paired, read_conditions
 from mnemic_kit.output import write_json
 from mnemic_kit.record import Record, content_digest
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
@@ -159,7 +158,7 @@ def _errors(transcriber: Transcriber, clips: list[Clip], noise: Noise | None, ti
 
 
 def _stored(result: Path) -> dict[str, list[ErrorCounts]]:
-    found = json.loads(result.read_text()) if result.exists() else {}
+    found = read_conditions(result)
     return {name: [ErrorCounts(**counts) for counts in errors] for name, errors in found.items()}
 
 

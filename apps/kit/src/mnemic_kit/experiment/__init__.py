@@ -1,6 +1,7 @@
 """Comparisons of variants over seeds: runs that are kept, paired differences, Markdown, JSON and a figure."""
 
 from mnemic_kit.experiment.comparison import Comparison
+from mnemic_kit.experiment.conditions import keep_condition, read_conditions
 from mnemic_kit.experiment.run import STAGE, Run, Scores, Variant
 from mnemic_kit.experiment.summary import Cell, Difference, Metric, Paired, Share, over_seeds, summarize
 
@@ -15,6 +16,8 @@ __all__ = [
     "Scores",
     "Share",
     "Variant",
+    "keep_condition",
     "over_seeds",
+    "read_conditions",
     "summarize",
 ]
