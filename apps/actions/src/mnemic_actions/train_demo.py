@@ -6,14 +6,13 @@ interruption to resume.
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from mnemic_actions.checkpoints import DEMO, SHIPPED
 from mnemic_actions.commands import train
 from mnemic_kit.output import show
 from mnemic_kit.parse import call
-from mnemic_kit.run_folder import checkpoint_path, fit_or_resume
+from mnemic_kit.shipping import fit_and_ship
 from mnemic_vision.matr import LocalizerCheckpoint
 
 FILES = {
@@ -43,12 +42,9 @@ def train_demo(
             show(f"{file.stem}: left out, there is no folder {folder}")
             continue
         own = [] if name == "generated" else _data_arguments(folder)
-        fit_or_resume(train.main, [f"--config=matr_{name}", *own, *options], out / name)
-        trained = LocalizerCheckpoint.load(checkpoint_path(out / name))
-        made = {**trained.provenance, "command": "make train-demo-actions"}
         target = file if checkpoints is None else checkpoints / file.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        replace(trained, provenance=made).save(target, half=True)
+        arguments = [f"--config=matr_{name}", *own, *options]
+        fit_and_ship(train.main, arguments, out / name, LocalizerCheckpoint, target, "make train-demo-actions")
 
 
 def _data_arguments(folder: Path) -> list[str]:

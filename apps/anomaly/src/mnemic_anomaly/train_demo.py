@@ -5,14 +5,13 @@ data is. The weights are those after the last step. Run it again after an interr
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from mnemic_anomaly.checkpoints import DEMO, SHIPPED
 from mnemic_anomaly.commands import train
 from mnemic_kit.output import show
 from mnemic_kit.parse import call
-from mnemic_kit.run_folder import checkpoint_path, fit_or_resume
+from mnemic_kit.shipping import fit_and_ship
 from mnemic_vision.memmc_mae import DetectorCheckpoint
 
 FILES = {
@@ -44,12 +43,9 @@ def train_demo(
             show(f"{file.stem}: left out, there is no folder {data / name}")
             continue
         own = [] if name == "generated" else [f"--data.images=[{{name: index, root: {data / name}}}]", *weights]
-        fit_or_resume(train.main, [f"--config=memmc_mae_{name}", *own, *options], out / name)
-        trained = DetectorCheckpoint.load(checkpoint_path(out / name))
-        made = {**trained.provenance, "command": "make train-demo-anomaly"}
         target = file if checkpoints is None else checkpoints / file.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        replace(trained, provenance=made).save(target, half=True)
+        arguments = [f"--config=memmc_mae_{name}", *own, *options]
+        fit_and_ship(train.main, arguments, out / name, DetectorCheckpoint, target, "make train-demo-anomaly")
 
 
 if __name__ == "__main__":
