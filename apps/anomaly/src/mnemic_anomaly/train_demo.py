@@ -33,7 +33,7 @@ def train_demo(
     Args:
         out: folder of the runs.
         data: folder with ``brain_mri`` and ``xray``; without one of them its network is left out.
-        backbone_weights: file with the weights of EfficientNet-Lite0, which ``brain_mri`` needs.
+        backbone_weights: file with the weights of EfficientNet-Lite0, which ``brain_mri`` and ``xray`` need.
         checkpoints: folder to write to; None: where the program looks for them.
         options: further options of fit.
     """
