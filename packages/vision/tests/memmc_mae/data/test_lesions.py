@@ -139,3 +139,11 @@ def test_mistakes_are_one_clear_line() -> None:
         with_lesions([sample_of(0)], [])
     with pytest.raises(UserError, match="area and contrast from small to large"):
         LesionSettings(area=(0.08, 0.01))
+
+
+@pytest.mark.parametrize("kind", LESION_KINDS)
+def test_images_of_a_few_dozen_pixels_get_lesions_too(kind: LesionKind) -> None:
+    """The grain of a blurred lesion is finer than such pixels: there is none to restore."""
+    lesion = paste_lesion(texture(3, size=(32, 32)), "a.png", LesionSettings(kinds=(kind,)))
+    assert torch.isfinite(lesion.image).all()
+    assert lesion.mask.any()

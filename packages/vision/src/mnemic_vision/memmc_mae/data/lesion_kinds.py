@@ -86,8 +86,9 @@ def _blur(canvas: Canvas, generator: np.random.Generator) -> Channels:
     fine = canvas.image - canvas.blurred(GRAIN)
     white = replace(canvas, image=generator.normal(size=fine.shape))
     grain = white.image - white.blurred(GRAIN)
-    # The median, since edges are fine detail too.
-    blurred: Channels = canvas.blurred(BLUR) + grain * np.median(np.abs(fine)) / np.median(np.abs(grain))
+    # The median, since edges are fine detail too. Images of a few dozen pixels have no detail that fine.
+    strength = np.median(np.abs(fine)) / max(np.median(np.abs(grain)), 1e-9)
+    blurred: Channels = canvas.blurred(BLUR) + grain * strength
     return blurred
 
 
