@@ -14,6 +14,7 @@ PROGRAM = Program(
         "test": "score a checkpoint on the test images of a config",
         "predict": "write the scores of the test images of a config",
         "compare": "train each memory with several seeds on the same budget and compare",
+        "export": "write a detector as one ONNX graph, and compare the two",
         "generate": "write textures with defects, or normal images with pasted lesions, with masks",
     },
     package="mnemic_anomaly.commands",

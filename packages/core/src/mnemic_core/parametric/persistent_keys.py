@@ -74,7 +74,7 @@ class PersistentKeyValues(nn.Module):
         self, tokens: Float[Tensor, "batch head time head_dim"], slots: Float[Tensor, "slot dim"]
     ) -> Float[Tensor, "batch head key head_dim"]:
         heads = split_heads(slots.to(tokens.dtype), self.num_heads)  # head slot head_dim
-        return torch.cat([tokens, heads.expand(len(tokens), -1, -1, -1)], dim=2)
+        return torch.cat([tokens, heads.expand(tokens.shape[0], -1, -1, -1)], dim=2)
 
 
 class PersistentAttention(nn.Module):

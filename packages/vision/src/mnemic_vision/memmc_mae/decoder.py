@@ -193,7 +193,7 @@ class Decoder(nn.Module):
     ) -> tuple[Float[Tensor, "batch row dim"], Bool[Tensor, "batch row"] | None]:
         """Return visible and mask tokens at their places with positions, and which attend to the levels."""
         config = self.config
-        grid = self.mask_token.to(tokens.dtype).expand(len(tokens), config.num_patches, -1)
+        grid = self.mask_token.to(tokens.dtype).expand(tokens.shape[0], config.num_patches, -1)
         grid = grid.scatter(1, visible[..., None].expand(-1, -1, tokens.shape[-1]), tokens[:, 1:])
         x = torch.cat([tokens[:, :1], grid], dim=1) + self.positions
         attends = None

@@ -77,7 +77,7 @@ class Draws:
         self, model: MemMcMae, patches: Float[Tensor, "batch patch value"]
     ) -> Float[Tensor, "batch image patch value"]:
         """Return the reconstructed images, as patches."""
-        batch = len(patches)
+        batch = patches.shape[0]  # len would fix the batch of an exported graph
         visible = self.visible.to(patches.device).expand(batch, -1, -1)
         if self.wanted is None:
             found: Tensor = model(patches, visible)

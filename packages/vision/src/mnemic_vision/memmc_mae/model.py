@@ -98,7 +98,7 @@ class MemMcMae(PretrainedModel):
         tokens = self.embed(patches) + self.positions[1:]
         place = visible.flatten(1)[..., None].expand(-1, -1, dim)
         shown = tokens.gather(1, place).unflatten(1, (draws, -1)).flatten(0, 1)
-        first = (self.class_token + self.positions[0]).to(shown.dtype).expand(len(shown), 1, -1)
+        first = (self.class_token + self.positions[0]).to(shown.dtype).expand(shown.shape[0], 1, -1)
         return torch.cat([first, shown], dim=1)
 
     def _initialize(self) -> None:

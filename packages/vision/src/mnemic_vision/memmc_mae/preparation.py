@@ -27,9 +27,15 @@ def prepare(
         raise UserError(f"a picture is grey or RGB, with 1 or 3 channels, got {pixels.shape[0]}")
     if not ((pixels >= 0) & (pixels <= 1)).all():  # also False for NaN
         raise UserError("the values of a picture must be in [0, 1]; divide bytes by 255")
-    pixels = pixels.float()
-    if channels < pixels.shape[0]:
-        luma = torch.tensor(_LUMA, device=pixels.device)
-        pixels = torch.einsum("chw,c->hw", pixels, luma)[None]
-    square = F.interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]
-    return square.clamp(0, 1).expand(channels, -1, -1).contiguous()
+    return to_square(pixels.float()[None], size, channels)[0].contiguous()
+
+
+def to_square(
+    pictures: Float[Tensor, "batch channel height width"], size: int, channels: int
+) -> Float[Tensor, "batch channels size size"]:
+    """Do what `prepare` does for pictures of one size, without looking at their values, so that it can be traced."""
+    if channels < pictures.shape[1]:
+        luma = torch.tensor(_LUMA, device=pictures.device)
+        pictures = torch.einsum("bchw,c->bhw", pictures, luma)[:, None]
+    square = F.interpolate(pictures, (size, size), mode="bilinear", antialias=True)
+    return square.clamp(0, 1).expand(-1, channels, -1, -1)
