@@ -14,3 +14,7 @@ def test_memories_are_compared_on_labeled_images_and_on_lesions(config: Path, tm
     assert row["auroc"]["difference"]["over"] == row["aupro"]["difference"]["over"] == "images"
     memory, plain = (content["scores"]["labeled"][name]["parameters"]["mean"] for name in ("persistent", "none"))
     assert memory > plain
+    found = content["scores"]["lesions"]["persistent"]
+    assert 0 < found["memory_share"]["mean"] < 1 <= found["slots_used"]["mean"] <= 40
+    assert found["error_ratio"]["mean"] > 0 < found["emptied_error_ratio"]["mean"]
+    assert "slots_used" not in content["scores"]["lesions"]["none"]

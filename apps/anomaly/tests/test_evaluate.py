@@ -3,9 +3,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from mnemic_anomaly.commands.evaluate import evaluate
+from mnemic_vision.backbone import build_backbone
 
 
 def evaluated(capsys: pytest.CaptureFixture[str], data: Path, checkpoint: Path, **options: Any) -> dict[str, Any]:
@@ -31,6 +33,24 @@ def test_lesions_are_pasted_into_normal_images(
 ) -> None:
     found = evaluated(capsys, images, checkpoint, lesions=2)
     assert (found["normal_images"], found["anomalous_images"]) == (3, 6)
+
+
+def test_glaring_lesions_change_more(images: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    faint, glaring = (
+        evaluated(capsys, images, checkpoint, lesions=1, lesion_kinds=("noise",), lesion_contrast=contrast)
+        for contrast in ((0.1, 0.2), (8.0, 10.0))
+    )
+    assert glaring["pixel_auroc"] > faint["pixel_auroc"] + 0.1
+
+
+def test_neighbors_are_baselines_where_a_frozen_network_is_given(
+    images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    torch.save(build_backbone("tf_efficientnet_lite0").get_submodule("body").state_dict(), tmp_path / "lite0.pth")
+    found = evaluated(capsys, images, checkpoint, baselines=True, neighbor_weights=tmp_path / "lite0.pth")
+    assert found["baselines"].keys() == {"memory emptied", "nearest images", "nearest patches"}
+    assert found["baselines"]["nearest patches"]["pixel_auroc"] > 0.5
 
 
 def test_an_image_in_two_parts_is_reported(images: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,23 +1,42 @@
 """What `compare` scores: labeled images and pasted lesions, kept for paired intervals over images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from mnemic_anomaly.datamodule import AnomalyData
 from mnemic_anomaly.evaluation import Evaluation, evaluate_images, paste_lesions
+from mnemic_anomaly.images import PreparedImages
 from mnemic_anomaly.records import as_record, read_records
 from mnemic_kit.experiment import Difference, Metric, Paired, keep_condition, read_conditions
 from mnemic_kit.problems import Problems
-from mnemic_vision.memmc_mae import DetectorCheckpoint, ScoredImages, anomaly_differences, evaluate_anomalies
+from mnemic_vision.memmc_mae import (
+    AnomalyDetector,
+    DetectorCheckpoint,
+    ScoredImages,
+    anomaly_differences,
+    evaluate_anomalies,
+    mean_error_ratio,
+    measure_memory_use,
+)
 from mnemic_vision.memmc_mae.data import ImageSample
 
 FOUND = "found.json"
+_BATCH = 16
 METRICS = {
     "auroc": Metric("AUROC (%)", scale=100.0),
     "average_precision": Metric("average precision (%)", scale=100.0),
     "pixel_auroc": Metric("pixel AUROC (%)", scale=100.0),
     "aupro": Metric("AUPRO (%)", scale=100.0),
+    "error_ratio": Metric("error in lesions / elsewhere", digits=2),
+    "emptied_auroc": Metric("AUROC, memory emptied (%)", None, scale=100.0),
+    "emptied_error_ratio": Metric("error ratio, memory emptied", None, digits=2),
+    "memory_share": Metric("attention on slots (%)", None, scale=100.0),
+    "slots_used": Metric("slots used", None),
     "parameters": Metric("parameters", None, digits=0),
 }
 LABELED, LESIONS = "labeled", "lesions"
@@ -45,9 +64,15 @@ def score_condition(
     found = evaluate_images(checkpoint.detector(), samples, Problems())
     keep_condition(folder / FOUND, condition, _as_records(found))
     scores = evaluate_anomalies(found.scored()).as_dict()
-    number = sum(each.numel() for each in checkpoint.model.parameters() if each.requires_grad)
-    known = {name: value for name, value in scores.items() if name in METRICS and value is not None}
-    return known | {"parameters": float(number)}
+    scores["error_ratio"] = _error_ratio(checkpoint, samples)
+    if checkpoint.model.config.memory.name != "none":
+        emptied = replace(checkpoint, model=checkpoint.model.without_memory())
+        of_emptied = evaluate_anomalies(evaluate_images(emptied.detector(), samples, Problems()).scored()).as_dict()
+        scores |= {"emptied_auroc": of_emptied["auroc"], "emptied_error_ratio": _error_ratio(emptied, samples)}
+    if use := measure_memory_use(checkpoint.model, _images(checkpoint, samples), checkpoint.detector().draws):
+        scores |= {"memory_share": use.share, "slots_used": use.slots}
+    scores["parameters"] = float(sum(each.numel() for each in checkpoint.model.parameters() if each.requires_grad))
+    return {name: value for name, value in scores.items() if name in METRICS and value is not None}
 
 
 def pair_images(folder: Callable[[str, int], Path]) -> Paired:
@@ -65,6 +90,24 @@ def pair_images(folder: Callable[[str, int], Path]) -> Paired:
         return Difference(found.difference, found.low, found.high, found.share_first_better, "images")
 
     return paired
+
+
+def _error_ratio(checkpoint: DetectorCheckpoint, samples: Sequence[ImageSample]) -> float | None:
+    """Return the mean error of anomalous pixels, relative to that of normal ones; None without masks.
+
+    Of maps that are not standardized, since the mean of those of normal images is 0.
+    """
+    detector = AnomalyDetector(checkpoint.model, checkpoint.settings)
+    images = evaluate_images(detector, samples, Problems()).scored()
+    return mean_error_ratio(images.known_pixels) if images.has_pixel_truth else None
+
+
+def _images(
+    checkpoint: DetectorCheckpoint, samples: Sequence[ImageSample]
+) -> Iterator[Float[Tensor, "_ channel height width"]]:
+    config = checkpoint.model.config
+    prepared = PreparedImages(samples, config.image_size, config.channels, in_memory=False)
+    return (prepared.batch(start, _BATCH).images for start in range(0, len(prepared), _BATCH))
 
 
 def _as_records(found: Evaluation) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from mnemic_anomaly.checkpoints import NUM_COMPARED
@@ -21,10 +22,13 @@ from mnemic_kit.problems import Problems
 from mnemic_vision.memmc_mae import (
     AnomalyDetector,
     DetectorCheckpoint,
+    FrozenFeatures,
     NearestNeighbors,
+    NearestPatches,
     PixelCounts,
-    PooledFeatures,
     ScoredImages,
+    ScoreRule,
+    patch_map,
 )
 from mnemic_vision.memmc_mae.data import ImageSample, LesionSettings, training_normals, with_lesions
 from mnemic_vision.memmc_mae.targets import FeatureTarget
@@ -55,8 +59,7 @@ class Evaluation:
 
     def scored(self) -> ScoredImages:
         """Return scores, labels and pixels."""
-        labels = np.array([sample.label for sample in self.samples], dtype=np.int64)
-        return ScoredImages(np.array(self.scores, dtype=np.float64), labels, self.pixels)
+        return ScoredImages(np.array(self.scores, dtype=np.float64), _labels(self.samples), self.pixels)
 
 
 def choose_images(samples: Sequence[ImageSample], split: str | None) -> list[ImageSample]:
@@ -77,13 +80,19 @@ def choose_images(samples: Sequence[ImageSample], split: str | None) -> list[Ima
     return chosen
 
 
-def paste_lesions(samples: Sequence[ImageSample], chosen: Sequence[ImageSample], number: int) -> list[ImageSample]:
+def paste_lesions(
+    samples: Sequence[ImageSample],
+    chosen: Sequence[ImageSample],
+    number: int,
+    settings: LesionSettings = LesionSettings(),
+) -> list[ImageSample]:
     """Return the normal images among the chosen ones, each as it is and with several lesions, one at a time.
 
     Args:
         samples: of the data set, whose training images give pieces.
         chosen: images to evaluate.
         number: lesions of each image.
+        settings: of the lesions, whose seeds are counted up from theirs.
 
     Raises:
         UserError: none of the chosen images is normal.
@@ -93,11 +102,11 @@ def paste_lesions(samples: Sequence[ImageSample], chosen: Sequence[ImageSample],
         raise UserError("lesions are pasted into normal images, of which this part has none: choose another --split")
     donors = [sample for sample in samples if sample.split == "train" and sample.label == 0] or normals
     made: list[ImageSample] = []
-    for seed in range(number):
-        pairs = with_lesions(normals, donors, LesionSettings(seed=seed))
-        if seed == 0:
+    for place in range(number):
+        pairs = with_lesions(normals, donors, replace(settings, seed=settings.seed + place))
+        if place == 0:
             made += [sample for sample in pairs if not sample.label]
-        made += [replace(sample, name=f"{sample.name}-{seed}") for sample in pairs if sample.label]
+        made += [replace(sample, name=f"{sample.name}-{place}") for sample in pairs if sample.label]
     return made
 
 
@@ -148,7 +157,7 @@ def evaluate_images(
 
 
 def neighbor_scores(
-    features: PooledFeatures, samples: Sequence[ImageSample], chosen: Sequence[ImageSample], size: int
+    features: FrozenFeatures, samples: Sequence[ImageSample], chosen: Sequence[ImageSample], size: int
 ) -> tuple[ScoredImages, float]:
     """Return the distances of images to their nearest normal training images, and the seconds of computing.
 
@@ -161,25 +170,56 @@ def neighbor_scores(
     Raises:
         UserError: there is no normal training image.
     """
-    baseline = NearestNeighbors.fit(_embed(features, training_normals(samples), size))
+    baseline = NearestNeighbors.fit(map(features.pooled, _batches(training_normals(samples), size)))
     started = time.perf_counter()
-    scores = baseline.score(torch.cat(_embed(features, chosen, size)))
+    scores = torch.cat([baseline.score(features.pooled(images)) for images in _batches(chosen, size)])
     seconds = time.perf_counter() - started
-    labels = np.array([sample.label for sample in chosen], dtype=np.int64)
-    return ScoredImages(scores.double().numpy(), labels), seconds
+    return ScoredImages(scores.double().numpy(), _labels(chosen)), seconds
 
 
-def find_features(checkpoint: DetectorCheckpoint, weights: Path | None) -> PooledFeatures | None:
+def patch_scores(
+    features: FrozenFeatures, samples: Sequence[ImageSample], chosen: Sequence[ImageSample], size: int
+) -> tuple[ScoredImages, float]:
+    """Return what distances to the nearest normal patches find in images, and the seconds of computing.
+
+    Args:
+        features: of a frozen network.
+        samples: of the data set, with training images.
+        chosen: images to score, by the largest value of their map.
+        size: side to which images are resized, and of the maps.
+
+    Raises:
+        UserError: there is no normal training image.
+    """
+    normals = training_normals(samples)
+    baseline = NearestPatches.fit(map(features.patches, _batches(normals, size)), len(normals))
+    scores, pixels, seconds, waiting = [], [], 0.0, iter(chosen)
+    for images in _batches(chosen, size):
+        started = time.perf_counter()
+        maps = patch_map(baseline.distances(features.patches(images)), ScoreRule("max"), (size, size))
+        seconds += time.perf_counter() - started
+        scores += maps.flatten(1).amax(1).tolist()
+        pixels += [
+            count_pixels(each, sample.load_mask(), sample.label) for each, sample in zip(maps, waiting, strict=False)
+        ]
+    return ScoredImages(np.array(scores, dtype=np.float64), _labels(chosen), pixels), seconds
+
+
+def find_features(checkpoint: DetectorCheckpoint, weights: Path | None) -> FrozenFeatures | None:
     """Return the features for nearest neighbors: of a weights file, or of the frozen network in a checkpoint."""
     if weights is not None:
-        return PooledFeatures.from_weights(weights)
+        return FrozenFeatures.from_weights(weights)
     target = checkpoint.model.target
-    return PooledFeatures(target) if isinstance(target, FeatureTarget) else None
+    return FrozenFeatures(target) if isinstance(target, FeatureTarget) else None
 
 
-def _embed(features: PooledFeatures, samples: Sequence[ImageSample], size: int) -> list[torch.Tensor]:
+def _batches(samples: Sequence[ImageSample], size: int) -> Iterator[Float[Tensor, "batch 3 height width"]]:
     images = PreparedImages(samples, size, 3, in_memory=False)
-    return [features(images.batch(start, _BATCH).images) for start in range(0, len(images), _BATCH)]
+    return (images.batch(start, _BATCH).images for start in range(0, len(images), _BATCH))
+
+
+def _labels(samples: Sequence[ImageSample]) -> Int64[np.ndarray, " image"]:
+    return np.array([sample.label for sample in samples], dtype=np.int64)
 
 
 def _entry(scored: ScoredPicture, sample: ImageSample) -> Entry:

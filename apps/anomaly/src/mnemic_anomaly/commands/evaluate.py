@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mnemic_anomaly.options import LesionKind
 from mnemic_kit.devices import Device
 
 
@@ -9,6 +10,8 @@ def evaluate(
     data: Path,
     split: str | None = None,
     lesions: int = 0,
+    lesion_contrast: tuple[float, float] = (0.6, 1.4),
+    lesion_kinds: tuple[LesionKind, ...] = ("bright", "dark", "blur", "noise", "foreign"),
     checkpoint: Path | None = None,
     baselines: bool = False,
     neighbor_weights: Path | None = None,
@@ -25,9 +28,12 @@ def evaluate(
         data: folder of a data set: normal and anomalous, MVTec, BMAD, index.csv, Hyper-Kvasir, COVIDx or RSNA.
         split: part to evaluate, train, val, test or all; test by default.
         lesions: leave out labeled anomalies, and paste this many lesions into each normal image, one at a time.
+        lesion_contrast: least and greatest change of the pixels in a lesion, relative to the variation around each
+            pixel of the image: below 0.5 hard to see, above 2 glaring.
+        lesion_kinds: what lesions look like.
         checkpoint: weights; by default the shipped ones whose training images resemble these most.
-        baselines: evaluate the network with an emptied memory too, and nearest neighbors on features of a frozen
-            network.
+        baselines: evaluate the network with an emptied memory too, and the distance to the nearest normal images and
+            to the nearest normal patches in features of a frozen network.
         neighbor_weights: file with weights of tf_efficientnet_lite0 for the neighbors; by default the frozen network of
             the checkpoint, if it has one.
         device: where to run; auto takes a GPU where there is one.
@@ -45,7 +51,7 @@ def evaluate(
     from mnemic_kit.output import show, show_json
     from mnemic_kit.problems import Problems
     from mnemic_vision.memmc_mae import DetectorCheckpoint
-    from mnemic_vision.memmc_mae.data import find_duplicates, open_images
+    from mnemic_vision.memmc_mae.data import LesionSettings, find_duplicates, open_images
 
     check_at_least(0, **{"--lesions": lesions})
     if out is not None:
@@ -54,7 +60,7 @@ def evaluate(
     samples = open_images("auto", data)
     chosen = found.choose_images(samples, split)
     if lesions:
-        chosen = found.paste_lesions(samples, chosen, lesions)
+        chosen = found.paste_lesions(samples, chosen, lesions, LesionSettings(lesion_kinds, contrast=lesion_contrast))
     some = found.load_some(chosen)
     path = find_checkpoint(checkpoint, some)
     trained = DetectorCheckpoint.load(path)
@@ -73,8 +79,9 @@ def evaluate(
         if features is None:
             show("nearest neighbors left out: the checkpoint has no frozen network; give --neighbor_weights")
         else:
-            nearest = found.neighbor_scores(features, samples, result.samples, found.NEIGHBOR_SIDE)
-            rows["nearest neighbors"] = describe(*nearest)
+            side = found.NEIGHBOR_SIDE
+            rows["nearest images"] = describe(*found.neighbor_scores(features, samples, result.samples, side))
+            rows["nearest patches"] = describe(*found.patch_scores(features, samples, result.samples, side))
     duplicates = [str(each) for each in find_duplicates(samples)]
     summary = summarize(rows) | {
         "data": str(data),

@@ -152,12 +152,21 @@ def score_features(
     single = target[:, None]
     squared = (single - reconstruction).square().mean(-1)
     distance = squared if rule.distance == "squared" else 1 - F.cosine_similarity(single, reconstruction, dim=-1)
-    grid = (isqrt(target.shape[1]),) * 2
-    patches = _over_draws(distance, masked, rule).unflatten(1, grid)
-    anomaly = _finish(_enlarge(patches[:, None], size)[:, 0], rule, statistics)
+    anomaly = patch_map(_over_draws(distance, masked, rule), rule, size, statistics)
     if rule.image_score == "mse":
         return Scored(anomaly, _over_draws(squared, masked, rule).mean(1))
     return Scored(anomaly, _map_score(anomaly, rule))
+
+
+def patch_map(
+    distance: Float[Tensor, "batch patch"],
+    rule: ScoreRule,
+    size: tuple[int, int],
+    statistics: ErrorStatistics | None = None,
+) -> Float[Tensor, "batch height width"]:
+    """Return an anomaly map from one number for each patch: enlarged, smoothed and, with statistics, standardized."""
+    patches = distance.unflatten(1, (isqrt(distance.shape[1]),) * 2)
+    return _finish(_enlarge(patches[:, None], size)[:, 0], rule, statistics)
 
 
 def _dissimilarity(

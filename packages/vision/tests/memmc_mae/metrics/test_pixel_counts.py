@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnemic_vision.memmc_mae.metrics import PixelCounts
+from mnemic_vision.memmc_mae.metrics import PixelCounts, mean_error_ratio
 from mnemic_vision.memmc_mae.metrics.pixel_counts import level_scores
 
 
@@ -36,3 +37,11 @@ def test_large_image_has_bounded_counts() -> None:
     counts = PixelCounts.of(rng.random((1024, 1024), dtype=np.float32), rng.random((1024, 1024)) < 0.1)
     assert counts.key.nbytes + counts.normal.nbytes + counts.anomalous.nbytes + counts.overlap.nbytes < 1_500_000
     assert counts.normal.sum() + counts.anomalous.sum() == 1024**2
+
+
+def test_the_error_ratio_is_that_of_the_means_over_all_images() -> None:
+    first = PixelCounts.of(np.array([[1.0, 1.0, 6.0]]), np.array([[False, False, True]]))
+    second = PixelCounts.of(np.array([[4.0, 2.0]]), np.array([[False, True]]))
+    assert mean_error_ratio([first, second]) == pytest.approx(((6 + 2) / 2) / ((1 + 1 + 4) / 3), rel=1e-3)
+    assert mean_error_ratio([]) is None
+    assert mean_error_ratio([PixelCounts.of(np.ones((2, 2)), np.zeros((2, 2), dtype=bool))]) is None

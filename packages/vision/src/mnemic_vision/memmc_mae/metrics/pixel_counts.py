@@ -1,5 +1,6 @@
 """The pixels of one anomaly map, counted by score: all that pixel metrics need, in bounded memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,24 @@ class PixelCounts:
             predicted = anomaly_map >= threshold
             intersection, union = float((predicted & mask).sum()), float((predicted | mask).sum())
         return cls(key, total - anomalous, anomalous, overlap, regions, intersection, union)
+
+
+def mean_error_ratio(pixels: Sequence[PixelCounts]) -> float | None:
+    """Return the mean score of all anomalous pixels, relative to that of all normal ones; None without both.
+
+    Above 1 if the network reconstructs anomalies worse than what is around them.
+    """
+    scores, normal, anomalous = (
+        np.concatenate(parts) if pixels else np.zeros(0)
+        for parts in (
+            [level_scores(each.key) for each in pixels],
+            [each.normal for each in pixels],
+            [each.anomalous for each in pixels],
+        )
+    )
+    if not normal.sum() or not anomalous.sum() or not scores @ normal:
+        return None
+    return float((scores @ anomalous) / anomalous.sum() * normal.sum() / (scores @ normal))
 
 
 def level_scores(key: Int64[np.ndarray, " level"]) -> Float64[np.ndarray, " level"]:
