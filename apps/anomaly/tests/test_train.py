@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 from trainings import Stop, losses
 
 from mnemic_anomaly.commands import train
 from mnemic_core.errors import UserError
 from mnemic_kit.run_folder import fit_or_resume
+from mnemic_vision.backbone import build_backbone
 from mnemic_vision.memmc_mae import DetectorCheckpoint
 
 
@@ -33,7 +35,7 @@ def test_normal_images_alone_set_thresholds_by_quantiles(config: Path, tmp_path:
 def test_a_stopped_run_continues_on_the_same_loss_curve(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config.write_text(config.read_text() + "  augmentation: {flip: 0.5}\n")
+    config.write_text(config.read_text() + "  augmentation: {flip: 0.5}\n  repair: {share: 0.5}\n")
     fit(config, tmp_path / "whole")
     for batches in (2, 4, 6):  # in the first epoch, between the two, in the second
         monkeypatch.setitem(train.TRAINER_DEFAULTS, "callbacks", [Stop(batches)])
@@ -42,6 +44,39 @@ def test_a_stopped_run_continues_on_the_same_loss_curve(
     monkeypatch.delitem(train.TRAINER_DEFAULTS, "callbacks")
     fit_or_resume(train.main, ["--config", str(config)], tmp_path / "stopped")
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+
+
+def test_a_stopped_run_on_features_continues_on_the_same_loss_curve(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frozen features, their scale, averaged weights and statistics of errors are restored too."""
+    averaging = "{class_path: lightning.pytorch.callbacks.EMAWeightAveraging, init_args: {decay: 0.5}}"
+    config.write_text(config.read_text().replace("  log_every", f"  callbacks: [{averaging}]\n  log_every"))
+    torch.manual_seed(0)
+    backbone = build_backbone("test_efficientnet", 2)
+    weights = tmp_path / "backbone.pth"
+    torch.save(backbone.get_submodule("body").state_dict(), weights)
+    options = [
+        f"--model.backbone_weights={weights}",
+        "--model.config.features={backbone: test_efficientnet, num_levels: 2, grid: 4}",
+        "--model.config.channels=3",
+        "--model.standardize=true",
+        "--model.feature_flip=0.5",
+    ]
+    fit(config, tmp_path / "whole", *options)
+    monkeypatch.setitem(train.TRAINER_DEFAULTS, "callbacks", [Stop(6)])
+    with pytest.raises(RuntimeError, match="killed"):
+        fit_or_resume(train.main, ["--config", str(config), *options], tmp_path / "stopped")
+    monkeypatch.delitem(train.TRAINER_DEFAULTS, "callbacks")
+    fit_or_resume(train.main, ["--config", str(config), *options], tmp_path / "stopped")
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+    whole, resumed = (
+        DetectorCheckpoint.load(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("whole", "stopped")
+    )
+    assert resumed.statistics == whole.statistics is not None
+    assert resumed.calibration == whole.calibration
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], value, rtol=0, atol=0)
 
 
 def test_features_of_a_network_with_random_weights_are_refused(config: Path, tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 import csv
 from math import inf
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import AdamW
@@ -27,6 +28,7 @@ from mnemic_vision.memmc_mae import (
     Calibration,
     DetectorCheckpoint,
     DetectorSettings,
+    ErrorStatistics,
     ImageDomain,
     MemMcMae,
     MemMcMaeConfig,
@@ -39,8 +41,11 @@ from mnemic_vision.memmc_mae import (
 from mnemic_vision.memmc_mae.masks import masked_patches
 from mnemic_vision.memmc_mae.targets import FeatureTarget
 
+Patches: TypeAlias = Float[Tensor, "batch patch value"]
+
 _KEPT_BYTES = 2e9  # frozen features of training images, beyond which they are computed in each step
 _BATCH = 32
+_MEASURED = 256  # training images, more of which would not change the statistics of errors
 
 
 class AnomalyTask(Task):
@@ -53,6 +58,7 @@ class AnomalyTask(Task):
         lr: peak learning rate.
         warmup: share of the steps before it.
         weight_decay: of matrices, except those of the memory.
+        standardize: standardize maps by the errors of training images at each place, for images that are aligned.
         feature_flip: probability of exchanging left and right in a grid of features.
         backbone_weights: file with the weights of the frozen network whose features are reconstructed; a new run needs
             it, later the checkpoint holds them.
@@ -70,13 +76,15 @@ class AnomalyTask(Task):
         lr: float = 3.75e-5,
         warmup: float = 0.05,
         weight_decay: float = 0.05,
+        standardize: bool = False,
         feature_flip: float = 0.0,
         backbone_weights: Path | None = None,
         encoder_weights: Path | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
-        self.lr, self.warmup, self.weight_decay, self.feature_flip = lr, warmup, weight_decay, feature_flip
+        self.lr, self.warmup, self.weight_decay = lr, warmup, weight_decay
+        self.standardize, self.feature_flip = standardize, feature_flip
         check_range(self, 0, inf, "lr", "weight_decay")
         check_range(self, 0, 1, "warmup", "feature_flip")
         self.backbone_weights, self.encoder_weights = backbone_weights, encoder_weights
@@ -87,6 +95,7 @@ class AnomalyTask(Task):
         self.found = Records()
         self.calibration: Calibration | None = None
         self.domain: ImageDomain | None = None
+        self.statistics: ErrorStatistics | None = None
         self._features: Float[Tensor, "image patch value"] | None = None
 
     def on_fit_start(self) -> None:
@@ -105,9 +114,10 @@ class AnomalyTask(Task):
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch, of which other patches are hidden in each step."""
-        patches, config = self._patches(batch), self.model.config
+        config = self.model.config
+        patches, seen = self._patches(batch)
         visible = random_visible(len(patches), config.num_patches, config.num_visible).to(patches.device)
-        predicted = self.model(patches, visible[:, None])[:, 0]
+        predicted = self.model(seen, visible[:, None])[:, 0]
         loss: Tensor = self.criterion(predicted.float(), patches, masked_patches(visible, config.num_patches))
         self.log_losses(loss, len(batch))
         return loss
@@ -125,12 +135,14 @@ class AnomalyTask(Task):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": by_step, "interval": "step"}}
 
     def begin_evaluation(self) -> None:
-        """Forget what the last evaluation found."""
+        """Forget what the last evaluation found; while training, measure the errors of normal images first."""
         self.found.reset()
+        if self.standardize and self.trainer.state.fn == TrainerFn.FITTING:
+            self.statistics = self._measure_errors(cast(Any, self.trainer).datamodule.split("train"))
 
     def evaluation_step(self, batch: ImageBatch, batch_idx: int, split: Split) -> None:
         """Score images with the draws of the detector, which are the same in each epoch."""
-        detector = AnomalyDetector(self.model, self.settings)
+        detector = self._detector()
         made = detector.reconstruct(batch.images)
         scored = detector.score(batch.images, made)
         maps, scores = scored.map.float().cpu(), scored.score.float().cpu().tolist()
@@ -165,7 +177,7 @@ class AnomalyTask(Task):
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[str]:
         """Score images, and return their names."""
-        scored = AnomalyDetector(self.model, self.settings).detect(batch.images)
+        scored = self._detector().detect(batch.images)
         for sample, score in zip(batch.samples, scored.score.float().tolist(), strict=True):
             self.found.update(sample.name, score)
         return [sample.name for sample in batch.samples]
@@ -178,15 +190,15 @@ class AnomalyTask(Task):
                 csv.writer(file).writerows([("image", "score"), *records.items()])
 
     def make_checkpoint(self, provenance: dict[str, object]) -> DetectorCheckpoint:
-        """Return the network with its settings, thresholds and training images."""
-        return DetectorCheckpoint(self.model, self.settings, provenance, self.calibration, self.domain)
+        """Return the network with its settings and what was measured on images."""
+        return DetectorCheckpoint(self.model, self.settings, provenance, self.calibration, self.domain, self.statistics)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint that does not fit, and take its thresholds and description of training images."""
+        """Refuse a checkpoint that does not fit, and take what was measured on images."""
         super().on_load_checkpoint(checkpoint)
         path = str(self.trainer.ckpt_path)
         parts = DetectorCheckpoint.restore_parts(split_checkpoint(checkpoint, path)[0], path)
-        self.calibration, self.domain = parts["calibration"], parts["domain"]
+        self.calibration, self.domain, self.statistics = parts["calibration"], parts["domain"], parts["statistics"]
 
     def _load_weights(self) -> None:
         """Load the files that a new run begins with.
@@ -203,6 +215,23 @@ class AnomalyTask(Task):
             raise UserError(f"features of {name} need its weights: give a file with --model.backbone_weights")
         self.model.target.load_backbone(self.backbone_weights)
 
+    def _detector(self) -> AnomalyDetector:
+        """Return the network in its present state as a detector, without thresholds."""
+        return AnomalyDetector(self.model, self.settings, statistics=self.statistics)
+
+    def _measure_errors(self, train: PreparedImages) -> ErrorStatistics | None:
+        """Return the statistics of the errors of training images; None of too few.
+
+        Not of validation images, whose scores set the thresholds and would come out too low.
+        """
+        detector = AnomalyDetector(self.model, self.settings)
+        chosen = range(0, len(train), -(-len(train) // _MEASURED)) if len(train) > 1 else ()
+        maps = []
+        for start in range(0, len(chosen), _BATCH):
+            images = torch.stack([train.image(index) for index in chosen[start : start + _BATCH]])
+            maps.append(detector.score(images, detector.reconstruct(images)).map.float())
+        return ErrorStatistics.fit(maps, self.model.config.grid) if maps else None
+
     @torch.no_grad()
     def _measure_features(self, target: FeatureTarget, train: PreparedImages, *, keep: bool) -> None:
         """Standardize features by those of the training images, and keep them where images do not change."""
@@ -213,15 +242,18 @@ class AnomalyTask(Task):
         if keep and raw.nbytes <= _KEPT_BYTES:
             self._features = (raw - target.mean) * target.scale
 
-    def _patches(self, batch: ImageBatch) -> Float[Tensor, "batch patch value"]:
-        """Return the targets of training images, frozen features of unchanged ones from memory."""
-        if not isinstance(self.model.target, FeatureTarget):
-            pixels: Tensor = self.model.target(batch.images)
-            return pixels
-        patches: Tensor = self.model.target(batch.images) if self._features is None else self._features[batch.index]
-        if self.feature_flip == 0:
-            return patches
+    def _patches(self, batch: ImageBatch) -> tuple[Patches, Patches]:
+        """Return the patches to reconstruct and those to see; frozen features of unchanged images are kept ones."""
+        target = self.model.target
+        patches: Tensor = target(batch.images) if self._features is None else self._features[batch.index]
+        seen = patches
+        if batch.seen is not None:
+            seen = patches.clone()
+            seen[batch.has_lesion] = target(batch.seen[batch.has_lesion])
+        if self.feature_flip == 0 or not isinstance(target, FeatureTarget):
+            return patches, seen
         side = self.model.config.grid
-        flipped = patches.unflatten(1, (side, side)).flip(2).flatten(1, 2)
-        chosen = torch.rand(len(patches)) < self.feature_flip
-        return torch.where(chosen.to(patches.device)[:, None, None], flipped, patches)
+        chosen = (torch.rand(len(patches)) < self.feature_flip).to(patches.device)[:, None, None]
+        flipped = (each.unflatten(1, (side, side)).flip(2).flatten(1, 2) for each in (patches, seen))
+        both = [torch.where(chosen, other, each) for other, each in zip(flipped, (patches, seen), strict=True)]
+        return both[0], both[1]

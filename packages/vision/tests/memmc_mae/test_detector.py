@@ -9,6 +9,7 @@ from mnemic_vision.memmc_mae import (
     DetectorCheckpoint,
     DetectorSettings,
     DrawRule,
+    ErrorStatistics,
     ImageDomain,
     MemMcMae,
     MemMcMaeConfig,
@@ -37,7 +38,8 @@ def checkpoint() -> DetectorCheckpoint:
     torch.manual_seed(0)
     domain = ImageDomain.fit([torch.rand(1, 20, 20) for _ in range(4)], [])
     settings = DetectorSettings(DrawRule(num_draws=4))
-    return DetectorCheckpoint(MemMcMae(CONFIG), settings, {"command": "test"}, CALIBRATION, domain)
+    statistics = ErrorStatistics.fit([torch.rand(5, 64, 64)], CONFIG.grid)
+    return DetectorCheckpoint(MemMcMae(CONFIG), settings, {"command": "test"}, CALIBRATION, domain, statistics)
 
 
 def test_a_score_does_not_depend_on_the_batch(checkpoint: DetectorCheckpoint) -> None:

@@ -10,6 +10,7 @@ from mnemic_core.deserialize import deserialize
 from mnemic_vision.memmc_mae.calibration import Calibration
 from mnemic_vision.memmc_mae.detector import AnomalyDetector, DetectorSettings
 from mnemic_vision.memmc_mae.domain import ImageDomain
+from mnemic_vision.memmc_mae.error_statistics import ErrorStatistics
 from mnemic_vision.memmc_mae.model import MemMcMae
 
 
@@ -20,6 +21,7 @@ class DetectorCheckpoint(Checkpoint[MemMcMae, DetectorSettings], kind="memmc_mae
     Attributes:
         calibration: thresholds from validation images; None before the first validation.
         domain: what the training images look like; None if that is not known.
+        statistics: of the errors of normal images, by which maps are standardized; None: they are not.
 
     Example:
         >>> detector = DetectorCheckpoint.load("mri.safetensors").detector()  # doctest: +SKIP
@@ -27,22 +29,25 @@ class DetectorCheckpoint(Checkpoint[MemMcMae, DetectorSettings], kind="memmc_mae
 
     calibration: Calibration | None = None
     domain: ImageDomain | None = None
+    statistics: ErrorStatistics | None = None
 
     def detector(self) -> AnomalyDetector:
         """Return a detector that runs the network with the settings and thresholds."""
-        return AnomalyDetector(self.model, self.settings, self.calibration)
+        return AnomalyDetector(self.model, self.settings, self.calibration, self.statistics)
 
     def describe_parts(self) -> dict[str, Any]:
-        """Return thresholds and domain as plain values."""
+        """Return thresholds, domain and statistics as plain values."""
         return {
             "calibration": self.calibration and asdict(self.calibration),
             "domain": self.domain and asdict(self.domain),
+            "statistics": self.statistics and asdict(self.statistics),
         }
 
     @classmethod
     def restore_parts(cls, header: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
-        """Return thresholds and domain."""
+        """Return thresholds, domain and statistics."""
         return {
             "calibration": deserialize(Calibration | None, header.get("calibration"), source, "calibration"),
             "domain": deserialize(ImageDomain | None, header.get("domain"), source, "domain"),
+            "statistics": deserialize(ErrorStatistics | None, header.get("statistics"), source, "statistics"),
         }

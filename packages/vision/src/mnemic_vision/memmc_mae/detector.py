@@ -10,6 +10,7 @@ from torch import Tensor
 from mnemic_core.errors import UserError
 from mnemic_vision.memmc_mae.calibration import Calibration
 from mnemic_vision.memmc_mae.draws import DrawRule
+from mnemic_vision.memmc_mae.error_statistics import ErrorStatistics
 from mnemic_vision.memmc_mae.model import MemMcMae
 from mnemic_vision.memmc_mae.scoring import Scored, ScoreRule, score_features, score_pixels
 from mnemic_vision.memmc_mae.targets import PixelTarget
@@ -72,6 +73,7 @@ class AnomalyDetector:
         model: the network, which is set to evaluation.
         settings: masks and score.
         calibration: thresholds; None: scores and maps without labels.
+        statistics: of the errors of normal images, to standardize maps by; None: maps are as they are.
 
     Raises:
         UserError: the score or the draws do not fit the network.
@@ -89,8 +91,10 @@ class AnomalyDetector:
         model: MemMcMae,
         settings: DetectorSettings = DetectorSettings(),
         calibration: Calibration | None = None,
+        statistics: ErrorStatistics | None = None,
     ) -> None:
         self.model, self.settings, self.calibration = model.eval(), settings, calibration
+        self.statistics = statistics
         if model.config.features is not None:
             settings.score.check_features()
         self.draws = settings.draws.make(model.config)
@@ -123,7 +127,7 @@ class AnomalyDetector:
             raise UserError(f"the network takes images of {'x'.join(map(str, expected))}, got {given}: use prepare")
         target = self.model.target(images.to(self.device))
         predicted = self.draws.reconstruct(self.model, target)
-        masked = self.draws.masked.to(self.device).expand(len(images), -1, -1)
+        masked = self.draws.masked.to(self.device).expand(images.shape[0], -1, -1)
         return Reconstruction(target, predicted, masked)
 
     @torch.no_grad()
@@ -131,9 +135,11 @@ class AnomalyDetector:
         """Return map and score of images from their reconstructions."""
         target, rule = self.model.target, self.settings.score
         if isinstance(target, PixelTarget):
-            return score_pixels(images.to(self.device), target.images(made.predicted), made.masked, rule)
+            return score_pixels(
+                images.to(self.device), target.images(made.predicted), made.masked, rule, self.statistics
+            )
         side = self.model.config.image_size
-        return score_features(made.target, made.predicted, made.masked, rule, (side, side))
+        return score_features(made.target, made.predicted, made.masked, rule, (side, side), self.statistics)
 
     def _calibrate(
         self, scored: Scored, reconstruction: Float[Tensor, "batch channel height width"] | None
