@@ -35,7 +35,7 @@ def test_normal_images_alone_set_thresholds_by_quantiles(config: Path, tmp_path:
 def test_a_stopped_run_continues_on_the_same_loss_curve(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config.write_text(config.read_text() + "  augmentation: {flip: 0.5}\n  repair: {share: 0.5}\n")
+    config.write_text(config.read_text() + "  augmentation: {flip: 0.5}\n")
     fit(config, tmp_path / "whole")
     for batches in (2, 4, 6):  # in the first epoch, between the two, in the second
         monkeypatch.setitem(train.TRAINER_DEFAULTS, "callbacks", [Stop(batches)])

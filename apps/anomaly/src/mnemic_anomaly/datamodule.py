@@ -14,7 +14,6 @@ from mnemic_vision.memmc_mae.data import (
     ImageAugmentation,
     ImageSample,
     LesionSettings,
-    RepairSettings,
     training_normals,
     with_lesions,
 )
@@ -33,7 +32,6 @@ class AnomalyData(SplitData):
         channels: 1 or 3; those of the network.
         augmentation: what is changed at random in training images; null: nothing, so that frozen features are computed
             once.
-        repair: lesions in training images, which the network learns to repair; null: none, as in the paper.
         batch_size: images in a batch of one process.
         num_workers: processes that load images.
         in_memory: keep images that were read.
@@ -49,7 +47,6 @@ class AnomalyData(SplitData):
         image_size: int = 224,
         channels: int = 3,
         augmentation: ImageAugmentation | None = None,
-        repair: RepairSettings | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
         in_memory: bool = True,
@@ -57,7 +54,7 @@ class AnomalyData(SplitData):
     ) -> None:
         super().__init__(images, images, images, seed)
         self.lesions, self.image_size, self.channels = lesions, image_size, channels
-        self.augmentation, self.repair, self.batch_size = augmentation, repair, batch_size
+        self.augmentation, self.batch_size = augmentation, batch_size
         self.num_workers, self.in_memory = num_workers, in_memory
         check_range(self, 1, inf, "batch_size", "image_size")
         check_range(self, 0, inf, "num_workers")
@@ -88,7 +85,7 @@ class AnomalyData(SplitData):
 
     def epoch_loader(self, train: PreparedImages, share: EpochShare) -> ResumableLoader:
         """Return the training images of one epoch."""
-        items = AugmentedImages(train, self.augmentation, self.repair, self.seed, share.epoch)
+        items = AugmentedImages(train, self.augmentation, self.seed, share.epoch)
         return ResumableLoader(items, share, self.batch_size, ImageBatch.collate, num_workers=self.num_workers)
 
     def whole_loader(self, opened: PreparedImages) -> Iterable[Any]:

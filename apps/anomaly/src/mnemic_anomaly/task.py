@@ -3,7 +3,7 @@
 import csv
 from math import inf
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -40,8 +40,6 @@ from mnemic_vision.memmc_mae import (
 )
 from mnemic_vision.memmc_mae.masks import masked_patches
 from mnemic_vision.memmc_mae.targets import FeatureTarget
-
-Patches: TypeAlias = Float[Tensor, "batch patch value"]
 
 _KEPT_BYTES = 2e9  # frozen features of training images, beyond which they are computed in each step
 _BATCH = 32
@@ -115,9 +113,9 @@ class AnomalyTask(Task):
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch, of which other patches are hidden in each step."""
         config = self.model.config
-        patches, seen = self._patches(batch)
+        patches = self._patches(batch)
         visible = random_visible(len(patches), config.num_patches, config.num_visible).to(patches.device)
-        predicted = self.model(seen, visible[:, None])[:, 0]
+        predicted = self.model(patches, visible[:, None])[:, 0]
         loss: Tensor = self.criterion(predicted.float(), patches, masked_patches(visible, config.num_patches))
         self.log_losses(loss, len(batch))
         return loss
@@ -242,18 +240,15 @@ class AnomalyTask(Task):
         if keep and raw.nbytes <= _KEPT_BYTES:
             self._features = (raw - target.mean) * target.scale
 
-    def _patches(self, batch: ImageBatch) -> tuple[Patches, Patches]:
-        """Return the patches to reconstruct and those to see; frozen features of unchanged images are kept ones."""
-        target = self.model.target
-        patches: Tensor = target(batch.images) if self._features is None else self._features[batch.index]
-        seen = patches
-        if batch.seen is not None:
-            seen = patches.clone()
-            seen[batch.has_lesion] = target(batch.seen[batch.has_lesion])
-        if self.feature_flip == 0 or not isinstance(target, FeatureTarget):
-            return patches, seen
+    def _patches(self, batch: ImageBatch) -> Float[Tensor, "batch patch value"]:
+        """Return the targets of training images, frozen features of unchanged ones from memory."""
+        if not isinstance(self.model.target, FeatureTarget):
+            pixels: Tensor = self.model.target(batch.images)
+            return pixels
+        patches: Tensor = self.model.target(batch.images) if self._features is None else self._features[batch.index]
+        if self.feature_flip == 0:
+            return patches
         side = self.model.config.grid
-        chosen = (torch.rand(len(patches)) < self.feature_flip).to(patches.device)[:, None, None]
-        flipped = (each.unflatten(1, (side, side)).flip(2).flatten(1, 2) for each in (patches, seen))
-        both = [torch.where(chosen, other, each) for other, each in zip(flipped, (patches, seen), strict=True)]
-        return both[0], both[1]
+        flipped = patches.unflatten(1, (side, side)).flip(2).flatten(1, 2)
+        chosen = torch.rand(len(patches)) < self.feature_flip
+        return torch.where(chosen.to(patches.device)[:, None, None], flipped, patches)

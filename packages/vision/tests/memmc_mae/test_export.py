@@ -41,7 +41,7 @@ FEATURES = MemMcMaeConfig(
 )
 CASES = {
     "pixels": (PIXELS, DetectorSettings(DrawRule(4))),
-    "features": (FEATURES, DetectorSettings(DrawRule(4, composite=True), ScoreRule("top_share", distance="cosine"))),
+    "features": (FEATURES, DetectorSettings(DrawRule(4, "both"), ScoreRule("top_share", distance="cosine"))),
 }
 SLOW = {"product keys": (replace(PIXELS, memory=EncoderMemory("product_key")), DetectorSettings(DrawRule(4)))}
 

@@ -1,15 +1,20 @@
 """The draws with which an image is scored: several masks, and which patches are reconstructed in each."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mnemic_core.errors import UserError, check_range
+from mnemic_core.errors import UserError, check_choice, check_range
 from mnemic_vision.memmc_mae.config import MemMcMaeConfig
 from mnemic_vision.memmc_mae.masks import masked_patches, stratified_visible
 from mnemic_vision.memmc_mae.model import MemMcMae
+
+Decoded = Literal["all", "both", "masked", "visible"]
+
+_KINDS = {"both": (False, True), "masked": (True,), "visible": (False,)}  # images of a group: True of masked patches
 
 
 @dataclass(frozen=True)
@@ -18,43 +23,43 @@ class DrawRule:
 
     Args:
         num_draws: masks; a multiple of four with a quarter of the patches visible shows each patch equally often.
-        composite: put the draws that show each patch once, four with the paper's mask ratio, together to two images:
-            one of patches reconstructed while they were visible, one while they were masked. Each draw then
-            reconstructs twice as many patches as it sees instead of all, which saves most of the decoder where it has
-            no self-attention.
+        decode: patches that a draw reconstructs. ``all``, or few of them, such that the draws that show each patch
+            once, four with the paper's mask ratio, make whole images: one of patches that were ``visible`` while they
+            were reconstructed, one of ``masked`` ones, or ``both``. A draw then decodes as many patches as it sees, or
+            twice as many, which saves most of the decoder where it has no self-attention.
         seed: of the masks, which are the same for all images.
     """
 
     num_draws: int = 8
-    composite: bool = False
+    decode: Decoded = "all"
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_range(self, 1, 1024, "num_draws")
+        check_choice(Decoded, decode=self.decode)
 
     def make(self, config: MemMcMaeConfig) -> "Draws":
         """Return the draws for a network.
 
         Raises:
-            UserError: if a composite needs another number of draws, or the network's mask ratio does not allow one.
+            UserError: if whole images need another number of draws, or the network's mask ratio does not allow them.
         """
         patches, seen = config.num_patches, config.num_visible
         visible = stratified_visible(self.num_draws, patches, seen, self.seed)
-        if not self.composite:
+        if self.decode == "all":
             return Draws(visible, masked_patches(visible, patches))
         group = patches // seen
         if patches % seen or group < 2 or self.num_draws % group:
             raise UserError(
-                f"a composite needs draws that together show each patch once: {patches} patches of which {seen} are "
-                f"visible do not allow {self.num_draws} draws; set composite: false, or a multiple of {group}"
+                f"decode {self.decode} needs draws that together show each patch once: {patches} patches of which "
+                f"{seen} are visible do not allow {self.num_draws} draws; set decode: all, or a multiple of {group}"
             )
         # The patches that the next draw of the group sees are masked in this one.
         following = visible.unflatten(0, (-1, group)).roll(-1, dims=1).flatten(0, 1)
-        wanted = torch.cat([visible, following], dim=1)
-        kinds = torch.tensor([False, True]).repeat(
-            self.num_draws // group
-        )  # a visible and a masked image of each group
-        return Draws(visible, kinds[:, None].expand(-1, patches), wanted, group)
+        kinds = _KINDS[self.decode]
+        wanted = torch.cat([following if masked else visible for masked in kinds], dim=1)
+        masked = torch.tensor(kinds).repeat(self.num_draws // group)  # image
+        return Draws(visible, masked[:, None].expand(-1, patches), wanted, group)
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,8 @@ class Draws:
     Attributes:
         visible: places that the encoder sees in each draw.
         masked: True at patches of each reconstructed image that the encoder did not see.
-        wanted: places to reconstruct in each draw, visible ones first; None: all.
-        group: draws that together give a composite of visible and one of masked patches.
+        wanted: places to reconstruct in each draw, one part for each kind of image; None: all.
+        group: draws that together give whole images, one of each kind.
     """
 
     visible: Int[Tensor, "draw visible"]
@@ -84,16 +89,16 @@ class Draws:
             return found
         wanted = self.wanted.to(patches.device)
         decoded = model(patches, visible, wanted.expand(batch, -1, -1))  # batch draw query value
-        return self._composites(decoded, wanted)
+        return self._join(decoded, wanted)
 
-    def _composites(
+    def _join(
         self, decoded: Float[Tensor, "batch draw query value"], wanted: Int[Tensor, "draw query"]
     ) -> Float[Tensor, "batch image patch value"]:
         """Return the patches of each group of draws in the order of their places."""
         seen = self.visible.shape[1]
-        places = wanted.unflatten(0, (-1, self.group)).unflatten(2, (2, seen))  # set draw kind patch
+        places = wanted.unflatten(0, (-1, self.group)).unflatten(2, (-1, seen))  # set draw kind patch
         order = places.transpose(1, 2).flatten(2).argsort(-1).flatten(0, 1)  # image patch
-        parts = decoded.unflatten(1, (-1, self.group)).unflatten(3, (2, seen))  # batch set draw kind patch value
+        parts = decoded.unflatten(1, (-1, self.group)).unflatten(3, (-1, seen))  # batch set draw kind patch value
         images: Tensor = parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)  # batch image patch value
         ordered: Tensor = images.gather(2, order[None, ..., None].expand_as(images))
         return ordered

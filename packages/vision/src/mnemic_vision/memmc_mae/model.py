@@ -65,10 +65,16 @@ class MemMcMae(PretrainedModel):
         """
         batch, draws, _ = visible.shape
         rows = visible.flatten(0, 1)
-        last, levels = self.encoder(self._see(patches, visible))
+        last, levels = self.encode(patches, visible)
         decoded = self.decoder(last, levels, rows, None if wanted is None else wanted.flatten(0, 1))
         split: Tensor = decoded.unflatten(0, (batch, draws))
         return split
+
+    def encode(
+        self, patches: Float[Tensor, "batch patch value"], visible: Int[Tensor, "batch draw visible"]
+    ) -> tuple[Float[Tensor, "row token dim"], list[Float[Tensor, "row token dim"]]]:
+        """Return the encoder's output and its levels, class token and visible patches, for each image and draw."""
+        return self.encoder(self._see(patches, visible))  # type: ignore[no-any-return]
 
     def slot_weights(
         self, patches: Float[Tensor, "batch patch value"], visible: Int[Tensor, "batch draw visible"]

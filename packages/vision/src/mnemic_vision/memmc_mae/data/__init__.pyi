@@ -14,7 +14,6 @@ from .lesions import LesionSettings as LesionSettings
 from .lesions import paste_lesion as paste_lesion
 from .lesions import with_lesions as with_lesions
 from .listing import Splits as Splits
-from .repair import RepairSettings as RepairSettings
 from .sample import ImageSample as ImageSample
 from .sample import Split as Split
 from .sample import training_normals as training_normals
