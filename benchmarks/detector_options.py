@@ -19,9 +19,10 @@ from torchvision.ops import batched_nms, box_convert
 
 from mnemic_kit.configs import find_config
 from mnemic_kit.experiment import Comparison, Metric, Run, Scores, Variant
+from mnemic_kit.shipping import packaged_weights
 from mnemic_track.commands import train
 from mnemic_track.options import CONFIGS
-from mnemic_track.train_demo import GENERATED, packaged_weights
+from mnemic_track.train_demo import GENERATED
 from mnemic_vision.images import pad_images, preprocess_frame
 from mnemic_vision.memotr import Memotr
 from mnemic_vision.memotr.aids.proposals import ProposedQueries

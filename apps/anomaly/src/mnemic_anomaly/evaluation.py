@@ -1,18 +1,15 @@
-"""Scoring a detector on labeled images, with baselines on the same images."""
+"""Scoring a detector on labeled images, or on normal ones with pasted lesions."""
 
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from mnemic_anomaly.checkpoints import NUM_COMPARED
-from mnemic_anomaly.images import PreparedImages
 from mnemic_anomaly.overlay import thumbnail
 from mnemic_anomaly.page import Entry
 from mnemic_anomaly.records import count_pixels
@@ -21,22 +18,13 @@ from mnemic_core.errors import UserError
 from mnemic_kit.problems import Problems
 from mnemic_vision.memmc_mae import (
     AnomalyDetector,
-    DetectorCheckpoint,
-    FrozenFeatures,
-    NearestNeighbors,
-    NearestPatches,
     PixelCounts,
     ScoredImages,
-    ScoreRule,
-    patch_map,
 )
-from mnemic_vision.memmc_mae.data import ImageSample, LesionSettings, training_normals, with_lesions
-from mnemic_vision.memmc_mae.targets import FeatureTarget
+from mnemic_vision.memmc_mae.data import ImageSample, LesionSettings, with_lesions
 from mnemic_vision.picture_files import Picture
 
-_BATCH = 32
 ALL = "all"
-NEIGHBOR_SIDE = 224  # of images for the frozen network of nearest neighbors
 
 
 @dataclass
@@ -59,7 +47,7 @@ class Evaluation:
 
     def scored(self) -> ScoredImages:
         """Return scores, labels and pixels."""
-        return ScoredImages(np.array(self.scores, dtype=np.float64), _labels(self.samples), self.pixels)
+        return ScoredImages(np.array(self.scores, dtype=np.float64), as_labels(self.samples), self.pixels)
 
 
 def choose_images(samples: Sequence[ImageSample], split: str | None) -> list[ImageSample]:
@@ -156,69 +144,8 @@ def evaluate_images(
     return result
 
 
-def neighbor_scores(
-    features: FrozenFeatures, samples: Sequence[ImageSample], chosen: Sequence[ImageSample], size: int
-) -> tuple[ScoredImages, float]:
-    """Return the distances of images to their nearest normal training images, and the seconds of computing.
-
-    Args:
-        features: of a frozen network.
-        samples: of the data set, with training images.
-        chosen: images to score.
-        size: side to which images are resized.
-
-    Raises:
-        UserError: there is no normal training image.
-    """
-    baseline = NearestNeighbors.fit(map(features.pooled, _batches(training_normals(samples), size)))
-    started = time.perf_counter()
-    scores = torch.cat([baseline.score(features.pooled(images)) for images in _batches(chosen, size)])
-    seconds = time.perf_counter() - started
-    return ScoredImages(scores.double().numpy(), _labels(chosen)), seconds
-
-
-def patch_scores(
-    features: FrozenFeatures, samples: Sequence[ImageSample], chosen: Sequence[ImageSample], size: int
-) -> tuple[ScoredImages, float]:
-    """Return what distances to the nearest normal patches find in images, and the seconds of computing.
-
-    Args:
-        features: of a frozen network.
-        samples: of the data set, with training images.
-        chosen: images to score, by the largest value of their map.
-        size: side to which images are resized, and of the maps.
-
-    Raises:
-        UserError: there is no normal training image.
-    """
-    normals = training_normals(samples)
-    baseline = NearestPatches.fit(map(features.patches, _batches(normals, size)), len(normals))
-    scores, pixels, seconds, waiting = [], [], 0.0, iter(chosen)
-    for images in _batches(chosen, size):
-        started = time.perf_counter()
-        maps = patch_map(baseline.distances(features.patches(images)), ScoreRule("max"), (size, size))
-        seconds += time.perf_counter() - started
-        scores += maps.flatten(1).amax(1).tolist()
-        pixels += [
-            count_pixels(each, sample.load_mask(), sample.label) for each, sample in zip(maps, waiting, strict=False)
-        ]
-    return ScoredImages(np.array(scores, dtype=np.float64), _labels(chosen), pixels), seconds
-
-
-def find_features(checkpoint: DetectorCheckpoint, weights: Path | None) -> FrozenFeatures | None:
-    """Return the features for nearest neighbors: of a weights file, or of the frozen network in a checkpoint."""
-    if weights is not None:
-        return FrozenFeatures.from_weights(weights)
-    target = checkpoint.model.target
-    return FrozenFeatures(target) if isinstance(target, FeatureTarget) else None
-
-
-def _batches(samples: Sequence[ImageSample], size: int) -> Iterator[Float[Tensor, "batch 3 height width"]]:
-    images = PreparedImages(samples, size, 3, in_memory=False)
-    return (images.batch(start, _BATCH).images for start in range(0, len(images), _BATCH))
-
-
-def _labels(samples: Sequence[ImageSample]) -> Int64[np.ndarray, " image"]:
+def as_labels(samples: Sequence[ImageSample]) -> Int64[np.ndarray, " image"]:
+    """Return the labels of images."""
     return np.array([sample.label for sample in samples], dtype=np.int64)
 
 

@@ -11,7 +11,7 @@ from mnemic_anomaly.checkpoints import DEMO, SHIPPED
 from mnemic_anomaly.commands import train
 from mnemic_kit.output import show
 from mnemic_kit.parse import call
-from mnemic_kit.shipping import fit_and_ship
+from mnemic_kit.shipping import fit_and_ship, packaged_weights
 from mnemic_vision.memmc_mae import DetectorCheckpoint
 
 FILES = {
@@ -33,16 +33,19 @@ def train_demo(
     Args:
         out: folder of the runs.
         data: folder with ``brain_mri`` and ``xray``; without one of them its network is left out.
-        backbone_weights: file with the weights of EfficientNet-Lite0, which ``brain_mri`` and ``xray`` need.
+        backbone_weights: ImageNet weights of tf_efficientnet_lite0; None: those of the package that
+            ``make train-demo-anomaly`` installs.
         checkpoints: folder to write to; None: where the program looks for them.
         options: further options of fit.
     """
-    weights = [] if backbone_weights is None else [f"--model.backbone_weights={backbone_weights}"]
     for name, file in FILES.items():
         if name != "generated" and not (data / name).is_dir():
             show(f"{file.stem}: left out, there is no folder {data / name}")
             continue
-        own = [] if name == "generated" else [f"--data.images=[{{name: index, root: {data / name}}}]", *weights]
+        own = []
+        if name != "generated":
+            weights = backbone_weights or packaged_weights()
+            own = [f"--data.images=[{{name: index, root: {data / name}}}]", f"--model.backbone_weights={weights}"]
         target = file if checkpoints is None else checkpoints / file.name
         arguments = [f"--config=memmc_mae_{name}", *own, *options]
         fit_and_ship(train.main, arguments, out / name, DetectorCheckpoint, target, "make train-demo-anomaly")

