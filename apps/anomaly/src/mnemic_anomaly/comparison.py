@@ -3,17 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
 
 from mnemic_anomaly.datamodule import AnomalyData
-from mnemic_anomaly.evaluation import Evaluation, evaluate_images, paste_lesions
-from mnemic_anomaly.images import PreparedImages
-from mnemic_anomaly.records import as_record, read_records
+from mnemic_anomaly.evaluation import paste_lesions
+from mnemic_anomaly.images import ImageBatch, PreparedImages
+from mnemic_anomaly.records import as_record, count_pixels, read_records
 from mnemic_kit.experiment import Difference, Metric, Paired, keep_condition, read_conditions
-from mnemic_kit.problems import Problems
 from mnemic_vision.memmc_mae import (
     AnomalyDetector,
     DetectorCheckpoint,
@@ -61,15 +59,14 @@ def score_condition(
     checkpoint: DetectorCheckpoint, samples: Sequence[ImageSample], condition: str, folder: Path
 ) -> dict[str, float]:
     """Return the scores of a network on images, and keep those of each image in ``found.json``."""
-    found = evaluate_images(checkpoint.detector(), samples, Problems())
-    keep_condition(folder / FOUND, condition, _as_records(found))
-    scores = evaluate_anomalies(found.scored()).as_dict()
-    scores["error_ratio"] = _error_ratio(checkpoint, samples)
+    images = PreparedImages(samples, checkpoint.model.config.image_size, checkpoint.model.config.channels)
+    records, scores = _score(checkpoint, images)
+    keep_condition(folder / FOUND, condition, records)
     if checkpoint.model.config.memory.name != "none":
-        emptied = replace(checkpoint, model=checkpoint.model.without_memory())
-        of_emptied = evaluate_anomalies(evaluate_images(emptied.detector(), samples, Problems()).scored()).as_dict()
-        scores |= {"emptied_auroc": of_emptied["auroc"], "emptied_error_ratio": _error_ratio(emptied, samples)}
-    if use := measure_memory_use(checkpoint.model, _images(checkpoint, samples), checkpoint.detector().draws):
+        _, of_emptied = _score(replace(checkpoint, model=checkpoint.model.without_memory()), images)
+        scores |= {f"emptied_{name}": value for name, value in of_emptied.items()}
+    batches = (batch.images for batch in _batches(images))
+    if use := measure_memory_use(checkpoint.model, batches, checkpoint.detector().draws):
         scores |= {"memory_share": use.share, "slots_used": use.slots}
     scores["parameters"] = float(sum(each.numel() for each in checkpoint.model.parameters() if each.requires_grad))
     return {name: value for name, value in scores.items() if name in METRICS and value is not None}
@@ -92,28 +89,33 @@ def pair_images(folder: Callable[[str, int], Path]) -> Paired:
     return paired
 
 
-def _error_ratio(checkpoint: DetectorCheckpoint, samples: Sequence[ImageSample]) -> float | None:
-    """Return the mean error of anomalous pixels, relative to that of normal ones; None without masks.
+def _score(
+    checkpoint: DetectorCheckpoint, images: PreparedImages
+) -> tuple[list[dict[str, Any]], dict[str, float | None]]:
+    """Return the scores of each image as records, and those of all.
 
-    Of maps that are not standardized, since the mean of those of normal images is 0.
+    The ratio of errors is of maps that are not standardized, since the mean of those of normal images is 0.
     """
-    detector = AnomalyDetector(checkpoint.model, checkpoint.settings)
-    images = evaluate_images(detector, samples, Problems()).scored()
-    return mean_error_ratio(images.known_pixels) if images.has_pixel_truth else None
+    detector = checkpoint.detector()
+    plain = AnomalyDetector(checkpoint.model, checkpoint.settings)
+    pixel = None if checkpoint.calibration is None else checkpoint.calibration.pixel
+    threshold = None if pixel is None else pixel.threshold
+    records, errors = [], []
+    for batch in _batches(images):
+        made = detector.reconstruct(batch.images)
+        scored, raw = detector.score(batch.images, made), plain.score(batch.images, made).map.float()
+        for sample, score, own, error in zip(batch.samples, scored.score.tolist(), scored.map, raw, strict=True):
+            mask, label = sample.load_mask(), cast(int, sample.label)
+            records.append(as_record(score, label, count_pixels(own.float(), mask, label, threshold)))
+            errors.append(count_pixels(error, mask, label))
+    scores = evaluate_anomalies(read_records(records)).as_dict()
+    known = ScoredImages(np.zeros(len(errors)), np.array([each["label"] for each in records], dtype=np.int64), errors)
+    ratio = mean_error_ratio(known.known_pixels) if known.has_pixel_truth else None
+    return records, scores | {"error_ratio": ratio}
 
 
-def _images(
-    checkpoint: DetectorCheckpoint, samples: Sequence[ImageSample]
-) -> Iterator[Float[Tensor, "_ channel height width"]]:
-    config = checkpoint.model.config
-    prepared = PreparedImages(samples, config.image_size, config.channels, in_memory=False)
-    return (prepared.batch(start, _BATCH).images for start in range(0, len(prepared), _BATCH))
-
-
-def _as_records(found: Evaluation) -> list[dict[str, Any]]:
-    scored = found.scored()
-    values = zip(scored.scores.tolist(), scored.labels.tolist(), found.pixels, strict=True)
-    return [as_record(score, label, pixels) for score, label, pixels in values]
+def _batches(images: PreparedImages) -> Iterator[ImageBatch]:
+    return (images.batch(start, _BATCH) for start in range(0, len(images), _BATCH))
 
 
 def _read(path: Path, condition: str) -> ScoredImages:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import isfinite
 from typing import TypeAlias
 
@@ -39,7 +39,7 @@ class Emission:
         times = (0.0, *self.delays)
         if not all(isfinite(time) for time in (*times, *self.elapsed)) or min(times) < 0:
             raise UserError("delays must be finite numbers of 0 or more")
-        if any(later < earlier for earlier, later in zip(times, times[1:], strict=False)):
+        if any(later < earlier for earlier, later in pairwise(times)):
             raise UserError("delays of words must not fall: give them in the order in which the words were written")
         if self.elapsed and len(self.elapsed) != len(self.delays):
             raise UserError(f"each of {len(self.delays)} words needs an elapsed time, got {len(self.elapsed)}")
@@ -172,7 +172,7 @@ def score_sentence(emission: Emission) -> dict[str, float]:
     return found
 
 
-_NAMES = tuple(f"{name}{suffix}" for suffix in ("", "_CA") for name in (*_LAGGINGS, "ATD")) + ("RTF_CA",)
+_NAMES = (*tuple(f"{name}{suffix}" for suffix in ("", "_CA") for name in (*_LAGGINGS, "ATD")), "RTF_CA")
 
 
 def _cut(start: float, stop: float, length: float) -> list[float]:
