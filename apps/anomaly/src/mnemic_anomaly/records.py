@@ -1,6 +1,7 @@
 """Scores of single images as plain records, which processes exchange and files keep."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -52,4 +53,6 @@ def _read_pixels(counted: Mapping[str, Any] | None) -> PixelCounts | None:
         return None
     kinds = {"key": np.int64, "normal": np.int64, "anomalous": np.int64, "overlap": np.float64}
     arrays: dict[str, Any] = {name: np.array(counted[name], dtype=kind) for name, kind in kinds.items()}
-    return PixelCounts(**{**counted, **arrays})
+    # Files have null where no threshold was known.
+    known = {name: nan if counted[name] is None else counted[name] for name in ("intersection", "union")}
+    return PixelCounts(**{**counted, **arrays, **known})

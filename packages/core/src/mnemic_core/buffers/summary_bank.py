@@ -76,38 +76,74 @@ class SummaryAttention(nn.Module):
         tokens = torch.cat([bank.items.to(frames.dtype), frames, summary_query[:, None]], dim=1)  # batch K+T+1 dim
         query, key, value = (split_heads(part, self.num_heads) for part in self.project(tokens).chunk(3, dim=-1))
         # The bank has no queries and the summary no key; one product with these few extra rows is faster than three.
-        query = query[:, :, bank.capacity :] * query.shape[-1] ** -0.5  # batch head query head_dim
-        key, value = key[:, :, :-1], value[:, :, :-1]
-        distance = self._distance(bank, padding)[:, None].expand(-1, self.num_heads, -1, -1)
+        query, key, value = query[:, :, bank.capacity :], key[:, :, :-1], value[:, :, :-1]
+        found = self._attend(query, key, value, self._distance(bank, padding), self._allowed(bank, padding))
+        return found[:, :-1], found[:, -1]
+
+    def summarize(
+        self,
+        frames: Float[Tensor, "batch time dim"],
+        summary_query: Float[Tensor, "batch dim"],
+        padding: Bool[Tensor, "batch time"],
+    ) -> Float[Tensor, "batch dim"]:
+        """Return the new summary alone.
+
+        As it does not depend on the bank, the summaries of all segments of a sequence can be computed at once, and then
+        all their frames.
+        """
+        dim = frames.shape[-1]
+        weight, bias = self.project.weight, self.project.bias
+        both = F.linear(frames, weight[dim:], bias[dim:])
+        key, value = (split_heads(part, self.num_heads) for part in both.chunk(2, dim=-1))
+        query = split_heads(F.linear(summary_query[:, None], weight[:dim], bias[:dim]), self.num_heads)
+        distance = self._clamp(token_positions(padding) - (~padding).sum(1, keepdim=True))
+        allowed = ~padding | padding.all(1, keepdim=True)
+        return self._attend(query, key, value, distance[:, None], allowed[:, None])[:, 0]
+
+    def _attend(
+        self,
+        query: Float[Tensor, "batch head query head_dim"],
+        key: Float[Tensor, "batch head key head_dim"],
+        value: Float[Tensor, "batch head key head_dim"],
+        distance: Int[Tensor, "batch query key"],
+        allowed: Bool[Tensor, "batch query key"],
+    ) -> Float[Tensor, "batch query dim"]:
+        """Return what queries find; ``distance`` has rows of the relative tables, ``allowed`` is True where they see."""
+        query = query * query.shape[-1] ** -0.5
+        rows = distance[:, None].expand(-1, self.num_heads, -1, -1)
         logits = query @ key.mT
         if self.relative_keys is not None:
             # A product for each distance, then a look-up, avoids a [query key head_dim] table.
-            logits = logits + (query @ self.relative_keys.mT).gather(-1, distance)
-        weights = self._weights(logits, bank, padding).to(value.dtype)
+            logits = logits + (query @ self.relative_keys.mT).gather(-1, rows)
+        weights = self._weights(logits, allowed).to(value.dtype)
         found = weights @ value
         if self.relative_values is not None:
             by_distance = weights.new_zeros(*weights.shape[:-1], 2 * self.max_distance + 1)
-            found = found + by_distance.scatter_add(-1, distance, weights) @ self.relative_values
-        found = self.output(join_heads(found))  # batch query dim
-        return found[:, :-1], found[:, -1]
+            found = found + by_distance.scatter_add(-1, rows, weights) @ self.relative_values
+        merged: Tensor = self.output(join_heads(found))
+        return merged
 
     def _distance(self, bank: RingBuffer, padding: Bool[Tensor, "batch time"]) -> Int[Tensor, "batch query key"]:
         """Return the row of the relative tables for each query and key; padding takes up no position."""
         place = token_positions(padding)
         keys = torch.cat([-1 - bank.age(), place], dim=1)
         queries = torch.cat([place, (~padding).sum(1, keepdim=True)], dim=1)
-        distance = keys[:, None] - queries[..., None]  # batch query key
+        return self._clamp(keys[:, None] - queries[..., None])
+
+    def _clamp(self, distance: Int[Tensor, "*place"]) -> Int[Tensor, "*place"]:
         return distance.clamp(-self.max_distance, self.max_distance) + self.max_distance
 
-    def _weights(
-        self, logits: Float[Tensor, "batch head query key"], bank: RingBuffer, padding: Bool[Tensor, "batch time"]
-    ) -> Float[Tensor, "batch head query key"]:
-        num_queries, num_keys = logits.shape[-2:]
-        is_summary = torch.arange(num_queries, device=logits.device) == num_queries - 1
-        is_bank = torch.arange(num_keys, device=logits.device) < bank.capacity
+    def _allowed(self, bank: RingBuffer, padding: Bool[Tensor, "batch time"]) -> Bool[Tensor, "batch query key"]:
+        num_queries, num_keys = padding.shape[1] + 1, bank.capacity + padding.shape[1]
+        is_summary = torch.arange(num_queries, device=padding.device) == num_queries - 1
+        is_bank = torch.arange(num_keys, device=padding.device) < bank.capacity
         allowed = torch.cat([bank.valid(), ~padding], dim=1)[:, None] & ~(is_summary[:, None] & is_bank)
         # In a row of padding only, queries see everything: the result is unused, but a NaN would reach the gradient.
-        allowed = allowed | ~allowed.any(-1, keepdim=True)
+        return allowed | ~allowed.any(-1, keepdim=True)
+
+    def _weights(
+        self, logits: Float[Tensor, "batch head query key"], allowed: Bool[Tensor, "batch query key"]
+    ) -> Float[Tensor, "batch head query key"]:
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         logits = logits.masked_fill(~allowed[:, None], -torch.inf)
         if self.suppression is not None:
