@@ -108,7 +108,7 @@ class SummaryAttention(nn.Module):
         distance: Int[Tensor, "batch query key"],
         allowed: Bool[Tensor, "batch query key"],
     ) -> Float[Tensor, "batch query dim"]:
-        """Return what queries find; ``distance`` has rows of the relative tables, ``allowed`` is True where they see."""
+        """Return what queries find; ``distance`` has rows of the tables, ``allowed`` is True where they see."""
         query = query * query.shape[-1] ** -0.5
         rows = distance[:, None].expand(-1, self.num_heads, -1, -1)
         logits = query @ key.mT
