@@ -14,6 +14,7 @@ from mnemic_core.buffers.context_windows import context_windows
 from mnemic_speech.simultaneous.config import SegmentConfig, SegmentEncoderConfig, Shift, shifted_sides
 from mnemic_speech.simultaneous.encoder import SegmentEncoder
 from mnemic_speech.simultaneous.weights import encoder_from_official
+from mnemic_speech.simultaneous.windows import Windows
 
 FOLDER = Path(__file__).parents[1] / "golden" / "speech"
 FLAGS = "flags (center,right,left)"
@@ -75,7 +76,8 @@ def one_after_the_other(encoder: SegmentEncoder, features: torch.Tensor, shift: 
     outputs, state = [], encoder.init_state(len(features))
     windows = context_windows(features.shape[1], sizes.length, sizes.left, sizes.right, shift=shifted_sides(shift))
     for window in windows:
-        output, state = encoder.encode_window(features[:, window.start : window.stop], state, window)
+        rows = Windows.of_rows([window] * len(features))
+        output, _, state = encoder.encode_windows(features[:, window.start : window.stop], rows, state)
         outputs.append(output)
     return torch.cat(outputs, dim=1)
 

@@ -1,7 +1,9 @@
 """Memories that keep the latest items of a row in a first-in-first-out buffer."""
 
 from .context_windows import ContextWindow as ContextWindow
+from .context_windows import context_window as context_window
 from .context_windows import context_windows as context_windows
+from .context_windows import frames_to_final as frames_to_final
 from .gated_fifo import GatedFifoMemory as GatedFifoMemory
 from .local_attention import DistanceBuckets as DistanceBuckets
 from .neighbour_attention import NeighbourAttention as NeighbourAttention

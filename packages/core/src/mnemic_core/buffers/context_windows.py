@@ -75,6 +75,28 @@ def context_windows(
         >>> [(window.start, window.stop) for window in context_windows(10, 4, left=2, right=2, shift=())]
         [(0, 6), (2, 10), (6, 10)]
     """
+    starts = range(0, length, segment_length) if segment_length > 0 else (0,)  # the window refuses 0
+    return [context_window(length, start, segment_length, left, right, shift=shift) for start in starts]
+
+
+def context_window(
+    length: int,
+    segment_start: int,
+    segment_length: int,
+    left: int = 0,
+    right: int = 0,
+    *,
+    shift: Collection[Side] = SIDES,
+) -> ContextWindow:
+    """Return the window of one segment of :func:`context_windows`, whose first frame is given.
+
+    Raises:
+        UserError: if a number of frames is negative, a segment has none, or a side is unknown.
+
+    Example:
+        >>> context_window(10, 8, 4, left=2, right=2)
+        ContextWindow(start=2, stop=10, segment_start=8, segment_stop=10)
+    """
     if segment_length < 1 or min(length, left, right) < 0:
         raise UserError(
             "a window needs length, left and right of at least 0 and segment_length of at least 1, "
@@ -82,18 +104,28 @@ def context_windows(
         )
     if unknown := sorted(set(shift) - set(SIDES)):
         raise UserError(f"shift must name sides out of {', '.join(SIDES)}, got {', '.join(map(repr, unknown))}")
-    windows = []
-    for segment_start in range(0, length, segment_length):
-        segment_stop = min(segment_start + segment_length, length)
-        stop = min(segment_stop + right, length)
-        start = segment_start - left
-        if "center" in shift:
-            start -= segment_length - (segment_stop - segment_start)
-        if "right" in shift:
-            start -= right - (stop - segment_stop)
-        if "left" in shift:
-            # For every segment without full left context; the released code shifts the first one only and fails for
-            # left + right > segment_length.
-            stop = min(stop + max(left - segment_start, 0), length)
-        windows.append(ContextWindow(max(start, 0), stop, segment_start, segment_stop))
-    return windows
+    segment_stop = min(segment_start + segment_length, length)
+    stop = min(segment_stop + right, length)
+    start = segment_start - left
+    if "center" in shift:
+        start -= segment_length - (segment_stop - segment_start)
+    if "right" in shift:
+        start -= right - (stop - segment_stop)
+    if "left" in shift:
+        # For every segment without full left context; the released code shifts the first one only and fails for
+        # left + right > segment_length.
+        stop = min(stop + max(left - segment_start, 0), length)
+    return ContextWindow(max(start, 0), stop, segment_start, segment_stop)
+
+
+def frames_to_final(
+    segment_start: int, segment_length: int, left: int = 0, right: int = 0, *, shift: Collection[Side] = SIDES
+) -> int:
+    """Return after how many frames of a stream the window of a segment no longer changes.
+
+    Example:
+        >>> frames_to_final(0, 4, left=2, right=2), frames_to_final(8, 4, left=2, right=2)
+        (8, 14)
+    """
+    extended = max(left - segment_start, 0) if "left" in shift else 0
+    return segment_start + segment_length + right + extended

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core import MemoryState, ResidualMemory
-from mnemic_core.buffers.context_windows import ContextWindow
 from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.buffers.summary_bank import SummaryBank
+from mnemic_core.layer_states import LayerStates
 from mnemic_core.layers import FeedForward
-from mnemic_speech.simultaneous.config import STRIDE, SegmentEncoderConfig, Shift, shifted_sides
+from mnemic_speech.simultaneous.config import SegmentEncoderConfig, Shift, shifted_sides
 from mnemic_speech.simultaneous.subsampling import WindowSubsampling
 from mnemic_speech.simultaneous.windows import Windows
 
@@ -177,30 +177,27 @@ class SegmentEncoder(nn.Module):
             x = layer(x, padding, center, windows.num_segments)
         return windows.join(x, len(features))
 
-    def init_state(self, batch: int, device: torch.device | None = None) -> tuple[MemoryState, ...]:
+    def init_state(self, batch: int, device: torch.device | None = None) -> LayerStates:
         """Return the memory of each layer before the first segment."""
-        return tuple(cast(SegmentLayer, layer).init_state(batch, device) for layer in self.layers)
+        return LayerStates(tuple(cast(SegmentLayer, layer).init_state(batch, device) for layer in self.layers))
 
-    def encode_window(
-        self, features: Float[Tensor, "batch time mel"], state: tuple[MemoryState, ...], window: ContextWindow
-    ) -> tuple[Float[Tensor, "batch frame dim"], tuple[MemoryState, ...]]:
-        """Return the encoder frames of one segment, and the memory after it.
+    def encode_windows(
+        self, features: Float[Tensor, "batch time mel"], windows: Windows, state: LayerStates
+    ) -> tuple[Float[Tensor, "batch frame dim"], Int[Tensor, " batch"], LayerStates]:
+        """Return the encoder frames of one segment of each recording, their number, and the memory after it.
 
         Args:
-            features: of the window, all valid.
+            features: of the windows, one for each recording.
+            windows: where the segments lie in them; a recording with an empty one gets no frame and keeps its memory.
             state: after the segments before.
-            window: where the segment lies in it.
         """
-        lengths = torch.full((len(features),), features.shape[1], device=features.device)
-        x, padding = self._embed(features, lengths)
-        kept = window.kept(STRIDE)
-        center = torch.zeros_like(padding)
-        center[:, kept.start : kept.stop] = True
-        after = []
+        x, padding = self._embed(features, windows.lengths)
+        center, after = windows.center(x.shape[1]), []
         for layer, before in zip(self.layers, state, strict=True):
             x, memory = cast(SegmentLayer, layer).step(x, before, padding, center)
             after.append(memory)
-        return x[:, kept.start : kept.stop], tuple(after)
+        frames, lengths = windows.join(x, len(features))
+        return frames, lengths, LayerStates(tuple(after))
 
     def _embed(
         self, features: Float[Tensor, "row time mel"], lengths: Int[Tensor, " row"]

@@ -33,7 +33,12 @@ class Windows:
         sizes = (segments.length, segments.left, segments.right)
         layouts = [context_windows(length, *sizes, shift=shift) for length in lengths]
         number = max(map(len, layouts), default=0)
-        rows = [window for layout in layouts for window in [*layout, *[_EMPTY] * (number - len(layout))]]
+        return cls.of_rows([row for layout in layouts for row in [*layout, *[None] * (number - len(layout))]], number)
+
+    @classmethod
+    def of_rows(cls, given: Sequence[ContextWindow | None], num_segments: int = 1) -> "Windows":
+        """Return given windows, None for an empty one; those of a recording follow each other."""
+        rows = [window or _EMPTY for window in given]
         spans = torch.tensor([(window.start, window.stop) for window in rows], dtype=torch.long).view(-1, 2)
         kept = [(each.start, max(each.start, each.stop)) for each in (window.kept(STRIDE) for window in rows)]
         longest = int((spans[:, 1] - spans[:, 0]).max()) if len(rows) else 0
@@ -41,7 +46,7 @@ class Windows:
             spans[:, :1] + torch.arange(longest),
             spans[:, 1] - spans[:, 0],
             torch.tensor(kept, dtype=torch.long).view(-1, 2),
-            number,
+            num_segments,
         )
 
     def to(self, device: torch.device) -> "Windows":
