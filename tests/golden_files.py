@@ -23,6 +23,7 @@ class GoldenCase:
         state: parameters under their official names (prefix ``state.`` in the file).
         inputs: prefix ``in.``.
         outputs: prefix ``out.``.
+        tensors: all by their names in the file, for files that hold several cases.
         tolerance: largest allowed difference, absolute plus relative.
         info: the complete JSON file, with conventions and provenance.
     """
@@ -32,6 +33,7 @@ class GoldenCase:
     state: dict[str, Tensor]
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
+    tensors: dict[str, Tensor]
     tolerance: float
     info: dict[str, Any]
 
@@ -79,6 +81,7 @@ def _load(path: Path) -> GoldenCase:
         state=_group(tensors, "state."),
         inputs=_group(tensors, "in."),
         outputs=_group(tensors, "out."),
+        tensors=tensors,
         tolerance=_tolerance(info.get("tolerance")),
         info=info,
     )

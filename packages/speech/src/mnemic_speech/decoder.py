@@ -1,7 +1,8 @@
 """Attention decoder of a recognizer: a transformer over tokens with cross-attention to encoder frames."""
 
+import math
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core import MemoryState
-from mnemic_core.errors import UserError
+from mnemic_core.errors import UserError, check_choice
 from mnemic_core.layers import FeedForward, MultiHeadAttention
 from mnemic_speech.token_scorer import BeamState, select_beams
 
 NORM_EPS = 1e-12  # as ESPnet, instead of torch's 1e-5
+
+DecoderStyle = Literal["espnet", "fairseq"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class DecoderState(BeamState):
 
 
 class TransformerDecoder(nn.Module):
-    """Pre-norm transformer decoder with sinusoidal positions, as in ESPnet (arXiv:1706.03762, arXiv:1804.00015).
+    """Pre-norm transformer decoder with sinusoidal positions, as in ESPnet or fairseq (arXiv:1706.03762).
 
     Args:
         vocab_size: tokens, the shared start and end symbol included.
@@ -74,6 +77,7 @@ class TransformerDecoder(nn.Module):
         ffn_dim: hidden width of the feed-forward parts.
         num_layers: blocks.
         dropout: of embeddings, attention weights, hidden units and residual branches.
+        style: whose positions, epsilon of the norms and output layer, which fairseq has without a bias.
 
     Example:
         >>> decoder = TransformerDecoder(vocab_size=5, dim=8, num_heads=2, ffn_dim=16, num_layers=1)
@@ -83,17 +87,26 @@ class TransformerDecoder(nn.Module):
     """
 
     def __init__(
-        self, vocab_size: int, dim: int, num_heads: int, ffn_dim: int, num_layers: int, dropout: float = 0.1
+        self,
+        vocab_size: int,
+        dim: int,
+        num_heads: int,
+        ffn_dim: int,
+        num_layers: int,
+        dropout: float = 0.1,
+        style: DecoderStyle = "espnet",
     ) -> None:
         super().__init__()
         if dim % 2 or dim % num_heads:
             raise UserError(f"dim must be even and a multiple of num_heads, got dim={dim}, num_heads={num_heads}")
-        self.dim, self.num_heads = dim, num_heads
+        check_choice(DecoderStyle, style=style)
+        self.dim, self.num_heads, self.style = dim, num_heads, style
+        epsilon = NORM_EPS if style == "espnet" else 1e-5
         self.embedding = nn.Embedding(vocab_size, dim)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(DecoderBlock(dim, num_heads, ffn_dim, dropout) for _ in range(num_layers))
-        self.norm = nn.LayerNorm(dim, NORM_EPS)
-        self.output = nn.Linear(dim, vocab_size)
+        self.blocks = nn.ModuleList(DecoderBlock(dim, num_heads, ffn_dim, dropout, epsilon) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(dim, epsilon)
+        self.output = nn.Linear(dim, vocab_size, bias=style == "espnet")
 
     def forward(
         self,
@@ -101,6 +114,7 @@ class TransformerDecoder(nn.Module):
         hidden: Float[Tensor, "batch frame dim"],
         padding: Bool[Tensor, "batch frame"],
         token_padding: Bool[Tensor, "batch token"] | None = None,
+        visible: Bool[Tensor, "batch token frame"] | None = None,
     ) -> Float[Tensor, "batch token vocab"]:
         """Return the logits of the token that follows each of ``tokens``.
 
@@ -110,12 +124,14 @@ class TransformerDecoder(nn.Module):
             padding: True at frames to ignore.
             token_padding: True at tokens to ignore. Padding is at the end, where no other token attends to it, so this
                 only changes the logits of the padding itself: golden tests need it, training does not.
+            visible: True at frames that a token may attend to, as in simultaneous translation; None: all. Each token
+                needs one.
         """
         allowed = None
         if token_padding is not None:
             causal = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool, device=tokens.device).tril()
             allowed = causal & ~token_padding[:, None]
-        return self._run(tokens[:, None], self._source(hidden, padding), allowed)[:, 0]
+        return self._run(tokens[:, None], self._source(hidden, padding), allowed, visible)[:, 0]
 
     def log_prob(
         self,
@@ -178,14 +194,16 @@ class TransformerDecoder(nn.Module):
         tokens: Int[Tensor, "batch beam token"],
         source: DecoderSource,
         allowed: Bool[Tensor, "batch query token"] | None,
+        visible: Bool[Tensor, "batch token frame"] | None = None,
     ) -> Float[Tensor, "batch beam token vocab"]:
-        """Return logits; ``allowed`` None is causal."""
+        """Return logits; ``allowed`` None is causal, ``visible`` is for a single hypothesis of each utterance."""
         x = self._embed(tokens, torch.arange(tokens.shape[-1], device=tokens.device))
         for layer, block in enumerate(self._blocks()):
             y = block.attention_norm(x).flatten(0, 1)
             found = block.attention(y, *block.attention.keys_and_values(y), allowed, is_causal=allowed is None)
             x = x + self.dropout(found.view_as(x))
-            x = block.cross_attend(x, *_layer(source, layer))
+            keys, values, seen = _layer(source, layer)
+            x = block.cross_attend(x, keys, values, seen if visible is None else seen & visible)
         return self._logits(x)
 
     def _source(self, hidden: Float[Tensor, "batch frame dim"], padding: Bool[Tensor, "batch frame"]) -> DecoderSource:
@@ -201,7 +219,8 @@ class TransformerDecoder(nn.Module):
         self, tokens: Int[Tensor, "batch beam token"], position: Int[Tensor, "*any"]
     ) -> Float[Tensor, "batch beam token dim"]:
         x = self.embedding(tokens) * self.dim**0.5
-        y: Tensor = self.dropout(x + sinusoidal_positions(position, self.dim).to(x.dtype))
+        positions = sinusoidal_positions if self.style == "espnet" else split_positions
+        y: Tensor = self.dropout(x + positions(position, self.dim).to(x.dtype))
         return y
 
     def _logits(self, x: Float[Tensor, "batch beam token dim"]) -> Float[Tensor, "batch beam token vocab"]:
@@ -215,11 +234,11 @@ class TransformerDecoder(nn.Module):
 class DecoderBlock(nn.Module):
     """Pre-norm residual block of self-attention, cross-attention and feed-forward network."""
 
-    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
+    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float, epsilon: float) -> None:
         super().__init__()
         self.attention, self.source_attention = (MultiHeadAttention(dim, num_heads, dropout=dropout) for _ in range(2))
         self.ffn = FeedForward(dim, ffn_dim, F.relu, dropout)
-        self.attention_norm, self.source_norm, self.ffn_norm = (nn.LayerNorm(dim, NORM_EPS) for _ in range(3))
+        self.attention_norm, self.source_norm, self.ffn_norm = (nn.LayerNorm(dim, epsilon) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
     def cross_attend(
@@ -227,7 +246,7 @@ class DecoderBlock(nn.Module):
         x: Float[Tensor, "batch beam token dim"],
         keys: Float[Tensor, "batch head frame head_dim"],
         values: Float[Tensor, "batch head frame head_dim"],
-        allowed: Bool[Tensor, "batch 1 frame"],
+        allowed: Bool[Tensor, "batch _ frame"],
     ) -> Float[Tensor, "batch beam token dim"]:
         """Return the tokens after cross-attention and feed-forward network.
 
@@ -244,6 +263,14 @@ def sinusoidal_positions(position: Int[Tensor, "*position"], dim: int) -> Float[
     frequency = 10_000.0 ** (-torch.arange(0, dim, 2, device=position.device) / dim)
     angle = position[..., None] * frequency
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)
+
+
+def split_positions(position: Int[Tensor, "*position"], dim: int) -> Float[Tensor, "*position dim"]:
+    """Return first all sines, then all cosines, of places counted from 2, as in fairseq."""
+    half = dim // 2
+    frequency = torch.exp(torch.arange(half, device=position.device) * (-math.log(10_000) / (half - 1)))
+    angle = (position[..., None] + 2) * frequency
+    return F.pad(torch.cat([angle.sin(), angle.cos()], dim=-1), (0, dim - 2 * half))
 
 
 def _layer(source: DecoderSource, layer: int) -> tuple[Tensor, Tensor, Tensor]:

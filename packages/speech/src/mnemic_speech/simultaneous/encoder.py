@@ -13,6 +13,7 @@ from mnemic_core.buffers.ring_buffer import RingBuffer
 from mnemic_core.buffers.summary_bank import SummaryBank
 from mnemic_core.layer_states import LayerStates
 from mnemic_core.layers import FeedForward
+from mnemic_speech.decoder import split_positions
 from mnemic_speech.simultaneous.config import SegmentEncoderConfig, Shift, shifted_sides
 from mnemic_speech.simultaneous.subsampling import WindowSubsampling
 from mnemic_speech.simultaneous.windows import Windows
@@ -139,15 +140,16 @@ class SegmentEncoder(nn.Module):
     """Encodes speech segment by segment, each in a window with context, with a memory of the segments before.
 
     Args:
-        config: sizes.
+            config: sizes.
 
     Example:
-        >>> from mnemic_speech.simultaneous.config import SegmentConfig
-        >>> config = SegmentEncoderConfig(num_mels=8, dim=8, num_heads=2, ffn_dim=16, num_layers=1, conv_channels=2,
-        ...     segments=SegmentConfig(16, 8, 8))
-        >>> frames, lengths = SegmentEncoder(config)(torch.randn(2, 50, 8), torch.tensor([50, 30]))
-        >>> frames.shape, lengths.tolist()
-        (torch.Size([2, 13, 8]), [13, 8])
+            >>> from mnemic_speech.decoder import split_positions
+    from mnemic_speech.simultaneous.config import SegmentConfig
+            >>> config = SegmentEncoderConfig(num_mels=8, dim=8, num_heads=2, ffn_dim=16, num_layers=1, conv_channels=2,
+            ...     segments=SegmentConfig(16, 8, 8))
+            >>> frames, lengths = SegmentEncoder(config)(torch.randn(2, 50, 8), torch.tensor([50, 30]))
+            >>> frames.shape, lengths.tolist()
+            (torch.Size([2, 13, 8]), [13, 8])
     """
 
     def __init__(self, config: SegmentEncoderConfig) -> None:
@@ -206,17 +208,9 @@ class SegmentEncoder(nn.Module):
         x, valid = self.subsampling(features, lengths)
         x = x * math.sqrt(self.config.dim)
         if self.config.positions == "sinusoidal":
-            x = x + window_positions(x.shape[1], self.config.dim, x.device).to(x.dtype)
+            x = x + split_positions(torch.arange(x.shape[1], device=x.device), self.config.dim).to(x.dtype)
         padding = torch.arange(x.shape[1], device=x.device) >= valid[:, None]
         return self.dropout(x), padding
-
-
-def window_positions(num_frames: int, dim: int, device: torch.device | None = None) -> Float[Tensor, "frame dim"]:
-    """Return sines, then cosines, of the places in a window, counted from 2 as in fairseq."""
-    half = dim // 2
-    frequency = torch.exp(torch.arange(half, device=device) * (-math.log(10_000) / (half - 1)))
-    angle = torch.arange(2, num_frames + 2, device=device)[:, None] * frequency
-    return F.pad(torch.cat([angle.sin(), angle.cos()], dim=1), (0, dim - 2 * half))
 
 
 def _mean(x: Float[Tensor, "row frame dim"], chosen: Bool[Tensor, "row frame"]) -> Float[Tensor, "row dim"]:
