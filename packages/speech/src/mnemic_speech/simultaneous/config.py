@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from mnemic_core import MemoryConfig
 from mnemic_core.buffers.context_windows import SIDES, Side
 from mnemic_core.errors import UserError, check_choice, check_heads, check_range
+from mnemic_core.listing import lists_memories
 
 STRIDE = 4
 """Feature frames of one encoder frame."""
@@ -58,6 +59,7 @@ class SegmentConfig:
         return self.left + self.length + self.right
 
 
+@lists_memories(lambda entry: entry.fits_encoder and not entry.is_machine)
 @dataclass(frozen=True)
 class SegmentEncoderConfig:
     """Settings of the encoder; the defaults are those of the released code.
@@ -73,7 +75,7 @@ class SegmentEncoderConfig:
         attention_dropout: of attention weights.
         activation_dropout: of hidden units.
         segments: windows.
-        memory: ``summary_bank`` (paper), ``none``, or another memory, which is added to the frames of each segment.
+        memory: {memories}; ``summary_bank`` is the paper's, others are added to the frames of each segment.
         positions: ``relative`` to the query (paper), or ``sinusoidal`` from the start of the window.
         max_distance: largest distance of relative positions.
         suppression: see `mnemic_core.buffers.summary_bank.suppress_weak_attention`; None for none.
@@ -99,5 +101,34 @@ class SegmentEncoderConfig:
         check_range(self, 0, 1, "dropout", "attention_dropout", "activation_dropout")
         check_choice(Positions, positions=self.positions)
         check_heads(self.dim, self.num_heads)
+        self.memory.require("fits a segment encoder", lambda entry: entry.fits_encoder and not entry.is_machine)
         if self.positions == "sinusoidal" and self.dim < 4:
             raise UserError(f"sinusoidal positions need dim of at least 4, got {self.dim}")
+
+
+@dataclass(frozen=True)
+class SimultaneousConfig:
+    """Settings of the network; the defaults are those of the released code.
+
+    Attributes:
+        vocab_size: number of tokens; the last one is both start and end of a sentence.
+        encoder: the segment encoder, with its memory.
+        decoder_layers: blocks of the decoder, which has the encoder's width, heads and dropout.
+        decoder_ffn_dim: hidden width of its feed-forward parts.
+        ratio: encoder frames between two decisions to read or write; 8 are 320 ms.
+    """
+
+    vocab_size: int
+    encoder: SegmentEncoderConfig = field(default_factory=SegmentEncoderConfig)
+    decoder_layers: int = 6
+    decoder_ffn_dim: int = 2048
+    ratio: int = 8
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, inf, "decoder_layers", "decoder_ffn_dim", "ratio")
+        check_range(self, 3, inf, "vocab_size")
+
+    @property
+    def sos_eos_id(self) -> int:
+        """Token that begins and ends a sentence."""
+        return self.vocab_size - 1
