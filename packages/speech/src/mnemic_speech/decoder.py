@@ -167,6 +167,20 @@ class TransformerDecoder(nn.Module):
         length = torch.zeros(len(hidden), dtype=torch.long, device=hidden.device)
         return DecoderState(empty, empty, length, source)
 
+    def extend_source(
+        self,
+        source: DecoderSource,
+        hidden: Float[Tensor, "batch frame dim"],
+        padding: Bool[Tensor, "batch frame"],
+    ) -> DecoderSource:
+        """Return the source with further frames, of which padding stays where it is and is not attended to."""
+        more = self._source(hidden, padding)
+        return DecoderSource(
+            torch.cat([source.keys, more.keys], dim=3),
+            torch.cat([source.values, more.values], dim=3),
+            torch.cat([source.allowed, ~padding], dim=1),
+        )
+
     def step(
         self, tokens: Int[Tensor, "batch beam"], state: DecoderState
     ) -> tuple[Float[Tensor, "batch beam vocab"], DecoderState]:

@@ -18,6 +18,9 @@ class Policy(Protocol):
     def limit(self, num_frames: int, *, ended: bool) -> int | None:
         """Return how many tokens may exist in all after so many encoder frames; None: any number."""
 
+    def sees(self, token: int, num_frames: int) -> int:
+        """Return how many of the encoder frames so far a token, counted from 0, may attend to."""
+
     def commit(self, written: int, earlier: Sequence[int], tokens: Sequence[int], *, ended: bool) -> int:
         """Return how many tokens of a hypothesis are final.
 
@@ -48,6 +51,10 @@ class WaitK:
         """Return one token for each decision from the k-th on."""
         return None if ended else max(0, decisions(num_frames, self.ratio) - self.k + 1)
 
+    def sees(self, token: int, num_frames: int) -> int:
+        """Return what had been read when the token could be written first, as in training."""
+        return min((self.k + token) * self.ratio, num_frames)
+
     def commit(self, written: int, earlier: Sequence[int], tokens: Sequence[int], *, ended: bool) -> int:
         """Return all tokens: the limit keeps others from being there."""
         del written, earlier, ended
@@ -60,6 +67,11 @@ class LocalAgreement:
 
     def limit(self, num_frames: int, *, ended: bool) -> None:
         """Return None: each chunk is translated as if it were complete."""
+
+    def sees(self, token: int, num_frames: int) -> int:
+        """Return all frames."""
+        del token
+        return num_frames
 
     def commit(self, written: int, earlier: Sequence[int], tokens: Sequence[int], *, ended: bool) -> int:
         """Return the length of the common beginning, at the end all."""
@@ -84,6 +96,11 @@ class HoldN:
 
     def limit(self, num_frames: int, *, ended: bool) -> None:
         """Return None: each chunk is translated as if it were complete."""
+
+    def sees(self, token: int, num_frames: int) -> int:
+        """Return all frames."""
+        del token
+        return num_frames
 
     def commit(self, written: int, earlier: Sequence[int], tokens: Sequence[int], *, ended: bool) -> int:
         """Return all but the last tokens, at the end all."""

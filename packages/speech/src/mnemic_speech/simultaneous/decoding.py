@@ -1,0 +1,172 @@
+"""Writing while reading: hypotheses of running streams, and what of them is final."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from mnemic_core.errors import check_at_least
+from mnemic_core.state import MemoryState
+from mnemic_speech.decoder import DecoderSource, DecoderState
+from mnemic_speech.simultaneous.encoder_stream import Frames
+from mnemic_speech.simultaneous.model import AugmentedMemoryTransformer
+from mnemic_speech.simultaneous.policies import Policy, WaitK
+
+
+@dataclass(frozen=True)
+class DecodingState(MemoryState):
+    """Hypotheses of streams; the first ``written`` tokens of each are final.
+
+    Attributes:
+        decoder: self-attention cache of the tokens that were inputs, and the final encoder frames as keys and values.
+        tokens: of the hypothesis, without start and end.
+        count: tokens of the hypothesis.
+        written: final tokens.
+        after_end: tokens written after the source had ended.
+        finished: True where the translation is complete.
+    """
+
+    decoder: DecoderState
+    tokens: Int[Tensor, "batch capacity"]
+    count: Int[Tensor, " batch"]
+    written: Int[Tensor, " batch"]
+    after_end: Int[Tensor, " batch"]
+    finished: Bool[Tensor, " batch"]
+
+
+class StreamDecoder:
+    """Decodes greedily while encoder frames arrive; a policy says when tokens are written.
+
+    Wait-k goes on from the cache of its earlier steps, as the released code does. The other policies translate each
+    prefix of the source anew, beginning with the final tokens.
+
+    Args:
+        model: trained network, in evaluation mode.
+        policy: when to write.
+        max_tokens: of a translation.
+        max_after_end: tokens after the source has ended; a network without an end would go on for ever.
+    """
+
+    def __init__(
+        self, model: AugmentedMemoryTransformer, policy: Policy, max_tokens: int = 200, max_after_end: int = 25
+    ) -> None:
+        check_at_least(1, max_tokens=max_tokens, max_after_end=max_after_end)
+        self.model, self.policy = model, policy
+        self.max_tokens, self.max_after_end = max_tokens, max_after_end
+
+    def start(self, batch: int, device: torch.device | None = None) -> DecodingState:
+        """Return the state before the first frame."""
+        nothing = torch.zeros(batch, 0, self.model.config.encoder.dim, device=device)
+        decoder = self.model.decoder.init_state(nothing, nothing.new_zeros(batch, 0).bool(), self.max_tokens + 1)
+        zeros = torch.zeros(batch, dtype=torch.long, device=device)
+        tokens = torch.zeros(batch, self.max_tokens, dtype=torch.long, device=device)
+        return DecodingState(decoder, tokens, zeros, zeros, zeros, zeros.bool())
+
+    @torch.no_grad()
+    def advance(
+        self, state: DecodingState, final: Frames, open_frames: Frames, ended: Bool[Tensor, " batch"]
+    ) -> tuple[list[list[int]], DecodingState]:
+        """Return the tokens that became final with further encoder frames, of each stream, and the new state.
+
+        Args:
+            state: before them.
+            final: frames that no longer change.
+            open_frames: frames after them, as they are now; they are seen, but not kept.
+            ended: True where the source is complete.
+        """
+        kept = self._extend(state.decoder.source, final)
+        before = [row[:count] for row, count in zip(state.tokens.tolist(), state.count.tolist(), strict=True)]
+        seen = replace(state, decoder=replace(state.decoder, source=self._extend(kept, open_frames)))
+        if not isinstance(self.policy, WaitK):
+            seen = self._from_written(seen)
+        seen = self._translate(seen, ended.tolist())
+        state = replace(seen, decoder=replace(seen.decoder, source=kept))
+        return self._commit(state, before, ended)
+
+    def _translate(self, state: DecodingState, ended: list[bool]) -> DecodingState:
+        """Extend the hypotheses as far as the policy and the end symbol allow."""
+        source = state.decoder.source
+        present = source.allowed.sum(1).tolist()
+        limits = [
+            self._limit(frames, is_ended, state, row)
+            for row, (frames, is_ended) in enumerate(zip(present, ended, strict=True))
+        ]
+        blocked = state.finished.clone()
+        rank = source.allowed.cumsum(1)  # batch frame: 1 for the first that is no padding
+        while True:
+            place = state.decoder.length
+            active = (place < torch.tensor(limits, device=place.device)) & ~blocked
+            if not active.any():
+                return state
+            sees = [self.policy.sees(token, frames) for token, frames in zip(place.tolist(), present, strict=True)]
+            visible = source.allowed & (rank <= torch.tensor(sees, device=place.device)[:, None])
+            state, is_end = self._step(state, visible, active)
+            blocked = blocked | is_end
+            over = is_end & torch.tensor(ended, device=place.device)
+            state = replace(state, finished=state.finished | over)
+
+    def _limit(self, num_frames: int, is_ended: bool, state: DecodingState, row: int) -> int:
+        """Return how many tokens a stream may have now; without any frame none."""
+        if not num_frames:
+            return 0
+        limit = self.policy.limit(num_frames, ended=is_ended)
+        if is_ended:
+            more = int(state.written[row] - state.after_end[row]) + self.max_after_end
+            limit = more if limit is None else min(limit, more)
+        return self.max_tokens if limit is None else min(limit, self.max_tokens)
+
+    def _step(
+        self, state: DecodingState, visible: Bool[Tensor, "batch frame"], active: Bool[Tensor, " batch"]
+    ) -> tuple[DecodingState, Bool[Tensor, " batch"]]:
+        """Add a token to the active hypotheses that do not end; also return which of them end."""
+        config, place = self.model.config, state.decoder.length
+        rows = torch.arange(len(place), device=place.device)
+        last = state.tokens[rows, (place - 1).clamp(min=0)]
+        inputs = torch.where(place == 0, config.sos_eos_id, last)
+        # A stream without frames yet is inactive; it sees one all the same, since a softmax over none is NaN.
+        visible = visible | ~visible.any(1, keepdim=True)
+        source = replace(state.decoder.source, allowed=visible)
+        log_probs, decoder = self.model.decoder.step(inputs[:, None], replace(state.decoder, source=source))
+        found = log_probs[:, 0].argmax(-1)
+        is_given = place < state.written  # final tokens, read again
+        capped = place.clamp(max=self.max_tokens - 1)
+        found = torch.where(is_given, state.tokens[rows, capped], found)
+        is_end = active & ~is_given & (found == config.sos_eos_id)
+        accepted = active & ~is_end
+        tokens = state.tokens.clone()
+        tokens[rows, capped] = torch.where(accepted, found, tokens[rows, capped])
+        length = place + accepted  # what an inactive stream wrote into its cache is beyond its length
+        count = torch.where(accepted, torch.maximum(state.count, length), state.count)
+        decoder = replace(decoder, length=length, source=state.decoder.source)
+        return replace(state, decoder=decoder, tokens=tokens, count=count), is_end
+
+    def _from_written(self, state: DecodingState) -> DecodingState:
+        """Return the hypotheses cut to their final tokens, with an empty cache."""
+        decoder = replace(state.decoder, length=torch.zeros_like(state.decoder.length))
+        return replace(state, decoder=decoder, count=state.written)
+
+    def _commit(
+        self, state: DecodingState, before: list[list[int]], ended: Bool[Tensor, " batch"]
+    ) -> tuple[list[list[int]], DecodingState]:
+        new, written = [], []
+        for row, earlier in enumerate(before):
+            count, done = int(state.count[row]), int(state.written[row])
+            tokens = state.tokens[row, :count].tolist()
+            number = (
+                done
+                if state.finished[row] and not ended[row]
+                else self.policy.commit(done, earlier, tokens, ended=bool(ended[row]))
+            )
+            new.append(tokens[done:number])
+            written.append(number)
+        after = torch.tensor(written, device=state.written.device)
+        after_end = state.after_end + torch.where(ended, after - state.written, 0)
+        finished = state.finished | (ended & (after_end >= self.max_after_end)) | (after >= self.max_tokens)
+        return new, replace(state, written=after, after_end=after_end, finished=finished)
+
+    def _extend(self, source: DecoderSource, frames: Frames) -> DecoderSource:
+        if not frames.frames.shape[1]:
+            return source
+        place = torch.arange(frames.frames.shape[1], device=frames.lengths.device)
+        return self.model.decoder.extend_source(source, frames.frames, place >= frames.lengths[:, None])
