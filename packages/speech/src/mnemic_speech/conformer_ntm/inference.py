@@ -13,10 +13,11 @@ from mnemic_speech.audio import stream_audio
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.recognition import Recognition, recognize
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings, check_decoding
-from mnemic_speech.conformer_ntm.stream import Samples, TranscriptStream, as_waveform, segment_of
+from mnemic_speech.conformer_ntm.stream import TranscriptStream, segment_of
 from mnemic_speech.resample import resample
 from mnemic_speech.subsampling import STRIDE
 from mnemic_speech.transcript import Transcript
+from mnemic_speech.waveform import Samples, as_waveform
 
 _REPORT_STEP = 5  # frames between two reports of a machine, which processes single frames
 

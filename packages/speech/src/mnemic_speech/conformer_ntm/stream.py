@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from mnemic_core import MemoryReport, MemoryState
@@ -20,8 +19,7 @@ from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.resample import Resampler
 from mnemic_speech.silence import Segment
 from mnemic_speech.transcript import TranscriptSegment, Word
-
-Samples = Shaped[Tensor, " _samples"] | Shaped[np.ndarray, " _samples"]
+from mnemic_speech.waveform import Samples, as_waveform
 
 
 @dataclass(frozen=True)
@@ -198,29 +196,6 @@ class TranscriptStream(Session):
 
     def _end(self, segment: Segment) -> float:
         return segment.start + len(segment.samples) / self._own_rate
-
-
-def as_waveform(samples: Samples, position: int = 0, sample_rate: int | None = None) -> Float[Tensor, " samples"]:
-    """Return samples in single precision, integers scaled to [-1, 1].
-
-    Messages give times by the number of preceding samples and the sampling rate.
-
-    Raises:
-        UserError: if they are not mono, of another type, NaN or infinite.
-    """
-    waveform = torch.as_tensor(samples).detach().cpu()
-    if waveform.ndim != 1:
-        raise UserError(f"expected mono samples in one dimension, got {tuple(waveform.shape)}: average the channels")
-    if not waveform.is_floating_point():
-        if waveform.dtype not in (torch.int16, torch.int32):
-            raise UserError(f"expected samples of floating point, int16 or int32, got {waveform.dtype}")
-        return waveform.float() / (1 << (torch.iinfo(waveform.dtype).bits - 1))
-    is_finite = waveform.isfinite()
-    if not bool(is_finite.all()):
-        place = position + int(is_finite.long().argmin())
-        where = f"sample {place}" if sample_rate is None else f"{place / sample_rate:.3f} s"
-        raise UserError(f"a sample is NaN or infinite at {where}: decode the recording again or leave it out")
-    return waveform.float()
 
 
 def segment_of(start: float, end: float, words: tuple[Word, ...]) -> list[TranscriptSegment]:

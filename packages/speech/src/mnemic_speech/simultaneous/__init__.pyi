@@ -1,5 +1,7 @@
 """Simultaneous speech translation: the Augmented Memory Transformer with shiftable context (arXiv 2307.01377)."""
 
+from .checkpoint import TranslationSettings as TranslationSettings
+from .checkpoint import Translator as Translator
 from .config import SegmentConfig as SegmentConfig
 from .config import SegmentEncoderConfig as SegmentEncoderConfig
 from .config import SimultaneousConfig as SimultaneousConfig
@@ -11,3 +13,6 @@ from .latency import score_latency as score_latency
 from .latency import score_sentence as score_sentence
 from .model import AugmentedMemoryTransformer as AugmentedMemoryTransformer
 from .policies import PolicyConfig as PolicyConfig
+from .stream import TranslationStream as TranslationStream
+from .stream import WrittenWord as WrittenWord
+from .stream import translate as translate
