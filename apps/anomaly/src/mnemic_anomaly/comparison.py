@@ -98,15 +98,13 @@ def _score(
     """
     detector = checkpoint.detector()
     plain = AnomalyDetector(checkpoint.model, checkpoint.settings)
-    pixel = None if checkpoint.calibration is None else checkpoint.calibration.pixel
-    threshold = None if pixel is None else pixel.threshold
     records, errors = [], []
     for batch in _batches(images):
         made = detector.reconstruct(batch.images)
         scored, raw = detector.score(batch.images, made), plain.score(batch.images, made).map.float()
         for sample, score, own, error in zip(batch.samples, scored.score.tolist(), scored.map, raw, strict=True):
             mask, label = sample.load_mask(), cast(int, sample.label)
-            records.append(as_record(score, label, count_pixels(own.float(), mask, label, threshold)))
+            records.append(as_record(score, label, count_pixels(own.float(), mask, label, detector.pixel_threshold)))
             errors.append(count_pixels(error, mask, label))
     scores = evaluate_anomalies(read_records(records)).as_dict()
     known = ScoredImages(np.zeros(len(errors)), np.array([each["label"] for each in records], dtype=np.int64), errors)

@@ -68,6 +68,7 @@ def run_evaluation(request: EvaluationRequest) -> None:
         "data": str(request.data),
         "split": request.split or "test",
         "lesions": request.lesions,
+        "lesion_contrast": list(request.settings.contrast) if request.lesions else None,
         "checkpoint": path.name,
         "duplicates": duplicates,
         "num_problems": len(problems.found),

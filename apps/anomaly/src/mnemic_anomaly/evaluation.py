@@ -122,8 +122,6 @@ def evaluate_images(
         draws: keep thumbnails for a page.
     """
     result = Evaluation()
-    pixel = None if detector.calibration is None else detector.calibration.pixel
-    threshold = None if pixel is None else pixel.threshold
     waiting: deque[tuple[ImageSample, Tensor | None]] = deque()  # of the batch that is being scored, with masks
 
     def loaded() -> Iterator[Picture]:
@@ -137,7 +135,7 @@ def evaluate_images(
         sample, mask = waiting.popleft()
         result.samples.append(sample)
         result.scores.append(scored.score)
-        result.pixels.append(count_pixels(scored.found.map[0], mask, sample.label, threshold))
+        result.pixels.append(count_pixels(scored.found.map[0], mask, sample.label, detector.pixel_threshold))
         result.seconds += scored.seconds
         if draws:
             result.entries.append(_entry(scored, sample))

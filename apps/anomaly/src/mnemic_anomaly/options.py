@@ -5,6 +5,5 @@ from typing import Literal, TypeAlias
 
 CONFIGS = Path(__file__).parent / "configs"
 PAGE = "page.html"
-LesionKind: TypeAlias = Literal[
-    "bright", "dark", "blur", "noise", "foreign"
-]  # as in memmc_mae.data, whose import is slow
+# Those of memmc_mae.data, whose import is slow.
+LesionKind: TypeAlias = Literal["bright", "dark", "blur", "noise", "foreign"]

@@ -104,6 +104,12 @@ class AnomalyDetector:
         """Where the network is."""
         return self.model.positions.device
 
+    @property
+    def pixel_threshold(self) -> float | None:
+        """Anomaly at or above which a pixel is anomalous; None without calibration."""
+        pixel = None if self.calibration is None else self.calibration.pixel
+        return None if pixel is None else pixel.threshold
+
     @torch.no_grad()
     def detect(self, images: Float[Tensor, "batch channel height width"]) -> Anomalies:
         """Score images that `prepare` made for the network.
