@@ -13,6 +13,9 @@ from .latency import score_latency as score_latency
 from .latency import score_sentence as score_sentence
 from .model import AugmentedMemoryTransformer as AugmentedMemoryTransformer
 from .policies import PolicyConfig as PolicyConfig
+from .quality import QualityScores as QualityScores
+from .quality import latency_units as latency_units
+from .quality import score_quality as score_quality
 from .stream import TranslationStream as TranslationStream
 from .stream import WrittenWord as WrittenWord
 from .stream import translate as translate

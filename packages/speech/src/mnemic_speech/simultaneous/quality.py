@@ -1,0 +1,71 @@
+"""Quality of translations: BLEU and chrF of sacrebleu, with their signatures."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mnemic_core.errors import UserError
+
+_NO_SPACES = {"zh": "zh", "ja": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
+"""Languages whose words are not separated by spaces, with sacrebleu's tokenizer for them."""
+
+
+@dataclass(frozen=True)
+class QualityScores:
+    """Scores of a set of translations.
+
+    Attributes:
+        bleu: 0 to 100.
+        chrf: chrF2, 0 to 100.
+        bleu_signature: sacrebleu's settings and version.
+        chrf_signature: likewise.
+    """
+
+    bleu: float
+    chrf: float
+    bleu_signature: str
+    chrf_signature: str
+
+
+def score_quality(hypotheses: Sequence[str], references: Sequence[str], language: str = "de") -> QualityScores:
+    """Return the scores of translations, one reference each.
+
+    Both are brought into the canonical composed form of Unicode first. Empty translations count.
+
+    Args:
+        hypotheses: translations.
+        references: of the same sentences.
+        language: code of the target language, which decides how BLEU finds words.
+
+    Raises:
+        UserError: there is none, or not as many of both, which sacrebleu would score all the same.
+
+    Example:
+        >>> score_quality(["ein kleiner Hund schläft"], ["ein kleiner Hund schläft"]).bleu
+        100.0
+    """
+    from sacrebleu.metrics.bleu import BLEU  # slow, and not needed to translate
+    from sacrebleu.metrics.chrf import CHRF
+
+    if len(hypotheses) != len(references) or not references:
+        raise UserError(f"each reference needs a translation, got {len(hypotheses)} for {len(references)}")
+    made, wanted = ([unicodedata.normalize("NFC", text) for text in texts] for texts in (hypotheses, references))
+    bleu, chrf = BLEU(tokenize=_NO_SPACES.get(_base(language), "13a")), CHRF()
+    scores = [round(metric.corpus_score(made, [wanted]).score, 6) for metric in (bleu, chrf)]
+    return QualityScores(scores[0], scores[1], str(bleu.get_signature()), str(chrf.get_signature()))
+
+
+def latency_units(text: str, language: str = "de") -> list[str]:
+    """Return the units whose latency counts: words, or characters of languages that write no spaces.
+
+    Example:
+        >>> latency_units("ein Hund"), latency_units("一只 狗", "zh")
+        (['ein', 'Hund'], ['一', '只', '狗'])
+    """
+    text = unicodedata.normalize("NFC", text)
+    return list("".join(text.split())) if _base(language) in _NO_SPACES else text.split()
+
+
+def _base(language: str) -> str:
+    """Return the language of a code with a region or script, such as ``zh-Hans``."""
+    return language.replace("_", "-").partition("-")[0].lower()
