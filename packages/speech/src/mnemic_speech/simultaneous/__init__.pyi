@@ -7,6 +7,8 @@ from .config import SegmentEncoderConfig as SegmentEncoderConfig
 from .config import SimultaneousConfig as SimultaneousConfig
 from .encoder import SegmentEncoder as SegmentEncoder
 from .encoder_stream import EncoderStreams as EncoderStreams
+from .instances import TranslationRecord as TranslationRecord
+from .instances import read_instances as read_instances
 from .latency import Emission as Emission
 from .latency import LatencyScores as LatencyScores
 from .latency import score_latency as score_latency
