@@ -30,8 +30,7 @@ def encode_stream(streams: EncoderStreams, features: torch.Tensor) -> tuple[torc
         piece = features[:, start : start + CHUNK]
         ended = torch.tensor([start + CHUNK >= features.shape[1]])
         begun = time.perf_counter()
-        frames, state = streams.push(piece, torch.tensor([piece.shape[1]]), state, ended)
-        streams.open(state)
+        frames, _, state = streams.push(piece, torch.tensor([piece.shape[1]]), state, ended)
         seconds.append(time.perf_counter() - begun)
         final.append(frames.frames)
     return torch.cat(final, dim=1), seconds
@@ -84,8 +83,7 @@ def translation_stream(
         for _ in range(chunks * part // PARTS, chunks * (part + 1) // PARTS):
             piece = torch.randn(1, CHUNK, encoder.config.num_mels)
             begun = time.perf_counter()
-            _, state = streams.push(piece, torch.tensor([CHUNK]), state)
-            streams.open(state)
+            _, _, state = streams.push(piece, torch.tensor([CHUNK]), state)
             times.append(time.perf_counter() - begun)
         parts.append({"ms_per_chunk": round(1000 * median(times), 2), "resident_mb": resident_bytes() // 2**20})
     return {

@@ -38,8 +38,8 @@ def translate(
     for start in range(0, features.shape[1], chunk):
         piece = features[:, start : start + chunk]
         ended = torch.tensor([start + chunk >= features.shape[1]])
-        final, encoded = streams.push(piece, torch.tensor([piece.shape[1]]), encoded, ended)
-        (new,), state = decoder.advance(state, final, streams.open(encoded), ended)
+        final, unfinished, encoded = streams.push(piece, torch.tensor([piece.shape[1]]), encoded, ended)
+        (new,), state = decoder.advance(state, final, unfinished, ended)
         tokens += new
         delays += [start + piece.shape[1]] * len(new)
     return tokens, delays, state
@@ -87,8 +87,8 @@ def test_streams_of_a_batch_write_as_they_would_alone() -> None:
         sizes = [max(0, min(20, length - start)) for length in lengths]
         ended = torch.tensor([start + 20 >= length for length in lengths])
         piece = torch.nn.functional.pad(features[:, start : start + 20], (0, 0, 0, 20))[:, :20]
-        final, encoded = streams.push(piece, torch.tensor(sizes), encoded, ended)
-        new, state = decoder.advance(state, final, streams.open(encoded), ended)
+        final, unfinished, encoded = streams.push(piece, torch.tensor(sizes), encoded, ended)
+        new, state = decoder.advance(state, final, unfinished, ended)
         found = [done + more for done, more in zip(found, new, strict=True)]
     for row, length in enumerate(lengths):
         one, alone = EncoderStreams(model.encoder, "all"), StreamDecoder(model, WaitK(2, ratio=2))
@@ -96,8 +96,8 @@ def test_streams_of_a_batch_write_as_they_would_alone() -> None:
         for start in range(0, length, 20):
             piece = features[row : row + 1, start : min(length, start + 20)]
             ended = torch.tensor([start + 20 >= length])
-            final, state_one = one.push(piece, torch.tensor([piece.shape[1]]), state_one, ended)
-            (new_tokens,), state_alone = alone.advance(state_alone, final, one.open(state_one), ended)
+            final, unfinished, state_one = one.push(piece, torch.tensor([piece.shape[1]]), state_one, ended)
+            (new_tokens,), state_alone = alone.advance(state_alone, final, unfinished, ended)
             tokens += new_tokens
         assert found[row] == tokens
 
@@ -105,13 +105,13 @@ def test_streams_of_a_batch_write_as_they_would_alone() -> None:
 def test_a_state_can_be_saved_between_chunks() -> None:
     model, features = build(), torch.randn(1, 64, 8)
     streams, decoder = EncoderStreams(model.encoder, "none"), StreamDecoder(model, WaitK(1, ratio=2))
-    final, encoded = streams.push(features[:, :32], torch.tensor([32]), streams.start(1))
-    _, state = decoder.advance(decoder.start(1), final, streams.open(encoded), torch.tensor([False]))
+    final, unfinished, encoded = streams.push(features[:, :32], torch.tensor([32]), streams.start(1))
+    _, state = decoder.advance(decoder.start(1), final, unfinished, torch.tensor([False]))
     again = state.refill(state.to_dict())
     ended = torch.tensor([True])
-    final, encoded = streams.push(features[:, 32:], torch.tensor([32]), encoded, ended)
-    first, _ = decoder.advance(state, final, streams.open(encoded), ended)
-    second, _ = decoder.advance(again, final, streams.open(encoded), ended)
+    final, unfinished, encoded = streams.push(features[:, 32:], torch.tensor([32]), encoded, ended)
+    first, _ = decoder.advance(state, final, unfinished, ended)
+    second, _ = decoder.advance(again, final, unfinished, ended)
     assert first == second
     assert_close(state.tokens, again.tokens)
 

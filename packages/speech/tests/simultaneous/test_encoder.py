@@ -77,8 +77,9 @@ def one_after_the_other(encoder: SegmentEncoder, features: torch.Tensor, shift: 
     windows = context_windows(features.shape[1], sizes.length, sizes.left, sizes.right, shift=shifted_sides(shift))
     for window in windows:
         rows = Windows.of_rows([window] * len(features))
-        output, _, state = encoder.encode_windows(features[:, window.start : window.stop], rows, state)
-        outputs.append(output)
+        piece = features[:, window.start : window.stop]
+        frames, state = encoder.encode_windows(piece, rows, state, torch.ones(len(features), dtype=torch.long))
+        outputs.append(rows.join(frames, len(features))[0])
     return torch.cat(outputs, dim=1)
 
 

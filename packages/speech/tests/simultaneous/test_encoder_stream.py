@@ -31,15 +31,15 @@ def check_prefixes(encoder: SegmentEncoder, shift: Shift, chunks: list[int]) -> 
     state, final, received = streams.start(1), torch.zeros(1, 0, 16), 0
     for chunk in chunks:
         piece = features[:, received : received + chunk]
-        added, state = streams.push(piece, torch.tensor([chunk]), state)
+        added, unfinished, state = streams.push(piece, torch.tensor([chunk]), state)
         received += chunk
         final = torch.cat([final, added.frames], dim=1)
-        so_far = torch.cat([final, streams.open(state).frames], dim=1)
+        so_far = torch.cat([final, unfinished.frames], dim=1)
         expected, _ = encoder(features[:, :received], torch.tensor([received]), shift)
         assert_close(so_far, expected, rtol=1e-4, atol=1e-5)
-    added, state = streams.push(features[:, :0], torch.tensor([0]), state, ended=torch.tensor([True]))
+    added, unfinished, _ = streams.push(features[:, :0], torch.tensor([0]), state, ended=torch.tensor([True]))
     assert_close(torch.cat([final, added.frames], dim=1), encoder(features, torch.tensor([received]), shift)[0])
-    assert streams.open(state).lengths.tolist() == [0]
+    assert unfinished.lengths.tolist() == [0]
 
 
 @pytest.mark.parametrize("shift", SHIFTS)
@@ -57,20 +57,22 @@ def test_any_chunks_and_contexts(shift: Shift, chunks: list[int], context: tuple
     check_prefixes(build(segments=SegmentConfig(16, *context)), shift, chunks)
 
 
-def test_final_frames_never_change_and_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_final_segments_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, encoded = build(), []
     original = SegmentEncoder.encode_windows
 
-    def counted(self: SegmentEncoder, features: Any, windows: Any, state: Any) -> Any:
-        encoded.append(int((windows.lengths > 0).sum()))
-        return original(self, features, windows, state)
+    def counted(self: SegmentEncoder, features: Any, windows: Any, state: Any, final: Any) -> Any:
+        encoded.append((int(final.sum()), int((windows.lengths > 0).sum())))
+        return original(self, features, windows, state, final)
 
     monkeypatch.setattr(SegmentEncoder, "encode_windows", counted)
     streams = EncoderStreams(encoder, "all")
     state = streams.start(1)
     for _ in range(20):
-        _, state = streams.push(torch.randn(1, 32, 8), torch.tensor([32]), state)
-    assert sum(encoded) == int(state.segments[0]) == 39  # 640 frames are 40 segments, the last of which is open
+        _, _, state = streams.push(torch.randn(1, 32, 8), torch.tensor([32]), state)
+    finals, windows = map(sum, zip(*encoded, strict=True))
+    assert finals == int(state.segments[0]) == 39  # 640 frames are 40 segments, the last of which is open
+    assert windows <= 39 + 20 * 2  # and at most two that are open after each chunk
 
 
 def test_streams_of_a_batch_go_at_their_own_pace_and_end_in_any_order() -> None:
@@ -87,7 +89,7 @@ def test_streams_of_a_batch_go_at_their_own_pace_and_end_in_any_order() -> None:
             piece[row, :size] = features[row, taken[row] : taken[row] + size]
             taken[row] += size
         ended = torch.tensor([step == 3, step >= 1, step == 0])
-        added, state = streams.push(piece, torch.tensor(sizes), state, ended=ended)
+        added, _, state = streams.push(piece, torch.tensor(sizes), state, ended=ended)
         final = [
             torch.cat([done, new[:count]]) for done, new, count in zip(final, added.frames, added.lengths, strict=True)
         ]
@@ -101,9 +103,9 @@ def test_the_state_keeps_its_size_and_can_be_saved() -> None:
     state = streams.start(2)
     size = state.nbytes
     for _ in range(10):
-        _, state = streams.push(torch.randn(2, 40, 8), torch.tensor([40, 40]), state)
+        _, _, state = streams.push(torch.randn(2, 40, 8), torch.tensor([40, 40]), state)
     assert state.nbytes == size
     again = state.refill(state.to_dict())
     piece = torch.randn(2, 40, 8)
-    (first, _), (second, _) = (streams.push(piece, torch.tensor([40, 40]), each) for each in (state, again))
+    (first, _, _), (second, _, _) = (streams.push(piece, torch.tensor([40, 40]), each) for each in (state, again))
     assert torch.equal(first.frames, second.frames)

@@ -65,19 +65,19 @@ class StreamDecoder:
 
     @torch.no_grad()
     def advance(
-        self, state: DecodingState, final: Frames, open_frames: Frames, ended: Bool[Tensor, " batch"]
+        self, state: DecodingState, final: Frames, unfinished: Frames, ended: Bool[Tensor, " batch"]
     ) -> tuple[list[list[int]], DecodingState]:
         """Return the tokens that became final with further encoder frames, of each stream, and the new state.
 
         Args:
             state: before them.
             final: frames that no longer change.
-            open_frames: frames after them, as they are now; they are seen, but not kept.
+            unfinished: frames after them, as they are now; they are seen, but not kept.
             ended: True where the source is complete.
         """
         kept = self._extend(state.decoder.source, final)
         before = [row[:count] for row, count in zip(state.tokens.tolist(), state.count.tolist(), strict=True)]
-        seen = replace(state, decoder=replace(state.decoder, source=self._extend(kept, open_frames)))
+        seen = replace(state, decoder=replace(state.decoder, source=self._extend(kept, unfinished)))
         if not isinstance(self.policy, WaitK):
             seen = self._from_written(seen)
         seen = self._translate(seen, ended.tolist())

@@ -56,84 +56,64 @@ class SegmentLayer(nn.Module):
         state: MemoryState = (self.memory or self.bank).init_state(batch, device=device)
         return state
 
-    def step(
-        self,
-        x: Float[Tensor, "batch frame dim"],
-        state: MemoryState,
-        padding: Bool[Tensor, "batch frame"],
-        center: Bool[Tensor, "batch frame"],
-    ) -> tuple[Float[Tensor, "batch frame dim"], MemoryState]:
-        """Return the frames of one window after the block, and the memory after its segment."""
-        u = self.attention_norm(x)
-        bank = state if self.has_bank else self.bank.init_state(x.shape[0], device=x.device)
-        found, after = self.bank(u, bank, padding=padding, center=center)
-        x = x + self.dropout(found)
-        if self.memory is not None:
-            x, state = self._recall(x, state, center & ~padding)
-        x = x + self.dropout(self.ffn(self.ffn_norm(x)))
-        return x, after if self.has_bank else state
-
     def forward(
         self,
         x: Float[Tensor, "row frame dim"],
         padding: Bool[Tensor, "row frame"],
         center: Bool[Tensor, "row frame"],
-        num_segments: int,
-    ) -> Float[Tensor, "row frame dim"]:
-        """Return the frames of all windows of recordings; a recording's windows are consecutive rows.
+        state: MemoryState,
+        final: Int[Tensor, " batch"],
+    ) -> tuple[Float[Tensor, "row frame dim"], MemoryState]:
+        """Return the frames of several windows of each recording, and the memory after its final segments.
 
         The summary of a segment does not depend on the summaries before it: all are computed first, then all frames, so
         there is no loop over segments.
+
+        Args:
+            x: frames; a recording's windows are consecutive rows.
+            padding: True at frames to ignore.
+            center: True at the frames of the segments.
+            state: memory before the first of these segments.
+            final: how many of them, from the first, are written into the memory.
         """
+        batch, chosen = len(final), center & ~padding
         u = self.attention_norm(x)
-        found, _ = self.bank.attention(
-            u, _mean(u, center & ~padding), self._banks(u, padding, center, num_segments), padding
-        )
+        after = state
+        if self.has_bank:
+            bank = cast(RingBuffer, state)
+            summaries = self._summarize(u, padding, chosen).unflatten(0, (batch, -1))  # batch segment dim
+            banks = _banks_of_segments(bank, summaries)
+            segment = torch.arange(summaries.shape[1], device=x.device)
+            after = bank.append(summaries, padding=segment >= final[:, None])
+        else:
+            banks = self.bank.init_state(len(x), device=x.device)
+        found, _ = self.bank.attention(u, _mean(u, chosen), banks, padding)
         x = x + self.dropout(found)
         if self.memory is not None:
-            x = self._recall_all(x, center & ~padding, num_segments)
-        y: Tensor = x + self.dropout(self.ffn(self.ffn_norm(x)))
-        return y
+            x, after = self._recall(x.unflatten(0, (batch, -1)), chosen.unflatten(0, (batch, -1)), state, final)
+        x = x + self.dropout(self.ffn(self.ffn_norm(x)))
+        return x, after
 
-    def _banks(
-        self,
-        u: Float[Tensor, "row frame dim"],
-        padding: Bool[Tensor, "row frame"],
-        center: Bool[Tensor, "row frame"],
-        num_segments: int,
-    ) -> RingBuffer:
-        """Return what the bank of each segment holds: the summaries of those before it."""
-        if not self.has_bank:
-            return self.bank.init_state(len(u), device=u.device)
-        capacity = self.bank.capacity
-        summaries = self.bank.attention.summarize(u, _mean(u, center & ~padding), padding)
-        if self.bank.detach == "stored":
-            summaries = summaries.detach()
-        segments = summaries.unflatten(0, (-1, num_segments))  # batch segment dim
-        segment = torch.arange(num_segments, device=u.device)
-        count = segment.clamp(max=capacity)
-        source = (segment - count)[:, None] + torch.arange(capacity, device=u.device)  # segment slot
-        held = segments[:, source.clamp(max=num_segments - 1)]  # batch segment slot dim
-        held = held.masked_fill((source >= segment[:, None])[..., None], 0)
-        batch = len(segments)
-        return RingBuffer(held.flatten(0, 1), (count % capacity).repeat(batch), count.repeat(batch))
+    def _summarize(
+        self, u: Float[Tensor, "row frame dim"], padding: Bool[Tensor, "row frame"], chosen: Bool[Tensor, "row frame"]
+    ) -> Float[Tensor, "row dim"]:
+        summaries: Tensor = self.bank.attention.summarize(u, _mean(u, chosen), padding)
+        return summaries.detach() if self.bank.detach == "stored" else summaries
 
     def _recall(
-        self, x: Float[Tensor, "batch frame dim"], state: MemoryState, center: Bool[Tensor, "batch frame"]
-    ) -> tuple[Float[Tensor, "batch frame dim"], MemoryState]:
-        """Return the frames with what the memory adds to those of the segment, and the memory after it."""
-        recalled, state = cast(ResidualMemory, self.memory)(x, state, padding=~center)
-        return torch.where(center[..., None], recalled, x), state
-
-    def _recall_all(
-        self, x: Float[Tensor, "row frame dim"], center: Bool[Tensor, "row frame"], num_segments: int
-    ) -> Float[Tensor, "row frame dim"]:
-        windows, centers = x.unflatten(0, (-1, num_segments)), center.unflatten(0, (-1, num_segments))
-        state, outputs = self.init_state(len(windows), x.device), []
-        for window, is_center in zip(windows.unbind(1), centers.unbind(1), strict=True):
-            recalled, state = self._recall(window, state, is_center)
-            outputs.append(recalled)
-        return torch.stack(outputs, dim=1).flatten(0, 1)
+        self,
+        x: Float[Tensor, "batch segment frame dim"],
+        chosen: Bool[Tensor, "batch segment frame"],
+        state: MemoryState,
+        final: Int[Tensor, " batch"],
+    ) -> tuple[Float[Tensor, "row frame dim"], MemoryState]:
+        """Return the frames with what the memory adds to those of each segment, and the memory after final ones."""
+        memory, outputs, after = cast(ResidualMemory, self.memory), [], state
+        for number, (window, is_chosen) in enumerate(zip(x.unbind(1), chosen.unbind(1), strict=True)):
+            recalled, state = memory(window, state, padding=~is_chosen)
+            outputs.append(torch.where(is_chosen[..., None], recalled, window))
+            after = after.replace_rows(number < final, state)
+        return torch.stack(outputs, dim=1).flatten(0, 1), after
 
 
 class SegmentEncoder(nn.Module):
@@ -173,33 +153,36 @@ class SegmentEncoder(nn.Module):
         windows = Windows.of(lengths.tolist(), self.config.segments, sides).to(features.device)
         if not windows.num_segments:
             return features.new_zeros(len(features), 0, self.config.dim), lengths
-        x, padding = self._embed(windows.cut(features), windows.lengths)
-        center = windows.center(x.shape[1])
-        for layer in self.layers:
-            x = layer(x, padding, center, windows.num_segments)
-        return windows.join(x, len(features))
+        batch = len(features)
+        state, final = self.init_state(batch, features.device), torch.full_like(lengths, windows.num_segments)
+        x, _ = self.encode_windows(windows.cut(features), windows, state, final)
+        return windows.join(x, batch)
 
     def init_state(self, batch: int, device: torch.device | None = None) -> LayerStates:
         """Return the memory of each layer before the first segment."""
         return LayerStates(tuple(cast(SegmentLayer, layer).init_state(batch, device) for layer in self.layers))
 
     def encode_windows(
-        self, features: Float[Tensor, "batch time mel"], windows: Windows, state: LayerStates
-    ) -> tuple[Float[Tensor, "batch frame dim"], Int[Tensor, " batch"], LayerStates]:
-        """Return the encoder frames of one segment of each recording, their number, and the memory after it.
+        self,
+        features: Float[Tensor, "row time mel"],
+        windows: Windows,
+        state: LayerStates,
+        final: Int[Tensor, " batch"],
+    ) -> tuple[Float[Tensor, "row frame dim"], LayerStates]:
+        """Return the encoder frames of consecutive segments of each recording, and the memory after the final ones.
 
         Args:
-            features: of the windows, one for each recording.
-            windows: where the segments lie in them; a recording with an empty one gets no frame and keeps its memory.
-            state: after the segments before.
+            features: of the windows.
+            windows: where the segments lie in them; those of a recording with fewer segments end with empty ones.
+            state: memory before the first of these segments.
+            final: how many segments of each recording are written into the memory.
         """
         x, padding = self._embed(features, windows.lengths)
         center, after = windows.center(x.shape[1]), []
         for layer, before in zip(self.layers, state, strict=True):
-            x, memory = cast(SegmentLayer, layer).step(x, before, padding, center)
+            x, memory = layer(x, padding, center, before, final)
             after.append(memory)
-        frames, lengths = windows.join(x, len(features))
-        return frames, lengths, LayerStates(tuple(after))
+        return x, LayerStates(tuple(after))
 
     def _embed(
         self, features: Float[Tensor, "row time mel"], lengths: Int[Tensor, " row"]
@@ -211,6 +194,20 @@ class SegmentEncoder(nn.Module):
             x = x + split_positions(torch.arange(x.shape[1], device=x.device), self.config.dim).to(x.dtype)
         padding = torch.arange(x.shape[1], device=x.device) >= valid[:, None]
         return self.dropout(x), padding
+
+
+def _banks_of_segments(bank: RingBuffer, summaries: Float[Tensor, "batch segment dim"]) -> RingBuffer:
+    """Return what the bank holds before each of several segments, one row each: the latest summaries before it."""
+    number = summaries.shape[1]
+    before = bank.count[:, None] + torch.arange(number, device=summaries.device)  # batch segment
+    count = before.clamp(max=bank.capacity)
+    place = (before - count)[..., None] + torch.arange(bank.capacity, device=summaries.device)  # batch segment slot
+    old = bank.count[:, None, None]
+    index = torch.where(place < old, place, bank.capacity + place - old).clamp(max=bank.capacity + number - 1)
+    known = torch.cat([bank.ordered().to(summaries.dtype), summaries], dim=1)
+    held = known.gather(1, index.flatten(1)[..., None].expand(-1, -1, known.shape[-1])).unflatten(1, (number, -1))
+    held = held.masked_fill((place >= before[..., None])[..., None], 0).flatten(0, 1)
+    return RingBuffer(held, (count % bank.capacity).flatten(), count.flatten())
 
 
 def _mean(x: Float[Tensor, "row frame dim"], chosen: Bool[Tensor, "row frame"]) -> Float[Tensor, "row dim"]:

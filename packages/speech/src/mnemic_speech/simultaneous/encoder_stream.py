@@ -64,8 +64,8 @@ class EncoderStreams:
         >>> config = SegmentEncoderConfig(num_mels=8, dim=8, num_heads=2, ffn_dim=16, num_layers=1, conv_channels=2,
         ...     segments=SegmentConfig(16, 8, 8))
         >>> streams = EncoderStreams(SegmentEncoder(config).eval(), "all")
-        >>> final, state = streams.push(torch.randn(1, 40, 8), torch.tensor([40]), streams.start(1))
-        >>> final.lengths.tolist(), streams.open(state).lengths.tolist()
+        >>> final, unfinished, state = streams.push(torch.randn(1, 40, 8), torch.tensor([40]), streams.start(1))
+        >>> final.lengths.tolist(), unfinished.lengths.tolist()
         ([8], [2])
     """
 
@@ -92,8 +92,8 @@ class EncoderStreams:
         lengths: Int[Tensor, " batch"],
         state: EncoderStreamState,
         ended: Bool[Tensor, " batch"] | None = None,
-    ) -> tuple[Frames, EncoderStreamState]:
-        """Return the encoder frames that became final with the next features, and the new state.
+    ) -> tuple[Frames, Frames, EncoderStreamState]:
+        """Return the encoder frames that became final, those after them that may still change, and the new state.
 
         Args:
             features: further frames of each stream.
@@ -101,67 +101,50 @@ class EncoderStreams:
             state: of the streams.
             ended: True where these are the last ones, with which all segments are final.
         """
-        outputs = []
-        length = self._sizes[0]
+        finals, length = [], self._sizes[0]
+        unfinished = self._nothing(state)
         for start in range(0, max(1, features.shape[1]), length):  # so that the kept features are enough
-            piece = features[:, start : start + length]
+            piece, is_last = features[:, start : start + length], start + length >= features.shape[1]
             state = _append(state, piece, (lengths - start).clamp(0, piece.shape[1]))
-            if ended is not None and start + length >= features.shape[1]:
+            if ended is not None and is_last:
                 state = replace(state, ended=state.ended | ended)
-            frames, state = self._finish_segments(state)
-            outputs += frames
-        return _join(outputs, state, self.encoder.config.dim), state
+            final, unfinished, state = self._encode(state, with_open=is_last)
+            finals.append(final)
+        return _join(finals), unfinished, state
 
-    @torch.no_grad()
-    def open(self, state: EncoderStreamState) -> Frames:
-        """Return the encoder frames of the segments that may still change, as they are now."""
-        outputs = []
-        for _ in range(self._most_open()):
-            rows = [
-                self._window(number, received) if number * self._sizes[0] < received else None
-                for number, received in zip(state.segments.tolist(), state.received.tolist(), strict=True)
-            ]
-            if not any(rows):
-                break
-            frames, state = self._encode(rows, state)
-            outputs.append(frames)
-        return _join(outputs, state, self.encoder.config.dim)
+    def _encode(self, state: EncoderStreamState, *, with_open: bool) -> tuple[Frames, Frames, EncoderStreamState]:
+        """Encode the segments that are final now and, if wanted, those after them, all in one call."""
+        rows, number_final = self._segments(state, with_open=with_open)
+        number = max(map(len, rows))
+        if not number:
+            return self._nothing(state), self._nothing(state), state
+        device, batch = state.features.device, len(rows)
+        padded = [row for windows in rows for row in [*windows, *[None] * (number - len(windows))]]
+        windows = Windows.of_rows(padded, number).to(device)
+        final = torch.tensor(number_final, device=device)
+        offset = (self._capacity - state.received).repeat_interleave(number)[:, None]
+        cut = replace(windows, frames=windows.frames + offset).cut(state.features)
+        frames, memory = self.encoder.encode_windows(cut, windows, state.memory, final)
+        is_final = torch.arange(number, device=device) < final[:, None]
+        done, unfinished = (Frames(*windows.join(frames, batch, chosen)) for chosen in (is_final, ~is_final))
+        return done, unfinished, replace(state, memory=memory, segments=state.segments + final)
 
-    def _finish_segments(self, state: EncoderStreamState) -> tuple[list[Frames], EncoderStreamState]:
-        outputs = []
-        while any(rows := self._final_windows(state)):
-            frames, state = self._encode(rows, state)
-            outputs.append(frames)
-        return outputs, state
-
-    def _final_windows(self, state: EncoderStreamState) -> list[ContextWindow | None]:
-        """Return the next window of each stream if it is final."""
-        rows: list[ContextWindow | None] = []
+    def _segments(self, state: EncoderStreamState, *, with_open: bool) -> tuple[list[list[ContextWindow]], list[int]]:
+        """Return the windows of each stream that are to be encoded, and how many of them are final."""
+        rows, finals = [], []
         counts = zip(state.segments.tolist(), state.received.tolist(), state.ended.tolist(), strict=True)
-        for number, received, ended in counts:
-            start = number * self._sizes[0]
-            needed = frames_to_final(start, *self._sizes, shift=self._sides)
-            is_final = received >= needed or (ended and start < received)
-            rows.append(self._window(number, received) if is_final else None)
-        return rows
+        for segments, received, ended in counts:
+            starts = range(segments * self._sizes[0], received, self._sizes[0])
+            needed = [frames_to_final(start, *self._sizes, shift=self._sides) for start in starts]
+            number = len(starts) if ended else sum(frames <= received for frames in needed)
+            chosen = starts if with_open else starts[:number]
+            rows.append([context_window(received, start, *self._sizes, shift=self._sides) for start in chosen])
+            finals.append(number)
+        return rows, finals
 
-    def _window(self, number: int, received: int) -> ContextWindow:
-        return context_window(received, number * self._sizes[0], *self._sizes, shift=self._sides)
-
-    def _encode(
-        self, rows: Sequence[ContextWindow | None], state: EncoderStreamState
-    ) -> tuple[Frames, EncoderStreamState]:
-        """Encode the next segment of the streams that have one."""
-        windows = Windows.of_rows(rows).to(state.features.device)
-        kept = replace(windows, frames=windows.frames + (self._capacity - state.received)[:, None])
-        frames, lengths, memory = self.encoder.encode_windows(kept.cut(state.features), windows, state.memory)
-        has_window = torch.tensor([row is not None for row in rows], device=lengths.device)
-        return Frames(frames, lengths), replace(state, memory=memory, segments=state.segments + has_window)
-
-    def _most_open(self) -> int:
-        """Return how many segments of a stream can be open at once."""
-        length, left, right = self._sizes
-        return 1 + -(-(right + (left if "left" in self._sides else 0)) // length)
+    def _nothing(self, state: EncoderStreamState) -> Frames:
+        empty = state.features.new_zeros(len(state.received), 0, self.encoder.config.dim)
+        return Frames(empty, torch.zeros_like(state.received))
 
 
 def _append(
@@ -174,16 +157,11 @@ def _append(
     return replace(state, features=kept, received=state.received + lengths)
 
 
-def _join(outputs: Sequence[Frames], state: EncoderStreamState, dim: int) -> Frames:
-    """Return the frames of several segments of each stream one after the other."""
-    batch = len(state.received)
-    if not outputs:
-        return Frames(state.features.new_zeros(batch, 0, dim), torch.zeros_like(state.received))
-    lengths = torch.stack([each.lengths for each in outputs], dim=1)  # batch segment
-    most = int(lengths.sum(1).max())
-    joined = outputs[0].frames.new_zeros(batch, most, dim)
-    for row in range(batch):
-        parts = [each.frames[row, : each.lengths[row]] for each in outputs]
-        filled = torch.cat(parts)
-        joined[row] = F.pad(filled, (0, 0, 0, most - len(filled)))
-    return Frames(joined, lengths.sum(1))
+def _join(outputs: Sequence[Frames]) -> Frames:
+    """Return the frames of several calls one after the other, for each stream."""
+    if len(outputs) == 1:
+        return outputs[0]
+    lengths = torch.stack([each.lengths for each in outputs]).sum(0)
+    most = int(lengths.max())
+    rows = [torch.cat([each.frames[row, : each.lengths[row]] for each in outputs]) for row in range(len(lengths))]
+    return Frames(torch.stack([F.pad(row, (0, 0, 0, most - len(row))) for row in rows]), lengths)

@@ -171,11 +171,10 @@ class TranslationStream(Session):
         """Read a chunk, and return the words that are complete."""
         is_end = torch.tensor([ended], device=chunk.device)
         lengths = torch.tensor([len(chunk)], device=chunk.device)
-        final, self._encoding = self._encoder.push(chunk[None], lengths, self._encoding, is_end)
+        final, unfinished, self._encoding = self._encoder.push(chunk[None], lengths, self._encoding, is_end)
         heard = int(self._encoding.received[0]) * self._translator.features.config.frame_seconds
         self._heard = self.seconds if ended else min(self.seconds, heard)
-        open_frames = self._encoder.open(self._encoding)
-        (new,), self._decoding = self._decoder.advance(self._decoding, final, open_frames, is_end)
+        (new,), self._decoding = self._decoder.advance(self._decoding, final, unfinished, is_end)
         self._tokens += new
         return self._words(complete=self.finished)
 

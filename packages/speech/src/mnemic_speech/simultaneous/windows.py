@@ -56,7 +56,7 @@ class Windows:
     def cut(self, features: Float[Tensor, "batch time mel"]) -> Float[Tensor, "row window mel"]:
         """Return the features of each window; zeros beyond its length."""
         time = features.shape[1]
-        rows = self.frames.view(len(features), -1).clamp(max=max(0, time - 1))
+        rows = self.frames.view(len(features), -1).clamp(0, max(0, time - 1))
         taken = features.gather(1, rows[..., None].expand(-1, -1, features.shape[2]))
         windows = taken.view(*self.frames.shape, -1)
         beyond = torch.arange(self.frames.shape[1], device=features.device) >= self.lengths[:, None]
@@ -68,10 +68,22 @@ class Windows:
         return (place >= self.kept[:, :1]) & (place < self.kept[:, 1:])
 
     def join(
-        self, frames: Float[Tensor, "row window_frame dim"], batch: int
+        self,
+        frames: Float[Tensor, "row window_frame dim"],
+        batch: int,
+        segments: Bool[Tensor, "batch segment"] | None = None,
     ) -> tuple[Float[Tensor, "batch frame dim"], Int[Tensor, " batch"]]:
-        """Return the kept frames of each recording one after the other, zeros after them, and their number."""
-        center = self.center(frames.shape[1]).view(batch, -1)  # batch segment*frame
+        """Return the kept frames of each recording one after the other, zeros after them, and their number.
+
+        Args:
+            frames: of the windows.
+            batch: number of recordings.
+            segments: which segments to take; None: all.
+        """
+        center = self.center(frames.shape[1]).view(batch, self.num_segments, -1)
+        if segments is not None:
+            center = center & segments[..., None]
+        center = center.flatten(1)
         order = (~center).to(torch.uint8).argsort(dim=1, stable=True)
         lengths = center.sum(1)
         most = int(lengths.max()) if batch else 0
