@@ -1,8 +1,10 @@
 """Export of a detector as one ONNX graph: from pictures of any size to scores, labels and maps."""
 
 import json
+import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -83,8 +85,7 @@ def export_detector(detector: AnomalyDetector, path: str | Path) -> None:
     calibration = cast(Calibration, detector.calibration)
     example = torch.rand(2, 3, 96, 80)
     batch, height, width = (torch.export.Dim(name, min=1, max=2**16) for name in ("batch", "height", "width"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
+    with _quiet():
         program = torch.onnx.export(
             graph,
             (example,),
@@ -139,6 +140,20 @@ def largest_difference(
         for name in ("pred_score", "anomaly_map"):
             largest = max(largest, float((getattr(own, name) - getattr(other, name)).abs().max()))
     return largest
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep away what the exporter says about itself."""
+    logger = logging.getLogger("onnxscript")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it tells of each constant that it does not fold
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _check_installed() -> None:
