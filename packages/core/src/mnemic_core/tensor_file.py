@@ -54,7 +54,9 @@ def read_tensors(
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+            # Copies: views of the file lie at any address, on which the last bit of matrix products can depend, and a
+            # file that is overwritten would change them.
+            return {name: file.get_tensor(name).clone() for name in names}, file.metadata() or {}
     # A KeyError names a number format that the installed safetensors cannot give to torch.
     except (SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{path} is truncated or not a checkpoint ({error}): copy or download it again") from error

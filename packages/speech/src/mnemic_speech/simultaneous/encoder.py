@@ -120,16 +120,15 @@ class SegmentEncoder(nn.Module):
     """Encodes speech segment by segment, each in a window with context, with a memory of the segments before.
 
     Args:
-            config: sizes.
+        config: sizes.
 
     Example:
-            >>> from mnemic_speech.decoder import split_positions
-    from mnemic_speech.simultaneous.config import SegmentConfig
-            >>> config = SegmentEncoderConfig(num_mels=8, dim=8, num_heads=2, ffn_dim=16, num_layers=1, conv_channels=2,
-            ...     segments=SegmentConfig(16, 8, 8))
-            >>> frames, lengths = SegmentEncoder(config)(torch.randn(2, 50, 8), torch.tensor([50, 30]))
-            >>> frames.shape, lengths.tolist()
-            (torch.Size([2, 13, 8]), [13, 8])
+        >>> from mnemic_speech.simultaneous.config import SegmentConfig
+        >>> config = SegmentEncoderConfig(num_mels=8, dim=8, num_heads=2, ffn_dim=16, num_layers=1, conv_channels=2,
+        ...     segments=SegmentConfig(16, 8, 8))
+        >>> frames, lengths = SegmentEncoder(config)(torch.randn(2, 50, 8), torch.tensor([50, 30]))
+        >>> frames.shape, lengths.tolist()
+        (torch.Size([2, 13, 8]), [13, 8])
     """
 
     def __init__(self, config: SegmentEncoderConfig) -> None:

@@ -63,7 +63,7 @@ def average_lagging(times: Times, source_length: float, target_length: int) -> f
         target_length: words of the reference.
 
     Example:
-        >>> average_lagging([1000, 2000, 3000, 4000, 5000], 5000, 5)
+        >>> average_lagging([1000.0, 2000.0, 3000.0, 4000.0, 5000.0], 5000.0, 5)
         1000.0
     """
     if times[0] > source_length:
