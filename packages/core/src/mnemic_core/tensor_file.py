@@ -42,9 +42,15 @@ def write_tensors(
 
 
 def read_tensors(
-    path: str | Path, device: torch.device | str = "cpu"
+    path: str | Path, device: torch.device | str = "cpu", *, mapped: bool = False
 ) -> tuple[dict[str, Shaped[Tensor, "..."]], dict[str, str]]:
     """Return the tensors and the metadata of a safetensors file.
+
+    Args:
+        path: the file.
+        device: of the tensors.
+        mapped: views of the file instead of copies, for what exceeds memory. They lie at any address, on which the last
+            bit of a matrix product can depend, and change when the file is overwritten.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -54,9 +60,8 @@ def read_tensors(
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             names = file.keys()
-            # Copies: views of the file lie at any address, on which the last bit of matrix products can depend, and a
-            # file that is overwritten would change them.
-            return {name: file.get_tensor(name).clone() for name in names}, file.metadata() or {}
+            found = {name: file.get_tensor(name) for name in names}
+            return found if mapped else {name: tensor.clone() for name, tensor in found.items()}, file.metadata() or {}
     # A KeyError names a number format that the installed safetensors cannot give to torch.
     except (SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{path} is truncated or not a checkpoint ({error}): copy or download it again") from error

@@ -66,7 +66,7 @@ def read_snapshot(
     manifest = _manifest(folder, kind)
     vectors = folder / manifest["vectors"]
     try:
-        tensors, _ = read_tensors(vectors)  # memory-mapped
+        tensors, _ = read_tensors(vectors, mapped=True)
     except (UserError, OSError) as error:
         raise UserError(f"the store at {folder} is not complete ({error}); save it again") from error
     if not mapped:
