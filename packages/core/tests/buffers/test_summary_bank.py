@@ -103,6 +103,24 @@ def test_padding_may_be_anywhere_and_hold_anything() -> None:
     assert_close(state.tensors(), expected_state.tensors())
 
 
+def test_windows_at_once_equal_one_after_the_other() -> None:
+    bank, x = small(), torch.randn(2, 5, 4, DIM)
+    padding, center = torch.rand(2, 5, 4) < 0.2, torch.rand(2, 5, 4) < 0.7
+    padding[..., 0] = False
+    center[..., 0] = True
+    start = filled(bank, torch.randn(2, 1, DIM))
+    final = torch.tensor([5, 3])
+    rows = [each.flatten(0, 1) for each in (x, padding, center)]
+    together, after = bank.run_windows(rows[0], start, rows[1], rows[2], final)
+    state, expected = start, start
+    for place in range(5):
+        output, state = bank(x[:, place], state, padding=padding[:, place], center=center[:, place])
+        real = ~padding[:, place]
+        assert_close(together.unflatten(0, (2, 5))[:, place][real], output[real])
+        expected = expected.replace_rows(place < final, state)
+    assert_close(after.tensors(), expected.tensors())
+
+
 def test_a_row_of_padding_writes_nothing_and_harms_no_gradient() -> None:
     bank, padding = small(), torch.tensor([[True] * 3, [False] * 3])
     output, state = bank(torch.randn(2, 3, DIM), bank.init_state(2), padding=padding)

@@ -214,11 +214,42 @@ class SummaryBank(SegmentMemory[RingBuffer]):
         """
         padding = or_no_padding(padding, x)
         summarized = ~padding if center is None else center & ~padding
-        number = summarized.sum(1, keepdim=True)
-        query = x.masked_fill(~summarized[..., None], 0).sum(1) / number.clamp(min=1)
-        found, summary = self.attention(x, query, state, padding)
+        found, summary = self.attention(x, _mean(x, summarized), state, padding)
         # The released code truncates the bank at the next read instead, with the same result.
-        return found, state.append(summary[:, None], padding=number == 0)
+        return found, state.append(summary[:, None], padding=~summarized.any(1, keepdim=True))
+
+    def run_windows(
+        self,
+        x: Float[Tensor, "row time dim"],
+        state: RingBuffer,
+        padding: Bool[Tensor, "row time"],
+        center: Bool[Tensor, "row time"],
+        final: Int[Tensor, " batch"],
+    ) -> tuple[Float[Tensor, "row time dim"], RingBuffer]:
+        """Attend in several consecutive windows of each sequence at once, as if one after the other.
+
+        The summary of a segment does not depend on the summaries before it: all are computed first, then all frames.
+
+        Args:
+            x: frames of the windows; those of a sequence are consecutive rows, as many for each.
+            state: banks of the sequences before the first window.
+            padding: True at frames to ignore, which must not be NaN.
+            center: True at the frames that are summarized.
+            final: how many windows of each sequence, from the first, are stored.
+
+        Returns:
+            The attended frames, and the banks with the summaries of the final windows.
+        """
+        summarized = center & ~padding
+        query = _mean(x, summarized)
+        split = (state.batch_size, -1)
+        summaries = self.attention.summarize(x, query, padding).unflatten(0, split)  # batch window dim
+        if self.detach == "stored":
+            summaries = summaries.detach()
+        found, _ = self.attention(x, query, _banks_before(state, summaries), padding)
+        window = torch.arange(summaries.shape[1], device=x.device)
+        left_out = (window >= final[:, None]) | ~summarized.any(1).unflatten(0, split)
+        return found, state.append(summaries, padding=left_out)
 
 
 SUMMARY_BANK = Mechanism(
@@ -288,3 +319,23 @@ def summary_bank_from_official(weights: Mapping[str, Tensor]) -> dict[str, Tenso
     if rest:
         raise UserError(f"unknown weights {sorted(rest)}; give those of one layer's self_attn, without its prefix")
     return converted
+
+
+def _banks_before(bank: RingBuffer, summaries: Float[Tensor, "batch window dim"]) -> RingBuffer:
+    """Return what the bank holds before each of several windows, one row each: the latest summaries before it."""
+    number = summaries.shape[1]
+    before = bank.count[:, None] + torch.arange(number, device=summaries.device)  # batch window
+    count = before.clamp(max=bank.capacity)
+    place = (before - count)[..., None] + torch.arange(bank.capacity, device=summaries.device)  # batch window slot
+    old = bank.count[:, None, None]
+    index = torch.where(place < old, place, bank.capacity + place - old).clamp(max=bank.capacity + number - 1)
+    known = torch.cat([bank.ordered().to(summaries.dtype), summaries], dim=1)
+    held = known.gather(1, index.flatten(1)[..., None].expand(-1, -1, known.shape[-1])).unflatten(1, (number, -1))
+    held = held.masked_fill((place >= before[..., None])[..., None], 0).flatten(0, 1)
+    return RingBuffer(held, (count % bank.capacity).flatten(), count.flatten())
+
+
+def _mean(x: Float[Tensor, "batch time dim"], chosen: Bool[Tensor, "batch time"]) -> Float[Tensor, "batch dim"]:
+    """Return the mean of chosen frames, 0 of none."""
+    number = chosen.sum(1, keepdim=True).clamp(min=1)
+    return x.masked_fill(~chosen[..., None], 0).sum(1) / number

@@ -66,9 +66,6 @@ class SegmentLayer(nn.Module):
     ) -> tuple[Float[Tensor, "row frame dim"], MemoryState]:
         """Return the frames of several windows of each recording, and the memory after its final segments.
 
-        The summary of a segment does not depend on the summaries before it: all are computed first, then all frames, so
-        there is no loop over segments.
-
         Args:
             x: frames; a recording's windows are consecutive rows.
             padding: True at frames to ignore.
@@ -76,29 +73,17 @@ class SegmentLayer(nn.Module):
             state: memory before the first of these segments.
             final: how many of them, from the first, are written into the memory.
         """
-        batch, chosen = len(final), center & ~padding
-        u = self.attention_norm(x)
-        after = state
+        u, after = self.attention_norm(x), state
         if self.has_bank:
-            bank = cast(RingBuffer, state)
-            summaries = self._summarize(u, padding, chosen).unflatten(0, (batch, -1))  # batch segment dim
-            banks = _banks_of_segments(bank, summaries)
-            segment = torch.arange(summaries.shape[1], device=x.device)
-            after = bank.append(summaries, padding=segment >= final[:, None])
+            found, after = self.bank.run_windows(u, cast(RingBuffer, state), padding, center, final)
         else:
-            banks = self.bank.init_state(len(x), device=x.device)
-        found, _ = self.bank.attention(u, _mean(u, chosen), banks, padding)
+            found, _ = self.bank(u, self.bank.init_state(len(x), device=x.device), padding=padding)
         x = x + self.dropout(found)
         if self.memory is not None:
-            x, after = self._recall(x.unflatten(0, (batch, -1)), chosen.unflatten(0, (batch, -1)), state, final)
+            chosen, split = center & ~padding, (len(final), -1)
+            x, after = self._recall(x.unflatten(0, split), chosen.unflatten(0, split), state, final)
         x = x + self.dropout(self.ffn(self.ffn_norm(x)))
         return x, after
-
-    def _summarize(
-        self, u: Float[Tensor, "row frame dim"], padding: Bool[Tensor, "row frame"], chosen: Bool[Tensor, "row frame"]
-    ) -> Float[Tensor, "row dim"]:
-        summaries: Tensor = self.bank.attention.summarize(u, _mean(u, chosen), padding)
-        return summaries.detach() if self.bank.detach == "stored" else summaries
 
     def _recall(
         self,
@@ -193,23 +178,3 @@ class SegmentEncoder(nn.Module):
             x = x + split_positions(torch.arange(x.shape[1], device=x.device), self.config.dim).to(x.dtype)
         padding = torch.arange(x.shape[1], device=x.device) >= valid[:, None]
         return self.dropout(x), padding
-
-
-def _banks_of_segments(bank: RingBuffer, summaries: Float[Tensor, "batch segment dim"]) -> RingBuffer:
-    """Return what the bank holds before each of several segments, one row each: the latest summaries before it."""
-    number = summaries.shape[1]
-    before = bank.count[:, None] + torch.arange(number, device=summaries.device)  # batch segment
-    count = before.clamp(max=bank.capacity)
-    place = (before - count)[..., None] + torch.arange(bank.capacity, device=summaries.device)  # batch segment slot
-    old = bank.count[:, None, None]
-    index = torch.where(place < old, place, bank.capacity + place - old).clamp(max=bank.capacity + number - 1)
-    known = torch.cat([bank.ordered().to(summaries.dtype), summaries], dim=1)
-    held = known.gather(1, index.flatten(1)[..., None].expand(-1, -1, known.shape[-1])).unflatten(1, (number, -1))
-    held = held.masked_fill((place >= before[..., None])[..., None], 0).flatten(0, 1)
-    return RingBuffer(held, (count % bank.capacity).flatten(), count.flatten())
-
-
-def _mean(x: Float[Tensor, "row frame dim"], chosen: Bool[Tensor, "row frame"]) -> Float[Tensor, "row dim"]:
-    """Return the mean of chosen frames, 0 of none."""
-    number = chosen.sum(1, keepdim=True).clamp(min=1)
-    return x.masked_fill(~chosen[..., None], 0).sum(1) / number
