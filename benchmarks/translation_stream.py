@@ -75,9 +75,8 @@ def translation_stream(
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     encoder = SegmentEncoder(SegmentEncoderConfig()).eval()
-    streams, state, parts = EncoderStreams(encoder, "all"), None, []
-    chunks = stream_minutes * 60 * FRAMES_PER_SECOND // CHUNK
-    state = streams.start(1)
+    streams, parts = EncoderStreams(encoder, "all"), []
+    chunks, state = stream_minutes * 60 * FRAMES_PER_SECOND // CHUNK, streams.start(1)
     for part in range(PARTS):
         times = []
         for _ in range(chunks * part // PARTS, chunks * (part + 1) // PARTS):

@@ -76,7 +76,7 @@ def one_after_the_other(encoder: SegmentEncoder, features: torch.Tensor, shift: 
     outputs, state = [], encoder.init_state(len(features))
     windows = context_windows(features.shape[1], sizes.length, sizes.left, sizes.right, shift=shifted_sides(shift))
     for window in windows:
-        rows = Windows.of_rows([window] * len(features))
+        rows = Windows.of_layouts([[window]] * len(features))
         piece = features[:, window.start : window.stop]
         frames, state = encoder.encode_windows(piece, rows, state, torch.ones(len(features), dtype=torch.long))
         outputs.append(rows.join(frames, len(features))[0])

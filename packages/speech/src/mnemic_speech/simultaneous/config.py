@@ -8,9 +8,7 @@ from mnemic_core import MemoryConfig
 from mnemic_core.buffers.context_windows import SIDES, Side
 from mnemic_core.errors import UserError, check_choice, check_heads, check_range
 from mnemic_core.listing import lists_memories
-
-STRIDE = 4
-"""Feature frames of one encoder frame."""
+from mnemic_speech.subsampling import STRIDE
 
 Shift: TypeAlias = Literal["none", "left", "right", "center", "all"]
 """Which missing context of a window is replaced by frames on its other side."""

@@ -11,7 +11,7 @@ from mnemic_core.state import MemoryState
 from mnemic_speech.decoder import DecoderSource, DecoderState
 from mnemic_speech.simultaneous.encoder_stream import Frames
 from mnemic_speech.simultaneous.model import AugmentedMemoryTransformer
-from mnemic_speech.simultaneous.policies import Policy, WaitK
+from mnemic_speech.simultaneous.policies import Policy
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class DecodingState(MemoryState):
 class StreamDecoder:
     """Decodes greedily while encoder frames arrive; a policy says when tokens are written.
 
-    Wait-k goes on from the cache of its earlier steps, as the released code does. The other policies translate each
-    prefix of the source anew, beginning with the final tokens.
+    Wait-k goes on from the cache of its earlier steps, as the released code does; policies that translate each prefix
+    of the source anew begin with the final tokens.
 
     Args:
         model: trained network, in evaluation mode.
@@ -78,7 +78,7 @@ class StreamDecoder:
         kept = self._extend(state.decoder.source, final)
         before = [row[:count] for row, count in zip(state.tokens.tolist(), state.count.tolist(), strict=True)]
         seen = replace(state, decoder=replace(state.decoder, source=self._extend(kept, unfinished)))
-        if not isinstance(self.policy, WaitK):
+        if self.policy.translates_anew:
             seen = self._from_written(seen)
         seen = self._translate(seen, ended.tolist())
         state = replace(seen, decoder=replace(seen.decoder, source=kept))
@@ -153,11 +153,7 @@ class StreamDecoder:
         for row, earlier in enumerate(before):
             count, done = int(state.count[row]), int(state.written[row])
             tokens = state.tokens[row, :count].tolist()
-            number = (
-                done
-                if state.finished[row] and not ended[row]
-                else self.policy.commit(done, earlier, tokens, ended=bool(ended[row]))
-            )
+            number = self.policy.commit(done, earlier, tokens, ended=bool(ended[row]))
             new.append(tokens[done:number])
             written.append(number)
         after = torch.tensor(written, device=state.written.device)

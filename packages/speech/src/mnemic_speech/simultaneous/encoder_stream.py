@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from mnemic_core.buffers.context_windows import ContextWindow, Side, context_window, frames_to_final
 from mnemic_core.layer_states import LayerStates
@@ -114,13 +114,12 @@ class EncoderStreams:
 
     def _encode(self, state: EncoderStreamState, *, with_open: bool) -> tuple[Frames, Frames, EncoderStreamState]:
         """Encode the segments that are final now and, if wanted, those after them, all in one call."""
-        rows, number_final = self._segments(state, with_open=with_open)
-        number = max(map(len, rows))
+        layouts, number_final = self._segments(state, with_open=with_open)
+        device, batch = state.features.device, len(layouts)
+        windows = Windows.of_layouts(layouts).to(device)
+        number = windows.num_segments
         if not number:
             return self._nothing(state), self._nothing(state), state
-        device, batch = state.features.device, len(rows)
-        padded = [row for windows in rows for row in [*windows, *[None] * (number - len(windows))]]
-        windows = Windows.of_rows(padded, number).to(device)
         final = torch.tensor(number_final, device=device)
         offset = (self._capacity - state.received).repeat_interleave(number)[:, None]
         cut = replace(windows, frames=windows.frames + offset).cut(state.features)
@@ -162,6 +161,5 @@ def _join(outputs: Sequence[Frames]) -> Frames:
     if len(outputs) == 1:
         return outputs[0]
     lengths = torch.stack([each.lengths for each in outputs]).sum(0)
-    most = int(lengths.max())
     rows = [torch.cat([each.frames[row, : each.lengths[row]] for each in outputs]) for row in range(len(lengths))]
-    return Frames(torch.stack([F.pad(row, (0, 0, 0, most - len(row))) for row in rows]), lengths)
+    return Frames(pad_sequence(rows, batch_first=True), lengths)

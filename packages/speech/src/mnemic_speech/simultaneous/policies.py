@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from mnemic_core.errors import check_at_least, check_choice
 from mnemic_speech.simultaneous.wait_k import decisions
@@ -13,7 +13,14 @@ PolicyName: TypeAlias = Literal["wait_k", "local_agreement", "hold_n"]
 
 @runtime_checkable
 class Policy(Protocol):
-    """A function of what has been read and written; it holds no state, so a stream can be saved at any time."""
+    """A function of what has been read and written; it holds no state, so a stream can be saved at any time.
+
+    Attributes:
+        translates_anew: whether each prefix of the source is translated from the final tokens on; otherwise decoding
+            goes on from what earlier tokens saw.
+    """
+
+    translates_anew: ClassVar[bool]
 
     def limit(self, num_frames: int, *, ended: bool) -> int | None:
         """Return how many tokens may exist in all after so many encoder frames; None: any number."""
@@ -41,6 +48,8 @@ class WaitK:
         ratio: encoder frames of a decision; 8 are 320 ms.
     """
 
+    translates_anew: ClassVar[bool] = False
+
     k: int = 3
     ratio: int = 8
 
@@ -65,6 +74,8 @@ class WaitK:
 class LocalAgreement:
     """Writes what the hypotheses after two consecutive chunks begin with (arXiv 2005.11185)."""
 
+    translates_anew: ClassVar[bool] = True
+
     def limit(self, num_frames: int, *, ended: bool) -> None:
         """Return None: each chunk is translated as if it were complete."""
 
@@ -88,6 +99,8 @@ class HoldN:
     Attributes:
         n: tokens that are held back.
     """
+
+    translates_anew: ClassVar[bool] = True
 
     n: int = 6
 

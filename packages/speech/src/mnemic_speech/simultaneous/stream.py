@@ -14,10 +14,10 @@ from mnemic_core.session import Session
 from mnemic_speech.features import FeatureStream
 from mnemic_speech.resample import Resampler
 from mnemic_speech.simultaneous.checkpoint import TranslationSettings, Translator
-from mnemic_speech.simultaneous.config import STRIDE
 from mnemic_speech.simultaneous.decoding import DecodingState, StreamDecoder
 from mnemic_speech.simultaneous.encoder_stream import EncoderStreams, EncoderStreamState
 from mnemic_speech.simultaneous.model import AugmentedMemoryTransformer
+from mnemic_speech.subsampling import STRIDE
 from mnemic_speech.waveform import Samples, as_waveform
 
 

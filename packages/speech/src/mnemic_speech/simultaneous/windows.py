@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mnemic_core.buffers.context_windows import ContextWindow, Side, context_windows
-from mnemic_speech.simultaneous.config import STRIDE, SegmentConfig
+from mnemic_speech.simultaneous.config import SegmentConfig
+from mnemic_speech.subsampling import STRIDE
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,13 @@ class Windows:
     def of(cls, lengths: Sequence[int], segments: SegmentConfig, shift: Sequence[Side]) -> "Windows":
         """Return the windows of recordings with these numbers of feature frames."""
         sizes = (segments.length, segments.left, segments.right)
-        layouts = [context_windows(length, *sizes, shift=shift) for length in lengths]
-        number = max(map(len, layouts), default=0)
-        return cls.of_rows([row for layout in layouts for row in [*layout, *[None] * (number - len(layout))]], number)
+        return cls.of_layouts([context_windows(length, *sizes, shift=shift) for length in lengths])
 
     @classmethod
-    def of_rows(cls, given: Sequence[ContextWindow | None], num_segments: int = 1) -> "Windows":
-        """Return given windows, None for an empty one; those of a recording follow each other."""
-        rows = [window or _EMPTY for window in given]
+    def of_layouts(cls, layouts: Sequence[Sequence[ContextWindow]]) -> "Windows":
+        """Return given windows of each recording."""
+        number = max(map(len, layouts), default=0)
+        rows = [window for layout in layouts for window in [*layout, *[_EMPTY] * (number - len(layout))]]
         spans = torch.tensor([(window.start, window.stop) for window in rows], dtype=torch.long).view(-1, 2)
         kept = [(each.start, max(each.start, each.stop)) for each in (window.kept(STRIDE) for window in rows)]
         longest = int((spans[:, 1] - spans[:, 0]).max()) if len(rows) else 0
@@ -46,7 +46,7 @@ class Windows:
             spans[:, :1] + torch.arange(longest),
             spans[:, 1] - spans[:, 0],
             torch.tensor(kept, dtype=torch.long).view(-1, 2),
-            num_segments,
+            number,
         )
 
     def to(self, device: torch.device) -> "Windows":
