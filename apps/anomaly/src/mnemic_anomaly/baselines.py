@@ -85,4 +85,4 @@ def find_features(checkpoint: DetectorCheckpoint, weights: Path | None) -> Froze
 
 def _batches(samples: Sequence[ImageSample]) -> Iterator[Float[Tensor, "batch 3 height width"]]:
     images = PreparedImages(samples, _SIDE, 3, in_memory=False)
-    return (images.batch(start, _BATCH).images for start in range(0, len(images), _BATCH))
+    return (batch.images for batch in images.batches(_BATCH))

@@ -1,6 +1,6 @@
 """What `compare` scores: labeled images and pasted lesions, kept for paired intervals over images."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +9,7 @@ import numpy as np
 
 from mnemic_anomaly.datamodule import AnomalyData
 from mnemic_anomaly.evaluation import paste_lesions
-from mnemic_anomaly.images import ImageBatch, PreparedImages
+from mnemic_anomaly.images import PreparedImages
 from mnemic_anomaly.records import as_record, count_pixels, read_records
 from mnemic_kit.experiment import Difference, Metric, Paired, keep_condition, read_conditions
 from mnemic_vision.memmc_mae import (
@@ -65,7 +65,7 @@ def score_condition(
     if checkpoint.model.config.memory.name != "none":
         _, of_emptied = _score(replace(checkpoint, model=checkpoint.model.without_memory()), images)
         scores |= {f"emptied_{name}": value for name, value in of_emptied.items()}
-    batches = (batch.images for batch in _batches(images))
+    batches = (batch.images for batch in images.batches(_BATCH))
     if use := measure_memory_use(checkpoint.model, batches, checkpoint.detector().draws):
         scores |= {"memory_share": use.share, "slots_used": use.slots}
     scores["parameters"] = float(sum(each.numel() for each in checkpoint.model.parameters() if each.requires_grad))
@@ -99,7 +99,7 @@ def _score(
     detector = checkpoint.detector()
     plain = AnomalyDetector(checkpoint.model, checkpoint.settings)
     records, errors = [], []
-    for batch in _batches(images):
+    for batch in images.batches(_BATCH):
         made = detector.reconstruct(batch.images)
         scored, raw = detector.score(batch.images, made), plain.score(batch.images, made).map.float()
         for sample, score, own, error in zip(batch.samples, scored.score.tolist(), scored.map, raw, strict=True):
@@ -110,10 +110,6 @@ def _score(
     known = ScoredImages(np.zeros(len(errors)), np.array([each["label"] for each in records], dtype=np.int64), errors)
     ratio = mean_error_ratio(known.known_pixels) if known.has_pixel_truth else None
     return records, scores | {"error_ratio": ratio}
-
-
-def _batches(images: PreparedImages) -> Iterator[ImageBatch]:
-    return (images.batch(start, _BATCH) for start in range(0, len(images), _BATCH))
 
 
 def _read(path: Path, condition: str) -> ScoredImages:

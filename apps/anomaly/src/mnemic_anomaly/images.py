@@ -1,6 +1,6 @@
 """Images of a data set as the network takes them, alone and in batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -73,9 +73,10 @@ class PreparedImages(Dataset[tuple[Tensor, int, ImageSample]]):
             self._kept[index] = image
         return image
 
-    def batch(self, start: int, size: int) -> ImageBatch:
-        """Return some images in their order."""
-        return ImageBatch.collate([self[index] for index in range(start, min(start + size, len(self)))])
+    def batches(self, size: int) -> Iterator[ImageBatch]:
+        """Yield all images in their order."""
+        for start in range(0, len(self), size):
+            yield ImageBatch.collate([self[index] for index in range(start, min(start + size, len(self)))])
 
 
 class AugmentedImages(Dataset[tuple[Tensor, int, ImageSample]]):

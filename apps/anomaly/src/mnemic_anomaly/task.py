@@ -233,7 +233,7 @@ class AnomalyTask(Task):
     @torch.no_grad()
     def _measure_features(self, target: FeatureTarget, train: PreparedImages, *, keep: bool) -> None:
         """Standardize features by those of the training images, and keep them where images do not change."""
-        batches = [train.batch(start, _BATCH).images.to(self.device) for start in range(0, len(train), _BATCH)]
+        batches = [batch.images.to(self.device) for batch in train.batches(_BATCH)]
         raw = torch.cat([target.raw(images) for images in batches])
         values = raw.flatten(0, 1)
         target.standardize(values.mean(0), values.std(0))
