@@ -30,8 +30,8 @@ from mnemic_kit.schedule import warmup_share
 from mnemic_speech.conformer_ntm import ConformerNtm
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.model import Encoded
-from mnemic_transcribe.augmentation import Augmentation
-from mnemic_transcribe.batching import Clip, SpeechBatches
+from mnemic_speech.data.augmentation import Augmentation
+from mnemic_speech.data.batching import Clip, SpeechBatches, Waveforms
 from mnemic_transcribe.comparison import (
     ERRORS,
     METRICS,
@@ -77,10 +77,10 @@ def encode_strings(recognizer: Recognizer, data: Path, drawn: Drawn) -> list[Enc
     """Return the outputs of the encoder for training strings with augmentation."""
     clips = DataSource("digits", data, "train", drawn=drawn).open("lower")
     rate = recognizer.features.config.sample_rate
-    batches = SpeechBatches(clips, recognizer.tokenizer, rate, BATCH_SECONDS, (0, 0), AUGMENTATION)
+    batches = SpeechBatches(clips, recognizer.tokenizer, Waveforms(rate, AUGMENTATION), BATCH_SECONDS, (0, 0))
     found = []
     for batch in (batches[index] for index in range(len(batches))):
-        features, lengths = recognizer.features(batch.waveforms, batch.lengths)
+        features, lengths = recognizer.features(batch.inputs, batch.lengths)
         hidden, padding = recognizer.model.encoder(recognizer.normalizer(features, lengths), lengths)
         found.append(EncodedBatch(hidden, padding, batch.tokens, batch.token_lengths))
     return found

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from recordings import make_audio as make_audio
 
 TINY = """
 trainer:

@@ -7,12 +7,12 @@ import torch
 from lightning.pytorch import Trainer
 
 from mnemic_kit.data import ResumableLoader
-from mnemic_transcribe.augmentation import Augmentation
-from mnemic_transcribe.data import Utterance, write_manifest
+from mnemic_speech.data import Utterance, write_manifest
+from mnemic_speech.data.augmentation import Augmentation
+from mnemic_speech.data.tones import WORDS, ToneWorld
+from mnemic_speech.data.vocabulary import Vocabulary
 from mnemic_transcribe.datamodule import SpeechData
 from mnemic_transcribe.sources import DataSource
-from mnemic_transcribe.tones import WORDS, ToneWorld
-from mnemic_transcribe.vocabulary import Vocabulary
 
 TONES = DataSource("generated", world=ToneWorld(12, 1, 3))
 LOUD = Augmentation(gain_db=(-6.0, 6.0))
@@ -44,7 +44,7 @@ def loader(epoch: int = 0, **options: object) -> ResumableLoader:
 
 
 def same(first: ResumableLoader, second: ResumableLoader) -> bool:
-    one, other = ([batch.waveforms for batch in batches] for batches in (first, second))
+    one, other = ([batch.inputs for batch in batches] for batches in (first, second))
     return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
@@ -99,9 +99,7 @@ def test_a_sample_is_of_training_utterances_as_they_are() -> None:
     assert sum(map(len, batches)) == 5
     for batch in batches:
         for row, name in enumerate(batch.ids):
-            assert torch.equal(
-                batch.waveforms[row, : batch.lengths[row]], clips[name].read(8000, np.random.default_rng())
-            )
+            assert torch.equal(batch.inputs[row, : batch.lengths[row]], clips[name].read(8000, np.random.default_rng()))
 
 
 def test_validation_is_by_length_and_tests_take_the_validation_set_if_there_is_no_other() -> None:

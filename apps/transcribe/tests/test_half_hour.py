@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mnemic_speech.transcript import Word
 from mnemic_transcribe.checkpoints import open_transcriber
-from mnemic_transcribe.data.digits import SAMPLE_RATE, DigitString, read_digit_strings, render
+from mnemic_transcribe.digits import SAMPLE_RATE, DigitString, read_digit_strings, render
 
 DIGITS = Path(__file__).parents[4] / "shared/data/speech_digits"
 SECONDS = 1800

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from mnemic_speech.data import Utterance, read_manifest
 from mnemic_transcribe import cli
-from mnemic_transcribe.data import Utterance, read_digit_strings, read_manifest, render
+from mnemic_transcribe.digits import read_digit_strings, render
 
 
 def run(*arguments: str) -> int:

@@ -6,12 +6,12 @@ from trainings import absurd_settings
 
 from mnemic_core.errors import UserError
 from mnemic_speech.conformer_ntm import ConformerNtmConfig
+from mnemic_speech.data.tones import WORDS
 from mnemic_speech.text import WordTokenizer
 from mnemic_transcribe.datamodule import SpeechData
 from mnemic_transcribe.noise import Noise
 from mnemic_transcribe.sources import DataSource
 from mnemic_transcribe.task import TranscriptionTask
-from mnemic_transcribe.tones import WORDS
 
 TOKENIZER = WordTokenizer(WORDS)
 SIZE = TOKENIZER.vocab_size

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from mnemic_transcribe.data import read_digit_strings
+from mnemic_transcribe.digits import read_digit_strings
 from mnemic_transcribe.drawn_digits import Drawn
 from mnemic_transcribe.sources import DataSource
 

@@ -15,15 +15,15 @@ from mnemic_speech.conformer import ConformerConfig
 from mnemic_speech.conformer_ntm import ConformerNtmConfig, Recognizer
 from mnemic_speech.conformer_ntm.recognition import recognize
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
+from mnemic_speech.data.augmentation import Augmentation, Masks
+from mnemic_speech.data.tones import WORDS, ToneWorld
+from mnemic_speech.data.vocabulary import Vocabulary
 from mnemic_speech.features import FeatureConfig, Features
 from mnemic_speech.text import WordTokenizer
-from mnemic_transcribe.augmentation import Augmentation, Masks
 from mnemic_transcribe.commands import train
 from mnemic_transcribe.datamodule import SpeechData
 from mnemic_transcribe.sources import DataSource
 from mnemic_transcribe.task import TranscriptionTask
-from mnemic_transcribe.tones import WORDS, ToneWorld
-from mnemic_transcribe.vocabulary import Vocabulary
 
 FEATURES = FeatureConfig(sample_rate=8000, num_mels=20, n_fft=256, window=200, hop=80)
 ENCODER = ConformerConfig(num_mels=20, dim=16, num_heads=2, ffn_dim=16, num_layers=1, kernel_size=5)

@@ -13,8 +13,8 @@ from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.decoding import Decoding
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
+from mnemic_speech.data.batching import Clip
 from mnemic_speech.metrics import ErrorCounts, group_by_range, paired_bootstrap, summarize
-from mnemic_transcribe.batching import Clip
 from mnemic_transcribe.evaluation import evaluate_with_progress, open_clips
 from mnemic_transcribe.noise import Noise
 

@@ -10,11 +10,11 @@ from torch.utils.data import DataLoader
 
 from mnemic_core.errors import UserError, check_range
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
+from mnemic_speech.data.augmentation import Augmentation
+from mnemic_speech.data.batching import Clip, SpeechBatches, Waveforms
+from mnemic_speech.data.vocabulary import Vocabulary
 from mnemic_speech.text import TextStyle, Tokenizer
-from mnemic_transcribe.augmentation import Augmentation
-from mnemic_transcribe.batching import Clip, SpeechBatches
 from mnemic_transcribe.sources import DataSource
-from mnemic_transcribe.vocabulary import Vocabulary
 
 # Defaults as objects, not None: jsonargparse shows their fields in the help page.
 _VOCABULARY, _NO_AUGMENTATION = Vocabulary(), Augmentation()
@@ -142,4 +142,5 @@ class SpeechData(SplitData):
     def _batches(
         self, clips: Sequence[Clip], shuffle: tuple[int, int] | None = None, augmentation: Augmentation | None = None
     ) -> SpeechBatches:
-        return SpeechBatches(clips, self.tokenizer, self.sample_rate, self.batch_seconds, shuffle, augmentation)
+        read = Waveforms(self.sample_rate, augmentation)
+        return SpeechBatches(clips, self.tokenizer, read, self.batch_seconds, shuffle)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mnemic_core.errors import UserError, check_range
 from mnemic_speech.audio import audio_duration
-from mnemic_transcribe.data import DigitString, DigitTake
+from mnemic_transcribe.digits import DigitString, DigitTake
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.conformer_ntm.recognition import recognize
+from mnemic_speech.data import read_corpus
+from mnemic_speech.data.batching import Clip
 from mnemic_speech.metrics import ErrorCounts, bootstrap_interval, group_by_range, summarize, word_errors
 from mnemic_speech.text import TextStyle, normalize_text
-from mnemic_transcribe.batching import Clip
-from mnemic_transcribe.data import read_corpus
 from mnemic_transcribe.noise import Noise, read_clip
 from mnemic_transcribe.options import Segmentation
 from mnemic_transcribe.progress import audio_progress

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_speech.data.batching import SpeechBatch
 from mnemic_speech.features import Features, Normalizer
-from mnemic_transcribe.batching import SpeechBatch
 
 _MULTIPLE = 32  # frames are padded to a multiple: fewer shapes are a quarter faster on a CPU
 
@@ -37,6 +37,6 @@ def _extract_features(
     features: Features, batch: SpeechBatch
 ) -> tuple[Float[Tensor, "batch frame mel"], Int[Tensor, " batch"]]:
     """Return the features of a batch and their frames, in single precision."""
-    with torch.no_grad(), torch.autocast(batch.waveforms.device.type, enabled=False):
-        extracted, lengths = features(batch.waveforms, batch.lengths)
+    with torch.no_grad(), torch.autocast(batch.inputs.device.type, enabled=False):
+        extracted, lengths = features(batch.inputs, batch.lengths)
     return extracted, lengths

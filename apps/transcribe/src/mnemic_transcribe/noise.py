@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mnemic_core.errors import UserError, check_range
 from mnemic_speech.augment import add_noise
-from mnemic_transcribe.batching import Clip
+from mnemic_speech.data.batching import Clip
 from mnemic_transcribe.options import NoiseKind
 
 _VOICES = 4  # of babble: enough to mask single words

@@ -6,8 +6,8 @@ import soundfile
 from rich.progress import track
 
 from mnemic_kit.atomic_files import atomic_write
-from mnemic_transcribe.data.digits import SAMPLE_RATE, read_digit_strings, render
-from mnemic_transcribe.data.manifest import Utterance
+from mnemic_speech.data.manifest import Utterance
+from mnemic_transcribe.digits import SAMPLE_RATE, read_digit_strings, render
 
 
 def render_strings(folder: Path, split: str | None, out: Path) -> list[Utterance]:

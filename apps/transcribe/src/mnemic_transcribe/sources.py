@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Literal
 
 from mnemic_core.errors import UserError
+from mnemic_speech.data import read_corpus
+from mnemic_speech.data.batching import Clip
+from mnemic_speech.data.tones import ToneWorld
 from mnemic_speech.text import TextStyle, normalize_text
-from mnemic_transcribe.batching import Clip
-from mnemic_transcribe.data import read_corpus, read_digit_strings
+from mnemic_transcribe.digits import read_digit_strings
 from mnemic_transcribe.drawn_digits import Drawn
-from mnemic_transcribe.tones import ToneWorld
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from mnemic_speech.conformer_ntm import ConformerNtm, ConformerNtmConfig
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.recognition import recognize
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings, check_decoding
+from mnemic_speech.data.augmentation import Masks
+from mnemic_speech.data.batching import SpeechBatch, SpeechBatches
 from mnemic_speech.features import FeatureConfig, Features, Normalizer, NormalizerKind
 from mnemic_speech.text import tokenizer_from_state
-from mnemic_transcribe.augmentation import Masks
-from mnemic_transcribe.batching import SpeechBatch, SpeechBatches
 from mnemic_transcribe.frontend import fit_normalizer, network_input
 from mnemic_transcribe.initialization import PARTS, Part, load_parts
 from mnemic_transcribe.scoring import Prediction, error_rates, write_predictions
@@ -176,7 +176,7 @@ class TranscriptionTask(Task):
 
     def _transcribe(self, batch: SpeechBatch, settings: TranscriptionSettings) -> list[str]:
         """Return the transcripts of a batch, and record them as predictions."""
-        waveforms = [row[:length] for row, length in zip(batch.waveforms, batch.lengths, strict=True)]
+        waveforms = [row[:length] for row, length in zip(batch.inputs, batch.lengths, strict=True)]
         transcripts = [found.text for found in recognize(self.make_checkpoint({}), waveforms, settings)[0]]
         for name, *texts in zip(batch.ids, batch.texts, transcripts, strict=True):
             self.predictions.update(name, texts)

@@ -15,10 +15,10 @@ from mnemic_core import MemoryConfig
 from mnemic_speech.beam_search import BeamSearchConfig
 from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig, Recognizer
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
+from mnemic_speech.data import Utterance, write_manifest
+from mnemic_speech.data.tones import ToneWorld
 from mnemic_speech.features import FeatureConfig, Features, Normalizer
 from mnemic_speech.text import WordTokenizer
-from mnemic_transcribe.data import Utterance, write_manifest
-from mnemic_transcribe.tones import ToneWorld
 
 RATE = 8000
 WORDS = ("five", "nine", "one", "zero")

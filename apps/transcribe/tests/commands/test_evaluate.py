@@ -9,13 +9,13 @@ import torch
 
 from mnemic_speech.conformer_ntm import Recognizer
 from mnemic_speech.conformer_ntm.inference import Transcriber
+from mnemic_speech.data.tones import ToneWorld
 from mnemic_transcribe import cli
 from mnemic_transcribe.commands.demo import demo
 from mnemic_transcribe.commands.evaluate import evaluate
 from mnemic_transcribe.evaluation import Evaluation, evaluate_clips, open_clips
 from mnemic_transcribe.noise import Noise, read_clip
 from mnemic_transcribe.scoring import Prediction
-from mnemic_transcribe.tones import ToneWorld
 
 DIGITS = Path(__file__).parents[5] / "shared/data/speech_digits"
 

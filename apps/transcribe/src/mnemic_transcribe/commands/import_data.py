@@ -23,7 +23,8 @@ def import_data(source: Path, /, out: Path, split: str | None = None) -> None:
     """
     from rich.console import Console
 
-    from mnemic_transcribe.data import read_corpus, write_manifest
+    from mnemic_kit.atomic_files import atomic_write
+    from mnemic_speech.data import manifest_lines, read_corpus
     from mnemic_transcribe.rendering import render_strings
 
     if out.suffix != ".jsonl":
@@ -35,7 +36,8 @@ def import_data(source: Path, /, out: Path, split: str | None = None) -> None:
     problems: list[str] = []
     is_digits = (source / "strings.tsv").is_file()
     utterances = render_strings(source, split, out) if is_digits else read_corpus(source, split, problems)
-    write_manifest(out, utterances)
+    with atomic_write(out) as file:
+        file.writelines(manifest_lines(utterances, out.parent))
     hours = sum(utterance.duration for utterance in utterances) / 3600
     Console().print(f"{len(utterances)} utterances, {hours:.2f} h: {out}", highlight=False, soft_wrap=True)
     if problems:

@@ -11,8 +11,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from mnemic_speech.data.augmentation import Augmentation
+from mnemic_speech.data.cached_features import read_features
+from mnemic_speech.data.manifest import Utterance
+from mnemic_speech.features import Features
 from mnemic_speech.text import Tokenizer
-from mnemic_transcribe.augmentation import Augmentation
 
 _JITTER = 0.1  # relative jitter of durations per epoch, so that batches vary
 
@@ -37,20 +40,65 @@ class Clip(Protocol):
         """Return the waveform; generated clips may draw from ``random``."""
 
 
+@runtime_checkable
+class InputReader(Protocol):
+    """Gives what a network gets of a clip; the generator serves generated clips and augmentation."""
+
+    def __call__(self, clip: Clip, random: np.random.Generator) -> Float[Tensor, "*input"]:
+        """Return samples, or frames of features."""
+
+
+@dataclass(frozen=True)
+class Waveforms:
+    """Reads waveforms.
+
+    Attributes:
+        sample_rate: in Hz; recordings of another rate are resampled.
+        augmentation: of each; None: none.
+    """
+
+    sample_rate: int
+    augmentation: Augmentation | None = None
+
+    def __call__(self, clip: Clip, random: np.random.Generator) -> Float[Tensor, " samples"]:
+        """Return the waveform of a clip."""
+        waveform = clip.read(self.sample_rate, random)
+        return waveform if self.augmentation is None else self.augmentation(waveform, random)
+
+
+@dataclass(frozen=True)
+class FeatureInputs:
+    """Reads features: those that are kept in a file where a clip has some, otherwise of its waveform.
+
+    Attributes:
+        features: of waveforms.
+    """
+
+    features: Features
+
+    def __call__(self, clip: Clip, random: np.random.Generator) -> Float[Tensor, "frame mel"]:
+        """Return the features of a clip, without normalization."""
+        if isinstance(clip, Utterance) and clip.features is not None:
+            return read_features(clip.features, clip.id, self.features.config)
+        with torch.no_grad():
+            found: Tensor = self.features(clip.read(self.features.config.sample_rate, random)[None])[0][0]
+        return found
+
+
 @dataclass(frozen=True)
 class SpeechBatch:
     """A zero-padded batch of utterances.
 
     Attributes:
-        waveforms: samples in [-1, 1].
-        lengths: samples of each utterance.
+        inputs: samples in [-1, 1], or features.
+        lengths: samples or frames of each utterance.
         tokens: tokens of each text.
         token_lengths: number of tokens of each text.
         ids: names of the utterances.
         texts: text of each.
     """
 
-    waveforms: Float[Tensor, "batch samples"]
+    inputs: Float[Tensor, "batch time *_"]
     lengths: Int[Tensor, " batch"]
     tokens: Int[Tensor, "batch token"]
     token_lengths: Int[Tensor, " batch"]
@@ -63,7 +111,7 @@ class SpeechBatch:
 
     def to(self, device: torch.device) -> "SpeechBatch":
         """Return the batch on a device."""
-        names = ("waveforms", "lengths", "tokens", "token_lengths")
+        names = ("inputs", "lengths", "tokens", "token_lengths")
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
 
 
@@ -104,26 +152,23 @@ class SpeechBatches(Dataset[SpeechBatch]):
     Args:
         clips: the utterances.
         tokenizer: text to tokens.
-        sample_rate: in Hz.
+        read: what the network gets of a clip.
         batch_seconds: of `duration_batches`.
         shuffle: seed and epoch, for training; None: by length.
-        augmentation: applied if ``shuffle`` is given.
     """
 
     def __init__(
         self,
         clips: Sequence[Clip],
         tokenizer: Tokenizer,
-        sample_rate: int,
+        read: InputReader,
         batch_seconds: float,
         shuffle: tuple[int, int] | None = None,
-        augmentation: Augmentation | None = None,
     ) -> None:
         self.clips = clips
         self.tokenizer = tokenizer
-        self.sample_rate = sample_rate
+        self.read = read
         self.shuffle = shuffle
-        self.augmentation = augmentation or Augmentation()
         self.batches = duration_batches([clip.seconds for clip in clips], batch_seconds, shuffle)
 
     def __len__(self) -> int:
@@ -136,19 +181,14 @@ class SpeechBatches(Dataset[SpeechBatch]):
         clips = [self.clips[each] for each in indices]
         # Not strict: validation texts may have characters that the training texts lack.
         tokens = [torch.tensor(self.tokenizer.encode(clip.text, strict=False), dtype=torch.long) for clip in clips]
-        waveforms = [self._waveform(each) for each in indices]
+        # From seed, epoch and index alone, so that workers and resumed runs draw the same.
+        seeds = [(*(self.shuffle or (0, 0)), index) for index in indices]
+        inputs = [self.read(clip, np.random.default_rng(seed)) for clip, seed in zip(clips, seeds, strict=True)]
         return SpeechBatch(
-            pad_sequence(waveforms, batch_first=True),
-            torch.tensor([len(waveform) for waveform in waveforms]),
+            pad_sequence(inputs, batch_first=True),
+            torch.tensor([len(each) for each in inputs]),
             pad_sequence(tokens, batch_first=True),
             torch.tensor([len(each) for each in tokens]),
             tuple(clip.id for clip in clips),
             tuple(clip.text for clip in clips),
         )
-
-    def _waveform(self, index: int) -> Float[Tensor, " samples"]:
-        """Return the waveform of a clip, augmented for this epoch."""
-        # From seed, epoch and index alone, so that workers and resumed runs draw the same.
-        random = np.random.default_rng((*(self.shuffle or (0, 0)), index))
-        waveform = self.clips[index].read(self.sample_rate, random)
-        return waveform if self.shuffle is None else self.augmentation(waveform, random)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnemic_transcribe.tones import WORDS, ToneWorld
+from mnemic_speech.data.tones import WORDS, ToneWorld
 
 RATE = 8000
 

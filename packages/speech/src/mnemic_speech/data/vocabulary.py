@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from mnemic_core.errors import UserError, check_range
-from mnemic_kit.atomic_files import atomic_write
+from mnemic_core.tensor_file import replacing
 from mnemic_speech.text import CharTokenizer, SentencePieceTokenizer, Tokenizer, WordTokenizer
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens of a recognizer.
+    """The tokens of a recognizer or translator.
 
     Args:
         kind: single characters, the words of a closed list, or sub-word pieces of a SentencePiece unigram model.
@@ -57,5 +57,5 @@ class Vocabulary:
         # Trained in memory and written atomically: an interrupted run must not leave a partial model.
         model = b64decode(SentencePieceTokenizer.train(texts, self.size).state()["model"])
         file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(file, "wb") as target:
-            target.write(model)
+        with replacing(file) as temporary:
+            temporary.write_bytes(model)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from mnemic_transcribe.data import Utterance, read_manifest, write_manifest
+from mnemic_speech.data import Utterance, read_manifest, write_manifest
 
 GOOD = {"audio_filepath": "a.flac", "duration": 1.5, "text": "HELLO"}
 

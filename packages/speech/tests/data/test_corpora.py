@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mnemic_transcribe.data import (
+from mnemic_speech.data import (
     Utterance,
     read_corpus,
     read_csv,

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mnemic_transcribe.vocabulary import Vocabulary
+from mnemic_speech.data.vocabulary import Vocabulary
 
 TEXTS = ["THE CAT SAT ON THE MAT", "A HAT ON THE CAT", "THAT IS A MAT"] * 5
 

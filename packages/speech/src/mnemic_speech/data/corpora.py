@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from mnemic_core.errors import UserError
-from mnemic_transcribe.data.manifest import Utterance, numbered_lines, parse_rows, read_manifest, utterance_of
+from mnemic_speech.data.manifest import Utterance, numbered_lines, parse_rows, read_manifest, utterance_of
 
 _Row = dict[str, str | None]
 # A line of NIST's segment time marks: file, channel, speaker, start, end, optional label, text.

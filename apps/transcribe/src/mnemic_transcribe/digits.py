@@ -13,7 +13,7 @@ from torchaudio.functional import resample
 
 from mnemic_core.errors import UserError
 from mnemic_speech.audio import read_audio
-from mnemic_transcribe.data.manifest import parse_rows
+from mnemic_speech.data.manifest import parse_rows
 
 SAMPLE_RATE = 8000
 _SAMPLES_PER_MS = SAMPLE_RATE // 1000

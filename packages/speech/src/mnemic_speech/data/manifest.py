@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_kit.atomic_files import atomic_write
+from mnemic_core.tensor_file import replacing
 from mnemic_speech.audio import audio_duration, read_audio
 
 Row = TypeVar("Row")
@@ -32,6 +32,9 @@ class Utterance:
         offset: start of the utterance in the file, seconds.
         id: name of the utterance.
         speaker: name of the speaker; empty where not known.
+        language: code of the language that is spoken; empty where not known.
+        translations: the text in other languages, by their codes.
+        features: file with its features, see `mnemic_speech.data.cached_features`.
 
     Raises:
         UserError: if the offset is negative or the duration not positive.
@@ -43,6 +46,9 @@ class Utterance:
     offset: float = 0.0
     id: str = ""
     speaker: str = ""
+    language: str = ""
+    translations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    features: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.offset < math.inf:
@@ -54,6 +60,19 @@ class Utterance:
     def seconds(self) -> float:
         """Duration, under the name that all clips have."""
         return self.duration
+
+    def in_language(self, code: str) -> "Utterance":
+        """Return the utterance with its text in a language.
+
+        Raises:
+            UserError: if it is not spoken and not translated in that language, or has no words there.
+        """
+        text = self.text if code == self.language else self.translations.get(code, "")
+        if text.strip():
+            return replace(self, text=text)
+        known = sorted({self.language, *self.translations} - {""})
+        reason = "its text is empty" if code in known else f"it has {', '.join(known) or 'none with a language'}"
+        raise UserError(f"{self.id or self.audio_filepath}: no text in {code!r}, {reason}")
 
     def read(self, sample_rate: int, random: np.random.Generator | None = None) -> Float[Tensor, " samples"]:
         """Return the waveform.
@@ -89,8 +108,9 @@ def read_manifest(path: str | Path, problems: list[str] | None = None) -> list[U
     """Return the utterances of a manifest.
 
     A line is an object with ``audio_filepath`` (relative to the manifest) and ``text``; further fields are
-    ``duration`` (default: read from the file), ``offset``, ``id`` and ``speaker``. Other fields are ignored. The range
-    is only checked when audio is read.
+    ``duration`` (default: read from the file), ``offset``, ``id``, ``speaker``, ``source_lang`` (of the text), the
+    translation as ``target_text`` in ``target_lang`` or several as ``translations`` by language, and
+    ``features_filepath``. Other fields are ignored. The range is only checked when audio is read.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -109,10 +129,14 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     Raises:
         FileNotFoundError: if the folder does not exist.
     """
-    folder = Path(path).resolve().parent
-    with atomic_write(path) as file:
-        for utterance in utterances:
-            file.write(json.dumps(_fields(utterance, folder), ensure_ascii=False) + "\n")
+    with replacing(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(manifest_lines(utterances, Path(path).parent))
+
+
+def manifest_lines(utterances: Iterable[Utterance], folder: Path) -> Iterator[str]:
+    """Yield the lines of a manifest that lies in a folder."""
+    for utterance in utterances:
+        yield json.dumps(_fields(utterance, folder.resolve()), ensure_ascii=False) + "\n"
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -168,7 +192,7 @@ def _parse(numbered: tuple[int, str], folder: Path) -> Utterance:
     if not isinstance(fields, dict):
         raise UserError(f"expected an object such as {_EXAMPLE}, got {line[:40]}")
     path = folder / _string(fields, "audio_filepath")
-    return utterance_of(
+    utterance = utterance_of(
         path,
         _string(fields, "text"),
         _number(fields, "duration"),
@@ -176,6 +200,23 @@ def _parse(numbered: tuple[int, str], folder: Path) -> Utterance:
         name=_name(fields, "id", default=f"{path.stem}-{number}"),
         speaker=_name(fields, "speaker", default=""),
     )
+    features = fields.get("features_filepath")
+    return replace(
+        utterance,
+        language=_name(fields, "source_lang", default=""),
+        translations=_translations(fields),
+        features=None if features is None else folder / _string(fields, "features_filepath"),
+    )
+
+
+def _translations(fields: dict[str, Any]) -> dict[str, str]:
+    """Return the texts in other languages by their codes."""
+    found = fields.get("translations") or {}
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise UserError(f'translations {found!r} are not texts by language, such as {{"de": "HALLO"}}')
+    if fields.get("target_text") is None:
+        return found
+    return {**found, _string(fields, "target_lang"): _string(fields, "target_text")}
 
 
 def _string(fields: dict[str, Any], name: str) -> str:
@@ -200,11 +241,22 @@ def _number(fields: dict[str, Any], name: str) -> float | None:
 
 
 def _fields(utterance: Utterance, folder: Path) -> dict[str, Any]:
-    # Files outside of the folder of the manifest keep absolute paths.
-    path = utterance.audio_filepath.resolve()
-    optional = {"offset": utterance.offset, "id": utterance.id, "speaker": utterance.speaker}
+    optional = {
+        "offset": utterance.offset,
+        "id": utterance.id,
+        "speaker": utterance.speaker,
+        "source_lang": utterance.language,
+        "translations": dict(utterance.translations),
+        "features_filepath": None if utterance.features is None else _relative(utterance.features, folder),
+    }
     return {
-        "audio_filepath": path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path),
+        "audio_filepath": _relative(utterance.audio_filepath, folder),
         "duration": utterance.duration,
         "text": utterance.text,
     } | {name: value for name, value in optional.items() if value}
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """Return a path from the folder of the manifest; files elsewhere keep absolute ones."""
+    path = path.resolve()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnemic_transcribe.data import DigitString, DigitTake, read_digit_strings, render
+from mnemic_transcribe.digits import DigitString, DigitTake, read_digit_strings, render
 
 DIGITS = Path(__file__).parents[5] / "shared/data/speech_digits"
 HEAD = "id\tsplit\tspeaker\tn_digits\tseconds\tlead_ms\tparts\ttext"

@@ -1,4 +1,4 @@
-"""Small recordings."""
+"""A fixture that writes small recordings."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnemic_transcribe.augmentation import Augmentation
+from mnemic_speech.data.augmentation import Augmentation
 
 WAVE = 0.1 * torch.sin(torch.arange(8000) / 5)
 

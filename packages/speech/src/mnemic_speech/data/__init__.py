@@ -1,0 +1,5 @@
+"""Data of speech: manifests, layouts of public data sets, batches, augmentation and vocabularies."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,3 @@
+"""Small recordings."""
+
+from recordings import make_audio as make_audio
