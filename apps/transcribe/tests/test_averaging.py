@@ -5,8 +5,9 @@ import torch
 from damaged_files import check_refusals
 from torch.testing import assert_close
 
+from mnemic_kit.averaging import average_checkpoints
 from mnemic_kit.parse import call
-from mnemic_transcribe.averaging import average_checkpoints
+from mnemic_speech.conformer_ntm import Recognizer
 from mnemic_transcribe.commands.average import average
 
 
@@ -58,7 +59,7 @@ def test_checkpoints_of_different_networks_are_refused(
 def test_a_foreign_file_and_no_file_are_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     with pytest.raises(ValueError, match=r"foreign\.ckpt is a checkpoint of kind None, expected 'conformer_ntm'"):
-        average_checkpoints([tmp_path / "foreign.ckpt"], tmp_path / "mean.ckpt")
+        average_checkpoints([tmp_path / "foreign.ckpt"], tmp_path / "mean.ckpt", Recognizer)
     with pytest.raises(ValueError, match="expected checkpoints to average, got none"):
         average_checkpoints([], tmp_path / "mean.ckpt")
 
@@ -74,6 +75,6 @@ def test_damaged_checkpoints_are_refused_in_one_line(paths: list[Path], tmp_path
     (tmp_path / "damaged").mkdir()
 
     def read(path: Path) -> None:
-        average_checkpoints([paths[1], path], tmp_path / "mean.ckpt")
+        average_checkpoints([paths[1], path], tmp_path / "mean.ckpt", Recognizer)
 
     check_refusals(read, paths[0], tmp_path / "damaged", count=20)

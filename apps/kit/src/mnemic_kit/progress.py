@@ -1,4 +1,4 @@
-"""Progress bar of a command that goes through frames."""
+"""Progress bars of commands: of frames or other items, and of seconds of audio."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,22 +9,50 @@ from rich.text import Text
 
 
 @contextmanager
-def frame_progress(title: str, total: int | None, console: Console) -> Iterator[Callable[[], None]]:
+def frame_progress(
+    title: str, total: int | None, console: Console, unit: str = "frames"
+) -> Iterator[Callable[[], None]]:
     """Show a bar with frames per second; gives the function that counts one frame.
 
     Args:
         title: before the bar.
         total: frames; None if unknown, as for a camera.
         console: where to show it.
+        unit: what the items are called.
     """
     title_column = TextColumn("{task.description}", markup=False)  # file names may contain brackets
-    columns = (title_column, BarColumn(), MofNCompleteColumn(), _Speed(), TimeElapsedColumn())
+    columns = (title_column, BarColumn(), MofNCompleteColumn(), _Speed(unit), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=total)
         yield lambda: bar.advance(task)
 
 
 class _Speed(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} frames/s")
+        return Text("" if speed is None else f"{speed:.1f} {self._unit}/s")
+
+
+@contextmanager
+def audio_progress(title: str, seconds: float | None, console: Console) -> Iterator[Callable[[float], None]]:
+    """Show a progress bar with the real-time factor; yields a function that adds seconds of audio."""
+    title_column = TextColumn("{task.description}", markup=False)  # file names may contain brackets
+    columns = (title_column, BarColumn(), _Seconds(), _RealTimeFactor(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=seconds)
+        yield lambda done: bar.advance(task, done)
+
+
+class _Seconds(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed:.0f}{'' if task.total is None else f'/{task.total:.0f}'} s of audio")
+
+
+class _RealTimeFactor(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        elapsed = task.finished_time or task.elapsed  # frozen once finished
+        return Text(f"real-time factor {elapsed / task.completed:.3f}" if elapsed and task.completed else "")

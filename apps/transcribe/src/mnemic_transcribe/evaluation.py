@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
+from mnemic_kit.progress import audio_progress
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.conformer_ntm.recognition import recognize
 from mnemic_speech.data import read_corpus
@@ -20,7 +21,6 @@ from mnemic_speech.metrics import ErrorCounts, bootstrap_interval, group_by_rang
 from mnemic_speech.text import TextStyle, normalize_text
 from mnemic_transcribe.noise import Noise, read_clip
 from mnemic_transcribe.options import Segmentation
-from mnemic_transcribe.progress import audio_progress
 from mnemic_transcribe.scoring import Prediction, error_rates
 from mnemic_transcribe.sources import DataSource
 

@@ -27,17 +27,3 @@ def write_transcript(transcript: Transcript, folder: Path, name: str, formats: S
         with atomic_write(path) as file:
             file.write(FORMATS[kind](transcript))
     return paths
-
-
-def unique_names(files: Sequence[Path]) -> list[str]:
-    """Return a unique name for the results of each file, without its suffix where possible.
-
-    Example:
-        >>> unique_names([Path("a.wav"), Path("b.wav"), Path("b.mp3"), Path("old/b.mp3")])
-        ['a', 'b', 'b.mp3', 'b.mp3-2']
-    """
-    names: list[str] = []
-    for file in files:
-        numbered = (f"{file.name}-{number}" for number in range(2, len(files) + 2))
-        names.append(next(name for name in (file.stem, file.name, *numbered) if name not in names))
-    return names

@@ -10,12 +10,13 @@ from rich.console import Console
 from torch import Tensor
 
 from mnemic_core.errors import UserError
+from mnemic_kit.output import unique_names
+from mnemic_kit.progress import audio_progress
 from mnemic_speech.audio import audio_duration, stream_audio
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.transcript import Transcript
 from mnemic_transcribe.options import Format
-from mnemic_transcribe.progress import audio_progress
-from mnemic_transcribe.results import unique_names, write_transcript
+from mnemic_transcribe.results import write_transcript
 
 _LISTENING = "listening; Ctrl-C ends"
 _UPDATE_SECONDS = 0.5  # interval of updates of the open segment

@@ -10,12 +10,12 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from mnemic_kit.output import unique_names
 from mnemic_kit.parse import read_arguments
 from mnemic_speech.conformer_ntm import Recognizer
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_transcribe import cli
 from mnemic_transcribe.commands.run import run
-from mnemic_transcribe.results import unique_names
 from mnemic_transcribe.running import listen
 
 Speak = Callable[[str, Path], Path]

@@ -13,9 +13,10 @@ def average(checkpoints: tuple[Path, ...], out: Path) -> None:
         checkpoints: checkpoints of fit, such as those in checkpoints/candidates.
         out: file to write, .ckpt.
     """
-    from mnemic_transcribe.averaging import average_checkpoints
+    from mnemic_kit.averaging import average_checkpoints
+    from mnemic_speech.conformer_ntm import Recognizer
 
     if out.suffix != ".ckpt":
         raise UserError(f"the average is a .ckpt file as fit writes it, got {out}")
     check_outputs(out)
-    average_checkpoints(checkpoints, out)
+    average_checkpoints(checkpoints, out, Recognizer)

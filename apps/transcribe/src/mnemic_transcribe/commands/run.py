@@ -41,9 +41,10 @@ def run(
     """
     from rich.console import Console
 
+    from mnemic_kit.output import unique_names
     from mnemic_speech.audio import stream_microphone
     from mnemic_transcribe.checkpoints import open_transcriber
-    from mnemic_transcribe.results import unique_names, write_transcript
+    from mnemic_transcribe.results import write_transcript
     from mnemic_transcribe.running import listen, show_files, transcribe_files
 
     if microphone == bool(files):

@@ -5,8 +5,8 @@ from pathlib import Path
 from lightning.pytorch.cli import LightningArgumentParser
 
 from mnemic_kit import training
+from mnemic_kit.averaging import AveragedCheckpoint
 from mnemic_kit.training import AppCLI, run_training
-from mnemic_transcribe.averaging import AveragedCheckpoint
 from mnemic_transcribe.datamodule import SpeechData
 from mnemic_transcribe.task import TranscriptionTask
 
@@ -29,6 +29,8 @@ class TranscribeCLI(AppCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link the tokens of the data to the model."""
         super().add_arguments_to_parser(parser)
+        # The published recipe averages the best by val/acc, which needs a decoder.
+        parser.set_defaults({"averaged_checkpoint.monitor": "val/wer", "averaged_checkpoint.mode": "min"})
         # On instantiation, since the vocabulary is only known from the data.
         parser.link_arguments("data.tokenizer_state", "model.tokenizer", apply_on="instantiate")
         parser.link_arguments("data.vocab_size", "model.config.vocab_size", apply_on="instantiate")

@@ -9,12 +9,11 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from mnemic_core.checkpoint import KEY, split_checkpoint
+from mnemic_core.checkpoint import KEY, Checkpoint, split_checkpoint
 from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.loading import read_checkpoint
 from mnemic_kit.atomic_files import atomic_write
-from mnemic_speech.conformer_ntm import Recognizer
 
 
 class AveragedCheckpoint(ModelCheckpoint):
@@ -24,13 +23,12 @@ class AveragedCheckpoint(ModelCheckpoint):
 
     Args:
         folder: folder of the file.
-        keep: number of checkpoints to average; 10 in the published recipe.
-        monitor: validation metric that ranks checkpoints; the published recipe uses ``val/acc`` (``max``), which needs
-            a decoder; ``step`` (``max``) keeps the last ones.
+        keep: number of checkpoints to average.
+        monitor: validation metric that ranks checkpoints; ``step`` (``max``) keeps the last ones.
         mode: ``max`` or ``min``, the better direction of the metric.
     """
 
-    def __init__(self, folder: str, keep: int = 10, monitor: str = "val/wer", mode: str = "min") -> None:
+    def __init__(self, folder: str, keep: int = 10, monitor: str = "step", mode: str = "max") -> None:
         check_at_least(1, keep=keep)
         super().__init__(
             str(Path(folder, "candidates")),
@@ -53,10 +51,15 @@ class AveragedCheckpoint(ModelCheckpoint):
             average_checkpoints(paths, paths[0].parent.with_name("averaged.ckpt"))
 
 
-def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
+def average_checkpoints(paths: Sequence[Path], out: Path, kind: type[Checkpoint[Any, Any]] | None = None) -> None:
     """Write the mean weights of checkpoints of one run; all else is taken from the newest.
 
     Statistics of normalization layers are averaged too; integers are taken from the newest.
+
+    Args:
+        paths: the checkpoints.
+        out: file to write.
+        kind: of checkpoint that they must be; None: as the first.
 
     Raises:
         FileNotFoundError: if a checkpoint or the folder of ``out`` is absent.
@@ -64,10 +67,10 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
     """
     if not paths:
         raise UserError("expected checkpoints to average, got none")
-    newest, sums = _read(paths[0]), dict[str, Tensor]()  # one file in memory at a time besides the newest
+    newest, sums = _read(paths[0], kind), dict[str, Tensor]()  # one file in memory at a time besides the newest
     steps = []
     for path in paths:
-        content = _read(path)
+        content = _read(path, kind)
         if content["state_dict"].keys() != newest["state_dict"].keys() or not _is_same_network(content, newest):
             raise UserError(f"{path} is of another network than {paths[0]}: average checkpoints of one run")
         newest = max(newest, content, key=_step)
@@ -85,10 +88,11 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
         torch.save(content, file)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, kind: type[Checkpoint[Any, Any]] | None) -> dict[str, Any]:
     content = read_checkpoint(path)
     header, weights = split_checkpoint(content, path)
-    Recognizer.check_header(header, path)
+    if kind is not None:
+        kind.check_header(header, path)
     if not weights:
         raise UserError(f"{path} has no weights: give checkpoints of fit")
     made = deserialize(dict[str, Any], header.get("provenance"), path, "provenance")

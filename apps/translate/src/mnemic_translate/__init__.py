@@ -1,0 +1,1 @@
+"""Training app of simultaneous speech translation."""

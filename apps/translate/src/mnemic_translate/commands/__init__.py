@@ -1,0 +1,1 @@
+"""The commands of ``mnemic-translate``, one module each with ``main(command, arguments)``."""
