@@ -3,7 +3,7 @@
 import math
 
 
-def warmup_share(step: int, warmup: int, total: int | None = None) -> float:
+def warmup_share(step: int, warmup: int, total: int | None = None, start: float = 0.0) -> float:
     """Return the learning rate of a step relative to the peak.
 
     Linear warm-up over ``warmup`` steps, then the inverse square root of the step (Vaswani et al. 2017, section 5.3,
@@ -13,6 +13,7 @@ def warmup_share(step: int, warmup: int, total: int | None = None) -> float:
         step: number of the step, from 0.
         warmup: warm-up steps.
         total: step at which the cosine ends; None: inverse square root, without end.
+        start: share from which the warm-up begins.
 
     Example:
         >>> [round(warmup_share(step, warmup=4), 2) for step in (0, 1, 3, 15)]
@@ -22,7 +23,7 @@ def warmup_share(step: int, warmup: int, total: int | None = None) -> float:
     """
     number = step + 1  # counted from 1, so that the first step already learns
     if number <= warmup:
-        return number / warmup
+        return start + (1 - start) * number / warmup
     if total is None:
         return math.sqrt(warmup / number)
     done = min(1.0, (number - warmup) / max(1, total - warmup))

@@ -27,6 +27,7 @@ class SpecAugment(nn.Module):
         frequency_width: a frequency mask has 0 to ``frequency_width - 1`` mels.
         num_time_masks: time masks per item.
         time_share: a time mask has fewer frames than this share of the item.
+        time_width: a time mask has fewer frames than this; None: any number.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class SpecAugment(nn.Module):
         frequency_width: int = 27,
         num_time_masks: int = 5,
         time_share: float = 0.05,
+        time_width: int | None = None,
     ) -> None:
         super().__init__()
+        self.time_width = time_width
         self.time_warp = time_warp
         self.num_frequency_masks, self.frequency_width = num_frequency_masks, frequency_width
         self.num_time_masks, self.time_share = num_time_masks, time_share
@@ -54,7 +57,10 @@ class SpecAugment(nn.Module):
             features = self._warp(features, lengths)
         num_mels = torch.full_like(lengths, features.shape[2])
         frequency_masks = _random_bands(num_mels, num_mels.clamp(max=self.frequency_width), self.num_frequency_masks)
-        time_masks = _random_bands(lengths, (lengths * self.time_share).floor().long(), self.num_time_masks)
+        widest = (lengths * self.time_share).floor().long()
+        if self.time_width is not None:
+            widest = widest.clamp(max=self.time_width)
+        time_masks = _random_bands(lengths, widest, self.num_time_masks)
         masked = (
             _cover(frequency_masks, features.shape[2])[:, None, :] | _cover(time_masks, features.shape[1])[:, :, None]
         )

@@ -107,6 +107,9 @@ class TransformerDecoder(nn.Module):
         self.blocks = nn.ModuleList(DecoderBlock(dim, num_heads, ffn_dim, dropout, epsilon) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim, epsilon)
         self.output = nn.Linear(dim, vocab_size, bias=style == "espnet")
+        if style == "fairseq":  # so that positions are not drowned by embeddings, which are multiplied by sqrt(dim)
+            for layer in (self.embedding, self.output):
+                nn.init.normal_(layer.weight, std=dim**-0.5)
 
     def forward(
         self,

@@ -45,7 +45,7 @@ def test_the_loss_falls_and_every_weight_learns(model: AugmentedMemoryTransforme
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     losses = []
     for step in range(60):
-        loss = model.loss(features, lengths, text, text_lengths, k=1 + step % 3)
+        loss = model.loss(features, lengths, text, text_lengths, k=1 + step % 3).total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -6,37 +6,12 @@ import torch
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_speech.features import FeatureConfig, Features, Normalizer
-from mnemic_speech.simultaneous.checkpoint import TranslationSettings, Translator
-from mnemic_speech.simultaneous.config import SegmentConfig, SegmentEncoderConfig, SimultaneousConfig
-from mnemic_speech.simultaneous.model import AugmentedMemoryTransformer
+from mnemic_speech.features import Normalizer
+from mnemic_speech.simultaneous.checkpoint import Translator
 from mnemic_speech.simultaneous.policies import PolicyConfig
-from mnemic_speech.simultaneous.stream import TranslationStream, WrittenWord, translate
-from mnemic_speech.text import WordTokenizer
+from mnemic_speech.simultaneous.stream import TranslationStream, TranslationStreams, WrittenWord, translate
 
-ENCODER = SegmentEncoderConfig(
-    num_mels=8, dim=16, num_heads=2, ffn_dim=24, num_layers=2, conv_channels=4, segments=SegmentConfig(32, 16, 16)
-)
 RATE = 8000
-FEATURES = FeatureConfig(kind="kaldi", sample_rate=RATE, num_mels=8, n_fft=256, window=200, hop=80)
-
-
-@pytest.fixture
-def translator() -> Translator:
-    torch.manual_seed(3)
-    tokenizer = WordTokenizer(["eins", "zwei", "drei", "vier"])
-    config = SimultaneousConfig(tokenizer.vocab_size, ENCODER, decoder_layers=1, decoder_ffn_dim=24, ratio=4)
-    model = AugmentedMemoryTransformer(config).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.4)
-    settings = TranslationSettings(PolicyConfig(k=2))
-    return Translator(model, settings, {}, Features(FEATURES), Normalizer("global", 8), tokenizer)
-
-
-@pytest.fixture
-def speech() -> Tensor:
-    torch.manual_seed(0)
-    return 0.3 * torch.randn(2 * RATE)
 
 
 def in_pieces(stream: TranslationStream, samples: Tensor, size: int) -> list[WrittenWord]:
@@ -89,6 +64,50 @@ def test_a_stream_begins_anew_after_its_end(translator: Translator, speech: Tens
     stream = TranslationStream(translator)
     first = stream.push(speech) + stream.finish()
     assert stream.push(speech) + stream.finish() == first
+
+
+@pytest.mark.parametrize("policy", [PolicyConfig(k=2), PolicyConfig("local_agreement"), PolicyConfig("hold_n", n=2)])
+def test_utterances_of_a_batch_are_as_alone_and_end_in_any_order(
+    translator: Translator, speech: Tensor, policy: PolicyConfig
+) -> None:
+    settings = replace(translator.settings, policy=policy)
+    long, short, other = speech, speech[3000:9000], speech[5000:14000]
+    streams = TranslationStreams(translator, 2, settings)
+    found: list[list[WrittenWord]] = [[], [], []]
+
+    def push(first: Tensor | None, second: Tensor | None, slots: tuple[int, int]) -> None:
+        for slot, words in zip(slots, streams.push([first, second]), strict=True):
+            found[slot] += words
+
+    push(long[:6000], short[:1000], (0, 1))
+    push(None, short[1000:], (0, 1))
+    push(long[6000:9000], None, (0, 1))
+    found[1] += streams.finish([1])[1]  # the second utterance ends, and another one begins in its place
+    push(long[9000:], other[:4000], (0, 2))
+    found[0] += streams.finish([0])[0]
+    push(None, other[4000:], (0, 2))
+    found[2] += streams.finish()[1]
+    assert found == [translate(translator, each, settings=settings) for each in (long, short, other)]
+
+
+def test_what_streams_keep_does_not_grow_from_utterance_to_utterance(translator: Translator, speech: Tensor) -> None:
+    streams, sizes = TranslationStreams(translator, 2), []
+    for _ in range(3):
+        streams.push([speech[:9000], speech])
+        streams.finish([0])
+        streams.finish([1])
+        sizes.append({name: tensor.shape for name, tensor in streams.decoding.tensors().items()})
+    assert sizes[0] == sizes[1] == sizes[2]
+    assert streams.decoding.decoder.source.allowed.shape[1] == 0
+
+
+def test_a_batch_needs_samples_for_each_utterance(translator: Translator, speech: Tensor) -> None:
+    streams = TranslationStreams(translator, 2)
+    with pytest.raises(UserError, match="expected samples for 2 utterances, got 1"):
+        streams.push([speech])
+    with pytest.raises(UserError, match="NaN or infinite"):
+        streams.push([speech, torch.full((10,), torch.nan)])
+    assert streams.seconds(0) == 0  # unchanged, though its own samples were good
 
 
 def test_silence_nothing_and_too_little_are_no_traceback(translator: Translator) -> None:

@@ -22,6 +22,7 @@ class Masks:
         frequency_width: a frequency mask has 0 to ``frequency_width - 1`` mels.
         num_time_masks: time masks per utterance.
         time_share: a time mask has fewer frames than this share of the utterance.
+        time_width: a time mask has fewer frames than this; null: any number.
     """
 
     time_warp: int = 5
@@ -29,10 +30,13 @@ class Masks:
     frequency_width: int = 27
     num_time_masks: int = 5
     time_share: float = 0.05
+    time_width: int | None = None
 
     def __post_init__(self) -> None:
         check_range(self, 0, inf, "time_warp", "num_frequency_masks", "frequency_width", "num_time_masks")
         check_range(self, 0, 1, "time_share")
+        if self.time_width is not None:
+            check_range(self, 0, inf, "time_width")
 
     def build(self) -> SpecAugment:
         """Return the module."""

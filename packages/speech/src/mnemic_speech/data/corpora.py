@@ -13,7 +13,7 @@ from pathlib import Path
 from mnemic_core.errors import UserError
 from mnemic_speech.data.manifest import Utterance, numbered_lines, parse_rows, read_manifest, utterance_of
 
-_Row = dict[str, str | None]
+Row = dict[str, str | None]
 # A line of NIST's segment time marks: file, channel, speaker, start, end, optional label, text.
 _STM = re.compile(r"(?P<file>\S+) \S+ (?P<speaker>\S+) (?P<start>\S+) (?P<end>\S+)(?: <[^>]*>)?(?P<text>.*)")
 _NOT_SCORED = "ignore_time_segment_in_scoring"
@@ -105,14 +105,14 @@ def read_csv(path: str | Path, problems: list[str] | None = None) -> list[Uttera
     """
     path = Path(path)
 
-    def parse(row: _Row) -> Utterance:
-        audio, text, name = (_value(row, column) for column in ("wav", "wrd", "ID"))
+    def parse(row: Row) -> Utterance:
+        audio, text, name = (column(row, name) for name in ("wav", "wrd", "ID"))
         if "$" in audio or "{" in audio:  # SpeechBrain recipes write $data_root
             raise UserError(f"wav {audio!r} has a variable of a recipe: replace it by the folder of the audio")
         duration = _seconds(row["duration"] or "") if "duration" in row else None
         return utterance_of(path.parent / audio, text, duration, name=name, speaker=row.get("spk_id") or "")
 
-    return parse_rows(path, _rows(path, ("ID", "wav", "wrd"), ","), parse, problems)
+    return parse_rows(path, read_rows(path, ("ID", "wav", "wrd"), ","), parse, problems)
 
 
 def read_index_tsv(folder: str | Path, split: str | None = None, problems: list[str] | None = None) -> list[Utterance]:
@@ -130,12 +130,12 @@ def read_index_tsv(folder: str | Path, split: str | None = None, problems: list[
     """
     path = Path(folder) / "index.tsv"
 
-    def parse(row: _Row) -> Utterance:
-        audio, text = _value(row, "path"), _value(row, "text")
+    def parse(row: Row) -> Utterance:
+        audio, text = column(row, "path"), column(row, "text")
         name = row.get("id") or str(Path(audio).with_suffix(""))
         return utterance_of(path.parent / audio, text, name=name, speaker=row.get("speaker") or "")
 
-    rows = list(_rows(path, ("path", "text") if split is None else ("path", "text", "split"), "\t"))
+    rows = list(read_rows(path, ("path", "text") if split is None else ("path", "text", "split"), "\t"))
     splits = {row.get("split") or "" for _, row in rows}
     if split is not None and split not in splits:
         raise UserError(f"{path} has no split {split!r}; it has {', '.join(sorted(splits))}")
@@ -210,8 +210,13 @@ def _recording(name: str, recordings: dict[str, str]) -> Path:
     return Path(recordings[name])
 
 
-def _rows(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tuple[int, _Row]]:
-    """Yield the rows of a table with their line numbers."""
+def read_rows(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tuple[int, Row]]:
+    """Yield the rows of a table with their line numbers; quotes are part of a text where tabs separate columns.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: a column is missing.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give an existing one")
     with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
@@ -225,7 +230,12 @@ def _rows(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tupl
             yield reader.line_num, row
 
 
-def _value(row: _Row, name: str) -> str:
+def column(row: Row, name: str) -> str:
+    """Return a value of a row.
+
+    Raises:
+        UserError: the row has too few columns.
+    """
     value = row.get(name)
     if value is None:
         raise UserError(f"no {name}: the line has too few columns")

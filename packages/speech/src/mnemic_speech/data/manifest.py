@@ -139,8 +139,12 @@ def manifest_lines(utterances: Iterable[Utterance], folder: Path) -> Iterator[st
         yield json.dumps(_fields(utterance, folder.resolve()), ensure_ascii=False) + "\n"
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path, *, keep_blank: bool = False) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file that are not blank, with their numbers from 1.
+
+    Args:
+        path: the file.
+        keep_blank: yield the blank ones too, but for the end of the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -149,11 +153,11 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give an existing one")
     try:
-        lines = path.read_text("utf-8-sig").split("\n")
+        lines = path.read_text("utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): convert it") from error
     for number, line in enumerate(lines, 1):
-        if line.strip():
+        if keep_blank or line.strip():
             yield number, line.strip()
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -14,7 +15,11 @@ from mnemic_core.errors import UserError, check_range
 # Two tones of a key in Hz, ITU-T Recommendation Q.23.
 _ROWS, _COLUMNS = (697, 770, 852, 941), (1209, 1336, 1477)
 _KEYS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "star", "zero", "pound")
+_GERMAN = ("eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "stern", "null", "raute")
 WORDS = tuple(sorted(_KEYS))
+GERMAN_WORDS = tuple(sorted((*_GERMAN, "und")))
+
+ToneLanguage: TypeAlias = Literal["en", "de"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,9 @@ class ToneWorld:
             raise UserError(f"expected 1 <= min_words <= max_words, got {self.min_words} and {self.max_words}")
         check_range(self, 0, inf, "noise", "seed")
 
-    def clips(self) -> list["ToneClip"]:
-        """Return the utterances."""
-        return [ToneClip(self, index) for index in range(self.num_clips)]
+    def clips(self, language: ToneLanguage = "en") -> list["ToneClip"]:
+        """Return the utterances with texts in a language."""
+        return [ToneClip(self, index, language) for index in range(self.num_clips)]
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,13 @@ class ToneClip:
     Args:
         world: the data set.
         index: of the clip in it.
+        language: of the text: English names the keys in their order, German the second of each two first, as it does
+            with the digits of a number: zwei und eins for one two.
     """
 
     world: ToneWorld
     index: int
+    language: ToneLanguage = "en"
 
     @cached_property
     def _plan(self) -> tuple[list[int], np.ndarray, np.ndarray, float]:
@@ -76,7 +84,12 @@ class ToneClip:
     @property
     def text(self) -> str:
         """Names of the keys."""
-        return " ".join(_KEYS[key] for key in self._plan[0])
+        keys = self._plan[0]
+        if self.language == "en":
+            return " ".join(_KEYS[key] for key in keys)
+        names = [_GERMAN[key] for key in keys]
+        pairs = [names[start : start + 2][::-1] for start in range(0, len(names), 2)]
+        return " ".join(" und ".join(pair) for pair in pairs)
 
     @property
     def seconds(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import check_choice, check_range
 from mnemic_speech.checkpoint import SpeechCheckpoint
+from mnemic_speech.silence import SilenceSplitter
 from mnemic_speech.simultaneous.config import Shift
 from mnemic_speech.simultaneous.model import AugmentedMemoryTransformer
 from mnemic_speech.simultaneous.policies import PolicyConfig
@@ -21,15 +22,24 @@ class TranslationSettings:
         policy: when to write.
         shift: of windows; ``all`` is shiftable context, which keeps windows as long as those of training.
         max_tokens: of an utterance.
+        min_silence: seconds of silence that end an utterance of a recording.
+        max_seconds: longest utterance of a recording, which ends there without a pause.
     """
 
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     shift: Shift = "all"
     max_tokens: int = 200
+    min_silence: float = 0.5
+    max_seconds: float = 20.0
 
     def __post_init__(self) -> None:
+        self.splitter(16_000)  # refuses times that do not fit together
         check_choice(Shift, shift=self.shift)
         check_range(self, 1, 10_000, "max_tokens")
+
+    def splitter(self, sample_rate: int) -> SilenceSplitter:
+        """Return what cuts a recording into utterances."""
+        return SilenceSplitter(sample_rate, min_silence=self.min_silence, max_seconds=self.max_seconds)
 
 
 @dataclass(frozen=True)

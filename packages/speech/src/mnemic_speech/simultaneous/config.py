@@ -114,6 +114,8 @@ class SimultaneousConfig:
         decoder_layers: blocks of the decoder, which has the encoder's width, heads and dropout.
         decoder_ffn_dim: hidden width of its feed-forward parts.
         ratio: encoder frames between two decisions to read or write; 8 are 320 ms.
+        ctc_weight: share of the loss of a CTC branch on the encoder's frames, below 1; the paper has none. It helps
+            where the text is a transcript and data is scarce.
     """
 
     vocab_size: int
@@ -121,9 +123,12 @@ class SimultaneousConfig:
     decoder_layers: int = 6
     decoder_ffn_dim: int = 2048
     ratio: int = 8
+    ctc_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_range(self, 1, inf, "decoder_layers", "decoder_ffn_dim", "ratio")
+        if not 0 <= self.ctc_weight < 1:
+            raise UserError(f"ctc_weight must be at least 0 and below 1, got {self.ctc_weight}")
         check_range(self, 3, inf, "vocab_size")
 
     @property

@@ -3,12 +3,13 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mnemic_core.errors import check_at_least
 from mnemic_core.state import MemoryState
 from mnemic_speech.decoder import DecoderSource, DecoderState
+from mnemic_speech.simultaneous.config import Shift
 from mnemic_speech.simultaneous.encoder_stream import Frames
 from mnemic_speech.simultaneous.model import AugmentedMemoryTransformer
 from mnemic_speech.simultaneous.policies import Policy
@@ -65,7 +66,12 @@ class StreamDecoder:
 
     @torch.no_grad()
     def advance(
-        self, state: DecodingState, final: Frames, unfinished: Frames, ended: Bool[Tensor, " batch"]
+        self,
+        state: DecodingState,
+        final: Frames,
+        unfinished: Frames,
+        ended: Bool[Tensor, " batch"],
+        active: Bool[Tensor, " batch"] | None = None,
     ) -> tuple[list[list[int]], DecodingState]:
         """Return the tokens that became final with further encoder frames, of each stream, and the new state.
 
@@ -74,34 +80,48 @@ class StreamDecoder:
             final: frames that no longer change.
             unfinished: frames after them, as they are now; they are seen, but not kept.
             ended: True where the source is complete.
+            active: True where frames came or the source ended; the others stay as they are. None: all.
         """
+        active = torch.ones_like(ended) if active is None else active
         kept = self._extend(state.decoder.source, final)
         before = [row[:count] for row, count in zip(state.tokens.tolist(), state.count.tolist(), strict=True)]
         seen = replace(state, decoder=replace(state.decoder, source=self._extend(kept, unfinished)))
         if self.policy.translates_anew:
             seen = self._from_written(seen)
-        seen = self._translate(seen, ended.tolist())
-        state = replace(seen, decoder=replace(seen.decoder, source=kept))
-        return self._commit(state, before, ended)
+        seen = self._translate(seen, ended.tolist(), active)
+        new, after = self._commit(seen, before, ended)
+        whole = replace(state, decoder=replace(state.decoder, source=kept))
+        after = whole.replace_rows(active, replace(after, decoder=replace(after.decoder, source=kept)))
+        return [tokens if is_active else [] for tokens, is_active in zip(new, active.tolist(), strict=True)], after
 
-    def _translate(self, state: DecodingState, ended: list[bool]) -> DecodingState:
-        """Extend the hypotheses as far as the policy and the end symbol allow."""
+    def restart(self, state: DecodingState, rows: Bool[Tensor, " batch"]) -> DecodingState:
+        """Return the state with some streams begun anew, and without encoder frames that no stream sees any more."""
+        source = state.decoder.source
+        allowed = source.allowed & ~rows[:, None]
+        is_used = allowed.any(0)
+        source = DecoderSource(source.keys[..., is_used, :], source.values[..., is_used, :], allowed[:, is_used])
+        empty = self.start(len(rows), rows.device)
+        fresh = replace(empty, decoder=replace(empty.decoder, source=source))
+        return replace(state, decoder=replace(state.decoder, source=source)).replace_rows(rows, fresh)
+
+    def _translate(self, state: DecodingState, ended: list[bool], active: Bool[Tensor, " batch"]) -> DecodingState:
+        """Extend the active hypotheses as far as the policy and the end symbol allow."""
         source = state.decoder.source
         present = source.allowed.sum(1).tolist()
         limits = [
             self._limit(frames, is_ended, state, row)
             for row, (frames, is_ended) in enumerate(zip(present, ended, strict=True))
         ]
-        blocked = state.finished.clone()
+        blocked = state.finished | ~active
         rank = source.allowed.cumsum(1)  # batch frame: 1 for the first that is no padding
         while True:
             place = state.decoder.length
-            active = (place < torch.tensor(limits, device=place.device)) & ~blocked
-            if not active.any():
+            goes_on = (place < torch.tensor(limits, device=place.device)) & ~blocked
+            if not goes_on.any():
                 return state
             sees = [self.policy.sees(token, frames) for token, frames in zip(place.tolist(), present, strict=True)]
             visible = source.allowed & (rank <= torch.tensor(sees, device=place.device)[:, None])
-            state, is_end = self._step(state, visible, active)
+            state, is_end = self._step(state, visible, goes_on)
             blocked = blocked | is_end
             over = is_end & torch.tensor(ended, device=place.device)
             state = replace(state, finished=state.finished | over)
@@ -166,3 +186,33 @@ class StreamDecoder:
             return source
         place = torch.arange(frames.frames.shape[1], device=frames.lengths.device)
         return self.model.decoder.extend_source(source, frames.frames, place >= frames.lengths[:, None])
+
+
+@torch.no_grad()
+def decode_complete(
+    model: AugmentedMemoryTransformer,
+    features: Float[Tensor, "batch time mel"],
+    lengths: Int[Tensor, " batch"],
+    policy: Policy,
+    max_tokens: int = 200,
+    shift: Shift | None = None,
+) -> list[list[int]]:
+    """Return the translations of recordings that are encoded as a whole; tokens see what the policy had read by then.
+
+    That is how networks are trained. In a stream the frames of the last segments have less context; see
+    `TranslationStream`.
+
+    Args:
+        model: trained network, in evaluation mode.
+        features: normalized features of complete recordings.
+        lengths: feature frames of each.
+        policy: what a token may see.
+        max_tokens: of a translation.
+        shift: of windows; None: that of training.
+    """
+    frames = Frames(*model.encoder(features, lengths, shift))
+    decoder = StreamDecoder(model, policy, max_tokens, max_after_end=max_tokens)
+    state = decoder.start(len(features), features.device)
+    nothing = Frames(frames.frames[:, :0], torch.zeros_like(frames.lengths))
+    ended = torch.ones_like(frames.lengths, dtype=torch.bool)
+    return decoder.advance(state, frames, nothing, ended)[0]
