@@ -56,8 +56,7 @@ class TranslationTask(Task):
         lr: peak learning rate.
         warmup_steps: optimizer steps of linear warm-up.
         warmup_lr: learning rate from which it begins.
-        has_end: decay to 0 at ``trainer.max_steps`` or ``max_epochs``, for short runs; otherwise by the inverse square
-            root of the step.
+        has_end: decay to 0 at ``trainer.max_steps``, for short runs; otherwise by the inverse square root of the step.
         weight_decay: of AdamW.
         init_checkpoint: checkpoint of a recognizer or translator whose encoder and feature statistics to begin with.
         init_decoder: begin with its decoder too, which needs the same tokens.

@@ -1,11 +1,14 @@
 """Transcripts of recordings: words and segments with times, exported as text, JSON and subtitles."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from textwrap import wrap
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from mnemic_core.errors import UserError
+
+TranscriptFormat: TypeAlias = Literal["txt", "json", "srt", "vtt"]
 
 # Subtitles as broadcasters set them: two lines of 42 characters, read in one to seven seconds.
 _LINE_LENGTH, _NUM_LINES = 42, 2
@@ -79,6 +82,15 @@ class Transcript:
     def to_dict(self) -> dict[str, Any]:
         """Return text, segments and words with their times as JSON-compatible values."""
         return {"text": self.text} | asdict(self, dict_factory=_rounded)
+
+    def to_json(self) -> str:
+        """Return what `to_dict` returns as indented JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+    def render(self, kind: TranscriptFormat) -> str:
+        """Return the content of a file: lines of text, JSON, or subtitles."""
+        writers = {"txt": self.to_text, "json": self.to_json, "srt": self.to_srt, "vtt": self.to_vtt}
+        return writers[kind]()
 
     def to_srt(self) -> str:
         """Return subtitles in SubRip form."""

@@ -10,18 +10,23 @@ _NO_SPACES = {"zh": "zh", "ja": "char", "th": "char", "lo": "char", "km": "char"
 """Languages whose words are not separated by spaces, with sacrebleu's tokenizer for them."""
 
 
+_RESAMPLES = 1000
+
+
 @dataclass(frozen=True)
 class QualityScores:
     """Scores of a set of translations.
 
     Attributes:
         bleu: 0 to 100.
+        bleu_interval: 95 % interval of BLEU over resampled sentences.
         chrf: chrF2, 0 to 100.
         bleu_signature: sacrebleu's settings and version.
         chrf_signature: likewise.
     """
 
     bleu: float
+    bleu_interval: tuple[float, float]
     chrf: float
     bleu_signature: str
     chrf_signature: str
@@ -51,8 +56,16 @@ def score_quality(hypotheses: Sequence[str], references: Sequence[str], language
         raise UserError(f"each reference needs a translation, got {len(hypotheses)} for {len(references)}")
     made, wanted = ([unicodedata.normalize("NFC", text) for text in texts] for texts in (hypotheses, references))
     bleu, chrf = BLEU(tokenize=_NO_SPACES.get(_base(language), "13a")), CHRF()
-    scores = [round(metric.corpus_score(made, [wanted]).score, 6) for metric in (bleu, chrf)]
-    return QualityScores(scores[0], scores[1], str(bleu.get_signature()), str(chrf.get_signature()))
+    found, of_characters = bleu.corpus_score(made, [wanted]), chrf.corpus_score(made, [wanted])
+    signatures = str(bleu.get_signature()), str(chrf.get_signature())  # before resampling, which they would name
+    resampled = bleu.corpus_score(made, [wanted], n_bootstrap=_RESAMPLES)
+    low, high = resampled._mean - resampled._ci, resampled._mean + resampled._ci
+    return QualityScores(
+        round(found.score, 6),
+        (round(max(0.0, low), 6), round(min(100.0, high), 6)),
+        round(of_characters.score, 6),
+        *signatures,
+    )
 
 
 def latency_units(text: str, language: str = "de") -> list[str]:

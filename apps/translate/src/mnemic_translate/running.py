@@ -1,0 +1,100 @@
+"""Translation of files and microphones for `run`."""
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+
+from jaxtyping import Float
+from rich.console import Console
+from torch import Tensor
+
+from mnemic_core.errors import UserError
+from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.output import unique_names
+from mnemic_kit.problems import Problems
+from mnemic_speech.audio import stream_audio
+from mnemic_speech.simultaneous import SimultaneousTranslator, Translator, WrittenWord
+from mnemic_speech.transcript import Transcript, TranscriptSegment, Word
+from mnemic_translate.options import Format
+
+_BLOCK_SECONDS = 0.32
+
+
+def translate_files(
+    translator: Translator, files: Sequence[Path], out: Path, formats: Sequence[Format], console: Console
+) -> Problems:
+    """Translate files, show the words as they come, and write the results; return the problems."""
+    problems = Problems()
+    rate = translator.features.config.sample_rate
+    for path, name in zip(files, unique_names(files), strict=True):
+        with problems.collecting():
+            console.rule(path.name, align="left")
+            transcript, failure = translate_blocks(translator, stream_audio(path, rate, _BLOCK_SECONDS), console)
+            write_translation(transcript, out, name, formats, console)
+            if failure is not None:
+                raise UserError(f"{path}: {failure} (the part before it was translated)")
+    return problems
+
+
+def translate_blocks(
+    translator: Translator, blocks: Iterable[Float[Tensor, " samples"]], console: Console
+) -> tuple[Transcript, Exception | None]:
+    """Return the translation of audio, shown as it comes, and the error at which the audio ended, if any.
+
+    Ctrl-C ends it, as microphones have no end.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        UserError: if none of it can be read.
+    """
+    session, words, spent = SimultaneousTranslator(translator), list[WrittenWord](), 0.0
+    failure: Exception | None = None
+    try:
+        with suppress(KeyboardInterrupt):
+            for block in blocks:
+                started = time.perf_counter()
+                new = session.push(block)
+                spent += time.perf_counter() - started
+                show_words(new, console)
+                words += new
+    except (UserError, OSError) as error:
+        if session.seconds == 0:  # nothing to keep
+            raise
+        failure = error
+    duration = session.seconds  # finish() resets it
+    rest = session.finish()
+    show_words(rest, console)
+    console.print(f"{duration:.1f} s, real-time factor {spent / max(duration, 1e-9):.3f}", style="dim", highlight=False)
+    return as_transcript([*words, *rest], duration, translator.target), failure
+
+
+def show_words(words: Sequence[WrittenWord], console: Console) -> None:
+    """Print the words that were written at the same time in one line, after the seconds of source heard by then."""
+    for seconds, group in groupby(words, lambda word: word.seconds):
+        text = " ".join(word.text for word in group)
+        console.print(f"{seconds:8.2f} s  {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def as_transcript(words: Sequence[WrittenWord], duration: float, language: str) -> Transcript:
+    """Return a translation as text with times, one segment for each utterance; words last until the next one."""
+    segments = []
+    for _, group in groupby(words, lambda word: word.utterance):
+        spoken = list(group)
+        ends = [*(word.seconds for word in spoken[1:]), spoken[-1].seconds]
+        timed = tuple(Word(word.text, word.seconds, end) for word, end in zip(spoken, ends, strict=True))
+        text = " ".join(word.text for word in spoken)
+        segments.append(TranscriptSegment(timed[0].start, timed[-1].end, text, timed))
+    return Transcript(tuple(segments), duration, language)
+
+
+def write_translation(
+    transcript: Transcript, out: Path, name: str, formats: Sequence[Format], console: Console
+) -> None:
+    """Write the files of a translation and print their paths."""
+    for kind in formats:
+        path = out / f"{name}.{kind}"
+        with atomic_write(path) as file:
+            file.write(transcript.render(kind))
+        console.print(f"  {path}", highlight=False, markup=False, soft_wrap=True)
