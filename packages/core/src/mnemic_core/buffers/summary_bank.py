@@ -80,9 +80,15 @@ class SummaryAttention(nn.Module):
         found = self._attend(query, key, value, self._distance(bank, padding), self._allowed(bank, padding))
         return found[:, :-1], found[:, -1]
 
+    def project_frames(
+        self, frames: Float[Tensor, "batch time dim"]
+    ) -> tuple[Float[Tensor, "batch head time head_dim"], ...]:
+        """Return queries, keys and values of frames, for `summarize` and `attend_projected`."""
+        return tuple(split_heads(part, self.num_heads) for part in self.project(frames).chunk(3, dim=-1))
+
     def summarize(
         self,
-        frames: Float[Tensor, "batch time dim"],
+        projected: tuple[Float[Tensor, "batch head time head_dim"], ...],
         summary_query: Float[Tensor, "batch dim"],
         padding: Bool[Tensor, "batch time"],
     ) -> Float[Tensor, "batch dim"]:
@@ -91,14 +97,28 @@ class SummaryAttention(nn.Module):
         As it does not depend on the bank, the summaries of all segments of a sequence can be computed at once, and then
         all their frames.
         """
-        dim = frames.shape[-1]
-        weight, bias = self.project.weight, self.project.bias
-        both = F.linear(frames, weight[dim:], bias[dim:])
-        key, value = (split_heads(part, self.num_heads) for part in both.chunk(2, dim=-1))
-        query = split_heads(F.linear(summary_query[:, None], weight[:dim], bias[:dim]), self.num_heads)
+        dim = summary_query.shape[-1]
+        query = F.linear(summary_query[:, None], self.project.weight[:dim], self.project.bias[:dim])
         distance = self._clamp(token_positions(padding) - (~padding).sum(1, keepdim=True))
         allowed = ~padding | padding.all(1, keepdim=True)
-        return self._attend(query, key, value, distance[:, None], allowed[:, None])[:, 0]
+        _, key, value = projected
+        found = self._attend(split_heads(query, self.num_heads), key, value, distance[:, None], allowed[:, None])
+        return found[:, 0]
+
+    def attend_projected(
+        self,
+        projected: tuple[Float[Tensor, "batch head time head_dim"], ...],
+        bank: RingBuffer,
+        padding: Bool[Tensor, "batch time"],
+    ) -> Float[Tensor, "batch time dim"]:
+        """Return the attended frames alone."""
+        query, key, value = projected
+        dim = bank.items.shape[-1]
+        of_bank = F.linear(bank.items.to(key.dtype), self.project.weight[dim:], self.project.bias[dim:])
+        bank_key, bank_value = (split_heads(part, self.num_heads) for part in of_bank.chunk(2, dim=-1))
+        key, value = torch.cat([bank_key, key], dim=2), torch.cat([bank_value, value], dim=2)
+        distance, allowed = self._distance(bank, padding), self._allowed(bank, padding)
+        return self._attend(query, key, value, distance[:, :-1], allowed[:, :-1])
 
     def _attend(
         self,
@@ -241,15 +261,15 @@ class SummaryBank(SegmentMemory[RingBuffer]):
             The attended frames, and the banks with the summaries of the final windows.
         """
         summarized = center & ~padding
-        query = _mean(x, summarized)
-        split = (state.batch_size, -1)
-        summaries = self.attention.summarize(x, query, padding).unflatten(0, split)  # batch window dim
+        split, projected = (state.batch_size, -1), self.attention.project_frames(x)
+        found = self.attention.summarize(projected, _mean(x, summarized), padding)
+        summaries = found.unflatten(0, split)  # batch window dim
         if self.detach == "stored":
             summaries = summaries.detach()
-        found, _ = self.attention(x, query, _banks_before(state, summaries), padding)
+        attended = self.attention.attend_projected(projected, _banks_before(state, summaries), padding)
         window = torch.arange(summaries.shape[1], device=x.device)
         left_out = (window >= final[:, None]) | ~summarized.any(1).unflatten(0, split)
-        return found, state.append(summaries, padding=left_out)
+        return attended, state.append(summaries, padding=left_out)
 
 
 SUMMARY_BANK = Mechanism(

@@ -161,7 +161,8 @@ class SegmentEncoder(nn.Module):
             state: memory before the first of these segments.
             final: how many segments of each recording are written into the memory.
         """
-        x, padding = self._embed(features, windows.lengths)
+        x, padding = self._embed(features[windows.distinct], windows.lengths[windows.distinct])
+        x, padding = self.dropout(x[windows.source]), padding[windows.source]
         center, after = windows.center(x.shape[1]), []
         for layer, before in zip(self.layers, state, strict=True):
             x, memory = layer(x, padding, center, before, final)
@@ -177,4 +178,4 @@ class SegmentEncoder(nn.Module):
         if self.config.positions == "sinusoidal":
             x = x + split_positions(torch.arange(x.shape[1], device=x.device), self.config.dim).to(x.dtype)
         padding = torch.arange(x.shape[1], device=x.device) >= valid[:, None]
-        return self.dropout(x), padding
+        return x, padding

@@ -1,7 +1,8 @@
 """The windows of a batch of recordings as tensors: which frames each sees, and which of its outputs are kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,12 +22,16 @@ class Windows:
         lengths: of each window in feature frames; 0 for an empty one.
         kept: first and last but one of its encoder frames that are those of the segment.
         num_segments: of the longest recording.
+        distinct: rows of which no earlier one has the same frames.
+        source: for each row, its place among these; at the end of a recording, shifted windows often are the same.
     """
 
     frames: Int[Tensor, "row time"]
     lengths: Int[Tensor, " row"]
     kept: Int[Tensor, "row 2"]
     num_segments: int
+    distinct: Int[Tensor, " distinct"]
+    source: Int[Tensor, " row"]
 
     @classmethod
     def of(cls, lengths: Sequence[int], segments: SegmentConfig, shift: Sequence[Side]) -> "Windows":
@@ -42,16 +47,24 @@ class Windows:
         spans = torch.tensor([(window.start, window.stop) for window in rows], dtype=torch.long).view(-1, 2)
         kept = [(each.start, max(each.start, each.stop)) for each in (window.kept(STRIDE) for window in rows)]
         longest = int((spans[:, 1] - spans[:, 0]).max()) if len(rows) else 0
+        found: dict[tuple[int, int, int], tuple[int, int]] = {}  # place among distinct ones, and row
+        keys = [(place // max(1, number), window.start, window.stop) for place, window in enumerate(rows)]
+        source = [found.setdefault(key, (len(found), row))[0] for row, key in enumerate(keys)]
         return cls(
             spans[:, :1] + torch.arange(longest),
             spans[:, 1] - spans[:, 0],
             torch.tensor(kept, dtype=torch.long).view(-1, 2),
             number,
+            torch.tensor([row for _, row in found.values()], dtype=torch.long),
+            torch.tensor(source, dtype=torch.long),
         )
 
     def to(self, device: torch.device) -> "Windows":
         """Return the windows on a device."""
-        return Windows(self.frames.to(device), self.lengths.to(device), self.kept.to(device), self.num_segments)
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **tensors)
 
     def cut(self, features: Float[Tensor, "batch time mel"]) -> Float[Tensor, "row window mel"]:
         """Return the features of each window; zeros beyond its length."""
