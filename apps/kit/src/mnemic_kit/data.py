@@ -122,9 +122,21 @@ class EpochSampler(DistributedSampler[Any]):
     """The items of one epoch in an order that follows from seed and epoch, shared among the processes.
 
     The first ``start`` items of this process are left out: they were used before a restart.
+
+    Args:
+        dataset: the items.
+        share: which epoch, and which part of it.
+        shuffle: whether the order is random.
     """
 
     start = 0
+
+    def __init__(self, dataset: Dataset[Any], share: EpochShare, *, shuffle: bool) -> None:
+        super().__init__(dataset, share.num_replicas, share.rank, shuffle, share.seed, drop_last=True)
+        self.epoch = share.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Keep the epoch: Lightning would set the one before after a restart from the last batch of an epoch."""
 
     def __iter__(self) -> Iterator[Any]:
         return islice(super().__iter__(), self.start, None)
@@ -155,8 +167,7 @@ class ResumableLoader(DataLoader[Any]):
         num_workers: int = 0,
     ) -> None:
         # Without drop_last processes could get different numbers of items, and gathering gradients would hang.
-        sampler = EpochSampler(dataset, share.num_replicas, share.rank, shuffle, share.seed, drop_last=True)
-        sampler.set_epoch(share.epoch)
+        sampler = EpochSampler(dataset, share, shuffle=shuffle)
         super().__init__(
             dataset,
             batch_size,
