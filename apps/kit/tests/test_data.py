@@ -41,3 +41,10 @@ def test_the_epoch_after_one_that_was_cut_short_begins_with_its_first_batch() ->
 def test_too_few_clips_for_a_batch_are_refused() -> None:
     with pytest.raises(ValueError, match="3 items are too few for one batch of 4"):
         ResumableLoader(TensorDataset(torch.arange(3)), EpochShare(0, seed=5), 4, list)
+
+
+def test_the_order_is_that_of_the_share_whatever_epoch_is_set_later() -> None:
+    """Lightning sets the epoch before after a restart from the last batch of an epoch."""
+    loaders = [ResumableLoader(TensorDataset(torch.arange(10)), EpochShare(1, seed=5), 2, list) for _ in range(2)]
+    loaders[1].sampler.set_epoch(0)
+    assert list(loaders[0]) == list(loaders[1])

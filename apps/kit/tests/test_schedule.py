@@ -19,3 +19,9 @@ def test_a_schedule_with_an_end_falls_to_zero_along_a_cosine() -> None:
     assert shares[14] == pytest.approx((1 + math.cos(math.pi / 2)) / 2)
     assert shares[24:] == pytest.approx([0.0] * 6)
     assert shares[4:25] == sorted(shares[4:25], reverse=True)
+
+
+def test_warm_up_may_begin_above_zero() -> None:
+    shares = [warmup_share(step, warmup=4, start=0.2) for step in range(4)]
+    assert shares == pytest.approx([0.4, 0.6, 0.8, 1.0])
+    assert warmup_share(7, warmup=4, start=0.2) == warmup_share(7, warmup=4)

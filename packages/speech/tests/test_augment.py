@@ -49,6 +49,15 @@ def test_masks_have_the_widths_of_the_paper() -> None:
     assert {0, 19} <= starts
 
 
+def test_a_mask_in_time_is_no_wider_than_given() -> None:
+    torch.manual_seed(0)
+    augment = SpecAugment(0, 0, 0, num_time_masks=1, time_share=1.0, time_width=5)
+    mask = augment(torch.ones(400, 60, 2), torch.tensor([60, 3]).repeat(200)) == 0
+    widths = mask.all(2).sum(1).view(200, 2)
+    assert set(widths[:, 0].tolist()) == set(range(5))
+    assert set(widths[:, 1].tolist()) == {0, 1, 2}
+
+
 def test_every_item_is_treated_by_its_own_length() -> None:
     augment, features = SpecAugment(time_warp=3), torch.randn(2, 30, 40)
     features[1, 12:] = torch.nan

@@ -113,3 +113,40 @@ def test_a_manifest_is_an_existing_text_file(tmp_path: Path) -> None:
     (tmp_path / "list.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="not UTF-8 text"):
         read_manifest(tmp_path / "list.jsonl")
+
+
+def test_translations_and_a_file_of_features_come_back(tmp_path: Path) -> None:
+    given = Utterance(
+        tmp_path / "a.flac", 1.0, "A DOG", id="a", language="en", translations={"de": "Ein Hund", "fr": ""},
+        features=tmp_path / "features" / "a.safetensors",
+    )  # fmt: skip
+    write_manifest(tmp_path / "list.jsonl", [given])
+    assert '"features_filepath": "features/a.safetensors"' in (tmp_path / "list.jsonl").read_text()
+    [found] = read_manifest(tmp_path / "list.jsonl")
+    assert found == given
+    assert (found.in_language("de").text, found.in_language("en").text) == ("Ein Hund", "A DOG")
+    with pytest.raises(ValueError, match="a: no text in 'fr', its text is empty"):
+        found.in_language("fr")
+    with pytest.raises(ValueError, match="a: no text in 'es', it has de, en, fr"):
+        found.in_language("es")
+
+
+def test_one_translation_may_stand_as_target_text(tmp_path: Path) -> None:
+    line = {**GOOD, "source_lang": "en", "target_text": "Ja", "target_lang": "de"}
+    [found] = read_manifest(manifest(tmp_path, line))
+    assert found.translations == {"de": "Ja"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"translations": ["Ja"]}, "are not texts by language"),
+        ({"translations": {"de": 3}}, "are not texts by language"),
+        ({"target_text": "Ja"}, "no target_lang"),
+        ({"target_text": 3, "target_lang": "de"}, "no target_text"),
+        ({"features_filepath": 3}, "no features_filepath"),
+    ],
+)
+def test_wrong_translations_are_refused(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_manifest(manifest(tmp_path, {**GOOD, **fields}))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnemic_speech.data.tones import WORDS, ToneWorld
+from mnemic_speech.data.tones import GERMAN_WORDS, WORDS, ToneWorld
 
 RATE = 8000
 
@@ -42,3 +42,16 @@ def test_another_sample_rate_gives_the_same_duration() -> None:
 def test_a_world_without_words_is_refused() -> None:
     with pytest.raises(ValueError, match="1 <= min_words <= max_words, got 3 and 2"):
         ToneWorld(min_words=3, max_words=2)
+
+
+def test_german_says_the_second_of_each_two_keys_first() -> None:
+    world = ToneWorld(num_clips=20, max_words=5)
+    names = {"one": "eins", "two": "zwei", "three": "drei", "four": "vier", "five": "fünf", "six": "sechs"}
+    names |= {"seven": "sieben", "eight": "acht", "nine": "neun", "zero": "null", "star": "stern", "pound": "raute"}
+    for english, german in zip(world.clips(), world.clips("de"), strict=True):
+        heard, written = english.text.split(), german.text.split()
+        assert set(written) <= set(GERMAN_WORDS)
+        assert written.count("und") == len(heard) // 2
+        if len(heard) >= 3:
+            assert written[:4] == [names[heard[1]], "und", names[heard[0]], written[3]]
+        assert sorted(names[word] for word in heard) == sorted(word for word in written if word != "und")

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mnemic_speech.simultaneous.config import SegmentConfig, SegmentEncoderConfig, SimultaneousConfig
-from mnemic_speech.simultaneous.decoding import DecodingState, StreamDecoder
+from mnemic_speech.simultaneous.decoding import DecodingState, StreamDecoder, decode_complete
 from mnemic_speech.simultaneous.encoder_stream import EncoderStreams
 from mnemic_speech.simultaneous.model import AugmentedMemoryTransformer
 from mnemic_speech.simultaneous.policies import HoldN, LocalAgreement, Policy, WaitK
@@ -129,3 +129,16 @@ def test_a_network_without_an_end_stops() -> None:
     assert bool(state.finished[0])
     short, _, _ = translate(model, WaitK(1, ratio=2), features, chunk=16, max_tokens=4)
     assert len(short) == 4
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_complete_recordings_are_decoded_as_in_training(k: int) -> None:
+    model = build(segments=SegmentConfig(16, 8, 8))
+    features, lengths = torch.randn(2, 96, 8), torch.tensor([96, 53])
+    for row, tokens in enumerate(decode_complete(model, features, lengths, WaitK(k, ratio=2), max_tokens=9)):
+        assert tokens
+        inputs = torch.tensor([[model.config.sos_eos_id, *tokens]])
+        logits = model(features[row : row + 1, : lengths[row]], lengths[row : row + 1], inputs, k)
+        predicted = logits[0].argmax(-1).tolist()
+        assert predicted[: len(tokens)] == tokens
+        assert len(tokens) == 9 or predicted[-1] == model.config.sos_eos_id

@@ -155,3 +155,13 @@ def test_half_precision_is_close() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough, _ = encoder(features, torch.tensor([53, 30]))
     assert (rough.float() - exact).abs().mean() < 0.1
+
+
+def test_windows_with_the_same_frames_are_embedded_once() -> None:
+    """With all shifts the last windows of a recording often are the same."""
+    windows = Windows.of([80, 40], SegmentConfig(32, 16, 16), shifted_sides("all"))
+    assert windows.distinct.tolist() == [0, 1, 3, 5]  # rows of recording 0: 0-64, 16-80, 16-80; of 1: 0-40, 0-40, empty
+    assert windows.source.tolist() == [0, 1, 1, 2, 2, 3]
+    features = torch.randn(2, 80, 8)
+    cut = windows.cut(features)
+    assert torch.equal(cut[windows.distinct][windows.source], cut)

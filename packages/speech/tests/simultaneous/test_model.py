@@ -59,3 +59,21 @@ def test_memories_that_do_not_fit_are_refused() -> None:
         replace(ENCODER, memory=MemoryConfig("turing_paper"))
     with pytest.raises(UserError, match="multiples of 4"):
         SegmentConfig(length=18)
+
+
+def test_a_ctc_branch_takes_its_share_of_the_loss(model: AugmentedMemoryTransformer) -> None:
+    with pytest.raises(UserError, match="no CTC branch"):
+        model.ctc_log_probs(torch.zeros(1, 2, 16))
+    joint = AugmentedMemoryTransformer(replace(CONFIG, ctc_weight=0.25)).eval()
+    features, lengths = torch.randn(2, 64, 8), torch.tensor([64, 50])
+    text, text_lengths = torch.tensor([[1, 2, 3], [4, 5, 0]]), torch.tensor([3, 2])
+    losses = joint.loss(features, lengths, text, text_lengths, k=1)
+    assert_close(losses.total, 0.25 * losses.ctc + 0.75 * losses.attention)
+    frames, valid = joint.encoder(features, lengths)
+    log_probs = joint.ctc_log_probs(frames).transpose(0, 1)
+    each = torch.nn.functional.ctc_loss(log_probs, text, valid, text_lengths, reduction="none")
+    assert_close(losses.ctc, each.sum() / 5)  # per token
+    assert model.loss(features, lengths, text, text_lengths, k=1).ctc == 0
+    for share in (-0.1, 1.0):
+        with pytest.raises(UserError, match="ctc_weight must be at least 0 and below 1"):
+            replace(CONFIG, ctc_weight=share)

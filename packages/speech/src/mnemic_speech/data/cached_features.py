@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mnemic_core.errors import UserError
@@ -32,15 +32,20 @@ def read_features(path: Path, name: str, config: FeatureConfig) -> Float[Tensor,
         FileNotFoundError: there is no such file.
         UserError: it is damaged, was made with other settings, or lacks the utterance.
     """
-    tensors, metadata = _open(path)
+    facts = path.stat()
+    tensors, metadata = _open(path, facts.st_mtime_ns, facts.st_size)
     given, wanted = metadata.get(_SETTINGS), json.dumps(asdict(config))
     if given != wanted:
         raise UserError(f"{path} holds features with {given}, not with {wanted}: prepare the data again")
     if name not in tensors:
         raise UserError(f"{path} has no features of {name}: prepare the data again")
-    return tensors[name].float()
+    values = tensors[name]
+    if values.ndim != 2 or values.shape[1] != config.num_mels or not values.is_floating_point():
+        raise UserError(f"{path} is damaged: {name} is {tuple(values.shape)}, not frames of {config.num_mels} values")
+    return values.float()
 
 
 @lru_cache(maxsize=1024)
-def _open(path: Path) -> tuple[Mapping[str, Float[Tensor, "_ _"]], Mapping[str, str]]:
+def _open(path: Path, changed: int, size: int) -> tuple[Mapping[str, Shaped[Tensor, "..."]], Mapping[str, str]]:
+    del changed, size  # so that a file that was made again is read again
     return read_tensors(path, mapped=True)
