@@ -109,3 +109,20 @@ def test_a_word_lasts_until_the_next_one() -> None:
     first, second = as_transcript(words, 10.0, "de").segments
     assert [(word.start, word.end) for word in first.words] == [(1.0, 2.0), (2.0, 2.0)]
     assert (second.start, second.end, second.text) == (9.0, 9.0, "ja")
+
+
+def test_the_demo_translates_an_utterance_and_draws_it(
+    checkpoint: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["demo", "--data", str(manifest), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([*command, "--number", "1"])
+    shown = capsys.readouterr().out
+    row = json.loads(manifest.read_text().splitlines()[1])
+    assert f"heard:     {row['text']}" in shown
+    assert f"reference: {row['translations']['de']}" in shown
+    assert (tmp_path / "out" / f"{row['id']}.png").stat().st_size > 10_000
+    assert json.loads((tmp_path / "out" / f"{row['id']}.json").read_text())["text"]
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*command, "--number", "9"])
+    assert "has 3 utterances, numbered from 0; there is no number 9" in capsys.readouterr().err

@@ -10,6 +10,7 @@ PROGRAM = Program(
         "evaluate": "score a checkpoint on recordings with translations: BLEU, chrF, latency, speed",
         "curve": "measure BLEU against latency for several k, and plot it",
         "compare": "train each memory with several seeds on the same budget and compare",
+        "demo": "translate one sentence, and plot when each word was written",
         "fit": "train from a config, such as: fit --config augmented_memory_generated",
         "validate": "score a checkpoint on the validation data of a config",
         "test": "score a checkpoint on the test data of a config",
