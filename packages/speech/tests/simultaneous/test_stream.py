@@ -9,7 +9,8 @@ from mnemic_core.errors import UserError
 from mnemic_speech.features import Normalizer
 from mnemic_speech.simultaneous.checkpoint import Translator
 from mnemic_speech.simultaneous.policies import PolicyConfig
-from mnemic_speech.simultaneous.stream import TranslationStream, TranslationStreams, WrittenWord, translate
+from mnemic_speech.simultaneous.stream import TranslationStream, translate
+from mnemic_speech.simultaneous.streams import TranslationStreams, WrittenWord
 
 RATE = 8000
 

@@ -22,6 +22,6 @@ from .quality import QualityScores as QualityScores
 from .quality import latency_units as latency_units
 from .quality import score_quality as score_quality
 from .stream import TranslationStream as TranslationStream
-from .stream import TranslationStreams as TranslationStreams
-from .stream import WrittenWord as WrittenWord
 from .stream import translate as translate
+from .streams import TranslationStreams as TranslationStreams
+from .streams import WrittenWord as WrittenWord

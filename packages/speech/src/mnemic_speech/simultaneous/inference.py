@@ -14,7 +14,8 @@ from mnemic_speech.resample import Resampler
 from mnemic_speech.silence import Segment
 from mnemic_speech.simultaneous.checkpoint import TranslationSettings, Translator
 from mnemic_speech.simultaneous.model import AugmentedMemoryTransformer
-from mnemic_speech.simultaneous.stream import TranslationStream, WrittenWord
+from mnemic_speech.simultaneous.stream import TranslationStream
+from mnemic_speech.simultaneous.streams import WrittenWord
 from mnemic_speech.waveform import Samples, as_waveform
 
 _STEP_SECONDS = 0.1  # between looks at the open utterance
