@@ -21,6 +21,7 @@ MAKERS = {
     "char": lambda: CharTokenizer.from_texts(TEXTS),
     "word": lambda: WordTokenizer.from_texts(TEXTS),
     "unigram": lambda: SentencePieceTokenizer.train(TEXTS, vocab_size=22),
+    "marked ends": lambda: SentencePieceTokenizer.train(TEXTS, vocab_size=22, marks_end=True),
     "bpe": lambda: SentencePieceTokenizer.train(TEXTS, vocab_size=22, kind="bpe"),
 }
 
@@ -54,6 +55,19 @@ def test_word_spans_are_the_words_of_any_tokens(tokenizer: Tokenizer) -> None:
         assert [tokenizer.decode(tokens[first:last]) for first, last in spans] == tokenizer.decode(tokens).split()
 
     agree()
+
+
+def test_a_word_is_known_to_be_complete_where_pieces_mark_ends() -> None:
+    marked, plain = (SentencePieceTokenizer.train(TEXTS, vocab_size=22, marks_end=mark) for mark in (True, False))
+    for text in TEXTS:
+        tokens = marked.encode(text)
+        starts = [first for first, _ in marked.word_spans(tokens)]
+        assert all(marked.ends_word(tokens[:end]) for end in [*starts[1:], len(tokens)])
+        assert not any(
+            marked.ends_word(tokens[: last - 1]) for first, last in marked.word_spans(tokens) if last > first + 1
+        )
+        assert not plain.ends_word(plain.encode(text))
+    assert CharTokenizer(" ab").ends_word([3, 4, 2])
 
 
 def test_unknown_characters_are_named_or_become_unknown(tokenizer: Tokenizer) -> None:

@@ -83,8 +83,12 @@ class Tokenizer(ABC):
             if text.strip():
                 first = spans.pop()[0] if is_inside else index
                 spans.append((first, index + 1))
-                is_inside = True
+                is_inside = not text.endswith(" ")
         return spans
+
+    def ends_word(self, tokens: Sequence[int]) -> bool:
+        """Return whether the last word of tokens is complete, whatever follows: pieces may mark the end of a word."""
+        return "".join(map(self._text, tokens)).endswith(" ")
 
     def _text(self, token: int) -> str:
         if not 0 <= token < self.vocab_size:
@@ -206,7 +210,12 @@ class SentencePieceTokenizer(Tokenizer):
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], vocab_size: int = 5000, kind: Literal["unigram", "bpe"] = "unigram"
+        cls,
+        texts: Iterable[str],
+        vocab_size: int = 5000,
+        kind: Literal["unigram", "bpe"] = "unigram",
+        *,
+        marks_end: bool = False,
     ) -> "SentencePieceTokenizer":
         """Train a model on texts, covering all their characters.
 
@@ -214,6 +223,7 @@ class SentencePieceTokenizer(Tokenizer):
             texts: one sentence each.
             vocab_size: number of tokens, the special ones included.
             kind: unigram model (the paper's) or byte pair encoding.
+            marks_end: let the last piece of a word hold the space after it, instead of the first one that before it.
 
         Raises:
             UserError: if there is no text, or too little for a vocabulary of that size.
@@ -226,6 +236,7 @@ class SentencePieceTokenizer(Tokenizer):
                 vocab_size=vocab_size,
                 model_type=kind,
                 character_coverage=1.0,
+                treat_whitespace_as_suffix=marks_end,
                 num_threads=1,  # floating-point sums depend on the number of threads
                 minloglevel=2,
             )

@@ -11,6 +11,7 @@ from mnemic_speech.simultaneous.checkpoint import Translator
 from mnemic_speech.simultaneous.policies import PolicyConfig
 from mnemic_speech.simultaneous.stream import TranslationStream, translate
 from mnemic_speech.simultaneous.streams import TranslationStreams, WrittenWord
+from mnemic_speech.text import WordTokenizer
 
 RATE = 8000
 
@@ -37,6 +38,18 @@ def test_the_first_word_waits_for_k_decisions(translator: Translator, speech: Te
         for k in (1, 4)
     )
     assert first < second  # four decisions of 160 ms are more than one
+
+
+def test_words_with_marked_ends_do_not_wait_for_the_next_one(translator: Translator, speech: Tensor) -> None:
+    class Marked(WordTokenizer):
+        def _surface(self, piece: str) -> str:
+            return f"{piece} "
+
+    late = translate(translator, speech)
+    soon = translate(replace(translator, tokenizer=Marked(["eins", "zwei", "drei", "vier"])), speech)
+    assert [word.text for word in soon] == [word.text for word in late]
+    assert all(word.seconds <= other.seconds for word, other in zip(soon, late, strict=True))
+    assert soon[0].seconds == pytest.approx(late[0].seconds - 0.16)  # one decision
 
 
 def test_a_session_is_saved_and_continued(translator: Translator, speech: Tensor, tmp_path: Path) -> None:

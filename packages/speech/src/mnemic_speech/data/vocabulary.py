@@ -22,6 +22,8 @@ class Vocabulary:
         words: the closed list.
         file: the SentencePiece model. If absent, it is trained on the training texts and written.
         size: number of pieces of a trained model, special ones included.
+        marks_end: let pieces of a trained model mark the end of a word instead of its beginning, so that a simultaneous
+            translator knows that a word is complete without the next one.
     """
 
     kind: Literal["characters", "words", "sentencepiece"] = "characters"
@@ -29,6 +31,7 @@ class Vocabulary:
     words: tuple[str, ...] = ()
     file: Path | None = None
     size: int = 5000
+    marks_end: bool = False
 
     def __post_init__(self) -> None:
         check_range(self, 1, inf, "size")
@@ -55,7 +58,7 @@ class Vocabulary:
 
     def _train(self, texts: Iterable[str], file: Path) -> None:
         # Trained in memory and written atomically: an interrupted run must not leave a partial model.
-        model = b64decode(SentencePieceTokenizer.train(texts, self.size).state()["model"])
+        model = b64decode(SentencePieceTokenizer.train(texts, self.size, marks_end=self.marks_end).state()["model"])
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as temporary:
             temporary.write_bytes(model)

@@ -39,7 +39,7 @@ class TranslationStreams:
 
     The source is looked at in chunks of the network's decisions, 320 ms by default, so that words do not depend on how
     the samples were pushed, nor on the other utterances. A word is written when the next one begins or the translation
-    ends.
+    ends, or at once where pieces mark the ends of words.
 
     Args:
         translator: trained network with features, normalization and vocabulary.
@@ -206,13 +206,14 @@ class _Row:
         self._heard = self.seconds if is_end else min(self.seconds, read)
 
     def write(self, tokens: Sequence[int], *, complete: bool) -> list[WrittenWord]:
-        """Return the words that are new; the last one may go on unless the translation is complete."""
+        """Return the words that are new; the last one may go on, unless it is marked or the translation complete."""
         self._tokens += tokens
-        spans = self._translator.tokenizer.word_spans(self._tokens)
-        done = len(spans) if complete else max(0, len(spans) - 1)
+        tokenizer = self._translator.tokenizer
+        spans = tokenizer.word_spans(self._tokens)
+        done = len(spans) if complete or tokenizer.ends_word(self._tokens) else max(0, len(spans) - 1)
         new = spans[self._num_words : done]
         self._num_words = max(self._num_words, done)
-        return [WrittenWord(self._translator.tokenizer.decode(self._tokens[a:b]), self._heard) for a, b in new]
+        return [WrittenWord(tokenizer.decode(self._tokens[a:b]), self._heard) for a, b in new]
 
     def state_dict(self) -> dict[str, Any]:
         return {
