@@ -1,12 +1,14 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from mnemic_speech.data.tones import ToneWorld
 from mnemic_speech.simultaneous import Translator, read_instances, translate
 from mnemic_translate import cli
-from mnemic_translate.evaluation import translate_timed
+from mnemic_translate.evaluation import evaluate_clips, translate_timed
 
 
 def call(*arguments: object, code: int = 0) -> None:
@@ -137,3 +139,10 @@ def test_memories_are_compared(config: Path, tmp_path: Path, capsys: pytest.Capt
     assert list(scores) == ["k=1", "k=3"]
     assert set(scores["k=1"]) == {"none", "summary_bank", "slot_attention"}
     assert scores["k=1"]["none"]["parameters"]["mean"] == scores["k=1"]["summary_bank"]["parameters"]["mean"]
+
+
+def test_in_chinese_the_latency_of_characters_counts(translator: Translator) -> None:
+    chinese = replace(translator, target="zh")
+    record = evaluate_clips(chinese, ToneWorld(num_clips=1, max_words=2).clips("de")).records[0]
+    assert " " not in record.prediction
+    assert len(record.delays) == len(record.prediction)

@@ -19,6 +19,8 @@ from mnemic_speech.simultaneous import (
     TranslationStream,
     Translator,
     WrittenWord,
+    join_words,
+    latency_units,
     score_latency,
     score_quality,
 )
@@ -141,12 +143,18 @@ def evaluate_clips(
             continue
         evaluation.compute_seconds += spent
         evaluation.audio_seconds += len(samples) / rate
+        # Chinese words count as their characters, all written at the same time.
+        times = [
+            (1000 * word.seconds, late)
+            for word, late in zip(words, elapsed, strict=True)
+            for _ in latency_units(word.text, translator.target)
+        ]
         evaluation.records.append(
             TranslationRecord(
                 index=index,
-                prediction=" ".join(word.text for word in words),
-                delays=tuple(1000 * word.seconds for word in words),
-                elapsed=tuple(elapsed),
+                prediction=join_words((word.text for word in words), translator.target),
+                delays=tuple(heard for heard, _ in times),
+                elapsed=tuple(late for _, late in times),
                 reference=clip.text,
                 source=clip.id,
                 source_length=1000 * len(samples) / rate,

@@ -15,7 +15,7 @@ from mnemic_kit.atomic_files import atomic_write
 from mnemic_kit.output import unique_names
 from mnemic_kit.problems import Problems
 from mnemic_speech.audio import stream_audio
-from mnemic_speech.simultaneous import SimultaneousTranslator, Translator, WrittenWord
+from mnemic_speech.simultaneous import SimultaneousTranslator, Translator, WrittenWord, join_words
 from mnemic_speech.transcript import Transcript, TranscriptSegment, Word
 from mnemic_translate.options import Format
 
@@ -84,7 +84,7 @@ def as_transcript(words: Sequence[WrittenWord], duration: float, language: str) 
         spoken = list(group)
         ends = [*(word.seconds for word in spoken[1:]), spoken[-1].seconds]
         timed = tuple(Word(word.text, word.seconds, end) for word, end in zip(spoken, ends, strict=True))
-        text = " ".join(word.text for word in spoken)
+        text = join_words((word.text for word in spoken), language)
         segments.append(TranscriptSegment(timed[0].start, timed[-1].end, text, timed))
     return Transcript(tuple(segments), duration, language)
 

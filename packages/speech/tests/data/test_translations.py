@@ -90,6 +90,8 @@ def test_a_table_has_one_column_for_each_language(tmp_path: Path, make_audio: Ma
     [utterance] = read_translations(table, "en", "de")
     assert (utterance.id, utterance.text, utterance.speaker) == ("a", "Hallo", "slt")
     assert utterance.translations == {"de": "Hallo"}
+    with pytest.raises(ValueError, match=r"voiced\.tsv is one file without parts: leave out the split 'dev'"):
+        read_translations(table, "en", "de", "dev")
     with pytest.raises(ValueError, match=r"voiced\.tsv: a: no text in 'fr', it has de, en"):
         read_translations(table, "en", "fr")
 

@@ -52,6 +52,19 @@ def test_words_with_marked_ends_do_not_wait_for_the_next_one(translator: Transla
     assert soon[0].seconds == pytest.approx(late[0].seconds - 0.16)  # one decision
 
 
+def test_languages_without_spaces_are_written_token_by_token(translator: Translator, speech: Tensor) -> None:
+    class Pieces(WordTokenizer):
+        def _surface(self, piece: str) -> str:
+            return piece
+
+    numbers = ["一", "二", "三", "四五"]
+    spaced = translate(translator, speech)
+    unspaced = translate(replace(translator, tokenizer=Pieces(numbers), target="zh"), speech)
+    assert len(unspaced) == len(spaced)
+    assert {word.text for word in unspaced} <= set(numbers)
+    assert unspaced[0].seconds == pytest.approx(spaced[0].seconds - 0.16)
+
+
 def test_a_session_is_saved_and_continued(translator: Translator, speech: Tensor, tmp_path: Path) -> None:
     whole = translate(translator, speech)
     stream = TranslationStream(translator)

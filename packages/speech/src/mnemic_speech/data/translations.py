@@ -132,6 +132,8 @@ def read_language_columns(path: str | Path, spoken: str, problems: list[str] | N
 def _reader(source: Path, spoken: str, split: str | None) -> Callable[[list[str] | None], list[Utterance]]:
     if not source.exists():
         raise FileNotFoundError(f"no data at {source}; give a manifest, a table or the folder of a data set")
+    if source.is_file() and split is not None:
+        raise UserError(f"{source} is one file without parts: leave out the split {split!r}")
     if source.is_file() and source.suffix in {".jsonl", ".json"}:
         return partial(read_manifest, source)
     if source.is_file() and _COVOST.match(source.name):

@@ -1,7 +1,7 @@
 """Quality of translations: BLEU and chrF of sacrebleu, with their signatures."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mnemic_core.errors import UserError
@@ -76,7 +76,22 @@ def latency_units(text: str, language: str = "de") -> list[str]:
         (['ein', 'Hund'], ['一', '只', '狗'])
     """
     text = unicodedata.normalize("NFC", text)
-    return list("".join(text.split())) if _base(language) in _NO_SPACES else text.split()
+    return text.split() if has_spaces(language) else list("".join(text.split()))
+
+
+def has_spaces(language: str) -> bool:
+    """Return whether words of a language are separated by spaces."""
+    return _base(language) not in _NO_SPACES
+
+
+def join_words(words: Iterable[str], language: str) -> str:
+    """Return words as a text.
+
+    Example:
+        >>> join_words(["ein", "Hund"], "de"), join_words(["一只", "狗"], "zh")
+        ('ein Hund', '一只狗')
+    """
+    return (" " if has_spaces(language) else "").join(words)
 
 
 def _base(language: str) -> str:

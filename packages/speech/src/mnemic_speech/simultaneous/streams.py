@@ -15,6 +15,7 @@ from mnemic_speech.resample import Resampler
 from mnemic_speech.simultaneous.checkpoint import TranslationSettings, Translator
 from mnemic_speech.simultaneous.decoding import DecodingState, StreamDecoder
 from mnemic_speech.simultaneous.encoder_stream import EncoderStreams, EncoderStreamState
+from mnemic_speech.simultaneous.quality import has_spaces
 from mnemic_speech.subsampling import STRIDE
 from mnemic_speech.waveform import Samples, as_waveform
 
@@ -39,7 +40,7 @@ class TranslationStreams:
 
     The source is looked at in chunks of the network's decisions, 320 ms by default, so that words do not depend on how
     the samples were pushed, nor on the other utterances. A word is written when the next one begins or the translation
-    ends, or at once where pieces mark the ends of words.
+    ends, or at once where pieces mark the ends of words. In languages without spaces each token is a word.
 
     Args:
         translator: trained network with features, normalization and vocabulary.
@@ -209,8 +210,12 @@ class _Row:
         """Return the words that are new; the last one may go on, unless it is marked or the translation complete."""
         self._tokens += tokens
         tokenizer = self._translator.tokenizer
-        spans = tokenizer.word_spans(self._tokens)
-        done = len(spans) if complete or tokenizer.ends_word(self._tokens) else max(0, len(spans) - 1)
+        if has_spaces(self._translator.target):
+            spans = tokenizer.word_spans(self._tokens)
+            done = len(spans) if complete or tokenizer.ends_word(self._tokens) else max(0, len(spans) - 1)
+        else:  # each token is written at once
+            spans = [(place, place + 1) for place, token in enumerate(self._tokens) if tokenizer.decode([token])]
+            done = len(spans)
         new = spans[self._num_words : done]
         self._num_words = max(self._num_words, done)
         return [WrittenWord(tokenizer.decode(self._tokens[a:b]), self._heard) for a, b in new]
