@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core.errors import UserError, check_range
@@ -128,9 +128,21 @@ class TranslationTask(Task):
         """Return the loss of a batch, each utterance with a k of its own, with masks over its features."""
         drawn = torch.randint(len(self.wait_k), (len(batch),))
         k = torch.tensor(self.wait_k)[drawn].to(batch.lengths.device)
-        losses = self._losses(batch, k, is_frozen=self.global_step < self.frozen_steps)
+        losses = self._losses(batch, k, is_frozen=self._is_frozen)
         self.log_losses(losses.total, len(batch), attention=losses.attention, ctc=losses.ctc, acc=losses.accuracy)
-        return losses.total
+        if not self._is_frozen:
+            return losses.total
+        # DDP needs a gradient for every parameter; the optimizer does not get those of the encoder.
+        nothing: Tensor = sum(
+            (0.0 * each.sum() for each in self.model.encoder.parameters()), torch.zeros_like(losses.total)
+        )
+        return losses.total + nothing
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Leave a frozen encoder as it is, without weight decay."""
+        if self._is_frozen:
+            for parameter in self.model.encoder.parameters():
+                parameter.grad = None
 
     def begin_evaluation(self) -> None:
         """Reset the predictions."""
@@ -183,6 +195,11 @@ class TranslationTask(Task):
         """Return the network with everything between a waveform and its translation."""
         parts = (self.features, self.normalizer, self.tokenizer, self.spoken, self.written)
         return Translator(self.model, self.settings, provenance, *parts)
+
+    @property
+    def _is_frozen(self) -> bool:
+        """Whether the encoder does not learn in this step."""
+        return self.global_step < self.frozen_steps
 
     def _begin_with(self, path: Path, *, with_decoder: bool) -> None:
         """Load the encoder and the feature statistics of a checkpoint, and where wanted the decoder."""
