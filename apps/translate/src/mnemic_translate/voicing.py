@@ -79,7 +79,7 @@ class Voice:
 
 
 def _run(command: list[str], label: str) -> str:
-    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603: our own arguments
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode:
         raise UserError(f"{label}: {' '.join(found.stderr.split()) or f'exit code {found.returncode}'}")
     return found.stdout

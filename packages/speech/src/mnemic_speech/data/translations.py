@@ -155,7 +155,7 @@ def _read_yaml(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give the folder of a language pair of MuST-C, such as en-de")
     try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506: a safe loader, written in C
+        content = yaml.load(path.read_text("utf-8"), _Loader)  # a safe loader, written in C
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a list of segments in YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
