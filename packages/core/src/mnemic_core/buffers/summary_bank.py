@@ -73,12 +73,9 @@ class SummaryAttention(nn.Module):
             bank: summaries of earlier segments.
             padding: True at frames to ignore, which must not be NaN.
         """
-        tokens = torch.cat([bank.items.to(frames.dtype), frames, summary_query[:, None]], dim=1)  # batch K+T+1 dim
-        query, key, value = (split_heads(part, self.num_heads) for part in self.project(tokens).chunk(3, dim=-1))
-        # The bank has no queries and the summary no key; one product with these few extra rows is faster than three.
-        query, key, value = query[:, :, bank.capacity :], key[:, :, :-1], value[:, :, :-1]
-        found = self._attend(query, key, value, self._distance(bank, padding), self._allowed(bank, padding))
-        return found[:, :-1], found[:, -1]
+        projected = self.project_frames(frames)
+        summary = self.summarize(projected, summary_query, padding)
+        return self.attend_projected(projected, bank, padding), summary
 
     def project_frames(
         self, frames: Float[Tensor, "batch time dim"]
@@ -117,8 +114,7 @@ class SummaryAttention(nn.Module):
         of_bank = F.linear(bank.items.to(key.dtype), self.project.weight[dim:], self.project.bias[dim:])
         bank_key, bank_value = (split_heads(part, self.num_heads) for part in of_bank.chunk(2, dim=-1))
         key, value = torch.cat([bank_key, key], dim=2), torch.cat([bank_value, value], dim=2)
-        distance, allowed = self._distance(bank, padding), self._allowed(bank, padding)
-        return self._attend(query, key, value, distance[:, :-1], allowed[:, :-1])
+        return self._attend(query, key, value, self._distance(bank, padding), self._allowed(bank, padding))
 
     def _attend(
         self,
@@ -126,7 +122,7 @@ class SummaryAttention(nn.Module):
         key: Float[Tensor, "batch head key head_dim"],
         value: Float[Tensor, "batch head key head_dim"],
         distance: Int[Tensor, "batch query key"],
-        allowed: Bool[Tensor, "batch query key"],
+        allowed: Bool[Tensor, "#batch #query key"],
     ) -> Float[Tensor, "batch query dim"]:
         """Return what queries find; ``distance`` has rows of the tables, ``allowed`` is True where they see."""
         query = query * query.shape[-1] ** -0.5
@@ -147,22 +143,19 @@ class SummaryAttention(nn.Module):
         """Return the row of the relative tables for each query and key; padding takes up no position."""
         place = token_positions(padding)
         keys = torch.cat([-1 - bank.age(), place], dim=1)
-        queries = torch.cat([place, (~padding).sum(1, keepdim=True)], dim=1)
-        return self._clamp(keys[:, None] - queries[..., None])
+        return self._clamp(keys[:, None] - place[..., None])
 
     def _clamp(self, distance: Int[Tensor, "*place"]) -> Int[Tensor, "*place"]:
         return distance.clamp(-self.max_distance, self.max_distance) + self.max_distance
 
-    def _allowed(self, bank: RingBuffer, padding: Bool[Tensor, "batch time"]) -> Bool[Tensor, "batch query key"]:
-        num_queries, num_keys = padding.shape[1] + 1, bank.capacity + padding.shape[1]
-        is_summary = torch.arange(num_queries, device=padding.device) == num_queries - 1
-        is_bank = torch.arange(num_keys, device=padding.device) < bank.capacity
-        allowed = torch.cat([bank.valid(), ~padding], dim=1)[:, None] & ~(is_summary[:, None] & is_bank)
+    def _allowed(self, bank: RingBuffer, padding: Bool[Tensor, "batch time"]) -> Bool[Tensor, "batch 1 key"]:
+        """Return True at what frames see: all of the same row see the same."""
+        allowed = torch.cat([bank.valid(), ~padding], dim=1)
         # In a row of padding only, queries see everything: the result is unused, but a NaN would reach the gradient.
-        return allowed | ~allowed.any(-1, keepdim=True)
+        return (allowed | ~allowed.any(-1, keepdim=True))[:, None]
 
     def _weights(
-        self, logits: Float[Tensor, "batch head query key"], allowed: Bool[Tensor, "batch query key"]
+        self, logits: Float[Tensor, "batch head query key"], allowed: Bool[Tensor, "#batch #query key"]
     ) -> Float[Tensor, "batch head query key"]:
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         logits = logits.masked_fill(~allowed[:, None], -torch.inf)
