@@ -52,6 +52,11 @@ def open_translator(
     if options.to not in {None, translator.target}:
         languages = f"{translator.source} to {translator.target}"
         raise UserError(f"{(checkpoint or SHIPPED).name} translates {languages}, not to {options.to!r}: leave out --to")
+    return with_options(translator, options)
+
+
+def with_options(translator: Translator, options: InferenceOptions) -> Translator:
+    """Return a translator with other settings and the same network."""
     policy: dict[str, Any] = {"name": options.policy, "k": options.k, "n": options.n}
     given = {name: value for name, value in policy.items() if value is not None}
     settings = replace(translator.settings, policy=replace(translator.settings.policy, **given))

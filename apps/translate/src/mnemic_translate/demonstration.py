@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -47,10 +46,12 @@ def find_source(
     if text is not None:
         samples, spoken_rate = Voice.parse(voice).speak(text)
         return DemoSource("spoken", resample(samples, spoken_rate, rate), text)
+    if not data.exists():
+        raise FileNotFoundError(f"no data at {data}: give --data, --file, or --text, which flite or espeak-ng speaks")
     spoken = read_translations(data, translator.source, translator.source)
     if not 0 <= number < len(spoken):
         raise UserError(f"{data} has {len(spoken)} utterances, numbered from 0; there is no number {number}")
-    written = {each.id: each.text for each in read_translations(data, translator.source, translator.target, None, [])}
     chosen = spoken[number]
-    samples = chosen.read(rate, np.random.default_rng(0))
-    return DemoSource(Path(chosen.id).name, samples, chosen.text, written.get(chosen.id, ""))
+    return DemoSource(
+        Path(chosen.id).name, chosen.read(rate), chosen.text, chosen.translations.get(translator.target, "")
+    )

@@ -19,6 +19,7 @@ from mnemic_speech.simultaneous import (
     TranslationStream,
     Translator,
     WrittenWord,
+    bleu_interval,
     join_words,
     latency_units,
     score_latency,
@@ -59,7 +60,7 @@ class Evaluation:
         latency = score_latency([record.emission for record in self.records])
         return {
             "bleu": quality.bleu,
-            "bleu_interval": list(quality.bleu_interval),
+            "bleu_interval": list(bleu_interval(made, wanted, self.language)),
             "chrf": quality.chrf,
             "wer": summarize(word_errors(*pair) for pair in zip(wanted, made, strict=True)).rate,
             **{_NAMES.get(name, name.lower()): value for name, value in latency.scores.items()},
@@ -107,18 +108,12 @@ def translate_timed(translator: Translator, samples: Samples) -> tuple[list[Writ
     features, model = translator.features.config, translator.model
     chunk = round(model.config.ratio * STRIDE * features.frame_seconds * features.sample_rate)
     stream, words, elapsed, spent = TranslationStream(translator), list[WrittenWord](), list[float](), 0.0
-
-    def timed(work: Callable[[], list[WrittenWord]]) -> None:
-        nonlocal spent
-        started = time.perf_counter()
-        new = work()
-        spent += time.perf_counter() - started
-        words.extend(new)
-        elapsed.extend(1000 * (word.seconds + spent) for word in new)
-
-    for start in range(0, len(samples), chunk):
-        timed(lambda piece=samples[start : start + chunk]: stream.push(piece))  # type: ignore[misc]
-    timed(stream.finish)
+    for start in [*range(0, len(samples), chunk), None]:
+        begun = time.perf_counter()
+        new = stream.finish() if start is None else stream.push(samples[start : start + chunk])
+        spent += time.perf_counter() - begun
+        words += new
+        elapsed += [1000 * (word.seconds + spent) for word in new]
     return words, elapsed, spent
 
 

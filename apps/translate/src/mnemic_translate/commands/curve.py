@@ -1,5 +1,6 @@
 """``mnemic-translate curve``: quality against latency over k."""
 
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def curve(
     from mnemic_kit.output import show, show_json, write_json, write_text
     from mnemic_kit.problems import Problems
     from mnemic_kit.record import open_record
-    from mnemic_translate.checkpoints import SHIPPED, InferenceOptions, open_translator
+    from mnemic_translate.checkpoints import SHIPPED, InferenceOptions, open_translator, with_options
     from mnemic_translate.curves import as_table, plot_curves
     from mnemic_translate.evaluation import evaluate_with_progress, open_clips
 
@@ -51,8 +52,10 @@ def curve(
     check_at_least(1, **{"--ks": min(ks)})
     check_outputs(*(out / f"curve.{kind}" for kind in ("json", "md", "png")))
     points, problems = [], Problems()
-    for path, shift, k in product(checkpoints or (SHIPPED,), shifts, ks):
-        translator = open_translator(path, InferenceOptions(to, "wait_k", k, None, shift), device)
+    open_once = lru_cache(1)(lambda path: open_translator(path, InferenceOptions(to), device))
+    clips_once = lru_cache(1)(open_clips)
+    for path, (shift, k) in product(checkpoints or (SHIPPED,), product(shifts, ks)):
+        translator = open_once(path)
         given = {"to": translator.target, "split": split, "k": k, "shift": shift, "device": device}
         name = f"{path.stem}-{shift}-k{k}"
         record = open_record(
@@ -60,8 +63,9 @@ def curve(
         )
         point = record.read()
         if point is None:
-            clips, wrong = open_clips(data, translator.source, translator.target, split)
-            evaluation = evaluate_with_progress(translator, clips, name, Console(stderr=True))
+            clips, wrong = clips_once(data, translator.source, translator.target, split)
+            changed = with_options(translator, InferenceOptions(None, "wait_k", k, None, shift))
+            evaluation = evaluate_with_progress(changed, clips, name, Console(stderr=True))
             evaluation.problems[:0] = wrong
             point = {"checkpoint": path.stem, "shift": shift, "k": k, **evaluation.summary()}
             problems.found = [UserError(problem) for problem in evaluation.problems]

@@ -19,6 +19,7 @@ from .model import AugmentedMemoryTransformer as AugmentedMemoryTransformer
 from .model import TranslationLosses as TranslationLosses
 from .policies import PolicyConfig as PolicyConfig
 from .quality import QualityScores as QualityScores
+from .quality import bleu_interval as bleu_interval
 from .quality import join_words as join_words
 from .quality import latency_units as latency_units
 from .quality import score_quality as score_quality

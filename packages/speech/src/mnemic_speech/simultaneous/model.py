@@ -124,7 +124,7 @@ class AugmentedMemoryTransformer(PretrainedModel):
         k: int | Int[Tensor, " batch"],
         smoothing: float = 0.0,
     ) -> TranslationLosses:
-        """Return the losses of recordings and their texts; see `encode` of the encoder and `score`."""
+        """Return the losses of recordings and their texts; see `SegmentEncoder` and `score`."""
         frames, valid = self.encoder(features, lengths)
         return self.score(frames, valid, text, text_lengths, k, smoothing)
 

@@ -19,14 +19,12 @@ class QualityScores:
 
     Attributes:
         bleu: 0 to 100.
-        bleu_interval: 95 % interval of BLEU over resampled sentences.
         chrf: chrF2, 0 to 100.
         bleu_signature: sacrebleu's settings and version.
         chrf_signature: likewise.
     """
 
     bleu: float
-    bleu_interval: tuple[float, float]
     chrf: float
     bleu_signature: str
     chrf_signature: str
@@ -52,20 +50,20 @@ def score_quality(hypotheses: Sequence[str], references: Sequence[str], language
     from sacrebleu.metrics.bleu import BLEU  # slow, and not needed to translate
     from sacrebleu.metrics.chrf import CHRF
 
-    if len(hypotheses) != len(references) or not references:
-        raise UserError(f"each reference needs a translation, got {len(hypotheses)} for {len(references)}")
-    made, wanted = ([unicodedata.normalize("NFC", text) for text in texts] for texts in (hypotheses, references))
-    bleu, chrf = BLEU(tokenize=_NO_SPACES.get(_base(language), "13a")), CHRF()
-    found, of_characters = bleu.corpus_score(made, [wanted]), chrf.corpus_score(made, [wanted])
-    signatures = str(bleu.get_signature()), str(chrf.get_signature())  # before resampling, which they would name
-    resampled = bleu.corpus_score(made, [wanted], n_bootstrap=_RESAMPLES)
-    low, high = resampled._mean - resampled._ci, resampled._mean + resampled._ci
-    return QualityScores(
-        round(found.score, 6),
-        (round(max(0.0, low), 6), round(min(100.0, high), 6)),
-        round(of_characters.score, 6),
-        *signatures,
-    )
+    made, wanted = _normalized(hypotheses, references)
+    bleu, chrf = BLEU(tokenize=_tokenizer(language)), CHRF()
+    scores = [round(metric.corpus_score(made, [wanted]).score, 6) for metric in (bleu, chrf)]
+    return QualityScores(scores[0], scores[1], str(bleu.get_signature()), str(chrf.get_signature()))
+
+
+def bleu_interval(hypotheses: Sequence[str], references: Sequence[str], language: str = "de") -> tuple[float, float]:
+    """Return a 95 % interval of BLEU over resampled sentences; arguments and errors are those of `score_quality`."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    made, wanted = _normalized(hypotheses, references)
+    found = BLEU(tokenize=_tokenizer(language)).corpus_score(made, [wanted], n_bootstrap=_RESAMPLES)
+    low, high = found._mean - found._ci, found._mean + found._ci
+    return round(max(0.0, low), 6), round(min(100.0, high), 6)
 
 
 def latency_units(text: str, language: str = "de") -> list[str]:
@@ -92,6 +90,18 @@ def join_words(words: Iterable[str], language: str) -> str:
         ('ein Hund', '一只狗')
     """
     return (" " if has_spaces(language) else "").join(words)
+
+
+def _normalized(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[list[str], list[str]]:
+    if len(hypotheses) != len(references) or not references:
+        raise UserError(f"each reference needs a translation, got {len(hypotheses)} for {len(references)}")
+    made, wanted = ([unicodedata.normalize("NFC", text) for text in texts] for texts in (hypotheses, references))
+    return made, wanted
+
+
+def _tokenizer(language: str) -> str:
+    """Return the name of sacrebleu's tokenizer for a language."""
+    return _NO_SPACES.get(_base(language), "13a")
 
 
 def _base(language: str) -> str:
