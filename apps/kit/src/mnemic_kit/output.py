@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +26,16 @@ def write_json(path: Path, summary: Mapping[str, Any]) -> None:
     write_text(path, dumps(summary, indent=1))
 
 
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one line of JSON for each row, complete or not at all."""
+    with atomic_write(path) as file:
+        file.writelines(f"{dumps(row)}\n" for row in rows)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write text and a line break, complete or not at all."""
     with atomic_write(path) as file:
         file.write(text + "\n")
-
-
-def unique_names(files: Sequence[Path]) -> list[str]:
-    """Return a unique name for the results of each file, without its suffix where possible.
-
-    Example:
-        >>> unique_names([Path("a.wav"), Path("b.wav"), Path("b.mp3"), Path("old/b.mp3")])
-        ['a', 'b', 'b.mp3', 'b.mp3-2']
-    """
-    names: list[str] = []
-    for file in files:
-        numbered = (f"{file.name}-{number}" for number in range(2, len(files) + 2))
-        names.append(next(name for name in (file.stem, file.name, *numbered) if name not in names))
-    return names
 
 
 def dumps(value: Any, indent: int | None = None) -> str:

@@ -20,11 +20,8 @@ def frame_progress(
         console: where to show it.
         unit: what the items are called.
     """
-    title_column = TextColumn("{task.description}", markup=False)  # file names may contain brackets
-    columns = (title_column, BarColumn(), MofNCompleteColumn(), _Speed(unit), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda: bar.advance(task)
+    with _bar(title, total, console, MofNCompleteColumn(), _Speed(unit)) as advance:
+        yield lambda: advance(1)
 
 
 class _Speed(ProgressColumn):
@@ -40,10 +37,18 @@ class _Speed(ProgressColumn):
 @contextmanager
 def audio_progress(title: str, seconds: float | None, console: Console) -> Iterator[Callable[[float], None]]:
     """Show a progress bar with the real-time factor; yields a function that adds seconds of audio."""
+    with _bar(title, seconds, console, _Seconds(), _RealTimeFactor()) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(
+    title: str, total: float | int | None, console: Console, *own: ProgressColumn
+) -> Iterator[Callable[[float], None]]:
+    """Show a bar with columns of its own between title and time; gives the function that advances it."""
     title_column = TextColumn("{task.description}", markup=False)  # file names may contain brackets
-    columns = (title_column, BarColumn(), _Seconds(), _RealTimeFactor(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=seconds)
+    with Progress(title_column, BarColumn(), *own, TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task(title, total=total)
         yield lambda done: bar.advance(task, done)
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from torch import Tensor
 
 from mnemic_core.errors import UserError
+from mnemic_kit.result_files import show_files
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.metrics import word_errors
 from mnemic_transcribe.evaluation import open_clips
@@ -41,5 +42,4 @@ def show_recording(hypothesis: str, reference: str | None, paths: list[Path]) ->
         counts = word_errors(reference, hypothesis)
         console.print(f"reference:  {reference}", highlight=False, markup=False)
         console.print(f"word error rate {100 * counts.rate:.1f} % of {counts.length} words", highlight=False)
-    for path in paths:
-        console.print(f"  {path}", highlight=False, markup=False, soft_wrap=True)
+    show_files(paths, console)

@@ -10,13 +10,12 @@ from rich.console import Console
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_kit.output import unique_names
 from mnemic_kit.progress import audio_progress
+from mnemic_kit.result_files import show_files, unique_names, write_formats
 from mnemic_speech.audio import audio_duration, stream_audio
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.transcript import Transcript
 from mnemic_transcribe.options import Format
-from mnemic_transcribe.results import write_transcript
 
 _LISTENING = "listening; Ctrl-C ends"
 _UPDATE_SECONDS = 0.5  # interval of updates of the open segment
@@ -41,7 +40,7 @@ def transcribe_files(
         factor = (time.perf_counter() - started) / transcript.duration
         facts = f"{transcript.duration:.1f} s, {words} words, real-time factor {factor:.3f}"
         console.print(f"{path.name}: {facts}", highlight=False, markup=False, soft_wrap=True)
-        show_files(write_transcript(transcript, out, name, formats), console)
+        show_files(write_formats(out, name, formats, transcript.render), console)
         if failure is not None:
             failures.append(f"{_line(path, failure)} (the part before it was transcribed)")
     return failures
@@ -94,9 +93,3 @@ def listen(transcriber: Transcriber, blocks: Iterable[Float[Tensor, " samples"]]
 def _line(path: Path, error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if str(path) in text else f"{path}: {text}"
-
-
-def show_files(paths: list[Path], console: Console) -> None:
-    """Print the paths of files written."""
-    for path in paths:
-        console.print(f"  {path}", highlight=False, markup=False, soft_wrap=True)

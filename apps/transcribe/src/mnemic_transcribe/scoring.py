@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mnemic_kit.atomic_files import atomic_write
-from mnemic_kit.output import dumps
+from mnemic_kit.output import write_json_lines
 from mnemic_speech.metrics import character_errors, summarize, word_errors
 
 
@@ -44,7 +44,9 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     The folder is made when absent.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        for each in predictions:
-            duration = {} if each.seconds is None else {"duration": round(each.seconds, 3)}
-            file.write(dumps({"id": each.id, "pred_text": each.hypothesis, "text": each.reference, **duration}) + "\n")
+    rows: list[dict[str, Any]] = [
+        {"id": each.id, "pred_text": each.hypothesis, "text": each.reference}
+        | ({} if each.seconds is None else {"duration": round(each.seconds, 3)})
+        for each in predictions
+    ]
+    write_json_lines(path, rows)

@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from mnemic_kit.output import unique_names
 from mnemic_kit.parse import read_arguments
+from mnemic_kit.result_files import unique_names
 from mnemic_speech.conformer_ntm import Recognizer
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_transcribe import cli

@@ -11,9 +11,8 @@ from rich.console import Console
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_kit.atomic_files import atomic_write
-from mnemic_kit.output import unique_names
 from mnemic_kit.problems import Problems
+from mnemic_kit.result_files import show_files, unique_names, write_formats
 from mnemic_speech.audio import stream_audio
 from mnemic_speech.simultaneous import SimultaneousTranslator, Translator, WrittenWord, join_words
 from mnemic_speech.transcript import Transcript, TranscriptSegment, Word
@@ -32,7 +31,7 @@ def translate_files(
         with problems.collecting():
             console.rule(path.name, align="left")
             transcript, failure = translate_blocks(translator, stream_audio(path, rate, _BLOCK_SECONDS), console)
-            write_translation(transcript, out, name, formats, console)
+            show_files(write_formats(out, name, formats, transcript.render), console)
             if failure is not None:
                 raise UserError(f"{path}: {failure} (the part before it was translated)")
     return problems
@@ -87,14 +86,3 @@ def as_transcript(words: Sequence[WrittenWord], duration: float, language: str) 
         text = join_words((word.text for word in spoken), language)
         segments.append(TranscriptSegment(timed[0].start, timed[-1].end, text, timed))
     return Transcript(tuple(segments), duration, language)
-
-
-def write_translation(
-    transcript: Transcript, out: Path, name: str, formats: Sequence[Format], console: Console
-) -> None:
-    """Write the files of a translation and print their paths."""
-    for kind in formats:
-        path = out / f"{name}.{kind}"
-        with atomic_write(path) as file:
-            file.write(transcript.render(kind))
-        console.print(f"  {path}", highlight=False, markup=False, soft_wrap=True)

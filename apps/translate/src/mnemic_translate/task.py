@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core.errors import UserError, check_range
 from mnemic_core.loading import load_exactly
-from mnemic_kit.output import dumps, show, write_text
+from mnemic_kit.output import show, write_json_lines
 from mnemic_kit.records import Records
 from mnemic_kit.schedule import warmup_share
 from mnemic_kit.task import Split, Task
@@ -177,11 +177,8 @@ class TranslationTask(Task):
         """Write the predictions to ``predictions.jsonl``, one line per utterance."""
         found = self.predictions.compute()
         if self.trainer.is_global_zero:
-            rows = [
-                dumps({"id": name, "text": reference, "pred_text": translation})
-                for name, (reference, translation) in found.items()
-            ]
-            write_text(Path(self.trainer.default_root_dir, "predictions.jsonl"), "\n".join(rows))
+            rows = [{"id": name, "pred_text": made, "text": reference} for name, (reference, made) in found.items()]
+            write_json_lines(Path(self.trainer.default_root_dir, "predictions.jsonl"), rows)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW, which fairseq's Adam is, and its learning-rate schedule by steps."""

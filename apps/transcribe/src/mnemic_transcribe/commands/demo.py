@@ -5,6 +5,7 @@ from pathlib import Path
 from mnemic_kit.devices import Device
 from mnemic_kit.made_files import check_outputs
 from mnemic_speech.conformer_ntm.decoding import Decoding
+from mnemic_transcribe.options import Format
 
 
 def demo(
@@ -29,11 +30,11 @@ def demo(
         decoding: ctc, attention, joint or rescoring; default: that of the checkpoint.
         device: auto uses a GPU if available.
     """
+    from mnemic_kit.result_files import write_formats
     from mnemic_speech.audio import read_audio
     from mnemic_transcribe.checkpoints import open_transcriber
     from mnemic_transcribe.demonstration import find_recording, show_recording
     from mnemic_transcribe.plots import plot_recording
-    from mnemic_transcribe.results import write_transcript
 
     transcriber = open_transcriber(checkpoint, decoding=decoding, device=device)
     if file is not None:
@@ -42,9 +43,10 @@ def demo(
         name, reference, waveform = find_recording(transcriber, data, split, number)
     out.mkdir(parents=True, exist_ok=True)
     picture = out / f"{name}.png"
-    check_outputs(picture, *(out / f"{name}.{kind}" for kind in ("txt", "json", "srt")))
+    formats: tuple[Format, ...] = ("txt", "json", "srt")
+    check_outputs(picture, *(out / f"{name}.{kind}" for kind in formats))
     transcript = transcriber.transcribe(waveform, transcriber.sample_rate)
-    paths = write_transcript(transcript, out, name, ("txt", "json", "srt"))
+    paths = write_formats(out, name, formats, transcript.render)
     history = [{"time": time, **report.as_dict()} for time, report in transcriber.reports(waveform)]
     plot_recording(waveform, transcriber.sample_rate, transcript, history, picture)
     show_recording(transcript.text, reference, [*paths, picture])

@@ -41,11 +41,10 @@ def run(
     """
     from rich.console import Console
 
-    from mnemic_kit.output import unique_names
+    from mnemic_kit.result_files import show_files, unique_names, write_formats
     from mnemic_speech.audio import stream_microphone
     from mnemic_transcribe.checkpoints import open_transcriber
-    from mnemic_transcribe.results import write_transcript
-    from mnemic_transcribe.running import listen, show_files, transcribe_files
+    from mnemic_transcribe.running import listen, transcribe_files
 
     if microphone == bool(files):
         raise UserError("give files to transcribe, or --microphone, and not both")
@@ -56,7 +55,7 @@ def run(
     console = Console()
     if microphone:
         transcript = listen(transcriber, stream_microphone(transcriber.sample_rate), console)
-        show_files(write_transcript(transcript, out, "microphone", formats), console)
+        show_files(write_formats(out, "microphone", formats, transcript.render), console)
         return
     if failures := transcribe_files(transcriber, files, out, formats, console):
         sys.stderr.write("".join(f"failed: {failure}\n" for failure in failures))

@@ -37,11 +37,12 @@ def demo(
     from rich.console import Console
 
     from mnemic_kit.figures import can_plot
+    from mnemic_kit.result_files import show_files, write_formats
     from mnemic_speech.simultaneous import translate
     from mnemic_translate.checkpoints import InferenceOptions, open_translator
     from mnemic_translate.demonstration import find_source
     from mnemic_translate.plots import plot_translation
-    from mnemic_translate.running import as_transcript, show_words, write_translation
+    from mnemic_translate.running import as_transcript, show_words
 
     if file is not None and text is not None:
         raise UserError("give a file or a text, not both")
@@ -58,10 +59,10 @@ def demo(
             console.print(f"{label + ':':<11}{shown}", highlight=False, markup=False, soft_wrap=True)
     show_words(words, console)
     rate = translator.features.config.sample_rate
-    write_translation(
-        as_transcript(words, len(source.samples) / rate, translator.target), out, source.name, formats, console
-    )
+    transcript = as_transcript(words, len(source.samples) / rate, translator.target)
+    paths = write_formats(out, source.name, formats, transcript.render)
     if can_plot():
         features = translator.features(source.samples[None])[0][0]
         plot_translation(features, translator.features.config.frame_seconds, words, picture, source.text)
-        console.print(f"  {picture}", highlight=False, markup=False, soft_wrap=True)
+        paths.append(picture)
+    show_files(paths, console)

@@ -44,10 +44,10 @@ def run(
     """
     from rich.console import Console
 
-    from mnemic_kit.output import unique_names
+    from mnemic_kit.result_files import show_files, unique_names, write_formats
     from mnemic_speech.audio import stream_microphone
     from mnemic_translate.checkpoints import InferenceOptions, open_translator
-    from mnemic_translate.running import translate_blocks, translate_files, write_translation
+    from mnemic_translate.running import translate_blocks, translate_files
 
     if microphone == bool(files):
         raise UserError("give files to translate, or --microphone, and not both")
@@ -59,6 +59,7 @@ def run(
     if microphone:
         console.print("listening; Ctrl-C ends")
         blocks = stream_microphone(translator.features.config.sample_rate)
-        write_translation(translate_blocks(translator, blocks, console)[0], out, "microphone", formats, console)
+        transcript, _ = translate_blocks(translator, blocks, console)
+        show_files(write_formats(out, "microphone", formats, transcript.render), console)
         return
     translate_files(translator, files, out, formats, console).end("failed")
