@@ -5,13 +5,12 @@ from functools import cached_property
 from math import inf
 from typing import Any
 
-import numpy as np
 from torch.utils.data import DataLoader
 
 from mnemic_core.errors import UserError, check_range
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
 from mnemic_speech.data.augmentation import Augmentation
-from mnemic_speech.data.batching import Clip, SpeechBatches, Waveforms
+from mnemic_speech.data.batching import Clip, Durations, SpeechBatches, Waveforms, sample_clips
 from mnemic_speech.data.vocabulary import Vocabulary
 from mnemic_speech.text import TextStyle, Tokenizer
 from mnemic_transcribe.sources import DataSource
@@ -56,16 +55,10 @@ class SpeechData(SplitData):
         seed: int = 0,
     ) -> None:
         super().__init__(train, val or [], test or [], seed)
-        if not (0 < batch_seconds < inf and 0 <= min_seconds < max_seconds < inf):
-            raise UserError(
-                "expected batch_seconds above 0 and 0 <= min_seconds < max_seconds, "
-                f"got {batch_seconds}, {min_seconds} and {max_seconds}"
-            )
+        self.durations = Durations(batch_seconds, min_seconds, max_seconds)
         self.vocabulary = vocabulary
         self.text_style: TextStyle = text_style
         self.sample_rate = sample_rate
-        self.batch_seconds = batch_seconds
-        self.seconds_range = (min_seconds, max_seconds)
         self.augmentation = augmentation
         self.num_workers = num_workers
         check_range(self, 1, inf, "sample_rate")
@@ -106,9 +99,8 @@ class SpeechData(SplitData):
         sources = self.sources[split]
         found = [clip for source in sources for clip in source.open(self.text_style)]
         if split == "train":
-            shortest, longest = self.seconds_range
-            # Long clips exceed memory, very short ones have no encoder frame; validation keeps all.
-            found = [clip for clip in found if shortest <= clip.seconds <= longest]
+            # Validation keeps all.
+            found = self.durations.choose(found)
         if sources and not found:
             raise UserError(f"no utterance of usable length in data.{split}: {', '.join(map(str, sources))}")
         return found
@@ -135,12 +127,10 @@ class SpeechData(SplitData):
 
     def sample(self, count: int) -> SpeechBatches:
         """Return a random sample of at most ``count`` training utterances, not augmented, for statistics."""
-        clips = self.clips("train")
-        chosen = np.random.default_rng(self.seed).permutation(len(clips))[:count]
-        return self._batches([clips[index] for index in chosen])
+        return self._batches(sample_clips(self.clips("train"), count, self.seed))
 
     def _batches(
         self, clips: Sequence[Clip], shuffle: tuple[int, int] | None = None, augmentation: Augmentation | None = None
     ) -> SpeechBatches:
         read = Waveforms(self.sample_rate, augmentation)
-        return SpeechBatches(clips, self.tokenizer, read, self.batch_seconds, shuffle)
+        return SpeechBatches(clips, self.tokenizer, read, self.durations.batch, shuffle)

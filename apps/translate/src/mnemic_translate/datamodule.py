@@ -5,12 +5,11 @@ from functools import cached_property
 from math import inf
 from typing import Any
 
-import numpy as np
 from torch.utils.data import DataLoader
 
 from mnemic_core.errors import UserError, check_range
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
-from mnemic_speech.data.batching import Clip, FeatureInputs, SpeechBatches
+from mnemic_speech.data.batching import Clip, Durations, FeatureInputs, SpeechBatches, sample_clips
 from mnemic_speech.data.vocabulary import Vocabulary
 from mnemic_speech.features import FeatureConfig, Features
 from mnemic_speech.text import Tokenizer
@@ -57,14 +56,9 @@ class TranslationData(SplitData):
         seed: int = 0,
     ) -> None:
         super().__init__(train, val or [], test or [], seed)
-        if not (0 < batch_seconds < inf and 0 <= min_seconds < max_seconds < inf):
-            raise UserError(
-                "expected batch_seconds above 0 and 0 <= min_seconds < max_seconds, "
-                f"got {batch_seconds}, {min_seconds} and {max_seconds}"
-            )
+        self.durations = Durations(batch_seconds, min_seconds, max_seconds)
         self.spoken, self.written = spoken, written
         self.vocabulary, self.features = vocabulary, features or FeatureConfig("kaldi")
-        self.batch_seconds, self.seconds_range = batch_seconds, (min_seconds, max_seconds)
         self.num_workers = num_workers
         check_range(self, 0, inf, "num_workers")
 
@@ -93,8 +87,7 @@ class TranslationData(SplitData):
         sources = self.sources[split]
         found = [clip for source in sources for clip in source.open(self.spoken, self.written)]
         if split == "train":
-            shortest, longest = self.seconds_range
-            found = [clip for clip in found if shortest <= clip.seconds <= longest]
+            found = self.durations.choose(found)
         if sources and not found:
             raise UserError(f"no utterance of usable length in data.{split}: {', '.join(map(str, sources))}")
         return found
@@ -109,10 +102,8 @@ class TranslationData(SplitData):
 
     def sample(self, count: int) -> SpeechBatches:
         """Return a random sample of at most ``count`` training utterances, for statistics."""
-        clips: list[Clip] = self.split("train")
-        chosen = np.random.default_rng(self.seed).permutation(len(clips))[:count]
-        return self._batches([clips[index] for index in chosen])
+        return self._batches(sample_clips(self.split("train"), count, self.seed))
 
     def _batches(self, clips: Sequence[Clip], shuffle: tuple[int, int] | None = None) -> SpeechBatches:
         read = FeatureInputs(Features(self.features))
-        return SpeechBatches(clips, self.tokenizer, read, self.batch_seconds, shuffle)
+        return SpeechBatches(clips, self.tokenizer, read, self.durations.batch, shuffle)

@@ -1,7 +1,8 @@
 """Batches of utterances of similar length, to limit padding."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from mnemic_core.errors import UserError
 from mnemic_speech.data.augmentation import Augmentation
 from mnemic_speech.data.cached_features import read_features
 from mnemic_speech.data.manifest import Utterance
@@ -113,6 +115,41 @@ class SpeechBatch:
         """Return the batch on a device."""
         names = ("inputs", "lengths", "tokens", "token_lengths")
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+
+
+@dataclass(frozen=True)
+class Durations:
+    """Seconds of audio in training.
+
+    Attributes:
+        batch: upper bound of `duration_batches`.
+        shortest: of an utterance; shorter ones have no encoder frame.
+        longest: of an utterance; longer ones exceed memory.
+
+    Raises:
+        UserError: if they are not positive and finite, or the longest is not longer than the shortest.
+    """
+
+    batch: float
+    shortest: float
+    longest: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.batch < inf and 0 <= self.shortest < self.longest < inf):
+            raise UserError(
+                "expected batch_seconds above 0 and 0 <= min_seconds < max_seconds, "
+                f"got {self.batch}, {self.shortest} and {self.longest}"
+            )
+
+    def choose(self, clips: Iterable[Clip]) -> list[Clip]:
+        """Return the clips that are neither too short nor too long."""
+        return [clip for clip in clips if self.shortest <= clip.seconds <= self.longest]
+
+
+def sample_clips(clips: Sequence[Clip], count: int, seed: int) -> list[Clip]:
+    """Return a random sample of at most ``count`` clips, such as for statistics of features."""
+    chosen = np.random.default_rng(seed).permutation(len(clips))[:count]
+    return [clips[index] for index in chosen]
 
 
 def duration_batches(
