@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from command_lines import QUIET, mistake
 
 from mnemic_kit.configs import find_config
 from mnemic_transcribe import cli
@@ -38,11 +39,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-    with pytest.raises(SystemExit) as exit_request:
-        cli.main([*arguments, *(quiet if arguments[:3] == GENERATED else [])])
-    assert exit_request.value.code == 2
-    last = capsys.readouterr().err.splitlines()[-1]
+    last = mistake(cli.main, [*arguments, *(QUIET if arguments[:3] == GENERATED else ())], capsys)
     assert last.startswith("mnemic-transcribe: error: ")
     assert expected in last
 

@@ -2,6 +2,7 @@ from functools import cache
 
 import pytest
 import torch
+from command_lines import parse_config
 
 from mnemic_core import MemoryConfig
 from mnemic_speech.conformer_ntm import ConformerConfig, ConformerNtm, ConformerNtmConfig
@@ -14,10 +15,7 @@ PUBLISHED = ["conformer_librispeech100", "conformer_ntm_librispeech100", "confor
 @cache
 def parse(name: str) -> train.TranscribeCLI:
     """Return the command line object with its config parsed and nothing built."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.TranscribeCLI, "instantiate_classes", lambda self: None)
-        patch.setattr(train.TranscribeCLI, "_run_subcommand", lambda self, command: None)
-        return train.main("fit", ["--config", name])
+    return parse_config(train.main, train.TranscribeCLI, name)
 
 
 def network(given: dict[str, object], vocab_size: int) -> ConformerNtm:

@@ -2,6 +2,7 @@ from functools import cache
 
 import pytest
 import torch
+from command_lines import parse_config
 
 from mnemic_core import MemoryConfig
 from mnemic_speech.simultaneous import (
@@ -20,10 +21,7 @@ PUBLISHED = [f"augmented_memory_mustc_{name}" for name in ("asr_pretrain", "de",
 @cache
 def parse(name: str) -> train.TranslateCLI:
     """Return the command line object with its config parsed and nothing built."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.TranslateCLI, "instantiate_classes", lambda self: None)
-        patch.setattr(train.TranslateCLI, "_run_subcommand", lambda self, command: None)
-        return train.main("fit", ["--config", name])
+    return parse_config(train.main, train.TranslateCLI, name)
 
 
 def network(given: dict[str, object], vocab_size: int) -> AugmentedMemoryTransformer:
