@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_lines import parse_config
 
 from mnemic_algorithms import cli
 from mnemic_algorithms.commands import train
@@ -50,10 +51,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_machine_of_a_config_can_be_built(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train.AlgorithmsCLI, "instantiate_classes", lambda self: None)
-    monkeypatch.setattr(train.AlgorithmsCLI, "_run_subcommand", lambda self, command: None)
-    given = train.main("fit", ["--config", name]).config["fit"]
+def test_the_machine_of_a_config_can_be_built(name: str) -> None:
+    given = parse_config(train.main, train.AlgorithmsCLI, name).config["fit"]
     assert given["model"]["task"] == given["data"]["task"] == "reverse_string"
     build_machine(deserialize(MachineConfig, given["model"]["config"].as_dict(), name, "model.config"), 3)
 

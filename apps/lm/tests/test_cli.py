@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from command_lines import mistake
 
 from mnemic_lm import cli
 
@@ -61,9 +62,6 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     places = {"TEXT": str(text), "CHECKPOINT": str(checkpoint), "FOREIGN": "foreign.ckpt"}
     for name, place in places.items():
         arguments = [word.replace(name, place) for word in arguments]
-    with pytest.raises(SystemExit) as exit_request:
-        cli.main(arguments)
-    assert exit_request.value.code == 2
-    last = capsys.readouterr().err.splitlines()[-1]
+    last = mistake(cli.main, arguments, capsys)
     assert last.startswith("mnemic-lm: error: ")
     assert expected in last

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_lines import parse_config
 
 from mnemic_core import MemoryConfig
 from mnemic_kit.configs import find_config
@@ -20,10 +21,7 @@ PAPER = {"memotr_dancetrack", "memotr_sportsmot", "memotr_mot17", "memotr_bdd100
 @cache
 def parse(name: str) -> train.TrackCLI:
     """Return the command line object with its config parsed and nothing built."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.TrackCLI, "instantiate_classes", lambda self: None)
-        patch.setattr(train.TrackCLI, "_run_subcommand", lambda self, command: None)
-        return train.main("fit", ["--config", name])
+    return parse_config(train.main, train.TrackCLI, name)
 
 
 def test_all_settings_of_the_paper_have_a_config() -> None:
