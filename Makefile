@@ -14,7 +14,7 @@ PIP := $(PY) -m pip --python $(BIN)/python
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help install format check test test-slow bench docs demo train-demo demo-transcribe train-demo-transcribe demo-actions train-demo-actions demo-anomaly train-demo-anomaly
+.PHONY: help install format check test test-slow bench docs demo train-demo demo-transcribe train-demo-transcribe demo-actions train-demo-actions demo-anomaly train-demo-anomaly demo-translate train-demo-translate
 
 help:
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-22s %s\n", $$1, $$2}'
@@ -85,3 +85,9 @@ demo-anomaly: $(READY)  ## score generated textures, or your own images with IMA
 train-demo-anomaly: $(READY)  ## train the checkpoints that demo-anomaly and mnemic-anomaly use
 	@$(IMAGENET)
 	$(MALLOC) $(BIN)/python -m mnemic_anomaly.train_demo
+
+demo-translate: $(READY)  ## translate a sentence while it is heard, or your own with AUDIO=my.mp3; results in runs/demo-translate
+	$(MALLOC) $(BIN)/mnemic-translate $(if $(AUDIO),run "$(AUDIO)",demo) --out runs/demo-translate
+
+train-demo-translate: $(READY)  ## voice captions and train the checkpoint that demo-translate uses; needs flite and espeak-ng
+	$(MALLOC) $(BIN)/python -m mnemic_translate.train_demo

@@ -38,7 +38,8 @@ def plot_translation(
         heard.set(ylabel="mel band", title=title)
         heard.grid(visible=False)
         for place, (seconds, group) in enumerate(groupby(words, lambda word: word.seconds)):
-            row = _ROWS - 1 - place % _ROWS
+            # What is written after the source is often long, and has the place right of it for itself.
+            row = _ROWS - 1 - (0 if seconds >= duration else place % _ROWS)
             text = "\n".join(wrap(" ".join(word.text for word in group), _LINE_LENGTH))
             written.plot([seconds] * 2, [row, _ROWS], color="#B0B0B0", linewidth=0.8)
             written.text(seconds + duration / 200, row + 0.4, text, color=COLORS[0], va="top")
