@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mnemic_speech.data.tones import ToneWorld
-from mnemic_speech.simultaneous import Translator, read_instances, translate
+from mnemic_speech.simultaneous import Translator, read_instances, score_quality, translate
 from mnemic_translate import cli
 from mnemic_translate.evaluation import evaluate_clips, translate_timed
 
@@ -122,6 +122,11 @@ def test_a_curve_keeps_its_points(
     assert (out / "curve.png").stat().st_size > 10_000
     assert "| keys | all | 1 |" in (out / "curve.md").read_text()
     kept = out / "points" / "keys-all-k1.json"
+    log = kept.with_suffix(".log").read_text().splitlines()
+    translations = read_instances(log, "log")
+    assert score_quality(
+        [each.prediction for each in translations], [each.reference for each in translations]
+    ).bleu == pytest.approx(points[0]["bleu"])
     before = kept.stat().st_mtime_ns
     call(*command)
     assert kept.stat().st_mtime_ns == before

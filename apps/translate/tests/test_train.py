@@ -19,18 +19,20 @@ def weights(root: Path, name: str = "last") -> dict[str, torch.Tensor]:
     return torch.load(checkpoint_path(root, name))["state_dict"]
 
 
+@pytest.mark.parametrize("frozen", [0, 5])
 def test_a_run_stopped_anywhere_ends_as_an_uninterrupted_one(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    frozen: int, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = fit(config, tmp_path / "whole")
+    option = f"--model.frozen_steps={frozen}"
+    whole = fit(config, tmp_path / "whole", option)
     steps = len(losses(whole))
     assert steps == 12
     for batches in (3, 7):
         monkeypatch.setitem(train.TRAINER_DEFAULTS, "callbacks", [Stop(batches)])
         with pytest.raises(RuntimeError, match="killed"):
-            fit(config, tmp_path / "broken")
+            fit(config, tmp_path / "broken", option)
     monkeypatch.delitem(train.TRAINER_DEFAULTS, "callbacks")
-    broken = fit(config, tmp_path / "broken")
+    broken = fit(config, tmp_path / "broken", option)
     assert losses(broken) == losses(whole)
     for name in ("last", "averaged"):
         assert_close(weights(broken, name), weights(whole, name), atol=0.0, rtol=0.0)

@@ -100,6 +100,10 @@ class TranslationData(SplitData):
         """Return utterances by length."""
         return DataLoader(self._batches(opened), batch_size=None, num_workers=self.num_workers)
 
+    def in_order(self, split: str) -> SpeechBatches:
+        """Return the utterances of a split by length, for what is computed once for each."""
+        return self._batches(self.split(split))
+
     def sample(self, count: int) -> SpeechBatches:
         """Return a random sample of at most ``count`` training utterances, for statistics."""
         return self._batches(sample_clips(self.split("train"), count, self.seed))

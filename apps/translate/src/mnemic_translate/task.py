@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from rich.console import Console
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -15,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from mnemic_core.errors import UserError, check_range
 from mnemic_core.loading import load_exactly
 from mnemic_kit.output import show, write_json_lines
+from mnemic_kit.progress import audio_progress
 from mnemic_kit.records import Records
 from mnemic_kit.schedule import warmup_share
 from mnemic_kit.task import Split, Task
@@ -31,7 +33,9 @@ from mnemic_speech.simultaneous import (
     score_quality,
 )
 from mnemic_speech.simultaneous.model import TranslationLosses
+from mnemic_speech.subsampling import STRIDE
 from mnemic_speech.text import tokenizer_from_state
+from mnemic_translate.frozen_frames import KEPT_BYTES, FrozenFrames
 
 _STATISTICS = 2000  # utterances for mean and variance of the features
 # SpecAugment as in the released recipe: one mask of 27 bands, one of 100 frames, filled with the mean.
@@ -60,7 +64,8 @@ class TranslationTask(Task):
         weight_decay: of AdamW.
         init_checkpoint: checkpoint of a recognizer or translator whose encoder and feature statistics to begin with.
         init_decoder: begin with its decoder too, which needs the same tokens.
-        frozen_steps: first steps in which the encoder does not learn.
+        frozen_steps: first steps in which the encoder does not learn. It then gets features without masks, and its
+            frames are kept in memory where those of all training utterances take 2 GB at most.
         seed: of the randomness in training steps; linked to ``seed_everything`` on the command line.
     """
 
@@ -104,7 +109,7 @@ class TranslationTask(Task):
         self.spec_augment = (masks or Masks(0, 0, 0, 0)).build()  # a module, so that it is inactive in evaluation mode
         self.settings, self.spoken, self.written = settings, spoken, written
         self.predictions = Records()
-        self._needs_statistics = True
+        self._needs_statistics, self._frozen_frames = True, FrozenFrames(self.model.encoder)
         if init_checkpoint is not None:
             self._begin_with(init_checkpoint, with_decoder=init_decoder)
 
@@ -114,15 +119,17 @@ class TranslationTask(Task):
         self._needs_statistics = False
 
     def on_fit_start(self) -> None:
-        """Compute mean and variance of the features on training utterances."""
+        """Compute mean and variance of the training features, and the frames of a frozen encoder."""
+        trainer: Any = self.trainer  # Lightning declares no type for the data module
         if self._needs_statistics:
             # The recipe reads 150,000 utterances; a sample gives the same mean in seconds.
-            trainer: Any = self.trainer  # Lightning declares no type for the data module
             sample: SpeechBatches = trainer.datamodule.sample(_STATISTICS)
             batches = (sample[index] for index in range(len(sample)))
             rows = (row[:length] for batch in batches for row, length in zip(batch.inputs, batch.lengths, strict=True))
             self.normalizer.load_state_dict(Normalizer.fit(rows).state_dict())
             self._needs_statistics = False
+        if self._is_frozen:
+            self._keep_frozen_frames(trainer.datamodule.in_order("train"))
 
     def training_step(self, batch: SpeechBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch, each utterance with a k of its own, with masks over its features."""
@@ -211,15 +218,24 @@ class TranslationTask(Task):
         self.normalizer.load_state_dict(given.normalizer.state_dict())
         self._needs_statistics = False
 
+    def _keep_frozen_frames(self, batches: SpeechBatches) -> None:
+        """Encode all training utterances, where their frames fit into memory."""
+        seconds = sum(clip.seconds for clip in batches.clips)
+        frames = seconds / self.features.config.frame_seconds / STRIDE
+        if frames * self.model.config.encoder.dim * torch.half.itemsize > KEPT_BYTES:
+            return
+        with audio_progress("encoding", seconds, Console(stderr=True)) as advance:
+            for index in range(len(batches)):
+                batch = batches[index].to(self.device)
+                with self.trainer.precision_plugin.forward_context():
+                    self._frozen_frames.keep(self.normalizer(batch.inputs, batch.lengths), batch.lengths)
+                advance(float(batch.lengths.sum()) * self.features.config.frame_seconds)
+
     def _losses(self, batch: SpeechBatch, k: Int[Tensor, " batch"], *, is_frozen: bool) -> TranslationLosses:
-        features = self._prepare(batch)
         if is_frozen:
-            self.model.encoder.eval()
-            with torch.no_grad():
-                frames, valid = self.model.encoder(features, batch.lengths)
-            self.model.encoder.train(self.model.training)
+            frames, valid = self._frozen_frames.of(self.normalizer(batch.inputs, batch.lengths), batch.lengths)
         else:
-            frames, valid = self.model.encoder(features, batch.lengths)
+            frames, valid = self.model.encoder(self._prepare(batch), batch.lengths)
         smoothing = self.smoothing if self.model.training else 0.0
         return self.model.score(frames, valid, batch.tokens, batch.token_lengths, k, smoothing)
 

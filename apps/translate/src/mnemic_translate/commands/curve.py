@@ -33,7 +33,8 @@ def curve(
         checkpoints: weights to compare; default: the shipped ones.
         ks: decisions of 320 ms that wait-k waits for.
         shifts: which missing context of windows is replaced; all is shiftable context.
-        out: folder for curve.json, curve.md and curve.png, and the points.
+        out: folder for curve.json, curve.md and curve.png, and the points, each with its translations in a log as
+            evaluate writes it.
         json: print one JSON object as the last line.
         device: auto uses a GPU if available.
     """
@@ -43,9 +44,11 @@ def curve(
     from mnemic_kit.output import show, show_json, write_json, write_text
     from mnemic_kit.problems import Problems
     from mnemic_kit.record import open_record
+    from mnemic_kit.result_files import unique_names
     from mnemic_translate.checkpoints import SHIPPED, InferenceOptions, open_translator, with_options
     from mnemic_translate.curves import as_table, plot_curves
     from mnemic_translate.evaluation import evaluate_with_progress, open_clips
+    from mnemic_translate.evaluation_report import write_instances
 
     if not ks or not shifts:
         raise UserError("a curve needs at least one k and one shift")
@@ -54,10 +57,11 @@ def curve(
     points, problems = [], Problems()
     open_once = lru_cache(1)(lambda path: open_translator(path, InferenceOptions(to), device))
     clips_once = lru_cache(1)(open_clips)
-    for path, (shift, k) in product(checkpoints or (SHIPPED,), product(shifts, ks)):
+    paths = checkpoints or (SHIPPED,)
+    for (path, title), (shift, k) in product(zip(paths, unique_names(paths), strict=True), product(shifts, ks)):
         translator = open_once(path)
         given = {"to": translator.target, "split": split, "k": k, "shift": shift, "device": device}
-        name = f"{path.stem}-{shift}-k{k}"
+        name = f"{title}-{shift}-k{k}"
         record = open_record(
             out / "points" / f"{name}.json", "mnemic-translate", given, {"data": data, "weights": path}
         )
@@ -67,8 +71,9 @@ def curve(
             changed = with_options(translator, InferenceOptions(None, "wait_k", k, None, shift))
             evaluation = evaluate_with_progress(changed, clips, name, Console(stderr=True))
             evaluation.problems[:0] = wrong
-            point = {"checkpoint": path.stem, "shift": shift, "k": k, **evaluation.summary()}
+            point = {"checkpoint": title, "shift": shift, "k": k, **evaluation.summary()}
             problems.found = [UserError(problem) for problem in evaluation.problems]
+            write_instances(out / "points" / f"{name}.log", evaluation.records)
             record.write(point)
         points.append({name: value for name, value in point.items() if name != "settings"})
     text = as_table(points)
