@@ -20,8 +20,8 @@ ENCODER = SegmentEncoderConfig(
 CONFIG = SimultaneousConfig(vocab_size=11, encoder=ENCODER, decoder_layers=2, decoder_ffn_dim=24, ratio=2)
 
 
-def build(**options: Any) -> AugmentedMemoryTransformer:
-    torch.manual_seed(3)
+def build(seed: int = 3, **options: Any) -> AugmentedMemoryTransformer:
+    torch.manual_seed(seed)
     model = AugmentedMemoryTransformer(replace(CONFIG, encoder=replace(ENCODER, **options))).eval()
     for parameter in model.parameters():  # far from the same token for ever
         torch.nn.init.normal_(parameter, std=0.4)
@@ -57,6 +57,25 @@ def test_wait_k_writes_what_the_complete_network_predicts(k: int) -> None:
     assert tokens == predicted[: len(tokens)]
     # 16 feature frames are 4 encoder frames, two decisions; the first token needs k of them, or the end.
     assert delays[0] == min(128, 16 * -(-k // 2))
+    assert delays == sorted(delays)
+
+
+@pytest.mark.parametrize("chunk", [8, 16, 24])
+def test_wait_k_reads_on_where_a_translation_would_end_before_its_source(chunk: int) -> None:
+    """Later tokens wait for a decision more, as with a greater k, however the source is cut into chunks."""
+    model = build(seed=8, segments=SegmentConfig(8, 0, 0))
+    features = torch.randn(1, 96, 8, generator=torch.Generator().manual_seed(8))
+    wanted, skipped, k = list[int](), 0, 1
+    while len(wanted) + skipped + k < 12:  # decisions: 12 of 8 feature frames
+        inputs = torch.tensor([[10, *wanted]])
+        token = int(model(features, torch.tensor([96]), inputs, k + skipped)[0, -1].argmax())
+        skipped += token == 10
+        wanted += [] if token == 10 else [token]
+    assert skipped >= 2
+    assert len(wanted) >= 2
+    tokens, delays, state = translate(model, WaitK(k, ratio=2), features, chunk)
+    assert tokens[: len(wanted)] == wanted
+    assert int(state.skipped[0]) == skipped
     assert delays == sorted(delays)
 
 

@@ -25,6 +25,7 @@ class DecodingState(MemoryState):
         count: tokens of the hypothesis.
         written: final tokens.
         after_end: tokens written after the source had ended.
+        skipped: decisions at which wait-k read on because the hypothesis ended before the source.
         finished: True where the translation is complete.
     """
 
@@ -33,6 +34,7 @@ class DecodingState(MemoryState):
     count: Int[Tensor, " batch"]
     written: Int[Tensor, " batch"]
     after_end: Int[Tensor, " batch"]
+    skipped: Int[Tensor, " batch"]
     finished: Bool[Tensor, " batch"]
 
 
@@ -40,7 +42,8 @@ class StreamDecoder:
     """Decodes greedily while encoder frames arrive; a policy says when tokens are written.
 
     Wait-k goes on from the cache of its earlier steps, as the released code does; policies that translate each prefix
-    of the source anew begin with the final tokens.
+    of the source anew begin with the final tokens. Where wait-k predicts the end of a translation before that of the
+    source, it reads on instead: this token and all later ones are a decision later and see more.
 
     Args:
         model: trained network, in evaluation mode.
@@ -62,7 +65,7 @@ class StreamDecoder:
         decoder = self.model.decoder.init_state(nothing, nothing.new_zeros(batch, 0).bool(), self.max_tokens + 1)
         zeros = torch.zeros(batch, dtype=torch.long, device=device)
         tokens = torch.zeros(batch, self.max_tokens, dtype=torch.long, device=device)
-        return DecodingState(decoder, tokens, zeros, zeros, zeros, zeros.bool())
+        return DecodingState(decoder, tokens, zeros, zeros, zeros, zeros, zeros.bool())
 
     @torch.no_grad()
     def advance(
@@ -112,29 +115,31 @@ class StreamDecoder:
             self._limit(frames, is_ended, state, row)
             for row, (frames, is_ended) in enumerate(zip(present, ended, strict=True))
         ]
-        blocked = state.finished | ~active
+        blocked, is_over = state.finished | ~active, torch.tensor(ended, device=active.device)
         rank = source.allowed.cumsum(1)  # batch frame: 1 for the first that is no padding
         while True:
-            place = state.decoder.length
-            goes_on = (place < torch.tensor(limits, device=place.device)) & ~blocked
+            turn = state.decoder.length + state.skipped
+            goes_on = (turn < torch.tensor(limits, device=turn.device)) & ~blocked
             if not goes_on.any():
                 return state
-            sees = [self.policy.sees(token, frames) for token, frames in zip(place.tolist(), present, strict=True)]
-            visible = source.allowed & (rank <= torch.tensor(sees, device=place.device)[:, None])
+            sees = [self.policy.sees(token, frames) for token, frames in zip(turn.tolist(), present, strict=True)]
+            visible = source.allowed & (rank <= torch.tensor(sees, device=turn.device)[:, None])
             state, is_end = self._step(state, visible, goes_on)
-            blocked = blocked | is_end
-            over = is_end & torch.tensor(ended, device=place.device)
-            state = replace(state, finished=state.finished | over)
+            reads_on = torch.zeros_like(is_end) if self.policy.translates_anew else is_end & ~is_over
+            blocked = blocked | (is_end & ~reads_on)
+            state = replace(
+                state, finished=state.finished | (is_end & is_over), skipped=state.skipped + reads_on.long()
+            )
 
     def _limit(self, num_frames: int, is_ended: bool, state: DecodingState, row: int) -> int:
-        """Return how many tokens a stream may have now; without any frame none."""
+        """Return how many tokens a stream may have now, with the skipped ones; without any frame none."""
         if not num_frames:
             return 0
-        limit = self.policy.limit(num_frames, ended=is_ended)
+        skipped = int(state.skipped[row])
+        limits = [self.policy.limit(num_frames, ended=is_ended), self.max_tokens + skipped]
         if is_ended:
-            more = int(state.written[row] - state.after_end[row]) + self.max_after_end
-            limit = more if limit is None else min(limit, more)
-        return self.max_tokens if limit is None else min(limit, self.max_tokens)
+            limits.append(int(state.written[row] - state.after_end[row]) + self.max_after_end + skipped)
+        return min(limit for limit in limits if limit is not None)
 
     def _step(
         self, state: DecodingState, visible: Bool[Tensor, "batch frame"], active: Bool[Tensor, " batch"]
