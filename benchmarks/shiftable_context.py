@@ -87,7 +87,7 @@ def shiftable_context(curves: Path = Path("runs/shiftable_context"), resamples: 
 
 
 def _mean(gains: list[Array]) -> dict[str, float]:
-    """Return the mean gain of several networks with its interval, and the gain of each network."""
+    """Return the mean gain over networks and k, with its interval."""
     mean = np.mean(gains, axis=0)
     low, high = np.quantile(mean[1:], (0.025, 0.975))
     return {"gain": round(mean[0], 2), "low": round(low, 2), "high": round(high, 2)}

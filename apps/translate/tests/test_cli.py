@@ -27,6 +27,7 @@ GENERATED = ["fit", "--config", "augmented_memory_generated"]
         (["run"], "give files to translate, or --microphone, and not both"),
         (["run", "a.wav", "--microphone"], "give files to translate, or --microphone, and not both"),
         (["curve", "--data", "x.jsonl", "--ks", "0"], "--ks must be at least 1"),
+        (["compare", "--memories", "none", "--capacities", "3"], "--capacities are those of summary_bank"),
         (["evaluate", "--data", "absent.jsonl", "--checkpoint", "absent.ckpt"], "absent.ckpt"),
         (["prepare", "absent", "--out", "x"], "absent"),
         (["prepare", "absent", "--out", "x", "--voices", "flite"], "a voice is flite:NAME or espeak-ng:NAME"),

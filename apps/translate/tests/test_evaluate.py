@@ -139,11 +139,15 @@ def test_a_curve_keeps_its_points(
 def test_memories_are_compared(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--trainer.max_steps=2", "slot_attention:--model.config.encoder.memory.options.num_slots=3"]
     command = ["compare", "--config", config, "--memories", "none", "summary_bank", "slot_attention", "--seeds", 0]
+    command += ["--capacities", 1, 3]
     call(*command, "--out", tmp_path / "out", "--ks", 1, 3, "--options", json.dumps(options), "--json")
     scores = last_object(capsys)["scores"]
     assert list(scores) == ["k=1", "k=3"]
-    assert set(scores["k=1"]) == {"none", "summary_bank", "slot_attention"}
-    assert scores["k=1"]["none"]["parameters"]["mean"] == scores["k=1"]["summary_bank"]["parameters"]["mean"]
+    assert set(scores["k=1"]) == {"none", "summary_bank, 1", "summary_bank, 3", "slot_attention"}
+    assert scores["k=1"]["none"]["parameters"]["mean"] == scores["k=1"]["summary_bank, 1"]["parameters"]["mean"]
+    for capacity in (1, 3):
+        run = Translator.load(tmp_path / "out" / f"summary_bank,_{capacity}-0" / "checkpoints" / "last.ckpt")
+        assert run.model.config.encoder.memory.options["capacity"] == capacity
 
 
 def test_in_chinese_the_latency_of_characters_counts(translator: Translator) -> None:

@@ -14,6 +14,7 @@ from mnemic_kit.parse import OneOf
 from mnemic_translate.options import CONFIGS, Shift
 
 MemoryName = Annotated[str, OneOf(lambda: memory_names(lambda entry: entry.fits_encoder and not entry.is_machine))]
+BANK = "summary_bank"  # of a config that names none
 PLACE = ("encoder", "memory")  # of a memory in the config of the network
 METRICS = {
     "bleu": Metric("BLEU", digits=2),
@@ -26,7 +27,8 @@ METRICS = {
 
 def compare(
     config: str = "augmented_memory_generated",
-    memories: tuple[MemoryName, ...] = ("none", "summary_bank"),
+    memories: tuple[MemoryName, ...] = ("none", BANK),
+    capacities: tuple[int, ...] = (),
     seeds: tuple[int, ...] = (0, 1),
     out: Path = Path("runs/compare"),
     ks: tuple[int, ...] = (3,),
@@ -43,17 +45,17 @@ def compare(
     Args:
         config: training config.
         memories: memories to compare; the baseline is none, or the first.
+        capacities: numbers of summaries in the bank, each a row of its own; none: that of the config.
         seeds: seeds for each memory.
         out: folder for the runs, compare.json, compare.md and compare.png.
         ks: decisions that wait-k waits for, each a condition of its own.
         shift: which missing context of windows is replaced in translation.
         options: options of fit, such as --trainer.max_steps=100; prefixed with the name of a memory they apply only
-            to it, such as summary_bank:--model.config.encoder.memory.options.capacity=8.
+            to it, such as slot_attention:--model.config.encoder.memory.options.num_slots=8.
         device: for tests; auto uses a GPU if available. For training use --trainer.accelerator in options.
         json: print one JSON object as the last line.
     """
     from mnemic_kit.devices import find_device
-    from mnemic_kit.memory_option import memory_argument
     from mnemic_speech.simultaneous import PolicyConfig, Translator
     from mnemic_translate.commands import train
     from mnemic_translate.evaluation import evaluate_clips
@@ -78,7 +80,7 @@ def compare(
     Comparison(
         "mnemic-translate",
         out,
-        [Variant(memory, (memory_argument(path, memory, "summary_bank", PLACE),)) for memory in memories],
+        make_variants(path, memories, capacities),
         seeds,
         METRICS,
         path,
@@ -86,3 +88,21 @@ def compare(
         list(conditions),
         {"shift": shift},
     ).run(score, as_json=json)
+
+
+def make_variants(config: Path, memories: Sequence[str], capacities: Sequence[int]) -> list[Variant]:
+    """Return a variant for each memory, and for each number of summaries in the bank."""
+    from mnemic_kit.memory_option import memory_argument
+
+    if capacities and BANK not in memories:
+        raise UserError(f"--capacities are those of {BANK}, which is not among the memories")
+    variants = []
+    for memory in memories:
+        chosen = memory_argument(config, memory, BANK, PLACE)
+        if memory != BANK or not capacities:
+            variants.append(Variant(memory, (chosen,)))
+            continue
+        for capacity in capacities:
+            size = f"--model.config.{'.'.join(PLACE)}.options.capacity={capacity}"
+            variants.append(Variant(f"{memory}, {capacity}", (chosen, size)))
+    return variants
