@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from mnemic_speech.features import Normalizer
 from mnemic_speech.simultaneous import SegmentEncoder
 
 KEPT_BYTES = 2e9
@@ -19,10 +20,11 @@ class FrozenFrames:
 
     Args:
         encoder: it must not learn.
+        normalizer: of features.
     """
 
-    def __init__(self, encoder: SegmentEncoder) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: SegmentEncoder, normalizer: Normalizer) -> None:
+        self._encoder, self._normalizer = encoder, normalizer
         self._kept: dict[bytes, Float[Tensor, "frame dim"]] = {}  # by the features: names need not be unique
 
     def keep(self, features: Float[Tensor, "batch time mel"], lengths: Int[Tensor, " batch"]) -> None:
@@ -34,11 +36,15 @@ class FrozenFrames:
     def of(
         self, features: Float[Tensor, "batch time mel"], lengths: Int[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch frame dim"], Int[Tensor, " batch"]]:
-        """Return the frames of a batch and their numbers; those that are not kept are computed."""
+        """Return the frames of a batch and their numbers; where nothing is kept, they are computed."""
         if not self._kept:
             return self._encode(features, lengths)
         found = [self._kept[key] for key in _keys(features, lengths)]
         return pad_sequence(found, batch_first=True).to(features), lengths.new_tensor([len(row) for row in found])
+
+    def clear(self) -> None:
+        """Give the memory back."""
+        self._kept = {}
 
     @torch.no_grad()
     def _encode(
@@ -46,7 +52,7 @@ class FrozenFrames:
     ) -> tuple[Float[Tensor, "batch frame dim"], Int[Tensor, " batch"]]:
         was_training = self._encoder.training
         self._encoder.eval()
-        found: tuple[Tensor, Tensor] = self._encoder(features, lengths)
+        found: tuple[Tensor, Tensor] = self._encoder(self._normalizer(features, lengths), lengths)
         self._encoder.train(was_training)
         return found
 

@@ -109,7 +109,7 @@ class TranslationTask(Task):
         self.spec_augment = (masks or Masks(0, 0, 0, 0)).build()  # a module, so that it is inactive in evaluation mode
         self.settings, self.spoken, self.written = settings, spoken, written
         self.predictions = Records()
-        self._needs_statistics, self._frozen_frames = True, FrozenFrames(self.model.encoder)
+        self._needs_statistics, self._frozen_frames = True, FrozenFrames(self.model.encoder, self.normalizer)
         if init_checkpoint is not None:
             self._begin_with(init_checkpoint, with_decoder=init_decoder)
 
@@ -138,6 +138,7 @@ class TranslationTask(Task):
         losses = self._losses(batch, k, is_frozen=self._is_frozen)
         self.log_losses(losses.total, len(batch), attention=losses.attention, ctc=losses.ctc, acc=losses.accuracy)
         if not self._is_frozen:
+            self._frozen_frames.clear()
             return losses.total
         # DDP needs a gradient for every parameter; the optimizer does not get those of the encoder.
         nothing: Tensor = sum(
@@ -228,12 +229,12 @@ class TranslationTask(Task):
             for index in range(len(batches)):
                 batch = batches[index].to(self.device)
                 with self.trainer.precision_plugin.forward_context():
-                    self._frozen_frames.keep(self.normalizer(batch.inputs, batch.lengths), batch.lengths)
+                    self._frozen_frames.keep(batch.inputs, batch.lengths)
                 advance(float(batch.lengths.sum()) * self.features.config.frame_seconds)
 
     def _losses(self, batch: SpeechBatch, k: Int[Tensor, " batch"], *, is_frozen: bool) -> TranslationLosses:
         if is_frozen:
-            frames, valid = self._frozen_frames.of(self.normalizer(batch.inputs, batch.lengths), batch.lengths)
+            frames, valid = self._frozen_frames.of(batch.inputs, batch.lengths)
         else:
             frames, valid = self.model.encoder(self._prepare(batch), batch.lengths)
         smoothing = self.smoothing if self.model.training else 0.0
