@@ -136,6 +136,19 @@ def test_a_curve_keeps_its_points(
     assert "was made with other settings (data" in capsys.readouterr().err
 
 
+def test_a_curve_lists_what_it_left_out_also_when_called_again(
+    checkpoint: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    rows[1]["audio_filepath"] = "absent.flac"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for _ in range(2):
+        command = ["curve", "--data", manifest, "--checkpoints", checkpoint, "--out", tmp_path / "out", "--ks", 1, 3]
+        call(*command, code=2)
+        (problem,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
+        assert "absent.flac" in problem
+
+
 def test_memories_are_compared(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--trainer.max_steps=2", "slot_attention:--model.config.encoder.memory.options.num_slots=3"]
     command = ["compare", "--config", config, "--memories", "none", "summary_bank", "slot_attention", "--seeds", 0]

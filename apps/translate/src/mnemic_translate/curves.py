@@ -4,9 +4,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnemic_kit.figures import COLORS, open_figure
+from rich.console import Console
 
+from mnemic_kit.figures import COLORS, open_figure
+from mnemic_kit.record import Record
+from mnemic_speech.data.batching import Clip
+from mnemic_speech.simultaneous import Translator
+from mnemic_translate.evaluation import evaluate_with_progress
+from mnemic_translate.evaluation_report import write_instances
+
+_PROBLEMS = "problems"  # name in the file of a point
 _MARKERS = "os^Dv<>P"
+
+
+def measure_point(translator: Translator, clips: Sequence[Clip], record: Record) -> tuple[Mapping[str, Any], list[str]]:
+    """Return the scores of a translator and the problems of single utterances, kept from an earlier call or measured.
+
+    The translations are written beside the record as a log.
+    """
+    point = record.read()
+    if point is None:
+        evaluation = evaluate_with_progress(translator, clips, record.path.stem, Console(stderr=True))
+        write_instances(record.path.with_suffix(".log"), evaluation.records)
+        point = {**evaluation.summary(), _PROBLEMS: evaluation.problems}
+        record.write(point)
+    scores = {name: value for name, value in point.items() if name not in {"settings", _PROBLEMS}}
+    return scores, point.get(_PROBLEMS, [])
 
 
 def as_table(points: Sequence[Mapping[str, Any]]) -> str:

@@ -1,6 +1,5 @@
 """``mnemic-translate curve``: quality against latency over k."""
 
-from functools import lru_cache
 from itertools import product
 from pathlib import Path
 
@@ -38,44 +37,33 @@ def curve(
         json: print one JSON object as the last line.
         device: auto uses a GPU if available.
     """
-    from rich.console import Console
-
     from mnemic_kit.figures import can_plot
     from mnemic_kit.output import show, show_json, write_json, write_text
     from mnemic_kit.problems import Problems
     from mnemic_kit.record import open_record
     from mnemic_kit.result_files import unique_names
     from mnemic_translate.checkpoints import SHIPPED, InferenceOptions, open_translator, with_options
-    from mnemic_translate.curves import as_table, plot_curves
-    from mnemic_translate.evaluation import evaluate_with_progress, open_clips
-    from mnemic_translate.evaluation_report import write_instances
+    from mnemic_translate.curves import as_table, measure_point, plot_curves
+    from mnemic_translate.evaluation import open_clips
 
     if not ks or not shifts:
         raise UserError("a curve needs at least one k and one shift")
     check_at_least(1, **{"--ks": min(ks)})
     check_outputs(*(out / f"curve.{kind}" for kind in ("json", "md", "png")))
-    points, problems = [], Problems()
-    open_once = lru_cache(1)(lambda path: open_translator(path, InferenceOptions(to), device))
-    clips_once = lru_cache(1)(open_clips)
-    paths = checkpoints or (SHIPPED,)
-    for (path, title), (shift, k) in product(zip(paths, unique_names(paths), strict=True), product(shifts, ks)):
-        translator = open_once(path)
-        given = {"to": translator.target, "split": split, "k": k, "shift": shift, "device": device}
-        name = f"{title}-{shift}-k{k}"
-        record = open_record(
-            out / "points" / f"{name}.json", "mnemic-translate", given, {"data": data, "weights": path}
-        )
-        point = record.read()
-        if point is None:
-            clips, wrong = clips_once(data, translator.source, translator.target, split)
+    points, problems, paths = [], list[str](), checkpoints or (SHIPPED,)
+    translators = [open_translator(path, InferenceOptions(to), device) for path in paths]
+    for path, title, translator in zip(paths, unique_names(paths), translators, strict=True):
+        clips, wrong = open_clips(data, translator.source, translator.target, split)
+        given = {"to": translator.target, "split": split, "device": device}
+        for shift, k in product(shifts, ks):
             changed = with_options(translator, InferenceOptions(None, "wait_k", k, None, shift))
-            evaluation = evaluate_with_progress(changed, clips, name, Console(stderr=True))
-            evaluation.problems[:0] = wrong
-            point = {"checkpoint": title, "shift": shift, "k": k, **evaluation.summary()}
-            problems.found = [UserError(problem) for problem in evaluation.problems]
-            write_instances(out / "points" / f"{name}.log", evaluation.records)
-            record.write(point)
-        points.append({name: value for name, value in point.items() if name != "settings"})
+            name, settings = f"{title}-{shift}-k{k}", given | {"k": k, "shift": shift}
+            record = open_record(
+                out / "points" / f"{name}.json", "mnemic-translate", settings, {"data": data, "weights": path}
+            )
+            scores, wrong_here = measure_point(changed, clips, record)
+            points.append({"checkpoint": title, "shift": shift, "k": k, **scores})
+            problems += [problem for problem in wrong + wrong_here if problem not in problems]
     text = as_table(points)
     write_json(out / "curve.json", {"points": points})
     write_text(out / "curve.md", text)
@@ -84,5 +72,6 @@ def curve(
     show(text)
     if json:
         show_json({"points": points})
-    problems.show("left out")
-    problems.exit_on_any()
+    found = Problems([UserError(problem) for problem in problems])
+    found.show("left out")
+    found.exit_on_any()
