@@ -43,7 +43,7 @@ def read_logs(folder: Path) -> Logs:
 
 def statistics(records: list[TranslationRecord]) -> Array:
     """Return for each sentence the matches and n-grams of each order, and the lengths of translation and reference."""
-    metric = BLEU()
+    metric = BLEU(effective_order=True)  # of single sentences; their counts are the same
     scores = [metric.sentence_score(record.prediction, [record.reference]) for record in records]
     return np.array([[*score.counts, *score.totals, score.sys_len, score.ref_len] for score in scores], dtype=float)
 
