@@ -1,4 +1,4 @@
-"""English speech in German while it is spoken: python examples/translation_in_ten_lines.py speech.wav"""
+"""English speech translated into German while it is spoken; the argument is a recording, such as speech.wav."""
 
 # %%
 import sys
