@@ -1,5 +1,6 @@
 """``mnemic-translate curve``: quality against latency over k."""
 
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -52,8 +53,9 @@ def curve(
     check_outputs(*(out / f"curve.{kind}" for kind in ("json", "md", "png")))
     points, problems, paths = [], list[str](), checkpoints or (SHIPPED,)
     translators = [open_translator(path, InferenceOptions(to), device) for path in paths]
+    open_once = cache(open_clips)  # most checkpoints have the same languages
     for path, title, translator in zip(paths, unique_names(paths), translators, strict=True):
-        clips, wrong = open_clips(data, translator.source, translator.target, split)
+        clips, wrong = open_once(data, translator.source, translator.target, split)
         given = {"to": translator.target, "split": split, "device": device}
         for shift, k in product(shifts, ks):
             changed = with_options(translator, InferenceOptions(None, "wait_k", k, None, shift))

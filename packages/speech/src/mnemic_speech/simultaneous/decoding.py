@@ -91,7 +91,7 @@ class StreamDecoder:
         seen = replace(state, decoder=replace(state.decoder, source=self._extend(kept, unfinished)))
         if self.policy.translates_anew:
             seen = self._from_written(seen)
-        seen = self._translate(seen, ended.tolist(), active)
+        seen = self._translate(seen, ended, active)
         new, after = self._commit(seen, before, ended)
         whole = replace(state, decoder=replace(state.decoder, source=kept))
         after = whole.replace_rows(active, replace(after, decoder=replace(after.decoder, source=kept)))
@@ -107,29 +107,33 @@ class StreamDecoder:
         fresh = replace(empty, decoder=replace(empty.decoder, source=source))
         return replace(state, decoder=replace(state.decoder, source=source)).replace_rows(rows, fresh)
 
-    def _translate(self, state: DecodingState, ended: list[bool], active: Bool[Tensor, " batch"]) -> DecodingState:
+    def _translate(
+        self, state: DecodingState, ended: Bool[Tensor, " batch"], active: Bool[Tensor, " batch"]
+    ) -> DecodingState:
         """Extend the active hypotheses as far as the policy and the end symbol allow."""
         source = state.decoder.source
         present = source.allowed.sum(1).tolist()
-        limits = [
-            self._limit(frames, is_ended, state, row)
-            for row, (frames, is_ended) in enumerate(zip(present, ended, strict=True))
-        ]
-        blocked, is_over = state.finished | ~active, torch.tensor(ended, device=active.device)
+        limits = ended.new_tensor(
+            [
+                self._limit(frames, is_ended, state, row)
+                for row, (frames, is_ended) in enumerate(zip(present, ended.tolist(), strict=True))
+            ],
+            dtype=torch.long,
+        )
+        blocked = state.finished | ~active
         rank = source.allowed.cumsum(1)  # batch frame: 1 for the first that is no padding
         while True:
             turn = state.decoder.length + state.skipped
-            goes_on = (turn < torch.tensor(limits, device=turn.device)) & ~blocked
+            goes_on = (turn < limits) & ~blocked
             if not goes_on.any():
                 return state
             sees = [self.policy.sees(token, frames) for token, frames in zip(turn.tolist(), present, strict=True)]
             visible = source.allowed & (rank <= torch.tensor(sees, device=turn.device)[:, None])
             state, is_end = self._step(state, visible, goes_on)
-            reads_on = torch.zeros_like(is_end) if self.policy.translates_anew else is_end & ~is_over
+            reads_on = torch.zeros_like(is_end) if self.policy.translates_anew else is_end & ~ended
             blocked = blocked | (is_end & ~reads_on)
-            state = replace(
-                state, finished=state.finished | (is_end & is_over), skipped=state.skipped + reads_on.long()
-            )
+            finished = state.finished | (is_end & ended)
+            state = replace(state, finished=finished, skipped=state.skipped + reads_on.long())
 
     def _limit(self, num_frames: int, is_ended: bool, state: DecodingState, row: int) -> int:
         """Return how many tokens a stream may have now, with the skipped ones; without any frame none."""
