@@ -166,7 +166,12 @@ def test_suppression_leaves_the_strongest_key_and_no_key_it_may_not_see() -> Non
     logits = torch.tensor([[3.0, 0.0, 0.1, -torch.inf], [1.0, -torch.inf, -torch.inf, -torch.inf]])
     kept = suppress_weak_attention(logits, 0.5).isfinite()
     assert kept.tolist() == [[True, False, False, False], [True, False, False, False]]
-    assert suppress_weak_attention(torch.zeros(5), 0.5).isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5])
+def test_equal_keys_are_all_kept(scale: float) -> None:
+    for number in range(1, 200):
+        assert suppress_weak_attention(torch.zeros(number), scale).isfinite().all(), number
 
 
 def test_shifted_windows_are_full_as_soon_as_there_are_enough_frames() -> None:

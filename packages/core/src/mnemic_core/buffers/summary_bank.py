@@ -304,7 +304,9 @@ def suppress_weak_attention(logits: Float[Tensor, "*batch key"], scale: float) -
     number = seen.sum(-1, keepdim=True)
     mean = prob.sum(-1, keepdim=True) / (number + 1e-8)
     variance = (prob - mean).square().masked_fill(~seen, 0).sum(-1, keepdim=True) / (number - 1 + 1e-8)
-    return logits.masked_fill(prob < mean - scale * variance.sqrt(), -torch.inf)
+    # The mean of equal probabilities may be rounded to more than each of them.
+    threshold = torch.minimum(mean - scale * variance.sqrt(), prob.amax(-1, keepdim=True))
+    return logits.masked_fill(prob < threshold, -torch.inf)
 
 
 def summary_bank_from_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
