@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 from trainings import Stop, losses
 
+from mnemic_core.errors import UserError
 from mnemic_kit.run_folder import checkpoint_path, fit_or_resume
 from mnemic_speech.simultaneous import Translator
 from mnemic_translate.commands import train
@@ -76,6 +77,13 @@ def test_a_recognizer_is_scored_by_words(config: Path, tmp_path: Path) -> None:
         "validate", ["--config", str(config), *options, f"--trainer.default_root_dir={root}", "--ckpt_path", "last"]
     ).trainer.callback_metrics
     assert scores["val/wer"] > 0
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(config: Path, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    with pytest.raises(UserError, match=r"diverged: after step \d+ weights are NaN"):
+        fit(config, root, "--model.lr=1e30", "--last_checkpoint.every_n_train_steps=1")
+    assert all(weight.isfinite().all() for weight in weights(root).values())
 
 
 @pytest.mark.slow

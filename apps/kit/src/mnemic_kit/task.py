@@ -103,7 +103,16 @@ class Task(pl.LightningModule, ABC):
         self.log_scores("test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what it takes to build and run the network, and what made it."""
+        """Add what it takes to build and run the network, and what made it.
+
+        Raises:
+            UserError: a weight is NaN or infinite; an earlier checkpoint is better than this one.
+        """
+        if not all(bool(weight.isfinite().all()) for weight in self.parameters()):
+            raise UserError(
+                f"training has diverged: after step {self.global_step} weights are NaN or infinite; checkpoints of "
+                "earlier steps are kept. Try a lower learning rate or --trainer.gradient_clip_val"
+            )
         made = training_provenance(self, self.distribution, self.seed)
         checkpoint[KEY] = self.make_checkpoint(made).header()
 
