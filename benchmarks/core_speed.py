@@ -118,7 +118,7 @@ def exact_search(device: str) -> Measurement:
     index.add(keys)
     (scores, found), best = index.search(query, k), (query @ keys.T).topk(k)
     assert_close(scores, best.values)
-    columns, block = query.T.contiguous(), running_top_k.BLOCK_SCORES // len(query)
+    columns, block = query.T.contiguous(), running_top_k.BLOCK_ROWS
     # The least that any exact search has to do: all products, into memory that is reused.
     buffer = torch.empty(block, len(query), device=device)
 

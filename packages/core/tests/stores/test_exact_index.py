@@ -85,13 +85,13 @@ def test_an_empty_index_can_be_used_again(index: ExactIndex, keys: Tensor) -> No
     assert index.search(keys[:1], k=3)[1].tolist()[0][2] == -1
 
 
-def test_a_scan_in_bfloat16_equals_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running_top_k, "BLOCK_SCORES", 256)
-    monkeypatch.setattr(running_top_k, "_SPAN_GROUPS", 256)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_scan_in_bfloat16_equals_float32(sign: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_top_k, "SPAN_BYTES", 512)
     generator = torch.Generator().manual_seed(2)
     # Differences far below what bfloat16 can tell apart.
     keys = torch.ones(300, 8) + 1e-3 * torch.randn(300, 8, generator=generator)
-    query = torch.randn(4, 8, generator=generator)
+    query = sign * (1 + torch.rand(4, 8, generator=generator))  # all scores have the same sign
     plain, rounded = ExactIndex(8), ExactIndex(8, scan="bfloat16")
     for index in (plain, rounded):
         index.add(keys[:100])

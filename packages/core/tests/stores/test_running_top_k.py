@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mnemic_core.stores import running_top_k
-from mnemic_core.stores.running_top_k import Rescore, search
+from mnemic_core.stores.running_top_k import Rescore, own_scores, search
 
 
 def by_sorting(query: Tensor, keys: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -14,10 +14,21 @@ def by_sorting(query: Tensor, keys: Tensor, rows: Tensor, k: int) -> tuple[Tenso
     return top.values[:, :k], rows[top.indices[:, :k]]
 
 
+def search_as_is(query: Tensor, keys: Tensor, rows: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+    return search(query, keys, rows, k, own_scores(query, keys, keys.norm(dim=1).amax()))
+
+
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sizes at which a few dozen keys make several spans of blocks, groups and bundles, the last ones not full."""
-    for name, size in {"BLOCK_SCORES": 24, "_SPAN_GROUPS": 30, "_RESCORED": 16, "_BUNDLES": 1}.items():
+    for name, size in {
+        "SPAN_BYTES": 240,
+        "BLOCK_ROWS": 7,
+        "_RESCORED": 16,
+        "_BUNDLES": 1,
+        "_FEW": 0,
+        "_SCORES_KEPT": 24,
+    }.items():
         monkeypatch.setattr(running_top_k, name, size)
     monkeypatch.setattr(running_top_k, "_group_size", lambda number, k: 1 << number % 3)
 
@@ -44,31 +55,30 @@ def test_search_equals_sorting_all_scores_in_any_order(
     rows = chosen.nonzero()[:, 0]
     k = min(k, len(rows))
     expected = by_sorting(query, keys, rows, k)
-    for found, wanted in zip(search(query, keys, rows, k), expected, strict=True):
+    for found, wanted in zip(search_as_is(query, keys, rows, k), expected, strict=True):
         assert torch.equal(found, wanted)
     if chosen.all():
-        assert torch.equal(search(query, keys, None, k)[1], expected[1])
+        assert torch.equal(search_as_is(query, keys, None, k)[1], expected[1])
 
 
-def test_only_groups_that_reach_the_best_so_far_are_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_keys_that_reach_the_best_so_far_are_scored_again(monkeypatch: pytest.MonkeyPatch) -> None:
     scored = []
 
-    def counted(query: Tensor, keys: Tensor, entry: Tensor) -> Rescore:
-        own = original(query, keys, entry)
-        return Rescore(lambda which, row: scored.append(row.flatten().tolist()) or own.exact(which, row), own.error)
+    def counted(which: Tensor, row: Tensor) -> Tensor:
+        scored.append(row.flatten().tolist())
+        return own.exact(which, row)
 
-    original = running_top_k._own_scores
-    monkeypatch.setattr(running_top_k, "_own_scores", counted)
     monkeypatch.setattr(running_top_k, "_RESCORED", 1 << 10)
-    keys = torch.arange(400.0, 0, -1)[:, None]  # 400 % 3 is 1: groups of 2, spans of 60
-    assert search(torch.ones(1, 1), keys, None, 3)[1].tolist() == [[0, 1, 2]]
-    assert [rows for rows in scored if rows] == [[0, 1, 2, 3, 4, 5]]
+    keys, query = torch.arange(400.0, 0, -1)[:, None], torch.ones(1, 1)  # 400 % 3 is 1: groups of 2
+    own = own_scores(query, keys, torch.tensor(400.0))
+    assert search(query, keys, None, 3, own._replace(exact=counted))[1].tolist() == [[0, 1, 2]]
+    assert [rows for rows in scored if rows] == [[0, 1, 2, 3, 4]]  # the largest of three groups
 
 
 def test_scores_equal_after_rounding_are_distinguished() -> None:
     keys = 1 + torch.arange(64)[torch.randperm(64)][:, None] / 4096
     rounded, query = keys.bfloat16(), torch.ones(1, 1)
-    rescore = Rescore(lambda which, row: (keys[row] * query[which][:, None]).sum(-1), torch.full((1,), 1 / 128))
+    rescore = Rescore(lambda which, row: (keys[row] * query[which]).sum(-1), torch.full((1,), 1 / 128))
     scores, rows = search(query.bfloat16(), rounded, None, 5, rescore)
     assert torch.equal(rows[0], keys[:, 0].topk(5).indices)
     assert torch.equal(scores[0], keys[:, 0].topk(5).values)

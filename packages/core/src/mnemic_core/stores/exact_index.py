@@ -1,11 +1,12 @@
 """Vectors with payloads, and exact nearest-neighbor search."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,10 +14,11 @@ from mnemic_core.errors import UserError, check_at_least, check_choice
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.stores import running_top_k
 from mnemic_core.stores.index_io import json_copies, read_snapshot, write_snapshot
-from mnemic_core.stores.running_top_k import Rescore, inner_products
+from mnemic_core.stores.running_top_k import Rescore, inner_products, own_scores
 
 Scan = Literal["float32", "bfloat16"]
 Index = TypeVar("Index", bound="ExactIndex")
+_ATTACHED = "attached."  # before the names of attached tensors in files
 
 
 class ExactIndex:
@@ -33,6 +35,7 @@ class ExactIndex:
         dim: width of the vectors.
         scan: type of the first comparison.
         device: of the vectors.
+        attached: names, types and shapes of further tensors that each entry has, as tensors without rows.
 
     Example:
         >>> index = ExactIndex(dim=2)
@@ -45,24 +48,34 @@ class ExactIndex:
         {'name': 'north'}
     """
 
-    def __init__(self, dim: int, *, scan: Scan = "float32", device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        dim: int,
+        *,
+        scan: Scan = "float32",
+        device: torch.device | str = "cpu",
+        attached: Mapping[str, Shaped[Tensor, "0 ..."]] | None = None,
+    ) -> None:
         check_at_least(1, dim=dim)
         check_choice(Scan, scan=scan)
         self.dim = dim
         self.scan: Scan = scan
         # Further rows of the tensors are unused; a removed entry keeps its row but is not live.
-        self._num_rows = 0
+        self._num_rows = self._num_live = 0
         self._keys = torch.empty(0, dim, device=device)
         self._rounded: Tensor | None = self._keys.bfloat16() if scan == "bfloat16" else None
+        # Bounds of the errors of a scan; those of removed entries stay.
+        self._longest = torch.zeros((), device=device)  # length of a key
         self._worst = torch.zeros(2, device=device)  # largest rounding error and length of rounded keys
         self._identities = torch.empty(0, dtype=torch.long, device=device)  # ascending
         self._live = torch.empty(0, dtype=torch.bool, device=device)
+        self._attached = {name: empty[:0].to(device) for name, empty in (attached or {}).items()}
         self._payloads: list[dict[str, Any]] = []
         self._next_identity = 0
 
     def __len__(self) -> int:
         """Return the number of entries."""
-        return int(self._live.sum())
+        return self._num_live
 
     @property
     def identities(self) -> Int[Tensor, " entry"]:
@@ -77,23 +90,36 @@ class ExactIndex:
         """Return the vectors of the given entries; an unknown identity is a ``UserError``."""
         return self._keys[self._rows_of(identities)]
 
+    @property
+    def attachments(self) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+        """Type and shape of what is attached to an entry, by name."""
+        return {name: (rows.dtype, tuple(rows.shape[1:])) for name, rows in self._attached.items()}
+
+    def attached(self, name: str, identities: Int[Tensor, " entry"]) -> Shaped[Tensor, "entry ..."]:
+        """Return what is attached to the given entries under a name; an unknown identity is a ``UserError``."""
+        return self._attached[name][self._rows_of(identities)]
+
     def add(
-        self, keys: Float[Tensor, "entry dim"], payloads: Sequence[Mapping[str, Any]] | None = None
+        self,
+        keys: Float[Tensor, "entry dim"],
+        payloads: Sequence[Mapping[str, Any]] | None = None,
+        attached: Mapping[str, Shaped[Tensor, "entry ..."]] | None = None,
     ) -> Int[Tensor, " entry"]:
         """Add entries; an index whose vectors are mapped from a file copies them to memory first.
 
         Args:
             keys: vectors, copied as float32.
             payloads: content for each vector, of JSON types; empty if None.
+            attached: the further tensors of each entry, by name.
 
         Returns:
             The identities of the new entries, ascending and never reused.
 
         Raises:
             TypeError: if a payload is not of JSON types.
-            UserError: if the shape is wrong, a value is not finite, or the numbers of vectors and payloads differ.
+            UserError: if a shape is wrong, a value is not finite, or the numbers of vectors and payloads differ.
         """
-        keys = self._checked(keys, "keys")
+        keys, further = self._checked(keys, "keys"), self._checked_attached(attached or {}, len(keys))
         contents = [{} for _ in keys] if payloads is None else json_copies(payloads)
         if len(contents) != len(keys):
             raise UserError(f"as many payloads as keys are needed, got {len(contents)} for {len(keys)} keys")
@@ -101,17 +127,22 @@ class ExactIndex:
         new = slice(self._num_rows, self._num_rows + len(keys))
         self._reserve(new.stop)
         self._keys[new], self._identities[new], self._live[new] = keys, fresh, True
+        for name, rows in further.items():
+            self._attached[name][new] = rows
+        self._longest = torch.maximum(self._longest, _longest(keys))
         if self._rounded is not None:
             self._rounded[new] = keys
             self._worst = torch.maximum(self._worst, _worst(keys))
         self._payloads += contents
         self._num_rows, self._next_identity = new.stop, self._next_identity + len(keys)
+        self._num_live += len(keys)
         return fresh
 
     def remove(self, identities: Int[Tensor, " entry"]) -> None:
         """Remove entries, none of them if one is unknown, which is a ``UserError``."""
         rows = self._rows_of(identities)
         self._live[rows] = False
+        self._num_live = int(self._live.sum())  # an identity may be given twice
         for row in rows.tolist():
             self._payloads[row] = {}
         if 2 * len(self) < self._num_rows:
@@ -130,14 +161,14 @@ class ExactIndex:
         check_at_least(1, k=k)
         rows = self._searched_rows(allowed)
         number_found = min(k, self._num_rows if rows is None else len(rows))
-        scores = torch.full((len(query), k), -torch.inf, device=query.device)
-        found = torch.full_like(scores, -1, dtype=torch.long)
-        if number_found:
-            step = running_top_k.queries_at_a_time(number_found)
-            parts = [self._search(part, rows, number_found) for part in query.split(step)]
-            scores[:, :number_found] = torch.cat([part[0] for part in parts])
-            found[:, :number_found] = self._identities[torch.cat([part[1] for part in parts])]
-        return scores, found
+        if not number_found:
+            return self._padded(query.new_empty(len(query), 0), torch.empty(len(query), 0, dtype=torch.long), k)
+        parts = [
+            self._search(part, rows, number_found)
+            for part in query.split(running_top_k.queries_at_a_time(number_found))
+        ]
+        scores, found = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+        return self._padded(scores, self._identities[found], k)
 
     def save(self, path: str | Path) -> None:
         """Write all entries to a folder; a failure keeps the previous index of the folder."""
@@ -174,8 +205,10 @@ class ExactIndex:
         """Return the tensors and other content of the index, for stores that contain one."""
         live = self._live_rows()
         tensors = {"keys": self._keys[live], "identities": self._identities[live]}
+        tensors |= {_ATTACHED + name: rows[live] for name, rows in self._attached.items()}
         payloads = [self._payloads[row] for row in live.tolist()]
-        return tensors, {"dim": self.dim, "next_identity": self._next_identity, "payloads": payloads}
+        content = {"dim": self.dim, "next_identity": self._next_identity, "longest": float(self._longest)}
+        return tensors, content | {"payloads": payloads}
 
     @classmethod
     def from_snapshot(
@@ -187,34 +220,62 @@ class ExactIndex:
         device: torch.device | str = "cpu",
     ) -> Index:
         """Build an index from a :meth:`snapshot`, without copying its tensors."""
-        index = cls(content["dim"], scan=scan, device=device)
+        attached = {
+            name.removeprefix(_ATTACHED): rows.to(device)
+            for name, rows in tensors.items()
+            if name.startswith(_ATTACHED)
+        }
+        index = cls(
+            content["dim"], scan=scan, device=device, attached={name: rows[:0] for name, rows in attached.items()}
+        )
+        index._attached = attached
         keys, identities = tensors["keys"].to(device), tensors["identities"].to(device)
         number = len(identities)
-        if keys.shape != (number, index.dim) or keys.dtype != torch.float32 or len(content["payloads"]) != number:
+        numbers = {number, len(content["payloads"]), *map(len, attached.values())}
+        if keys.shape != (number, index.dim) or keys.dtype != torch.float32 or len(numbers) > 1:
             raise UserError(
                 f"{tuple(keys.shape)} keys of {keys.dtype}, {number} identities, {len(content['payloads'])} payloads"
             )
         if number and (bool((identities.diff() <= 0).any()) or int(identities[-1]) >= content["next_identity"]):
             raise UserError(f"identities must rise and stay below {content['next_identity']}")
-        index._num_rows, index._keys, index._identities = number, keys, identities
+        index._num_rows = index._num_live = number
+        index._keys, index._identities = keys, identities
         index._live = torch.ones_like(identities, dtype=torch.bool)
         index._payloads, index._next_identity = list(content["payloads"]), content["next_identity"]
+        # Older files lack it; a mapped file would be read as a whole.
+        longest = content.get("longest")
+        index._longest = _longest(keys) if longest is None else torch.tensor(float(longest), device=keys.device)
         if index._rounded is not None and number:
             index._rounded, index._worst = keys.bfloat16(), _worst(keys)
         return index
 
+    def _padded(self, scores: Tensor, identities: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        missing = (0, k - scores.shape[1])
+        if not missing[1]:
+            return scores, identities
+        return F.pad(scores, missing, value=-torch.inf), F.pad(identities.to(scores.device), missing, value=-1)
+
     def _search(self, query: Tensor, rows: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
         if self._rounded is None:
-            return running_top_k.search(query, self._keys[: self._num_rows], rows, k)
+            keys = self._keys[: self._num_rows]
+            return running_top_k.search(query, keys, rows, k, own_scores(query, keys, self._longest))
         scanned = query.bfloat16()
-        # |q k - q' k'| <= |q| |k - k'| + |q - q'| |k'|, plus the rounding of the score itself.
+        # |q k - q' k'| <= |q| |k - k'| + |q - q'| |k'|, plus the rounding of sums and of the score itself.
         error, length = self._worst
-        scanned_length = scanned.float().norm(dim=1)
         slack = query.norm(dim=1) * error + (query - scanned.float()).norm(dim=1) * length
-        # A score on the CPU is rounded once and summed in float32; a GPU may also round partial sums.
-        exact = torch.finfo(torch.bfloat16).eps / 2 + self.dim * torch.finfo(torch.float32).eps
-        slack += scanned_length * length * (exact if self._keys.device.type == "cpu" else 1 / 64)
-        rescore = Rescore(lambda which, row: inner_products(query[which], self._keys, row), slack)
+        lengths = scanned.float().norm(dim=1) * length
+        relative = 0.0
+        if self._keys.device.type == "cpu":  # summed in float32 and rounded once
+            slack += lengths * self.dim * torch.finfo(torch.float32).eps
+            relative = torch.finfo(torch.bfloat16).eps / 2
+            relative /= 1 - relative  # of the rounded score
+        else:  # partial sums may be rounded too
+            slack += lengths / 64
+
+        def exact(which: Tensor, row: Tensor) -> Tensor:
+            return inner_products(query.index_select(0, which), self._keys, row)
+
+        rescore = Rescore(exact, slack, relative)
         return running_top_k.search(scanned, self._rounded[: self._num_rows], rows, k, rescore)
 
     def _live_rows(self) -> Tensor:
@@ -246,12 +307,14 @@ class ExactIndex:
             size = max(total, 2 * len(self._keys))
             self._keys, self._identities = _resized(self._keys, size), _resized(self._identities, size)
             self._live = _resized(self._live, size)
+            self._attached = {name: _resized(rows, size) for name, rows in self._attached.items()}
             if self._rounded is not None:
                 self._rounded = _resized(self._rounded, size)
 
     def _keep(self, rows: Tensor) -> None:
         self._num_rows = len(rows)
         self._keys, self._identities, self._live = self._keys[rows], self._identities[rows], self._live[rows]
+        self._attached = {name: kept[rows] for name, kept in self._attached.items()}
         if self._rounded is not None:
             self._rounded = self._rounded[rows]
         self._payloads = [self._payloads[row] for row in rows.tolist()]
@@ -263,9 +326,18 @@ class ExactIndex:
             )
         vectors = vectors.detach().to(self._keys)
         # The squared length, not only the values: if it overflows, scores may be inf or inf - inf.
-        if not bool(vectors.square().sum(1).isfinite().all()):
+        every = vectors.reshape(-1)
+        is_short = isfinite(torch.dot(every, every))  # one pass, and almost always enough
+        if not is_short and not bool(vectors.square().sum(1).isfinite().all()):
             raise UserError(f"{name} must be finite and of finite length in float32; drop or scale what is not")
         return vectors
+
+    def _checked_attached(self, attached: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+        wanted = {name: (number, *shape) for name, (_, shape) in self.attachments.items()}
+        given = {name: tuple(rows.shape) for name, rows in attached.items()}
+        if given != wanted:
+            raise UserError(f"attached must have the shapes {wanted}, got {given}")
+        return {name: rows.detach().to(self._attached[name]) for name, rows in attached.items()}
 
 
 EXACT_INDEX = Mechanism(
@@ -289,6 +361,11 @@ def _resized(rows: Tensor, size: int) -> Tensor:
     larger = rows.new_zeros(size, *rows.shape[1:])
     larger[: len(rows)] = rows
     return larger
+
+
+def _longest(keys: Tensor) -> Tensor:
+    """Return the length of the longest key, 0 without any."""
+    return keys.norm(dim=1).amax() if len(keys) else keys.new_zeros(())
 
 
 def _worst(keys: Tensor) -> Tensor:
