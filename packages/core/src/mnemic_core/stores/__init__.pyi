@@ -1,6 +1,8 @@
 """Searchable collections of vectors and records, and the searches of attention."""
 
 from .exact_index import ExactIndex as ExactIndex
+from .key_value_memory import KeyValueMemory as KeyValueMemory
+from .key_value_memory import RetrievedSlots as RetrievedSlots
 from .records import Match as Match
 from .records import Record as Record
 from .records import RecordStore as RecordStore
