@@ -87,27 +87,35 @@ def filtered(keys: Tensor, repetitions: int) -> Mapping[str, Any]:
     return found
 
 
-def exact_search(keys: int = 100_000, queries: tuple[int, ...] = (1, 64, 512), repetitions: int = 9) -> dict[str, Any]:
-    """Time searches.
-
-    Args:
-        keys: number of keys.
-        queries: numbers of queries in a call.
-        repetitions: turns of each.
-    """
-    check_at_least(K, keys=keys)
-    torch.manual_seed(0)
+def measure(keys: int, queries: tuple[int, ...], repetitions: int) -> dict[str, Any]:
+    """Return all measurements for one number of keys."""
     vectors = F.normalize(torch.randn(keys, DIM), dim=1)
     index, begun = ExactIndex(DIM), time.perf_counter()
     index.add(vectors)
     return {
         "keys": keys,
-        "dim": DIM,
         "build_s": round(time.perf_counter() - begun, 3),
         "bytes": {"float32": vectors.nbytes, "bfloat16 scan besides": vectors.nbytes // 2},
         "searches": [search(vectors, batch, repetitions) for batch in queries],
         "filtered": filtered(vectors, repetitions),
     }
+
+
+def exact_search(
+    keys: tuple[int, ...] = (100_000, 200_000, 1_000_000),
+    queries: tuple[int, ...] = (1, 64, 512),
+    repetitions: int = 7,
+) -> dict[str, Any]:
+    """Time searches.
+
+    Args:
+        keys: numbers of keys.
+        queries: numbers of queries in a call.
+        repetitions: turns of each.
+    """
+    check_at_least(K, keys=min(keys))
+    torch.manual_seed(0)
+    return {"dim": DIM, "k": K, "sizes": [measure(number, queries, repetitions) for number in keys]}
 
 
 if __name__ == "__main__":

@@ -58,10 +58,11 @@ def test_the_same_seed_gives_the_same_accuracy(checkpoint: Path, capsys: pytest.
     assert first == second
 
 
-def test_a_training_that_went_to_infinity_can_still_be_evaluated(
+def test_a_training_whose_loss_went_to_infinity_can_still_be_evaluated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train.main("fit", [*TINY, f"--trainer.default_root_dir={tmp_path}", "--model.lr=1e30"])
+    # After a single step weights are huge, but numbers.
+    train.main("fit", [*TINY, f"--trainer.default_root_dir={tmp_path}", "--model.lr=1e30", "--trainer.max_steps=1"])
     checkpoint = tmp_path / "checkpoints" / "last.ckpt"
     summary, _ = evaluated(["--checkpoint", str(checkpoint), "--lengths", "3"], capsys)
     assert "val/loss" not in summary["provenance"]["metrics"]

@@ -1,0 +1,171 @@
+"""Items on disk in a table of LanceDB, read by several processes while one writes."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+from lancedb.index import IvfFlat
+from torch import Tensor
+
+from mnemic_core.errors import UserError
+from mnemic_retrieval.store.filters import Filter
+from mnemic_retrieval.store.items import FieldType, Item
+from mnemic_retrieval.store.manifest import MANIFEST, read_manifest, write_manifest
+from mnemic_retrieval.store.sql import column_of, quoted, to_sql
+from mnemic_retrieval.store.store import MemoryStore, StoreSettings
+
+ENGINE = "lance"
+INDEXED_FROM = 50_000
+"""Items from which `LanceStore.optimize` makes an approximate index; below, a scan is as fast."""
+
+_TABLE = "items"
+_IDS_AT_A_TIME = 1000
+_PROBES = 20  # partitions that are searched first; all of them if a filter leaves too few items
+_KEPT = timedelta(hours=1)  # versions of the table that other processes may be reading
+_COLUMNS = ("id", "modality", "text", "image", "image_hash", "metadata", "version")
+_TYPES: dict[FieldType, pa.DataType] = {
+    "str": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "tags": pa.list_(pa.string()),
+}
+
+
+class LanceStore(MemoryStore):
+    """A memory in a folder, for one machine.
+
+    Every call of `upsert` or `delete` is one commit: after a crash all of it is there or nothing. `create` and `open`
+    make one; the constructor is for them.
+
+    Args:
+        table: of LanceDB.
+        settings: what was fixed when it was created.
+    """
+
+    def __init__(self, table: Any, settings: StoreSettings) -> None:
+        self._table, self.settings = table, settings
+
+    @classmethod
+    def create(cls, folder: str | Path, settings: StoreSettings) -> "LanceStore":
+        """Make an empty memory.
+
+        Raises:
+            UserError: there is a memory in the folder already.
+        """
+        folder = Path(folder)
+        if (folder / MANIFEST).exists():
+            raise UserError(f"there is a memory at {folder} already: open it, or choose another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        # A table without a manifest is what a killed process left.
+        table = lancedb.connect(folder).create_table(_TABLE, schema=_schema(settings), mode="overwrite")
+        write_manifest(folder, settings, ENGINE)
+        return cls(table, settings)
+
+    @classmethod
+    def open(cls, folder: str | Path, *, encoder: str | None = None) -> "LanceStore":
+        """Open a memory.
+
+        Args:
+            folder: of the memory.
+            encoder: what is going to make queries; None: not checked.
+
+        Raises:
+            FileNotFoundError: there is none.
+            UserError: it is damaged, or was made by another encoder.
+        """
+        settings = read_manifest(Path(folder), ENGINE, encoder)
+        try:
+            table = lancedb.connect(folder).open_table(_TABLE)
+            fits = table.schema.equals(_schema(settings))
+        except (ValueError, OSError, RuntimeError) as error:
+            raise UserError(f"the memory at {folder} is damaged ({error}): build it anew") from error
+        if not fits:
+            raise UserError(f"the memory at {folder} has a table of other columns than its {MANIFEST}: build it anew")
+        return cls(table, settings)
+
+    def refresh(self) -> None:
+        """See what other processes have written."""
+        self._table.checkout_latest()
+
+    def optimize(self) -> None:
+        """Merge small files, drop old versions, and from `INDEXED_FROM` items on keep an approximate index."""
+        self._table.optimize(cleanup_older_than=_KEPT)
+        if not self._table.list_indices() and self._table.count_rows() >= INDEXED_FROM:
+            self._table.create_index("vector", config=IvfFlat(distance_type="dot"))
+
+    def close(self) -> None:
+        """Forget the table; files are only open while they are read."""
+        self._table = None
+
+    def _upsert(self, items: list[Item]) -> None:
+        known = {row["id"]: row["version"] for row in self._rows([item.id for item in items], ["id", "version"])}
+        rows = [self._row(item, known.get(item.id, 0) + 1) for item in items]
+        merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+        merge.execute(pa.Table.from_pylist(rows, _schema(self.settings)))
+
+    def _delete(self, ids: list[str]) -> int:
+        return sum(self._table.delete(condition).num_deleted_rows for condition in _conditions(ids))
+
+    def _get(self, ids: list[str]) -> dict[str, Item]:
+        return {row["id"]: _item(row) for row in self._rows(ids, [*_COLUMNS, "vector"])}
+
+    def _search(
+        self, queries: Float[Tensor, "query dim"], k: int, where: Filter | None, *, exact: bool
+    ) -> list[list[Item]]:
+        condition = self._condition(where)
+        return self._with_ties(lambda number: self._nearest(queries, number, condition, exact=exact), queries, k)
+
+    def _nearest(
+        self, queries: Float[Tensor, "query dim"], number: int, condition: str | None, *, exact: bool
+    ) -> list[list[Item]]:
+        request = self._table.search(queries.numpy(), vector_column_name="vector").distance_type("dot").limit(number)
+        request = request.select([*_COLUMNS, "vector"])
+        request = request.bypass_vector_index() if exact else request.minimum_nprobes(_PROBES).maximum_nprobes(0)
+        if condition is not None:
+            request = request.where(condition, prefilter=True)
+        found: list[list[Item]] = [[] for _ in queries]
+        for row in request.to_list():
+            found[row.get("query_index", 0)].append(_item(row))
+        return found
+
+    def _count(self, where: Filter | None) -> int:
+        number: int = self._table.count_rows(self._condition(where))
+        return number
+
+    def _condition(self, where: Filter | None) -> str | None:
+        return None if where is None else to_sql(where, "array_has({column}, {tag})")
+
+    def _rows(self, ids: list[str], columns: list[str]) -> Iterator[dict[str, Any]]:
+        for condition in _conditions(ids):
+            request = self._table.search().where(condition).select(columns).limit(_IDS_AT_A_TIME)
+            yield from request.to_list()
+
+    def _row(self, item: Item, version: int) -> dict[str, Any]:
+        row = {name: getattr(item, name) for name in ("id", "modality", "text", "image", "image_hash")}
+        fields = {column_of(name): item.metadata.get(name) for name in self.settings.fields}
+        vector = item.vector.detach().float().cpu().numpy()
+        return {**row, **fields, "vector": vector, "metadata": json.dumps(dict(item.metadata)), "version": version}
+
+
+def _schema(settings: StoreSettings) -> pa.Schema:
+    strings = [pa.field(name, pa.string()) for name in ("id", "modality", "text", "image", "image_hash", "metadata")]
+    fields = [pa.field(column_of(name), _TYPES[kind]) for name, kind in settings.fields.items()]
+    vector = pa.field("vector", pa.list_(pa.float32(), settings.dim))
+    return pa.schema([*strings, pa.field("version", pa.int64()), vector, *fields])
+
+
+def _conditions(ids: Sequence[str]) -> Iterator[str]:
+    for start in range(0, len(ids), _IDS_AT_A_TIME):
+        yield f"id IN ({', '.join(map(quoted, ids[start : start + _IDS_AT_A_TIME]))})"
+
+
+def _item(row: dict[str, Any]) -> Item:
+    given = {name: row[name] for name in ("id", "modality", "text", "image", "image_hash", "version")}
+    return Item(vector=torch.tensor(row["vector"]), metadata=json.loads(row["metadata"]), **given)

@@ -1,0 +1,158 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+
+from mnemic_core.errors import UserError
+from mnemic_retrieval.store import Eq, Item, LanceStore, StoreSettings, lance_store
+
+DIM = 4
+SETTINGS = StoreSettings(DIM, "encoder-1", {"year": "int"})
+WRITER = """
+import sys, torch
+from mnemic_retrieval.store import Item, LanceStore
+store, batch = LanceStore.open(sys.argv[1]), 0
+while True:
+    names = [f"{batch} {number}" for number in range(7)]
+    store.upsert([Item(name, torch.ones(4), metadata={"year": batch}) for name in names])
+    if batch % 5 == 4:
+        store.delete([f"{batch - 1} {number}" for number in range(7)])
+    print(batch, flush=True)
+    if batch % 8 == 7:
+        store.optimize()
+    batch += 1
+"""
+
+
+def make(folder: Path) -> LanceStore:
+    store = LanceStore.create(folder, SETTINGS)
+    store.upsert([Item(f"{number}", torch.randn(DIM), metadata={"year": number}) for number in range(20)])
+    return store
+
+
+def test_a_memory_is_there_for_the_next_process(tmp_path: Path) -> None:
+    make(tmp_path / "memory").close()
+    with LanceStore.open(tmp_path / "memory", encoder="encoder-1") as store:
+        assert store.settings == SETTINGS
+        assert store.count() == 20
+        assert store.get(["7"])[0].metadata == {"year": 7}
+
+
+def test_a_memory_of_another_encoder_is_refused_with_both_names(tmp_path: Path) -> None:
+    make(tmp_path)
+    with pytest.raises(UserError, match="made by the encoder encoder-1, but is to be searched by encoder-2"):
+        LanceStore.open(tmp_path, encoder="encoder-2")
+
+
+def test_a_reader_sees_what_was_committed_when_it_looks(tmp_path: Path) -> None:
+    writer, reader = make(tmp_path), LanceStore.open(tmp_path)
+    writer.upsert([Item("fresh", torch.full((DIM,), 100.0))])
+    writer.delete(["3"])
+    assert (reader.count(), writer.count()) == (20, 20)
+    reader.refresh()
+    assert reader.get(["3"]) == [None]
+    assert reader.search(torch.ones(1, DIM), 1)[0][0].item.id == "fresh"
+
+
+def test_an_index_finds_what_a_scan_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lance_store, "INDEXED_FROM", 1000)
+    store = LanceStore.create(tmp_path, SETTINGS)
+    vectors = torch.nn.functional.normalize(torch.randn(2000, DIM), dim=1)
+    store.upsert([Item(f"{number}", vector, metadata={"year": number % 50}) for number, vector in enumerate(vectors)])
+    store.optimize()
+    queries = torch.randn(5, DIM)
+    for where in (None, Eq("year", 3)):
+        found, expected = (store.search(queries, 10, where, exact=exact) for exact in (False, True))
+        agree = [
+            len({hit.item.id for hit in one} & {hit.item.id for hit in other})
+            for one, other in zip(found, expected, strict=True)
+        ]
+        assert sum(agree) >= 45
+        assert all(len(hits) == 10 for hits in found)
+    store.upsert([Item("fresh", torch.full((DIM,), 9.0))])  # not in the index yet
+    assert store.search(torch.ones(1, DIM), 1)[0][0].item.id == "fresh"
+
+
+def test_a_folder_with_a_memory_is_not_replaced(tmp_path: Path) -> None:
+    make(tmp_path)
+    with pytest.raises(UserError, match=r"a memory at .* already"):
+        LanceStore.create(tmp_path, SETTINGS)
+    assert LanceStore.open(tmp_path).count() == 20
+
+
+def test_a_folder_that_was_left_half_made_can_be_made_again(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "memory.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no memory.json"):
+        LanceStore.open(tmp_path)
+    assert LanceStore.create(tmp_path, SETTINGS).count() == 0
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"engine": "lance", "format_version": 2}'])
+def test_a_damaged_manifest_is_refused(content: str, tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "memory.json").write_text(content)
+    with pytest.raises(UserError, match=str(tmp_path)):
+        LanceStore.open(tmp_path)
+
+
+def test_a_table_that_is_gone_or_of_other_columns_is_refused(tmp_path: Path) -> None:
+    make(tmp_path)
+    manifest = json.loads((tmp_path / "memory.json").read_text())
+    manifest["settings"]["dim"] = 5
+    (tmp_path / "memory.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="other columns"):
+        LanceStore.open(tmp_path)
+    (tmp_path / "items.lance").rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="damaged"):
+        LanceStore.open(tmp_path)
+
+
+def check_after_kill(folder: Path, acknowledged: int) -> None:
+    """All committed batches are complete, and no batch is there in part."""
+    store = LanceStore.open(folder)
+    for batch in range(acknowledged + 3):
+        number = store.count(Eq("year", batch))
+        is_removed = batch % 5 == 3 and batch < acknowledged
+        assert number in {0, 7}
+        assert number == (0 if is_removed else 7) or batch >= acknowledged
+        assert len([item for item in store.get([f"{batch} {each}" for each in range(7)]) if item]) == number
+
+
+def kill_while_writing(folder: Path, seconds: float) -> int:
+    """Return the last batch that a writer reported before it was killed."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    time.sleep(seconds)
+    os.kill(process.pid, signal.SIGKILL)
+    rest = process.stdout.read().split("\n")
+    process.wait()
+    return int([first, *[line for line in rest if line]][-1])
+
+
+def test_a_killed_writer_loses_nothing_that_it_reported(tmp_path: Path) -> None:
+    for number, seconds in enumerate((0.05, 0.3)):
+        folder = tmp_path / str(number)
+        LanceStore.create(folder, SETTINGS)
+        check_after_kill(folder, kill_while_writing(folder, seconds))
+
+
+@pytest.mark.slow
+def test_200_killed_writers_lose_nothing(tmp_path: Path) -> None:
+    random, kills = Random(0), []
+    for number in range(200):
+        folder = tmp_path / str(number)
+        LanceStore.create(folder, SETTINGS)
+        kills.append(kill_while_writing(folder, random.uniform(0, 0.6)))
+        check_after_kill(folder, kills[-1])
+        shutil.rmtree(folder)
+    assert sum(kills) > 200
