@@ -7,5 +7,9 @@ from .encoder import EmatEncoder as EmatEncoder
 from .encoder import QueryStage as QueryStage
 from .losses import autoencoding_loss as autoencoding_loss
 from .losses import matching_loss as matching_loss
+from .memory import Answer as Answer
+from .memory import Citation as Citation
+from .memory import KnownAnswer as KnownAnswer
+from .memory import QuestionMemory as QuestionMemory
 from .model import Emat as Emat
 from .weights import emat_from_official as emat_from_official
