@@ -60,13 +60,13 @@ def test_compressed_files_are_read_and_cut_ones_refused(tmp_path: Path) -> None:
     [
         ("{", "line 2 is no JSON"),
         ("[1]", "line 2: expected an object, got list"),
-        ('{"question": "who?"}', "line 2 has no question with answers"),
-        ('{"answer": ["a"]}', "line 2 has no question with answers"),
+        ('{"question": "who?"}', "line 2 lacks something"),
+        ('{"answer": ["a"]}', "line 2 lacks something"),
         ('{"question": "who?", "answer": []}', "line 2: a known answer needs"),
-        ('{"question": "who?", "answer": [1]}', "line 2 has no question with answers"),
-        ('{"question": 3, "answer": ["a"]}', "line 2 has no question with answers"),
+        ('{"question": "who?", "answer": [1]}', "line 2 lacks something"),
+        ('{"question": 3, "answer": ["a"]}', "line 2 lacks something"),
         ('{"input": "who?", "output": []}', "line 2: a known answer needs"),
-        ('{"input": "who?", "output": [1]}', "line 2 has no question with answers"),
+        ('{"input": "who?", "output": [1]}', "line 2 lacks something"),
     ],
 )
 def test_a_wrong_line_is_named(line: str, message: str, tmp_path: Path) -> None:

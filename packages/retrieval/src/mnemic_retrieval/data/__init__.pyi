@@ -1,4 +1,9 @@
 """Readers of the layouts of public data sets."""
 
 from .json_lines import read_json_lines as read_json_lines
+from .multimodalqa import MultimodalQa as MultimodalQa
 from .questions import read_questions as read_questions
+from .records import Query as Query
+from .records import QuestionSet as QuestionSet
+from .records import Source as Source
+from .webqa import WebQa as WebQa

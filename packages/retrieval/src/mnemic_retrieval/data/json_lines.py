@@ -4,6 +4,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +35,14 @@ def read_json_lines(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise UserError(f"{path} is cut off or damaged after line {number} ({error}): copy it again") from error
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}, line {number} is no JSON ({error})") from error
+
+
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """Turn what is missing or of another type in a record into a line that says where it is."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(f"{place} lacks something or is of another form ({error!r})") from error

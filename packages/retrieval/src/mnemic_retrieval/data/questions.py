@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mnemic_core.errors import UserError
-from mnemic_retrieval.data.json_lines import read_json_lines
+from mnemic_retrieval.data.json_lines import named, read_json_lines
 from mnemic_retrieval.emat.memory import KnownAnswer
 
 _SOURCE = ("passage_id", "offset", "extractor")
@@ -28,12 +27,9 @@ def read_questions(path: str | Path, limit: int | None = None) -> Iterator[Known
     for number, (place, line) in enumerate(read_json_lines(path)):
         if limit is not None and number >= limit:
             return
-        try:
-            yield _kilt(line) if "input" in line else _pair(line)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise UserError(f"{place} has no question with answers ({error!r})") from error
-        except UserError as error:
-            raise UserError(f"{place}: {error}") from error
+        with named(place):
+            known = _kilt(line) if "input" in line else _pair(line)
+        yield known
 
 
 def _pair(line: dict[str, Any]) -> KnownAnswer:
