@@ -1,5 +1,7 @@
 """Readers of the layouts of public data sets."""
 
+from .corpus import CorpusFolder as CorpusFolder
+from .corpus import write_corpus as write_corpus
 from .json_lines import read_json_lines as read_json_lines
 from .multimodalqa import MultimodalQa as MultimodalQa
 from .questions import read_questions as read_questions
