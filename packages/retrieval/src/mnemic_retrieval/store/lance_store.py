@@ -63,8 +63,9 @@ class LanceStore(MemoryStore):
         if (folder / MANIFEST).exists():
             raise UserError(f"there is a memory at {folder} already: open it, or choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
-        # A table without a manifest is what a killed process left.
-        table = lancedb.connect(folder).create_table(_TABLE, schema=_schema(settings), mode="overwrite")
+        database = lancedb.connect(folder)
+        database.drop_table(_TABLE, ignore_missing=True)  # without a manifest it is what a killed process left
+        table = database.create_table(_TABLE, schema=_schema(settings))
         write_manifest(folder, settings, ENGINE)
         return cls(table, settings)
 
@@ -126,7 +127,7 @@ class LanceStore(MemoryStore):
         self, queries: Float[Tensor, "query dim"], number: int, condition: str | None, *, exact: bool
     ) -> list[list[Item]]:
         request = self._table.search(queries.numpy(), vector_column_name="vector").distance_type("dot").limit(number)
-        request = request.select([*_COLUMNS, "vector"])
+        request = request.select([*_COLUMNS, "vector", "_distance"])  # LanceDB warns where the last is not named
         request = request.bypass_vector_index() if exact else request.minimum_nprobes(_PROBES).maximum_nprobes(0)
         if condition is not None:
             request = request.where(condition, prefilter=True)
