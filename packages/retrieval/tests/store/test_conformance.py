@@ -80,19 +80,34 @@ def make_items(number: int = NUMBER, seed: int = 0) -> list[Item]:
 Make = Callable[[], MemoryStore]
 
 
-@pytest.fixture(params=["exact", "lance", "postgres"])
+ENGINES = ("exact", "lance", "postgres")
+
+
+def make_store(engine: str, folder: Path, database: Callable[[], str]) -> MemoryStore:
+    if engine == "exact":
+        return ExactStore(SETTINGS)
+    if engine == "lance":
+        return LanceStore.create(folder / "memory", SETTINGS)
+    return PostgresStore.create(database(), SETTINGS)
+
+
+@pytest.fixture(params=ENGINES)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    if request.param == "exact":
-        return lambda: ExactStore(SETTINGS)
-    if request.param == "lance":
-        return lambda: LanceStore.create(tmp_path / "memory", SETTINGS)
-    url = request.getfixturevalue("database")
-    return lambda: PostgresStore.create(url, SETTINGS)
+    return lambda: make_store(request.param, tmp_path, lambda: request.getfixturevalue("database"))
 
 
 @pytest.fixture
 def store(make: Make) -> MemoryStore:
     made = make()
+    made.upsert(make_items())
+    return made
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MemoryStore:
+    """A filled memory that tests only read."""
+    folder = tmp_path_factory.mktemp("kept")
+    made = make_store(request.param, folder, lambda: request.getfixturevalue("kept_database"))
     made.upsert(make_items())
     return made
 
@@ -105,26 +120,26 @@ def by_hand(items: list[Item], query: Tensor, k: int, where: Filter | None) -> l
 
 @pytest.mark.parametrize("name", FILTERS)
 @pytest.mark.parametrize("exact", [False, True])
-def test_searches_and_counts_with_filters(store: MemoryStore, name: str, exact: bool) -> None:
+def test_searches_and_counts_with_filters(kept: MemoryStore, name: str, exact: bool) -> None:
     where, queries = FILTERS[name], torch.randint(-2, 3, (4, DIM)).float()
     items = make_items()
     for k in (1, 10, NUMBER + 5):
-        for query, hits in zip(queries, store.search(queries, k, where, exact=exact), strict=True):
+        for query, hits in zip(queries, kept.search(queries, k, where, exact=exact), strict=True):
             assert [(hit.score, hit.item.id) for hit in hits] == by_hand(items, query, k, where)
-    assert store.count(where) == sum(matches(where, item) for item in items)
+    assert kept.count(where) == sum(matches(where, item) for item in items)
 
 
-def test_items_come_back_as_they_were(store: MemoryStore) -> None:
+def test_items_come_back_as_they_were(kept: MemoryStore) -> None:
     given = {item.id: item for item in make_items()}
     ids = ["item 11", "unknown", "item 0", "item 299", "item 0"]
-    found = store.get(ids)
+    found = kept.get(ids)
     assert found[1] is None
     for name, item in zip(ids, found, strict=True):
         if item is not None:
             assert torch.equal(item.vector, given[name].vector)
             for field in ("id", "modality", "text", "image", "image_hash", "metadata", "version"):
                 assert getattr(item, field) == getattr(given[name], field), field
-    assert store.get([]) == []
+    assert kept.get([]) == []
 
 
 def test_changes_count_versions_and_replace_everything(store: MemoryStore) -> None:
@@ -209,11 +224,11 @@ def test_wrong_items_are_refused_and_nothing_is_changed(store: MemoryStore, item
         (In("year", (1, "2")), "'2' is not"),
     ],
 )
-def test_wrong_filters_are_refused(store: MemoryStore, where: Filter, message: str) -> None:
+def test_wrong_filters_are_refused(kept: MemoryStore, where: Filter, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        store.search(torch.ones(1, DIM), 3, where)
+        kept.search(torch.ones(1, DIM), 3, where)
     with pytest.raises(UserError, match=message):
-        store.count(where)
+        kept.count(where)
 
 
 def test_an_unknown_modality_is_refused(store: MemoryStore) -> None:
@@ -223,12 +238,12 @@ def test_an_unknown_modality_is_refused(store: MemoryStore) -> None:
             store.upsert([item])
 
 
-def test_wrong_queries_are_refused(store: MemoryStore) -> None:
+def test_wrong_queries_are_refused(kept: MemoryStore) -> None:
     for queries in (torch.ones(1, DIM + 1), torch.ones(DIM), torch.full((1, DIM), torch.inf)):
         with unchecked_annotations(), pytest.raises(UserError, match="queries must be finite"):
-            store.search(queries, 1)
+            kept.search(queries, 1)
     with pytest.raises(UserError, match="k must be at least 1"):
-        store.search(torch.ones(1, DIM), 0)
+        kept.search(torch.ones(1, DIM), 0)
 
 
 def test_a_field_needs_a_plain_name_that_is_free() -> None:

@@ -6,14 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import lancedb
-import pyarrow as pa
 import torch
 from jaxtyping import Float
-from lancedb.index import IvfFlat
 from torch import Tensor
 
 from mnemic_core.errors import UserError
+from mnemic_retrieval.libraries import optional_library
 from mnemic_retrieval.store.filters import Filter
 from mnemic_retrieval.store.items import FieldType, Item
 from mnemic_retrieval.store.manifest import MANIFEST, read_manifest, write_manifest
@@ -29,13 +27,6 @@ _IDS_AT_A_TIME = 1000
 _PROBES = 20  # partitions that are searched first; all of them if a filter leaves too few items
 _KEPT = timedelta(hours=1)  # versions of the table that other processes may be reading
 _COLUMNS = ("id", "modality", "text", "image", "image_hash", "metadata", "version")
-_TYPES: dict[FieldType, pa.DataType] = {
-    "str": pa.string(),
-    "int": pa.int64(),
-    "float": pa.float64(),
-    "bool": pa.bool_(),
-    "tags": pa.list_(pa.string()),
-}
 
 
 class LanceStore(MemoryStore):
@@ -63,7 +54,7 @@ class LanceStore(MemoryStore):
         if (folder / MANIFEST).exists():
             raise UserError(f"there is a memory at {folder} already: open it, or choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
-        database = lancedb.connect(folder)
+        database = _connect(folder)
         database.drop_table(_TABLE, ignore_missing=True)  # without a manifest it is what a killed process left
         table = database.create_table(_TABLE, schema=_schema(settings))
         write_manifest(folder, settings, ENGINE)
@@ -83,7 +74,7 @@ class LanceStore(MemoryStore):
         """
         settings = read_manifest(Path(folder), ENGINE, encoder)
         try:
-            table = lancedb.connect(folder).open_table(_TABLE)
+            table = _connect(folder).open_table(_TABLE)
             fits = table.schema.equals(_schema(settings))
         except (ValueError, OSError, RuntimeError) as error:
             raise UserError(f"the memory at {folder} is damaged ({error}): build it anew") from error
@@ -99,7 +90,8 @@ class LanceStore(MemoryStore):
         """Merge small files, drop old versions, and from `INDEXED_FROM` items on keep an approximate index."""
         self._table.optimize(cleanup_older_than=_KEPT)
         if not self._table.list_indices() and self._table.count_rows() >= INDEXED_FROM:
-            self._table.create_index("vector", config=IvfFlat(distance_type="dot"))
+            kinds = optional_library("lancedb.index", "lance")
+            self._table.create_index("vector", config=kinds.IvfFlat(distance_type="dot"))
 
     def close(self) -> None:
         """Forget the table; files are only open while they are read."""
@@ -109,7 +101,7 @@ class LanceStore(MemoryStore):
         known = {row["id"]: row["version"] for row in self._rows([item.id for item in items], ["id", "version"])}
         rows = [self._row(item, known.get(item.id, 0) + 1) for item in items]
         merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-        merge.execute(pa.Table.from_pylist(rows, _schema(self.settings)))
+        merge.execute(optional_library("pyarrow", "lance").Table.from_pylist(rows, _schema(self.settings)))
 
     def _delete(self, ids: list[str]) -> int:
         return sum(self._table.delete(condition).num_deleted_rows for condition in _conditions(ids))
@@ -155,11 +147,27 @@ class LanceStore(MemoryStore):
         return {**row, **fields, "vector": vector, "metadata": json.dumps(dict(item.metadata)), "version": version}
 
 
-def _schema(settings: StoreSettings) -> pa.Schema:
-    strings = [pa.field(name, pa.string()) for name in ("id", "modality", "text", "image", "image_hash", "metadata")]
-    fields = [pa.field(column_of(name), _TYPES[kind]) for name, kind in settings.fields.items()]
-    vector = pa.field("vector", pa.list_(pa.float32(), settings.dim))
-    return pa.schema([*strings, pa.field("version", pa.int64()), vector, *fields])
+def _connect(folder: str | Path) -> Any:
+    return optional_library("lancedb", "lance").connect(folder)
+
+
+def _schema(settings: StoreSettings) -> Any:
+    arrow = optional_library("pyarrow", "lance")
+    types: dict[FieldType, Any] = {
+        "str": arrow.string(),
+        "int": arrow.int64(),
+        "float": arrow.float64(),
+        "bool": arrow.bool_(),
+        "tags": arrow.list_(arrow.string()),
+    }
+    strings = ("id", "modality", "text", "image", "image_hash", "metadata")
+    columns = [arrow.field(name, arrow.string()) for name in strings]
+    columns += [
+        arrow.field("version", arrow.int64()),
+        arrow.field("vector", arrow.list_(arrow.float32(), settings.dim)),
+    ]
+    columns += [arrow.field(column_of(name), types[kind]) for name, kind in settings.fields.items()]
+    return arrow.schema(columns)
 
 
 def _conditions(ids: Sequence[str]) -> Iterator[str]:

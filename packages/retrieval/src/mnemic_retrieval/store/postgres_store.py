@@ -6,14 +6,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
-import psycopg
 import torch
 from jaxtyping import Float
-from pgvector.psycopg import register_vector
-from psycopg.rows import dict_row
 from torch import Tensor
 
 from mnemic_core.errors import UserError
+from mnemic_retrieval.libraries import optional_library
 from mnemic_retrieval.store.filters import Filter
 from mnemic_retrieval.store.items import FieldType, Item
 from mnemic_retrieval.store.manifest import describe, restore
@@ -206,9 +204,10 @@ class PostgresStore(MemoryStore):
 
     def _read(self, statement: str, values: Sequence[Any], wanted: int = 0) -> list[dict[str, Any]]:
         """Return the rows of a query, for which the connection is opened anew where it was lost."""
+        by_name = optional_library("psycopg.rows", "postgres").dict_row
 
         def run(connection: Any) -> list[dict[str, Any]]:
-            with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+            with connection.transaction(), connection.cursor(row_factory=by_name) as cursor:
                 if wanted:
                     # The index gives no more than this; it goes on where a filter leaves too few.
                     cursor.execute(f"SET LOCAL hnsw.ef_search = {min(max(wanted, 100), 1000)}")
@@ -218,11 +217,11 @@ class PostgresStore(MemoryStore):
 
         try:
             return run(self._connection)
-        except psycopg.OperationalError:
+        except _psycopg().OperationalError:
             self._connection = _connect(self._url)
             with _translated(self._url):
                 return run(self._connection)
-        except psycopg.Error as error:
+        except _psycopg().Error as error:
             raise UserError(f"{_shown(self._url)}: {_line(error)}") from error
 
     def _write(self, run: Callable[[Any], Result]) -> Result:
@@ -233,15 +232,19 @@ class PostgresStore(MemoryStore):
             return run(self._connection)
 
 
+def _psycopg() -> Any:
+    return optional_library("psycopg", "postgres")
+
+
 def _connect(url: str) -> Any:
     with _translated(url):
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=_TIMEOUT)
+        connection = _psycopg().connect(url, autocommit=True, connect_timeout=_TIMEOUT)
         if connection.info.server_version < _MIN_SERVER:
             raise UserError(
                 f"{_shown(url)} is PostgreSQL {connection.info.server_version // 10000}, 17 or newer is needed"
             )
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        register_vector(connection)
+        optional_library("pgvector.psycopg", "postgres").register_vector(connection)
     return connection
 
 
@@ -250,20 +253,20 @@ def _translated(url: str, note: str = "") -> Iterator[None]:
     """Turn errors of the database into a line that names it without its password."""
     try:
         yield
-    except psycopg.Error as error:
-        lost = note if isinstance(error, psycopg.OperationalError) else ""
+    except _psycopg().Error as error:
+        lost = note if isinstance(error, _psycopg().OperationalError) else ""
         raise UserError(f"{_shown(url)}: {_line(error)}{lost}") from error
 
 
 def _shown(url: str) -> str:
     try:
-        given = psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.Error:
+        given = _psycopg().conninfo.conninfo_to_dict(url)
+    except _psycopg().Error:
         return "the database"
     return f"database {given.get('dbname', '')!r} at {given.get('host', 'this machine')}"
 
 
-def _line(error: psycopg.Error) -> str:
+def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
