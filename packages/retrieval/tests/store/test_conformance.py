@@ -121,7 +121,7 @@ def by_hand(items: list[Item], query: Tensor, k: int, where: Filter | None) -> l
 @pytest.mark.parametrize("name", FILTERS)
 @pytest.mark.parametrize("exact", [False, True])
 def test_searches_and_counts_with_filters(kept: MemoryStore, name: str, exact: bool) -> None:
-    where, queries = FILTERS[name], torch.randint(-2, 3, (4, DIM)).float()
+    where, queries = FILTERS[name], torch.randint(-2, 3, (2, DIM)).float()
     items = make_items()
     for k in (1, 10, NUMBER + 5):
         for query, hits in zip(queries, kept.search(queries, k, where, exact=exact), strict=True):
