@@ -62,6 +62,19 @@ def test_a_reader_sees_what_was_committed_when_it_looks(tmp_path: Path) -> None:
     assert reader.search(torch.ones(1, DIM), 1)[0][0].item.id == "fresh"
 
 
+def test_thousands_of_items_are_changed_at_once(tmp_path: Path) -> None:
+    store, reader = LanceStore.create(tmp_path, SETTINGS), LanceStore.open(tmp_path)
+    names = [f"it's {number}" for number in range(2500)]
+    for _ in range(2):
+        store.upsert([Item(name, torch.ones(DIM)) for name in names])
+    assert [item.version for item in store.get(names)] == [2] * 2500
+    version = store._table.version
+    assert store.delete([*names[:2400], "unknown"]) == 2400
+    assert store._table.version == version + 1  # one commit
+    reader.refresh()
+    assert reader.count() == 100
+
+
 def test_an_index_finds_what_a_scan_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lance_store, "INDEXED_FROM", 1000)
     store = LanceStore.create(tmp_path, SETTINGS)

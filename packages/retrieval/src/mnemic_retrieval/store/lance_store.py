@@ -104,7 +104,8 @@ class LanceStore(MemoryStore):
         merge.execute(optional_library("pyarrow", "lance").Table.from_pylist(rows, _schema(self.settings)))
 
     def _delete(self, ids: list[str]) -> int:
-        return sum(self._table.delete(condition).num_deleted_rows for condition in _conditions(ids))
+        number: int = self._table.delete(_condition(ids)).num_deleted_rows  # in one commit, however many
+        return number
 
     def _get(self, ids: list[str]) -> dict[str, Item]:
         return {row["id"]: _item(row) for row in self._rows(ids, [*_COLUMNS, "vector"])}
@@ -136,7 +137,8 @@ class LanceStore(MemoryStore):
         return None if where is None else to_sql(where, "array_has({column}, {tag})")
 
     def _rows(self, ids: list[str], columns: list[str]) -> Iterator[dict[str, Any]]:
-        for condition in _conditions(ids):
+        for start in range(0, len(ids), _IDS_AT_A_TIME):
+            condition = _condition(ids[start : start + _IDS_AT_A_TIME])
             request = self._table.search().where(condition).select(columns).limit(_IDS_AT_A_TIME)
             yield from request.to_list()
 
@@ -170,9 +172,8 @@ def _schema(settings: StoreSettings) -> Any:
     return arrow.schema(columns)
 
 
-def _conditions(ids: Sequence[str]) -> Iterator[str]:
-    for start in range(0, len(ids), _IDS_AT_A_TIME):
-        yield f"id IN ({', '.join(map(quoted, ids[start : start + _IDS_AT_A_TIME]))})"
+def _condition(ids: Sequence[str]) -> str:
+    return f"id IN ({', '.join(map(quoted, ids))})"
 
 
 def _item(row: dict[str, Any]) -> Item:
