@@ -90,9 +90,7 @@ class EmatEncoder(nn.Module):
     def advance(self, stage: QueryStage) -> QueryStage:
         """Run the layers up to the insertion, which need no memory."""
         stop = self.config.insert_layer + 1
-        hidden, bias = stage.hidden, self._bias(stage.padding)
-        for block in self.stack.blocks_between(stage.next_layer, stop):
-            hidden = block(hidden, bias)
+        hidden = self.stack.run(stage.hidden, self._bias(stage.padding), stage.next_layer, stop)
         return QueryStage(stage.vector, hidden, stage.padding, stop)
 
     def resume(
@@ -112,11 +110,9 @@ class EmatEncoder(nn.Module):
         ignored = ~memory.allowed.repeat_interleave(config.prefix_length, 1)
         padding = torch.cat([ignored, stage.padding], 1)
         bias = self._bias(padding, number)
-        for block in self.stack.blocks_between(stage.next_layer, config.value_layer + 1):
-            hidden = block(hidden, bias)
+        hidden = self.stack.run(hidden, bias, stage.next_layer, config.value_layer + 1)
         hidden = torch.cat([hidden[:, :number] + values, hidden[:, number:]], 1)
-        for block in self.stack.blocks_between(config.value_layer + 1):
-            hidden = block(hidden, bias)
+        hidden = self.stack.run(hidden, bias, config.value_layer + 1)
         return self.stack.finish(hidden), padding
 
     def _run_to(
@@ -126,10 +122,7 @@ class EmatEncoder(nn.Module):
         prefix = self.prefix.to(x.dtype).expand(len(x), -1, -1)
         hidden = self.stack.dropout(torch.cat([prefix, x], 1))
         padding = F.pad(padding, (self.config.prefix_length, 0), value=False)
-        bias = self._bias(padding)
-        for block in self.stack.blocks_between(0, layer + 1):
-            hidden = block(hidden, bias)
-        return hidden, padding
+        return self.stack.run(hidden, self._bias(padding), stop=layer + 1), padding
 
     def _bias(
         self, padding: Bool[Tensor, "batch place"], num_inserted: int = 0

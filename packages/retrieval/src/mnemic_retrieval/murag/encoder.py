@@ -76,10 +76,7 @@ class JointEncoder(nn.Module):
         x = torch.cat([pool, patches, words], 1)
         padding = torch.cat([self._patch_padding(patches, has_image), text_padding], 1)
         bias = masked_bias(self._bias(1 + patches.shape[1], tokens.shape[1]), ~padding[:, None, None])
-        x = self.stack.dropout(x)
-        for block in self.stack.blocks_between():
-            x = block(x, bias)
-        hidden = self.stack.finish(x)
+        hidden = self.stack.finish(self.stack.run(self.stack.dropout(x), bias))
         vector = F.normalize(hidden[:, 0], dim=-1) if self.config.normalize else hidden[:, 0]
         return Encoded(hidden, padding, vector)
 

@@ -1,12 +1,10 @@
 """Items on disk in a table of LanceDB, read by several processes while one writes."""
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,7 +13,8 @@ from mnemic_retrieval.libraries import optional_library
 from mnemic_retrieval.store.filters import Filter
 from mnemic_retrieval.store.items import FieldType, Item
 from mnemic_retrieval.store.manifest import MANIFEST, read_manifest, write_manifest
-from mnemic_retrieval.store.sql import column_of, quoted, to_sql
+from mnemic_retrieval.store.rows import COLUMNS, TEXTS, column_of, from_row, to_row
+from mnemic_retrieval.store.sql import quoted, to_sql
 from mnemic_retrieval.store.store import MemoryStore, StoreSettings
 
 ENGINE = "lance"
@@ -26,7 +25,6 @@ _TABLE = "items"
 _IDS_AT_A_TIME = 1000
 _PROBES = 20  # partitions that are searched first; all of them if a filter leaves too few items
 _KEPT = timedelta(hours=1)  # versions of the table that other processes may be reading
-_COLUMNS = ("id", "modality", "text", "image", "image_hash", "metadata", "version")
 
 
 class LanceStore(MemoryStore):
@@ -99,7 +97,7 @@ class LanceStore(MemoryStore):
 
     def _upsert(self, items: list[Item]) -> None:
         known = {row["id"]: row["version"] for row in self._rows([item.id for item in items], ["id", "version"])}
-        rows = [self._row(item, known.get(item.id, 0) + 1) for item in items]
+        rows = [to_row(item, known.get(item.id, 0) + 1, self.settings.fields) for item in items]
         merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         merge.execute(optional_library("pyarrow", "lance").Table.from_pylist(rows, _schema(self.settings)))
 
@@ -108,7 +106,7 @@ class LanceStore(MemoryStore):
         return number
 
     def _get(self, ids: list[str]) -> dict[str, Item]:
-        return {row["id"]: _item(row) for row in self._rows(ids, [*_COLUMNS, "vector"])}
+        return {row["id"]: from_row(row) for row in self._rows(ids, [*COLUMNS])}
 
     def _search(
         self, queries: Float[Tensor, "query dim"], k: int, where: Filter | None, *, exact: bool
@@ -120,13 +118,13 @@ class LanceStore(MemoryStore):
         self, queries: Float[Tensor, "query dim"], number: int, condition: str | None, *, exact: bool
     ) -> list[list[Item]]:
         request = self._table.search(queries.numpy(), vector_column_name="vector").distance_type("dot").limit(number)
-        request = request.select([*_COLUMNS, "vector", "_distance"])  # LanceDB warns where the last is not named
+        request = request.select([*COLUMNS, "_distance"])  # LanceDB warns where the last is not named
         request = request.bypass_vector_index() if exact else request.minimum_nprobes(_PROBES).maximum_nprobes(0)
         if condition is not None:
             request = request.where(condition, prefilter=True)
         found: list[list[Item]] = [[] for _ in queries]
         for row in request.to_list():
-            found[row.get("query_index", 0)].append(_item(row))
+            found[row.get("query_index", 0)].append(from_row(row))
         return found
 
     def _count(self, where: Filter | None) -> int:
@@ -142,12 +140,6 @@ class LanceStore(MemoryStore):
             request = self._table.search().where(condition).select(columns).limit(_IDS_AT_A_TIME)
             yield from request.to_list()
 
-    def _row(self, item: Item, version: int) -> dict[str, Any]:
-        row = {name: getattr(item, name) for name in ("id", "modality", "text", "image", "image_hash")}
-        fields = {column_of(name): item.metadata.get(name) for name in self.settings.fields}
-        vector = item.vector.detach().float().cpu().numpy()
-        return {**row, **fields, "vector": vector, "metadata": json.dumps(dict(item.metadata)), "version": version}
-
 
 def _connect(folder: str | Path) -> Any:
     return optional_library("lancedb", "lance").connect(folder)
@@ -162,8 +154,7 @@ def _schema(settings: StoreSettings) -> Any:
         "bool": arrow.bool_(),
         "tags": arrow.list_(arrow.string()),
     }
-    strings = ("id", "modality", "text", "image", "image_hash", "metadata")
-    columns = [arrow.field(name, arrow.string()) for name in strings]
+    columns = [arrow.field(name, arrow.string()) for name in (*TEXTS, "metadata")]
     columns += [
         arrow.field("version", arrow.int64()),
         arrow.field("vector", arrow.list_(arrow.float32(), settings.dim)),
@@ -174,8 +165,3 @@ def _schema(settings: StoreSettings) -> Any:
 
 def _condition(ids: Sequence[str]) -> str:
     return f"id IN ({', '.join(map(quoted, ids))})"
-
-
-def _item(row: dict[str, Any]) -> Item:
-    given = {name: row[name] for name in ("id", "modality", "text", "image", "image_hash", "version")}
-    return Item(vector=torch.tensor(row["vector"]), metadata=json.loads(row["metadata"]), **given)

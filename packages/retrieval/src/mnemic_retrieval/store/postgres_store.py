@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,7 +13,8 @@ from mnemic_retrieval.libraries import optional_library
 from mnemic_retrieval.store.filters import Filter
 from mnemic_retrieval.store.items import FieldType, Item
 from mnemic_retrieval.store.manifest import describe, restore
-from mnemic_retrieval.store.sql import column_of, to_sql
+from mnemic_retrieval.store.rows import COLUMNS, TEXTS, column_of, from_row, to_row
+from mnemic_retrieval.store.sql import to_sql
 from mnemic_retrieval.store.store import MemoryStore, StoreSettings, is_plain_name
 
 ENGINE = "postgres"
@@ -35,7 +34,6 @@ _TYPES: dict[FieldType, str] = {
     "bool": "boolean",
     "tags": "text[]",
 }
-_COLUMNS = ("id", "modality", "text", "image", "image_hash", "metadata", "version", "vector")
 
 Result = TypeVar("Result")
 
@@ -77,7 +75,7 @@ class PostgresStore(MemoryStore):
             f"vector vector({settings.dim}) NOT NULL",
             "version bigint NOT NULL",
         ]
-        columns += [f'{column} text COLLATE "C"' for column in ("modality", "text", "image", "image_hash", "metadata")]
+        columns += [f'{column} text COLLATE "C"' for column in (*TEXTS[1:], "metadata")]
         columns += [f"{column_of(field)} {_TYPES[kind]}" for field, kind in settings.fields.items()]
         manifest = json.dumps(describe(settings, ENGINE))
         with _translated(url), connection.transaction():
@@ -137,17 +135,17 @@ class PostgresStore(MemoryStore):
         self._connection.close()
 
     def _upsert(self, items: list[Item]) -> None:
-        names = [*_COLUMNS, *(column_of(field) for field in self.settings.fields)]
+        rows = [to_row(item, 1, self.settings.fields) for item in items]
+        names = list(rows[0])
         changes = [f"{name} = excluded.{name}" for name in names if name not in {"id", "version"}]
         statement = (
             f"INSERT INTO {self._table} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) "
             f"ON CONFLICT (id) DO UPDATE SET {', '.join(changes)}, version = {self._table}.version + 1"
         )
-        rows = [self._row(item) for item in items]
 
         def run(connection: Any) -> None:
             with connection.transaction(), connection.cursor() as cursor:
-                cursor.executemany(statement, rows)
+                cursor.executemany(statement, [tuple(row.values()) for row in rows])
 
         self._write(run)
 
@@ -156,7 +154,7 @@ class PostgresStore(MemoryStore):
         return self._write(lambda connection: int(connection.execute(statement, (ids,)).rowcount))
 
     def _get(self, ids: list[str]) -> dict[str, Item]:
-        statement = f"SELECT {', '.join(_COLUMNS)} FROM {self._table} WHERE id = ANY(%s)"
+        statement = f"SELECT {', '.join(COLUMNS)} FROM {self._table} WHERE id = ANY(%s)"
         return {row["id"]: _item(row) for row in self._read(statement, (ids,))}
 
     def _search(
@@ -172,7 +170,7 @@ class PostgresStore(MemoryStore):
             source = f"{self._table} WHERE {condition}"
             start = f"WITH chosen AS MATERIALIZED (SELECT * FROM {source}) " if exact else ""
             source = "chosen" if exact else source
-            statement = f"{start}SELECT {', '.join(_COLUMNS)} FROM {source} ORDER BY vector <#> %s LIMIT %s"
+            statement = f"{start}SELECT {', '.join(COLUMNS)} FROM {source} ORDER BY vector <#> %s LIMIT %s"
             return [
                 [_item(row) for row in self._read(statement, (query, number), wanted=number)]
                 for query in queries.numpy()
@@ -187,20 +185,6 @@ class PostgresStore(MemoryStore):
     def _condition(self, where: Filter | None) -> str:
         condition = "TRUE" if where is None else to_sql(where, "{tag} = ANY({column})")
         return condition.replace("%", "%%")  # which psycopg reads as a place for a value
-
-    def _row(self, item: Item) -> list[Any]:
-        vector = item.vector.detach().float().cpu().numpy()
-        row = [
-            item.id,
-            item.modality,
-            item.text,
-            item.image,
-            item.image_hash,
-            json.dumps(dict(item.metadata)),
-            1,
-            vector,
-        ]
-        return [*row, *(item.metadata.get(field) for field in self.settings.fields)]
 
     def _read(self, statement: str, values: Sequence[Any], wanted: int = 0) -> list[dict[str, Any]]:
         """Return the rows of a query, for which the connection is opened anew where it was lost."""
@@ -276,8 +260,4 @@ def _check_name(name: str) -> None:
 
 
 def _item(row: dict[str, Any]) -> Item:
-    given = {name: row[name] for name in ("id", "modality", "text", "image", "image_hash", "version")}
-    vector = torch.from_numpy(
-        np.array(row["vector"].to_numpy() if hasattr(row["vector"], "to_numpy") else row["vector"])
-    )
-    return Item(vector=vector.float(), metadata=json.loads(row["metadata"]), **given)
+    return from_row(row | {"vector": row["vector"].to_numpy()})

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from mnemic_retrieval.store.filters import BUILT_IN, And, Between, Eq, Filter, HasTag, In, IsNull, Not, Or
+from mnemic_retrieval.store.filters import And, Between, Eq, Filter, HasTag, In, IsNull, Not, Or
+from mnemic_retrieval.store.rows import column_of
 
 
 def to_sql(where: Filter, has_tag: str) -> str:
@@ -37,11 +38,6 @@ def to_sql(where: Filter, has_tag: str) -> str:
         return " AND ".join(bounds) or f"{name} IS NOT NULL"
 
     return convert(where)
-
-
-def column_of(field: str) -> str:
-    """Return the column of a field: declared ones have a prefix, so that they may be called as words of SQL."""
-    return field if field in BUILT_IN else f"field_{field}"
 
 
 def quoted(value: Any) -> str:

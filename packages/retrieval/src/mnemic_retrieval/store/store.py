@@ -199,13 +199,17 @@ class MemoryStore(ABC):
     def _ranked(self, query: Float[Tensor, " dim"], items: Sequence[Item], k: int) -> list[Hit]:
         if not items:
             return []
-        # The same sum for every engine and every row, so that equal vectors have equal scores.
-        scores = (torch.stack([item.vector for item in items]) * query).sum(-1).tolist()
+        scores = _scores(query, items).tolist()
         hits = [Hit(score, item) for score, item in zip(scores, items, strict=True)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.item.id))[:k]
 
 
 def _is_tied(query: Float[Tensor, " dim"], items: Sequence[Item], k: int) -> bool:
     """Return whether the worst of the items is as good as the k-th best."""
-    scores = (torch.stack([item.vector for item in items]) * query).sum(-1).sort(descending=True).values
+    scores = _scores(query, items).sort(descending=True).values
     return bool(scores[-1] >= scores[k - 1])
+
+
+def _scores(query: Float[Tensor, " dim"], items: Sequence[Item]) -> Float[Tensor, " item"]:
+    """Return inner products, by the same sum for every engine and item, so that equal vectors have equal scores."""
+    return (torch.stack([item.vector for item in items]) * query).sum(-1)

@@ -1,8 +1,5 @@
 """The encoder of T5, as a whole or block by block."""
 
-from collections.abc import Iterable
-from typing import cast
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -46,9 +43,7 @@ class T5Encoder(nn.Module):
         """
         bias = masked_bias(self.position_bias(x.shape[1]), ~padding[:, None, None])
         x = self.dropout(x)
-        for block in self.blocks_between():
-            x = block(x, bias)
-        return self.finish(x)
+        return self.finish(self.run(x, bias))
 
     def position_bias(self, num_tokens: int) -> Float[Tensor, "1 head token token"]:
         """Return the bias of attention between consecutive tokens."""
@@ -56,9 +51,17 @@ class T5Encoder(nn.Module):
         bias: Tensor = self.relative_bias(place, place)
         return bias[None]
 
-    def blocks_between(self, start: int = 0, stop: int | None = None) -> Iterable[EncoderBlock]:
-        """Return the blocks from ``start`` to before ``stop``, by default all."""
-        return (cast(EncoderBlock, block) for block in self.blocks[start:stop])
+    def run(
+        self,
+        x: Float[Tensor, "batch token dim"],
+        bias: Float[Tensor, "#batch #head #token token"],
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Float[Tensor, "batch token dim"]:
+        """Return tokens after the blocks from ``start`` to before ``stop``, by default all."""
+        for block in self.blocks[start:stop]:
+            x = block(x, bias)
+        return x
 
     def finish(self, x: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
         """Return what leaves the encoder, of tokens after the last block."""
