@@ -1,0 +1,5 @@
+"""``python -m mnemic_ask`` does what ``mnemic-ask`` does."""
+
+from mnemic_ask.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The commands of ``mnemic-ask``, one module each with ``main(command, arguments)``."""
