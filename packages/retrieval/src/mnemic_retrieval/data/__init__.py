@@ -1,4 +1,4 @@
-"""Readers of the layouts of public data sets."""
+"""Readers of the layouts of public data sets, and a generated one."""
 
 import lazy_loader as lazy
 

@@ -1,7 +1,8 @@
-"""Readers of the layouts of public data sets."""
+"""Readers of the layouts of public data sets, and a generated one."""
 
 from .corpus import CorpusFolder as CorpusFolder
 from .corpus import write_corpus as write_corpus
+from .generated import GeneratedShapes as GeneratedShapes
 from .json_lines import read_json_lines as read_json_lines
 from .multimodalqa import MultimodalQa as MultimodalQa
 from .questions import read_questions as read_questions
