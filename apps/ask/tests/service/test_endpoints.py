@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from hashed_assistant import HashedAssistant
 
+from mnemic_ask.service import work
 from mnemic_ask.service.settings import ServerSettings
 from mnemic_retrieval.data import Source
 
@@ -127,3 +128,14 @@ def test_the_endpoints_are_described(client: TestClient) -> None:
     }
     assert described["components"]["schemas"]["SearchRequest"]["properties"]["k"]["maximum"] == 100
     assert client.get("/health").json() == {"ready": True}
+
+
+def test_the_store_is_optimized_after_many_writes(
+    client: TestClient, assistant: HashedAssistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(assistant.store, "optimize", lambda: calls.append(assistant.store.count()))
+    monkeypatch.setattr(work, "WRITES_UNTIL_OPTIMIZED", 3)
+    for number in range(7):
+        client.post("/upsert", json={"items": [{"id": str(number), "text": "a"}]})
+    assert calls == [3, 6]

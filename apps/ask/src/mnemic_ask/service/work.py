@@ -17,6 +17,8 @@ from mnemic_retrieval.pictures import read_picture
 from mnemic_retrieval.store import And, Eq, Filter, Not, Or, parse_filter
 
 WRITES = ("upsert", "delete")
+WRITES_UNTIL_OPTIMIZED = 100
+"""LanceDB puts each write into a file of its own, which searches read one by one."""
 
 
 class Work:
@@ -29,6 +31,7 @@ class Work:
 
     def __init__(self, assistant: Answering, pictures: PictureFolder) -> None:
         self._assistant, self._store, self._pictures = assistant, assistant.store, pictures
+        self._writes = 0
 
     def calls(self) -> Mapping[str, Callable[[list[Any]], list[Any]]]:
         """Return what does each kind of work."""
@@ -55,6 +58,7 @@ class Work:
 
     def upsert(self, requests: list[UpsertRequest]) -> list[dict[str, Any]]:
         """Add or replace items."""
+        self._count_write()
         for request in requests:
             pictures = [_decoded(item) for item in request.items]  # all are checked before one is kept
             kept = [None if content is None else str(self._pictures.keep(content)) for content in pictures]
@@ -63,6 +67,7 @@ class Work:
 
     def delete(self, requests: list[DeleteRequest]) -> list[dict[str, Any]]:
         """Remove items."""
+        self._count_write()
         return [{"deleted": self._store.delete(request.ids)} for request in requests]
 
     def count(self, requests: list[None]) -> list[int]:
@@ -74,6 +79,13 @@ class Work:
         """Return pictures that items refer to."""
         self._store.refresh()
         return [self._of_an_item(digest) for digest in digests]
+
+    def _count_write(self) -> None:
+        """Optimize the store now and then, before a write: an error then is one of a write that was not made."""
+        if self._writes >= WRITES_UNTIL_OPTIMIZED:
+            self._store.optimize()
+            self._writes = 0
+        self._writes += 1
 
     def _prepare(self, requests: list[Any]) -> tuple[Filter | None, list[Question]]:
         where = None if requests[0].where is None else parse_filter(requests[0].where)
