@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from fastapi.testclient import TestClient
@@ -13,7 +14,7 @@ from mnemic_ask.service.settings import ServerSettings
 from mnemic_retrieval.data import Source
 from mnemic_retrieval.murag.answers import Answer, Citation, Question
 from mnemic_retrieval.pictures import picture_hash
-from mnemic_retrieval.store import ExactStore, Filter, Hit, Item, MemoryStore, StoreSettings
+from mnemic_retrieval.store import ExactStore, Filter, Hit, Item, LanceStore, MemoryStore, StoreSettings
 
 DIM = 16
 
@@ -60,6 +61,16 @@ def served(assistant: HashedAssistant, settings: ServerSettings) -> Iterator[Tes
     with TestClient(service.make_app(), raise_server_exceptions=False) as client:
         yield client
     service.worker.close()
+
+
+def open_assistant(memory: str | None, checkpoint: Path | None, device: str) -> HashedAssistant:
+    """Take the place of the function of that name which opens a network."""
+    del checkpoint, device
+    settings = StoreSettings(DIM, "hashed")
+    if memory is None:
+        return HashedAssistant(ExactStore(settings))
+    is_there = (Path(memory) / "memory.json").exists()
+    return HashedAssistant(LanceStore.open(memory) if is_there else LanceStore.create(memory, settings))
 
 
 def vector(text: str) -> Tensor:

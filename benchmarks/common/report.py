@@ -55,7 +55,7 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
-def resident_bytes() -> int:
-    """Return the resident memory of the process (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def resident_bytes(process: int | str = "self") -> int:
+    """Return the resident memory of this process, or of another by its number (Linux)."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
