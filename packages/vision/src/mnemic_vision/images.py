@@ -9,10 +9,9 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from mnemic_core.classifier_weights import IMAGENET_MEAN, IMAGENET_STD
 from mnemic_core.errors import UserError
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 SIZE_MULTIPLE = 32  # padded sides are multiples of the coarsest stride
 
 _COEFFICIENT_ONE = 2048  # OpenCV stores interpolation weights as integers with 11 fractional bits

@@ -7,8 +7,8 @@ from torch import nn
 from torch.testing import assert_close
 from torchvision.models import get_model, get_model_weights
 
+from mnemic_core.classifier_weights import load_headless
 from mnemic_core.errors import UserError
-from mnemic_vision.backbone import load_headless
 from mnemic_vision.frame_features.networks import build_network, feature_dim, video_models
 
 CLIPS = torch.randint(0, 256, (2, 4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

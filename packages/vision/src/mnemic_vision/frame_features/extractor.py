@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from mnemic_core.classifier_weights import load_headless
 from mnemic_core.errors import UserError
 from mnemic_core.tensor_file import checksum
-from mnemic_vision.backbone import load_headless
 from mnemic_vision.frame_features.config import ExtractorConfig
 from mnemic_vision.frame_features.networks import build_network, feature_dim
 from mnemic_vision.images import as_image, center_square

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnemic_vision.images import IMAGENET_MEAN, IMAGENET_STD
+from mnemic_core.classifier_weights import IMAGENET_MEAN, IMAGENET_STD
 from mnemic_vision.memotr.data import ClipAugmentation, TargetRows
 from mnemic_vision.memotr.data.augment import RawClip, clip_boxes, crop, flip, jitter, resize, shift_still
 
