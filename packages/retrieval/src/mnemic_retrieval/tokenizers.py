@@ -145,6 +145,9 @@ class FileTokenizer(Tokenizer):
         self._content = content
         try:
             self._tokenizer = library.Tokenizer.from_str(content)
+            # A file may ask that every text be filled or cut to one length.
+            self._tokenizer.no_padding()
+            self._tokenizer.no_truncation()
         except Exception as error:  # the library raises nothing more specific
             raise UserError(f"{source} is no tokenizer.json ({error}): copy or download it again") from error
 
@@ -163,8 +166,8 @@ class FileTokenizer(Tokenizer):
         return str(self._tokenizer.decode([token for token in tokens if token not in {PAD_ID, END_ID}]))
 
     def state(self) -> dict[str, Any]:
-        """Return the content of the file."""
-        return {"kind": "tokenizers", "content": self._content}
+        """Return the content of the file, in base64: jsonargparse would take JSON inside of a string for settings."""
+        return {"kind": "tokenizers", "content": b64encode(self._content.encode()).decode()}
 
 
 def read_tokenizer(path: str | Path) -> Tokenizer:
@@ -196,7 +199,7 @@ def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
         if state["kind"] == "sentencepiece":
             return SentencePieceTokenizer(b64decode(state["model"], validate=True))
         if state["kind"] == "tokenizers":
-            return FileTokenizer(state["content"])
+            return FileTokenizer(b64decode(state["content"], validate=True).decode())
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise

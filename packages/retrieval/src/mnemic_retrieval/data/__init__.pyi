@@ -9,4 +9,5 @@ from .questions import read_questions as read_questions
 from .records import Query as Query
 from .records import QuestionSet as QuestionSet
 from .records import Source as Source
+from .stamps import StampFolder as StampFolder
 from .webqa import WebQa as WebQa

@@ -38,14 +38,7 @@ class CorpusFolder:
             FileNotFoundError: there is no ``corpus.jsonl``.
             UserError: a line is damaged, or an id is there twice.
         """
-        places: dict[str, str] = {}
-        for place, line in read_json_lines(self.root / CORPUS):
-            with named(place):
-                source = self._source(line)
-                if source.id in places:
-                    raise UserError(f"the id {source.id!r} is there already, in {places[source.id]}")
-            places[source.id] = place
-            yield source
+        return read_corpus(self.root / CORPUS)
 
     def queries(self, split: str) -> Iterator[Query]:
         """Yield the questions of a part; those without ``split`` are in every part.
@@ -81,12 +74,6 @@ class CorpusFolder:
                 ) from error
         return found
 
-    def _source(self, line: Mapping[str, Any]) -> Source:
-        modality = line["modality"]
-        if modality not in get_args(Modality):
-            raise UserError(f"modality must be one of {', '.join(get_args(Modality))}, got {modality!r}")
-        return Source(line["id"], modality, line.get("text") or "", self._image(line), line.get("meta") or {})
-
     def _query(self, line: Mapping[str, Any]) -> Query:
         grades = self._judgments.get(line["qid"], {})
         return Query(
@@ -102,6 +89,40 @@ class CorpusFolder:
 
     def _image(self, line: Mapping[str, Any]) -> str | None:
         return None if line.get("image") is None else str(self.root / line["image"])
+
+
+def read_corpus(path: Path) -> Iterator[Source]:
+    """Yield the items of a file with one JSON object a line, whose pictures are named from its folder.
+
+    ``id`` is needed, and ``text`` or ``image``; ``modality`` follows from these where it is not given.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: a line is damaged, or an id is there twice.
+    """
+    places: dict[str, str] = {}
+    for place, line in read_json_lines(path):
+        with named(place):
+            source = _source(line, path.parent)
+            if source.id in places:
+                raise UserError(f"the id {source.id!r} is there already, in {places[source.id]}")
+        places[source.id] = place
+        yield source
+
+
+def _source(line: Mapping[str, Any], folder: Path) -> Source:
+    text = line.get("text") or ""
+    image = None if line.get("image") is None else str((folder / line["image"]).absolute())
+    modality: Any = line.get("modality") or ("text" if image is None else "image_text" if text else "image")
+    if modality not in get_args(Modality):
+        raise UserError(f"modality must be one of {', '.join(get_args(Modality))}, got {modality!r}")
+    return Source(_text(line["id"]), modality, _text(text), image, line.get("meta") or {})
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise UserError(f"id and text must be strings, got {value!r}")
+    return value
 
 
 def write_corpus(folder: str | Path, sources: Iterable[Source], queries: Mapping[str, Iterable[Query]]) -> None:

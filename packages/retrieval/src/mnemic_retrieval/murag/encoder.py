@@ -1,6 +1,8 @@
 """One encoder for pictures, texts and both, of items and of questions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,13 +10,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnemic_core import MemoryState
+from mnemic_retrieval.encoders import Features, PictureEncoder, SentenceEncoder
 from mnemic_retrieval.murag.config import MuragConfig
-from mnemic_retrieval.murag.towers import VisionTower
+from mnemic_retrieval.murag.reducers import AverageReducer, Resampler
+from mnemic_retrieval.murag.vectors import SummaryVectors
 from mnemic_retrieval.t5.blocks import masked_bias
 from mnemic_retrieval.t5.encoder import T5Encoder
-from mnemic_retrieval.t5.tokens import TokenLayer
+from mnemic_retrieval.t5.tokens import Tokens
 
 _KINDS = 2  # pairs of a word with something else, and of others
+
+
+@dataclass(frozen=True)
+class Embedded(MemoryState):
+    """Items or questions as they enter the blocks of the encoder.
+
+    Attributes:
+        tokens: the pool, patches and words.
+        padding: True at what a row lacks.
+        is_word: True at words.
+    """
+
+    tokens: Float[Tensor, "batch place dim"]
+    padding: Bool[Tensor, "batch place"]
+    is_word: Bool[Tensor, "batch place"]
 
 
 @dataclass(frozen=True)
@@ -22,88 +41,163 @@ class Encoded(MemoryState):
     """What the encoder makes of items or questions.
 
     Attributes:
-        hidden: the pool, patches and words.
-        padding: True at what a row lacks.
+        embedded: what went in.
+        hidden: what each place became; of width 0 where nobody asked for it.
         vector: by which items are found.
     """
 
-    hidden: Float[Tensor, "batch place dim"]
-    padding: Bool[Tensor, "batch place"]
-    vector: Float[Tensor, "batch dim"]
+    embedded: Embedded
+    hidden: Float[Tensor, "batch place width"]
+    vector: Float[Tensor, "batch dim_of_vector"]
+
+    @property
+    def padding(self) -> Bool[Tensor, "batch place"]:
+        """True at what a row lacks."""
+        return self.embedded.padding
 
 
 class JointEncoder(nn.Module):
     """Encodes ``[pool, patches, words]`` with the blocks of T5; the retrieval vector is what the pool becomes.
 
     Between words position bias is that of T5. Patches have positions from their own network: pairs with one share a
-    learned number for each head, as do pairs of a word with a patch or the pool.
+    learned number for each head, as do pairs of a word with a patch or the pool. Where both encoders are pretrained and
+    have summaries, these make the retrieval vector instead, see `SummaryVectors`.
 
     Args:
         config: sizes.
         tokens: token layer, shared with the decoder.
+        sentences: encoder of words; None: the token layer embeds them.
 
     Attributes:
         kinds: added to patches and to words, so that the two differ from the start.
     """
 
-    def __init__(self, config: MuragConfig, tokens: TokenLayer) -> None:
+    def __init__(self, config: MuragConfig, tokens: Tokens, sentences: SentenceEncoder | None = None) -> None:
         super().__init__()
         dim, heads = config.t5.dim, config.t5.num_heads
-        self.config, self.tokens = config, tokens
-        self.tower, self.stack = VisionTower(config.tower), T5Encoder(config.t5)
-        self.project = nn.Sequential(nn.Linear(self.tower.dim, dim), nn.LayerNorm(dim))
+        self.config, self.tokens, self.sentences = config, tokens, sentences
+        self.pictures, self.stack = PictureEncoder(config.pictures), T5Encoder(config.t5)
+        self.project = nn.Sequential(nn.Linear(self.pictures.dim, dim), nn.LayerNorm(dim))
+        self.project_words: nn.Module = nn.Identity()
+        if sentences is not None:
+            self.project_words = nn.Sequential(nn.Linear(sentences.dim, dim), nn.LayerNorm(dim))
+        self.reduce = _build_reducer(config, self.pictures.num_tokens)
+        self.vectors: SummaryVectors | None = None
+        if config.has_summaries and sentences is not None:
+            self.vectors = SummaryVectors(self.pictures, sentences, config.picture_dropout)
         self.kinds = nn.Parameter(0.02 * torch.randn(2, dim))
         self.pool = nn.Parameter(torch.randn(dim))
         self.pair_bias = nn.Parameter(torch.zeros(_KINDS, heads))
 
+    @property
+    def vector_dim(self) -> int:
+        """Width of retrieval vectors."""
+        return self.config.t5.dim if self.vectors is None else self.vectors.dim
+
+    @property
+    def num_patches(self) -> int:
+        """Patches of a picture that have a place in it, after the reducer; 0 for learned queries."""
+        if self.config.reducer == "resample":
+            return 0
+        number = self.pictures.num_tokens
+        return number if self.config.reducer == "none" else ((isqrt(number) + 1) // 2) ** 2
+
+    def read(self, tokens: Int[Tensor, "batch token"]) -> Features:
+        """Return texts as words, from tokens filled with ``pad_id`` behind; a row of padding is one without a text."""
+        if self.sentences is not None:
+            found: Features = self.sentences(tokens)
+            return found
+        words = self.tokens(tokens)
+        return Features(words, tokens == self.config.t5.pad_id, words[:, 0, :0])
+
+    def see(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
+        """Return pictures, with values in [0, 1], as patches."""
+        found: Features = self.pictures(images)
+        return found
+
     def forward(
         self,
-        tokens: Int[Tensor, "batch token"],
-        images: Float[Tensor, "batch 3 height width"] | None = None,
-        has_image: Bool[Tensor, " batch"] | None = None,
+        words: Features,
+        pictures: Features | None = None,
+        has_picture: Bool[Tensor, " batch"] | None = None,
+        *,
+        needs_hidden: bool = True,
     ) -> Encoded:
         """Encode items or questions of any modality.
 
         Args:
-            tokens: texts, filled with ``pad_id`` behind; a row of padding is one without a text.
-            images: pictures with values in [0, 1]; None: there are none in the batch.
-            has_image: False at rows without a picture, whose values do not matter; None: all have one.
+            words: from `read`.
+            pictures: from `see`; None: there are none in the batch.
+            has_picture: False at rows without a picture, whose patches do not matter; None: all have one.
+            needs_hidden: whether ``hidden`` is used; where not even vectors need the blocks, they then do not run.
         """
-        text_padding = tokens == self.config.t5.pad_id
-        words = self.tokens(tokens) + self.kinds[1].to(self.pool.dtype)
-        patches = self._patches(images, has_image, words)
-        pool = self.pool.expand(len(tokens), 1, -1)
-        x = torch.cat([pool, patches, words], 1)
-        padding = torch.cat([self._patch_padding(patches, has_image), text_padding], 1)
-        bias = masked_bias(self._bias(1 + patches.shape[1], tokens.shape[1]), ~padding[:, None, None])
-        hidden = self.stack.finish(self.stack.run(self.stack.dropout(x), bias))
-        vector = F.normalize(hidden[:, 0], dim=-1) if self.config.normalize else hidden[:, 0]
-        return Encoded(hidden, padding, vector)
+        pictures = _present(pictures, has_picture)
+        embedded = self._embed(words, pictures)
+        if self.vectors is None:
+            hidden = self.run(embedded)
+            return Encoded(embedded, hidden, self._scaled(hidden[:, 0]))
+        hidden = self.run(embedded) if needs_hidden else embedded.tokens[..., :0]
+        return Encoded(embedded, hidden, self._scaled(self.vectors(words, pictures, has_picture)))
 
-    def _patches(
-        self,
-        images: Float[Tensor, "batch 3 height width"] | None,
-        has_image: Bool[Tensor, " batch"] | None,
-        words: Float[Tensor, "batch token dim"],
-    ) -> Float[Tensor, "batch patch dim"]:
-        if images is None:
-            return words[:, :0]
-        if has_image is not None:
-            images = images.masked_fill(~has_image[:, None, None, None], 0)  # a mask does not hide a NaN
-        patches: Tensor = self.project(self.tower(images)) + self.kinds[0]
-        return patches.to(words.dtype)
+    def vectors_of(
+        self, words: Features, pictures: Features | None = None, has_picture: Bool[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch dim_of_vector"]:
+        """Return the retrieval vectors of `forward` alone; where they are summaries, no block runs."""
+        if self.vectors is None:
+            encoded: Encoded = self(words, pictures, has_picture)
+            return encoded.vector
+        return self._scaled(self.vectors(words, _present(pictures, has_picture), has_picture))
 
-    def _patch_padding(
-        self, patches: Float[Tensor, "batch patch dim"], has_image: Bool[Tensor, " batch"] | None
-    ) -> Bool[Tensor, "batch place"]:
-        """Return True at patches of rows without a picture; never at the pool."""
-        padding = torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
-        if has_image is not None:
-            padding = padding | ~has_image[:, None]
-        return F.pad(padding, (1, 0), value=False)
+    def run(self, embedded: Embedded) -> Float[Tensor, "batch place dim"]:
+        """Return each place after the blocks."""
+        bias = masked_bias(self._bias(embedded), ~embedded.padding[:, None, None])
+        return self.stack.finish(self.stack.run(self.stack.dropout(embedded.tokens), bias))
 
-    def _bias(self, num_others: int, num_words: int) -> Float[Tensor, "1 head place place"]:
-        with_word, others = self.pair_bias[:, :, None, None]  # head 1 1
-        upper = torch.cat([others.expand(-1, num_others, num_others), with_word.expand(-1, num_others, num_words)], 2)
-        lower = torch.cat([with_word.expand(-1, num_words, num_others), self.stack.position_bias(num_words)[0]], 2)
-        return torch.cat([upper, lower], 1)[None]
+    def _scaled(self, vector: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+        return F.normalize(vector, dim=-1) if self.config.normalize else vector
+
+    def _embed(self, words: Features, pictures: Features | None) -> Embedded:
+        made = self.project_words(words.tokens) + self.kinds[1]
+        pool = self.pool.to(made.dtype).expand(len(made), 1, -1)
+        is_pool = torch.zeros(pool.shape[:2], dtype=torch.bool, device=pool.device)
+        parts = [Embedded(pool, is_pool, is_pool), Embedded(made, words.padding, torch.ones_like(words.padding))]
+        if pictures is not None:
+            patches = (self.reduce(self.project(pictures.tokens)) + self.kinds[0]).to(made.dtype)
+            is_patch = torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
+            parts.insert(1, Embedded(patches, is_patch | pictures.padding[:, :1], is_patch))
+        return join(parts)
+
+    def _bias(self, embedded: Embedded) -> Float[Tensor, "batch head place place"]:
+        """Return position bias by how many words lie between two words, padding not counted."""
+        place = (embedded.is_word & ~embedded.padding).cumsum(1)
+        between_words: Tensor = self.stack.relative_bias(place, place)
+        with_word, others = self.pair_bias[:, None, :, None, None]  # batch head place place
+        is_word = embedded.is_word
+        one, both = (
+            (is_word[:, None, :, None] ^ is_word[:, None, None]),
+            is_word[:, None, :, None] & is_word[:, None, None],
+        )
+        return torch.where(both, between_words, torch.where(one, with_word, others))
+
+
+def join(parts: Sequence[Embedded]) -> Embedded:
+    """Return sequences of the same batch behind each other."""
+    tokens, padding, is_word = (
+        torch.cat([getattr(part, name) for part in parts], 1) for name in ("tokens", "padding", "is_word")
+    )
+    return Embedded(tokens, padding, is_word)
+
+
+def _present(pictures: Features | None, has_picture: Bool[Tensor, " batch"] | None) -> Features | None:
+    """Return patches that are 0 and padding where there is no picture: a mask does not hide a NaN."""
+    if pictures is None or has_picture is None:
+        return pictures
+    missing = ~has_picture
+    tokens, summary = pictures.tokens.masked_fill(missing[:, None, None], 0), pictures.summary
+    return Features(tokens, pictures.padding | missing[:, None], summary.masked_fill(missing[:, None], 0))
+
+
+def _build_reducer(config: MuragConfig, num_patches: int) -> nn.Module:
+    if config.reducer == "average":
+        return AverageReducer(num_patches)
+    return Resampler(config.t5, config.num_queries) if config.reducer == "resample" else nn.Identity()

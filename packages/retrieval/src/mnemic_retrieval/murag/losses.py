@@ -12,6 +12,7 @@ def contrastive_loss(
     items: Float[Tensor, "item dim"],
     is_positive: Bool[Tensor, "batch item"],
     temperature: float | Float[Tensor, ""] = 0.05,
+    is_allowed: Bool[Tensor, "batch item"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return the mean negative log-likelihood, in nats, of an item that answers, among all items of the batch.
 
@@ -27,6 +28,7 @@ def contrastive_loss(
         items: of the batch's memory: positives of all questions, and hard negatives.
         is_positive: True where an item answers a question; questions without one are left out, without any it is 0.
         temperature: by which products are divided.
+        is_allowed: False at items that do not count for a question, such as those with its own picture; None: all do.
 
     Raises:
         UserError: the mask has another shape.
@@ -39,8 +41,10 @@ def contrastive_loss(
         raise UserError(f"is_positive must be {(len(questions), len(items))}, got {tuple(is_positive.shape)}")
     # Scores decide between close neighbors, for which half precision is too coarse.
     scores = questions.float() @ items.float().mT / temperature
-    has_positive = is_positive.any(1)
     lowest = torch.finfo(scores.dtype).min
+    if is_allowed is not None:
+        scores, is_positive = scores.masked_fill(~is_allowed, lowest), is_positive & is_allowed
+    has_positive = is_positive.any(1)
     found = scores.masked_fill(~is_positive, lowest).logsumexp(1) - is_positive.sum(1).clamp(min=1).log()
     losses = (scores.logsumexp(1) - found).masked_fill(~has_positive, 0)
     return losses.sum() / has_positive.sum().clamp(min=1)

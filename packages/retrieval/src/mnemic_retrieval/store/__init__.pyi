@@ -12,8 +12,10 @@ from .filters import Not as Not
 from .filters import Or as Or
 from .filters import matches as matches
 from .filters import parse_filter as parse_filter
+from .items import FieldType as FieldType
 from .items import Hit as Hit
 from .items import Item as Item
+from .items import Modality as Modality
 from .lance_store import LanceStore as LanceStore
 from .postgres_store import PostgresStore as PostgresStore
 from .store import MemoryStore as MemoryStore

@@ -49,6 +49,16 @@ class T5Attention(nn.Module):
         merged: Tensor = self.output(join_heads(found))
         return merged
 
+    def weights(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        keys: Float[Tensor, "batch head key head_dim"],
+        bias: Float[Tensor, "#batch #head #query key"],
+    ) -> Float[Tensor, "batch query key"]:
+        """Return the attention weights, the mean over heads."""
+        logits = split_heads(self.query(x), self.num_heads) @ keys.mT + bias
+        return logits.softmax(-1).mean(1)
+
 
 class T5FeedForward(nn.Module):
     """Two linear layers with ReLU (1.0), or with a gate by GELU between them (1.1, arXiv 2002.05202).
@@ -139,6 +149,18 @@ class DecoderBlock(nn.Module):
         x = x + self.dropout(self.source_attention(self.source_norm(x), *source, source_bias))
         y: Tensor = x + self.dropout(self.ffn(self.ffn_norm(x)))
         return y
+
+    def source_weights(
+        self,
+        x: Float[Tensor, "batch token dim"],
+        own: tuple[Float[Tensor, "batch head key head_dim"], Float[Tensor, "batch head key head_dim"]],
+        bias: Float[Tensor, "#batch #head #token key"],
+        source_keys: Float[Tensor, "batch head frame head_dim"],
+        source_bias: Float[Tensor, "#batch #head #token frame"],
+    ) -> Float[Tensor, "batch token frame"]:
+        """Return how much each token attends to the source, the mean over heads; arguments as above."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), *own, bias))
+        return self.source_attention.weights(self.source_norm(x), source_keys, source_bias)
 
     def own_keys_and_values(
         self, x: Float[Tensor, "batch token dim"]

@@ -87,6 +87,21 @@ class T5Decoder(nn.Module):
             x = block(x, block.own_keys_and_values(x), bias, _layer(given, layer), source_bias)
         return self._finish(x)
 
+    def source_weights(
+        self,
+        x: Float[Tensor, "batch token dim"],
+        source: Float[Tensor, "batch frame dim"],
+        source_padding: Bool[Tensor, "batch frame"],
+    ) -> Float[Tensor, "batch token frame"]:
+        """Return how much each token attends to the source in the last block; arguments as of `forward`."""
+        given, place = self.attend_to(source, source_padding), torch.arange(x.shape[1], device=x.device)
+        bias = masked_bias(self.relative_bias(place, place)[None], place <= place[:, None])
+        x, source_bias = self.dropout(x), self._source_bias(given, x.dtype)
+        *blocks, last = self._blocks()
+        for layer, block in enumerate(blocks):
+            x = block(x, block.own_keys_and_values(x), bias, _layer(given, layer), source_bias)
+        return last.source_weights(x, last.own_keys_and_values(x), bias, given.keys[:, -1], source_bias)
+
     def attend_to(
         self, source: Float[Tensor, "batch frame dim"], padding: Bool[Tensor, "batch frame"]
     ) -> DecoderSource:

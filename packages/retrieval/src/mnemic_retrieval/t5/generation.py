@@ -5,17 +5,19 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mnemic_core.errors import check_at_least
+from mnemic_retrieval.t5.choices import Choices
 from mnemic_retrieval.t5.decoder import T5Decoder
-from mnemic_retrieval.t5.tokens import TokenLayer
+from mnemic_retrieval.t5.tokens import Tokens
 
 
 @torch.no_grad()
 def generate_greedy(
-    tokens: TokenLayer,
+    tokens: Tokens,
     decoder: T5Decoder,
     source: Float[Tensor, "batch frame dim"],
     source_padding: Bool[Tensor, "batch frame"],
     max_tokens: int = 64,
+    choices: Choices | None = None,
 ) -> Int[Tensor, "batch output"]:
     """Return the likeliest next tokens one by one, without the start symbol.
 
@@ -27,6 +29,7 @@ def generate_greedy(
         source: what it attends to.
         source_padding: True at what to ignore of it.
         max_tokens: most tokens of an output.
+        choices: outputs that are allowed; None: all.
     """
     check_at_least(1, max_tokens=max_tokens)
     config = decoder.config
@@ -36,7 +39,11 @@ def generate_greedy(
     written: list[Tensor] = []
     while len(written) < max_tokens and not bool(has_ended.all()):
         hidden, state = decoder.step(tokens(last[:, None])[:, 0], state)
-        best = tokens.logits(hidden[:, None])[:, 0].argmax(-1)
+        logits = tokens.logits(hidden[:, None])[:, 0]
+        if choices is not None:
+            allowed = choices.allowed(written, logits.shape[1]).to(logits.device)
+            logits = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min)
+        best = logits.argmax(-1)
         last = best.masked_fill(has_ended, config.pad_id)
         has_ended = has_ended | (last == config.end_id)
         written.append(last)

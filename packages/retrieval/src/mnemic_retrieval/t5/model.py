@@ -60,9 +60,18 @@ class T5(PretrainedModel):
         return generate_greedy(self.tokens, self.decoder, *self.encode(tokens), max_tokens)
 
 
-def sequence_loss(logits: Float[Tensor, "batch token vocab"], labels: Int[Tensor, "batch token"]) -> Float[Tensor, ""]:
-    """Return the mean cross-entropy of labels in nats per token, without those that are `IGNORED`."""
-    return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED)
+def sequence_loss(
+    logits: Float[Tensor, "batch token vocab"], labels: Int[Tensor, "batch token"], smoothing: float = 0.0
+) -> Float[Tensor, ""]:
+    """Return the mean cross-entropy of labels in nats per token, without those that are `IGNORED`.
+
+    Args:
+        logits: of each token.
+        labels: tokens that are right.
+        smoothing: probability spread over all tokens.
+    """
+    flat = logits.flatten(0, 1).float()
+    return F.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
 
 
 def shifted(labels: Int[Tensor, "batch token"], pad_id: int) -> Int[Tensor, "batch token"]:

@@ -30,13 +30,14 @@ class RelativeBias(nn.Module):
         self.table = nn.Embedding(num_buckets, num_heads)
 
     def forward(
-        self, query_position: Int[Tensor, " query"], key_position: Int[Tensor, " key"]
-    ) -> Float[Tensor, "head query key"]:
+        self, query_position: Int[Tensor, "*batch query"], key_position: Int[Tensor, "*batch key"]
+    ) -> Float[Tensor, "*batch head query key"]:
         """Return the bias of every pair."""
-        bias: Tensor = self.table(self._bucket(key_position - query_position[:, None])).permute(2, 0, 1)
+        distance = key_position[..., None, :] - query_position[..., None]
+        bias: Tensor = self.table(self._bucket(distance)).movedim(-1, -3)
         return bias
 
-    def _bucket(self, distance: Int[Tensor, "query key"]) -> Int[Tensor, "query key"]:
+    def _bucket(self, distance: Int[Tensor, "*batch query key"]) -> Int[Tensor, "*batch query key"]:
         number, first = self.table.num_embeddings, torch.zeros_like(distance)
         if self.is_causal:
             distance = (-distance).clamp(min=0)

@@ -1,4 +1,6 @@
-"""Token embedding and output layer of T5, which may be one."""
+"""Token embedding and output layer of T5, which may be one, and such a pair on word vectors from elsewhere."""
+
+from abc import ABC, abstractmethod
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -7,7 +9,19 @@ from torch.nn import functional as F
 from mnemic_retrieval.t5.config import T5Config
 
 
-class TokenLayer(nn.Module):
+class Tokens(nn.Module, ABC):
+    """Turns tokens into vectors, and a decoder's vectors into logits of the next token."""
+
+    @abstractmethod
+    def forward(self, tokens: Int[Tensor, "batch token"]) -> Float[Tensor, "batch token dim"]:
+        """Return the embedded tokens, without dropout, which the encoder and the decoder apply to what they get."""
+
+    @abstractmethod
+    def logits(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token vocab"]:
+        """Return the logits of the token that follows each one."""
+
+
+class TokenLayer(Tokens):
     """Turns tokens into vectors, and the decoder's vectors into logits of the next token.
 
     Args:
