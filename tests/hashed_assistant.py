@@ -84,4 +84,4 @@ def as_item(source: Source) -> Item:
 
 
 def as_citation(hit: Hit) -> Citation:
-    return Citation(hit.score, hit.item, None if hit.item.image is None else (0.0, 0.0, 0.5, 1.0))
+    return Citation(hit.score, hit.item, 0.5, None if hit.item.image is None else (0.0, 0.0, 0.5, 1.0))
