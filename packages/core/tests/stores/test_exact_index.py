@@ -184,7 +184,7 @@ def change_manifest(folder: Path, **changes: object) -> None:
             lambda folder: change_manifest(folder, content={"dim": 3, "next_identity": 4, "payloads": [{}] * 40}),
             "below 4",
         ),
-        (lambda folder: change_manifest(folder, format_version=2), "format 2, expected ExactIndex in format 1"),
+        (lambda folder: change_manifest(folder, format_version=3), "format 3, expected ExactIndex in format 2"),
     ],
 )
 def test_a_damaged_index_is_refused(index: ExactIndex, tmp_path: Path, damage: object, message: str) -> None:
@@ -198,7 +198,7 @@ def test_a_missing_index_and_another_store_are_refused(index: ExactIndex, tmp_pa
     with pytest.raises(FileNotFoundError, match="no store at"):
         ExactIndex.load(tmp_path)
     index.save(tmp_path)
-    with pytest.raises(ValueError, match="holds ExactIndex in format 1, expected RecordStore"):
+    with pytest.raises(ValueError, match="holds ExactIndex in format 2, expected RecordStore"):
         RecordStore.load(tmp_path)
 
 
@@ -219,7 +219,8 @@ def test_the_files_are_plain_safetensors_and_json(index: ExactIndex, tmp_path: P
     tensors = load_file(vectors_file(tmp_path))
     assert torch.equal(tensors["keys"], keys)
     save_file(tensors, tmp_path / "again.safetensors")
-    assert json.loads((tmp_path / "index.json").read_text())["content"]["payloads"][2] == {"number": 2}
+    start, end = tensors["payload_ends"][1:3].tolist()
+    assert json.loads(bytes(tensors["payload_text"][start:end].tolist())) == {"number": 2}
 
 
 @pytest.mark.parametrize(

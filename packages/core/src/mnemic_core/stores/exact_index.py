@@ -14,6 +14,7 @@ from mnemic_core.errors import UserError, check_at_least, check_choice
 from mnemic_core.mechanism import Mechanism
 from mnemic_core.stores import running_top_k
 from mnemic_core.stores.index_io import json_copies, read_snapshot, write_snapshot
+from mnemic_core.stores.payloads import Payloads
 from mnemic_core.stores.running_top_k import Rescore, inner_products, own_scores
 
 Scan = Literal["float32", "bfloat16"]
@@ -70,7 +71,7 @@ class ExactIndex:
         self._identities = torch.empty(0, dtype=torch.long, device=device)  # ascending
         self._live = torch.empty(0, dtype=torch.bool, device=device)
         self._attached = {name: empty[:0].to(device) for name, empty in (attached or {}).items()}
-        self._payloads: list[dict[str, Any]] = []
+        self._payloads = Payloads()
         self._next_identity = 0
 
     def __len__(self) -> int:
@@ -133,7 +134,7 @@ class ExactIndex:
         if self._rounded is not None:
             self._rounded[new] = keys
             self._worst = torch.maximum(self._worst, _worst(keys))
-        self._payloads += contents
+        self._payloads.extend(contents)
         self._num_rows, self._next_identity = new.stop, self._next_identity + len(keys)
         self._num_live += len(keys)
         return fresh
@@ -143,8 +144,7 @@ class ExactIndex:
         rows = self._rows_of(identities)
         self._live[rows] = False
         self._num_live = int(self._live.sum())  # an identity may be given twice
-        for row in rows.tolist():
-            self._payloads[row] = {}
+        self._payloads.forget(rows)
         if 2 * len(self) < self._num_rows:
             self._keep(self._live_rows())
 
@@ -187,7 +187,7 @@ class ExactIndex:
 
         Args:
             path: the folder.
-            mapped: memory-map the vectors, for an index larger than memory; damaged vectors are then not detected.
+            mapped: memory-map vectors and payloads, for an index larger than memory; damage is then not detected.
             scan: type of the first comparison.
             device: of the vectors.
 
@@ -206,9 +206,8 @@ class ExactIndex:
         live = self._live_rows()
         tensors = {"keys": self._keys[live], "identities": self._identities[live]}
         tensors |= {_ATTACHED + name: rows[live] for name, rows in self._attached.items()}
-        payloads = [self._payloads[row] for row in live.tolist()]
-        content = {"dim": self.dim, "next_identity": self._next_identity, "longest": float(self._longest)}
-        return tensors, content | {"payloads": payloads}
+        tensors |= self._payloads.tensors(live)
+        return tensors, {"dim": self.dim, "next_identity": self._next_identity, "longest": float(self._longest)}
 
     @classmethod
     def from_snapshot(
@@ -230,18 +229,16 @@ class ExactIndex:
         )
         index._attached = attached
         keys, identities = tensors["keys"].to(device), tensors["identities"].to(device)
-        number = len(identities)
-        numbers = {number, len(content["payloads"]), *map(len, attached.values())}
+        number, payloads = len(identities), Payloads.of_snapshot(tensors, content)
+        numbers = {number, len(payloads), *map(len, attached.values())}
         if keys.shape != (number, index.dim) or keys.dtype != torch.float32 or len(numbers) > 1:
-            raise UserError(
-                f"{tuple(keys.shape)} keys of {keys.dtype}, {number} identities, {len(content['payloads'])} payloads"
-            )
+            raise UserError(f"{tuple(keys.shape)} keys of {keys.dtype}, {number} identities, {len(payloads)} payloads")
         if number and (bool((identities.diff() <= 0).any()) or int(identities[-1]) >= content["next_identity"]):
             raise UserError(f"identities must rise and stay below {content['next_identity']}")
         index._num_rows = index._num_live = number
         index._keys, index._identities = keys, identities
         index._live = torch.ones_like(identities, dtype=torch.bool)
-        index._payloads, index._next_identity = list(content["payloads"]), content["next_identity"]
+        index._payloads, index._next_identity = payloads, content["next_identity"]
         # Older files lack it; a mapped file would be read as a whole.
         longest = content.get("longest")
         index._longest = _longest(keys) if longest is None else torch.tensor(float(longest), device=keys.device)
@@ -317,7 +314,7 @@ class ExactIndex:
         self._attached = {name: kept[rows] for name, kept in self._attached.items()}
         if self._rounded is not None:
             self._rounded = self._rounded[rows]
-        self._payloads = [self._payloads[row] for row in rows.tolist()]
+        self._payloads.keep(rows)
 
     def _checked(self, vectors: Tensor, name: str) -> Tensor:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim or not vectors.is_floating_point():

@@ -11,7 +11,8 @@ from torch import Tensor
 from mnemic_core.errors import UserError
 from mnemic_core.tensor_file import checksum, read_tensors, replacing, write_tensors
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE = (1, 2)  # in the first one, payloads were in the JSON file
 MANIFEST = "index.json"
 
 
@@ -95,7 +96,7 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
         complete = Path(manifest["vectors"]).name == manifest["vectors"] and isinstance(manifest["content"], dict)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); save the store again") from error
-    if found != (kind, FORMAT_VERSION):
+    if found[0] != kind or found[1] not in _READABLE:
         raise UserError(
             f"{path} holds {found[0]} in format {found[1]}, expected {kind} in format {FORMAT_VERSION}; "
             "load it with the class that saved it"
