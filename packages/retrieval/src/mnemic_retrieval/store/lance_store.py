@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from mnemic_retrieval.store.store import MemoryStore, StoreSettings
 
 ENGINE = "lance"
 INDEXED_FROM = 50_000
-"""Items from which `LanceStore.optimize` makes an approximate index; below, a scan is as fast."""
+"""Items from which `LanceStore.optimize` makes indexes, an approximate one of vectors; below, a scan is as fast."""
 
 _TABLE = "items"
 _IDS_AT_A_TIME = 1000
-_PROBES = 20  # partitions that are searched first; all of them if a filter leaves too few items
+_PROBES = 20  # partitions that are searched at least; LanceDB goes on while others may have better items
 _KEPT = timedelta(hours=1)  # versions of the table that other processes may be reading
 
 
@@ -85,11 +86,18 @@ class LanceStore(MemoryStore):
         self._table.checkout_latest()
 
     def optimize(self) -> None:
-        """Merge small files, drop old versions, and from `INDEXED_FROM` items on keep an approximate index."""
+        """Merge small files, drop old versions, and from `INDEXED_FROM` items on keep indexes of ids and vectors."""
         self._table.optimize(cleanup_older_than=_KEPT)
-        if not self._table.list_indices() and self._table.count_rows() >= INDEXED_FROM:
-            kinds = optional_library("lancedb.index", "lance")
-            self._table.create_index("vector", config=kinds.IvfFlat(distance_type="dot"))
+        number = self._table.count_rows()
+        if number < INDEXED_FROM:
+            return
+        kinds = optional_library("lancedb.index", "lance")
+        indexed = {column for index in self._table.list_indices() for column in index.columns}
+        if "id" not in indexed:
+            self._table.create_index("id", config=kinds.BTree())
+        if "vector" not in indexed:
+            # Without a number there are so few partitions that the first search of a process reads all vectors.
+            self._table.create_index("vector", config=kinds.IvfFlat("dot", num_partitions=isqrt(number)))
 
     def close(self) -> None:
         """Forget the table; files are only open while they are read."""
