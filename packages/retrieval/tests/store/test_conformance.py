@@ -166,6 +166,16 @@ def test_removed_items_are_gone_and_may_come_back(store: MemoryStore) -> None:
     assert store.get(["item 3"])[0].version == 1
 
 
+def test_a_filter_sees_every_change(make: Make) -> None:
+    store, where, query = make(), Eq("year", 1), torch.ones(1, DIM)
+    for names, year in (("ab", 1), ("c", 2), ("cd", 1), ("a", 3)):
+        store.upsert([Item(name, torch.ones(DIM), metadata={"year": year}) for name in names])
+        expected = sorted(item.id for item in store.get([*"abcd"]) if item and item.metadata["year"] == 1)
+        assert [hit.item.id for hit in store.search(query, 5, where)[0]] == expected
+    store.delete(["b"])
+    assert [hit.item.id for hit in store.search(query, 5, where)[0]] == ["c", "d"]
+
+
 def test_many_equal_items_are_ordered_by_id(make: Make) -> None:
     store = make()
     store.upsert([Item(f"{number:03d}", torch.ones(DIM)) for number in reversed(range(100))])

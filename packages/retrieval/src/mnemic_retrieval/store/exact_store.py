@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mnemic_core.stores import ExactIndex
@@ -11,6 +11,8 @@ from mnemic_core.stores.index_io import json_copies
 from mnemic_retrieval.store.filters import Filter, matches
 from mnemic_retrieval.store.items import Item
 from mnemic_retrieval.store.store import MemoryStore, StoreSettings
+
+_FILTERS = 64  # whose items are remembered: looking at each item takes longer than the search
 
 
 class ExactStore(MemoryStore):
@@ -32,6 +34,7 @@ class ExactStore(MemoryStore):
         self._items: dict[str, Item] = {}
         self._identities: dict[str, int] = {}
         self._ids: dict[int, str] = {}
+        self._allowed: dict[Filter, Tensor] = {}  # until the next change
 
     def refresh(self) -> None:
         """Do nothing: no other process writes here."""
@@ -52,6 +55,7 @@ class ExactStore(MemoryStore):
             vector = item.vector.detach().float().cpu().clone()
             self._items[item.id] = replace(item, vector=vector, version=version, metadata=metadata)
             self._identities[item.id], self._ids[identity] = identity, item.id
+        self._allowed.clear()
 
     def _delete(self, ids: list[str]) -> int:
         known = [each for each in ids if each in self._items]
@@ -65,11 +69,7 @@ class ExactStore(MemoryStore):
         self, queries: Float[Tensor, "query dim"], k: int, where: Filter | None, *, exact: bool
     ) -> list[list[Item]]:
         del exact
-        allowed = None
-        if where is not None:
-            order = [self._ids[identity] for identity in self._index.identities.tolist()]
-            allowed = torch.tensor([matches(where, self._items[each]) for each in order], dtype=torch.bool)
-        wanted = k
+        allowed, wanted = self._mask(where), k
         while True:
             scores, found = self._index.search(queries, wanted + 1, allowed=allowed)
             # As good as the last one that is wanted: more may follow.
@@ -84,8 +84,19 @@ class ExactStore(MemoryStore):
             return len(self._items)
         return sum(matches(where, item) for item in self._items.values())
 
+    def _mask(self, where: Filter | None) -> Bool[Tensor, " entry"] | None:
+        if where is None:
+            return None
+        if where not in self._allowed:
+            if len(self._allowed) >= _FILTERS:
+                self._allowed.clear()
+            order = [self._ids[identity] for identity in self._index.identities.tolist()]
+            self._allowed[where] = torch.tensor([matches(where, self._items[each]) for each in order], dtype=torch.bool)
+        return self._allowed[where]
+
     def _leave(self, ids: list[str]) -> None:
         identities = [self._identities.pop(each) for each in ids]
         for each, identity in zip(ids, identities, strict=True):
             del self._items[each], self._ids[identity]
         self._index.remove(torch.tensor(identities, dtype=torch.long))
+        self._allowed.clear()
