@@ -20,7 +20,10 @@ from mnemic_retrieval.store.store import MemoryStore, StoreSettings
 
 ENGINE = "lance"
 INDEXED_FROM = 50_000
-"""Items from which `LanceStore.optimize` makes indexes, an approximate one of vectors; below, a scan is as fast."""
+"""Items from which `LanceStore.optimize` makes an approximate index; below, a scan is as fast."""
+
+EXACT_UP_TO = 1000
+"""Items that satisfy a filter up to which they are read and compared one by one: an index would miss some of them."""
 
 _TABLE = "items"
 _IDS_AT_A_TIME = 1000
@@ -86,17 +89,12 @@ class LanceStore(MemoryStore):
         self._table.checkout_latest()
 
     def optimize(self) -> None:
-        """Merge small files, drop old versions, and from `INDEXED_FROM` items on keep indexes of ids and vectors."""
+        """Merge small files, drop old versions, and from `INDEXED_FROM` items on keep an approximate index."""
         self._table.optimize(cleanup_older_than=_KEPT)
         number = self._table.count_rows()
-        if number < INDEXED_FROM:
-            return
-        kinds = optional_library("lancedb.index", "lance")
-        indexed = {column for index in self._table.list_indices() for column in index.columns}
-        if "id" not in indexed:
-            self._table.create_index("id", config=kinds.BTree())
-        if "vector" not in indexed:
-            # Without a number there are so few partitions that the first search of a process reads all vectors.
+        if number >= INDEXED_FROM and not self._table.list_indices():
+            # Without a number there are so few partitions that a search reads most of the vectors.
+            kinds = optional_library("lancedb.index", "lance")
             self._table.create_index("vector", config=kinds.IvfFlat("dot", num_partitions=isqrt(number)))
 
     def close(self) -> None:
@@ -120,6 +118,9 @@ class LanceStore(MemoryStore):
         self, queries: Float[Tensor, "query dim"], k: int, where: Filter | None, *, exact: bool
     ) -> list[list[Item]]:
         condition = self._condition(where)
+        if condition is not None and not exact and self._count(where) <= EXACT_UP_TO:
+            chosen = self._table.search().where(condition).select([*COLUMNS]).limit(EXACT_UP_TO).to_list()
+            return [[from_row(row) for row in chosen]] * len(queries)
         return self._with_ties(lambda number: self._nearest(queries, number, condition, exact=exact), queries, k)
 
     def _nearest(
