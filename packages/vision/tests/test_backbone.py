@@ -8,8 +8,8 @@ from torch.testing import assert_close
 from torchvision.models import resnet50
 from torchvision.models._utils import IntermediateLayerGetter
 
-from mnemic_vision.backbone import TimmBackbone, build_backbone, load_backbone, load_headless
 from mnemic_core.classifier_weights import IMAGENET_MEAN, IMAGENET_STD
+from mnemic_vision.backbone import TimmBackbone, build_backbone, load_backbone, load_headless
 
 IMAGES = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 

@@ -65,6 +65,8 @@ def as_tensor(picture: Image.Image, size: tuple[int, int]) -> Float[Tensor, "3 h
 
 
 def _flat(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off instead of scaling them
+        return Image.fromarray((np.asarray(picture) // 256).clip(0, 255).astype(np.uint8)).convert("RGB")
     if picture.mode in {"RGB", "L"}:
         return picture.convert("RGB")
     layered = picture.convert("RGBA")

@@ -46,7 +46,8 @@ def test_grades_of_nothing_are_not_relevant(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("corpus.jsonl", '{"id": "a", "modality": "sound"}', "line 1: modality must be one of"),
-        ("corpus.jsonl", '{"id": "a"}', "line 1 lacks something"),
+        ("corpus.jsonl", '{"text": "a"}', "line 1 lacks something"),
+        ("corpus.jsonl", '{"id": 7, "text": "a"}', "must be strings, got 7"),
         (
             "corpus.jsonl",
             '{"id": "a", "modality": "text"}\n{"id": "a", "modality": "text"}',

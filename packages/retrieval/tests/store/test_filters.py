@@ -2,6 +2,7 @@ import pytest
 
 from mnemic_core.errors import UserError
 from mnemic_retrieval.store import And, Between, Eq, Filter, HasTag, In, IsNull, Not, Or, parse_filter
+from mnemic_retrieval.store.filters import check_filter
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,8 @@ def test_expressions(text: str, expected: Filter) -> None:
         ("year in 3", "needs a list"),
         ("year is 3", "must be None, got 3"),
         ("1 == 2", "cannot contain '1 == 2'"),
+        ("year == None", "use is None"),
+        ("year >= [1]", "give one number or string"),
         ("__import__('os').system('true')", "cannot contain"),
         ("not " * 3000 + "a == 1", "nested|no expression"),
     ],
@@ -50,3 +53,15 @@ def test_what_is_no_filter_is_refused_in_one_line(text: str, message: str) -> No
     with pytest.raises(UserError, match=message) as refused:
         parse_filter(text)
     assert "\n" not in str(refused.value)
+
+
+def test_filters_have_few_levels() -> None:
+    check_filter(parse_filter("not " * 16 + "year == 1"), {"year": "int"})
+    with pytest.raises(UserError, match="at most 16 levels"):
+        check_filter(parse_filter("not " * 17 + "year == 1"), {"year": "int"})
+
+
+@pytest.mark.parametrize("value", ["0x" + "f" * 5000, "'\\ud800'", "'a\\0b'"])
+def test_values_that_no_engine_takes_are_refused(value: str) -> None:
+    with pytest.raises(UserError, match="is of type"):
+        check_filter(parse_filter(f"field == {value}"), {"field": "int" if value[0] == "0" else "str"})

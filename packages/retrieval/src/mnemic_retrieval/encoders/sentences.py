@@ -65,8 +65,8 @@ class SentenceConfig:
 class SentenceEncoder(nn.Module):
     """Turns texts into words and one vector of length 1.
 
-    A word is its state after the last block beside its embedding: the former says what it means here, the latter which
-    word it is, for networks that are to write it.
+    A word is its state after the last block beside its embedding, both at the same scale: the former says what it means
+    here, the latter which word it is, for networks that are to write it.
 
     Args:
         config: sizes, and where the weights are.
@@ -123,7 +123,8 @@ class SentenceEncoder(nn.Module):
             states = self._bert(self._framed(tokens))
         is_read = F.pad(~padding, (1, 0), value=True)[..., None]
         summary = F.normalize((states * is_read).sum(1) / is_read.sum(1), dim=-1)
-        words = torch.cat([states[:, 1:], F.embedding(tokens, self.word_vectors)], -1)
+        halves = (states[:, 1:], F.embedding(tokens, self.word_vectors))
+        words = torch.cat([F.layer_norm(half, half.shape[-1:]) for half in halves], -1)
         return Features(words, padding, summary * ~padding.all(1, keepdim=True))
 
     @property

@@ -26,7 +26,8 @@ class WordTokens(Tokens):
 
     def forward(self, tokens: Int[Tensor, "batch token"]) -> Float[Tensor, "batch token dim"]:
         """Return the embedded tokens."""
-        embedded: Tensor = self.enter(F.embedding(tokens, self._sentences[0].word_vectors))
+        vectors = F.embedding(tokens, self._sentences[0].word_vectors)
+        embedded: Tensor = self.enter(F.layer_norm(vectors, vectors.shape[-1:]))  # of variance 1, as in T5
         return embedded
 
     def logits(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token vocab"]:

@@ -100,9 +100,12 @@ class Reader(nn.Module):
     ) -> tuple[Float[Tensor, "batch item place dim"], Bool[Tensor, "batch item place"]]:
         """Return items that are encoded in one sequence with the question."""
         batch, number = evidence.scores.shape
-        rows = evidence.items.embedded.map(lambda part: part.unflatten(0, (batch, number)))
-        padding = rows.padding | ~evidence.is_found[:, :, None]
-        items = Embedded(rows.tokens.flatten(1, 2), padding.flatten(1, 2), rows.is_word.flatten(1, 2))
+        given = evidence.items.embedded
+        tokens, padding, is_word = (
+            part.unflatten(0, (batch, number)) for part in (given.tokens, given.padding, given.is_word)
+        )
+        padding = padding | ~evidence.is_found[:, :, None]
+        items = Embedded(tokens.flatten(1, 2), padding.flatten(1, 2), is_word.flatten(1, 2))
         hidden = encoder.run(join([items, question.embedded]))
         length = padding.shape[2]
         return hidden[:, : number * length].unflatten(1, (number, length)), padding

@@ -54,6 +54,6 @@ class Resampler(nn.Module):
     def forward(self, patches: Float[Tensor, "batch patch dim"]) -> Float[Tensor, "batch fewer dim"]:
         """Return what the queries find."""
         queries = self.queries.expand(len(patches), -1, -1)
-        bias = patches.new_zeros(1, 1, 1, 1)
+        bias = patches.new_zeros(1, 1, 1, patches.shape[1])
         found: Tensor = self.attention(self.norm(queries), *self.attention.keys_and_values(patches), bias)
         return queries + found

@@ -16,6 +16,9 @@ from mnemic_retrieval.store.items import FieldType, Item, is_of_type
 BUILT_IN: dict[str, FieldType] = {"id": "str", "modality": "str", "text": "str", "image_hash": "str", "version": "int"}
 """Fields that every item has."""
 
+MAX_DEPTH = 16
+"""Levels of And, Or and Not in each other; LanceDB needs minutes for some dozens."""
+
 Scalar: TypeAlias = str | int | float | bool
 
 
@@ -102,18 +105,19 @@ def matches(where: Filter, item: Item) -> bool:
     return _fits(where, value)
 
 
-def check_filter(where: Filter, fields: Mapping[str, FieldType]) -> None:
-    """Raise ``UserError`` for a field that cannot be filtered, or a value of another type.
+def check_filter(where: Filter, fields: Mapping[str, FieldType], depth: int = MAX_DEPTH) -> None:
+    """Raise ``UserError`` for a field that cannot be filtered, a value of another type, or too many levels.
 
     Args:
         where: the filter.
         fields: metadata fields that were declared when the memory was created.
+        depth: levels that are allowed.
     """
-    if isinstance(where, And | Or):
-        for part in where.parts:
-            check_filter(part, fields)
-    elif isinstance(where, Not):
-        check_filter(where.part, fields)
+    if isinstance(where, And | Or | Not):
+        if not depth:
+            raise UserError(f"the filter is nested too deeply: use at most {MAX_DEPTH} levels")
+        for part in (where.part,) if isinstance(where, Not) else where.parts:
+            check_filter(part, fields, depth - 1)
     else:
         known = BUILT_IN | dict(fields)
         if where.field not in known:
@@ -172,7 +176,11 @@ def _check_values(where: Eq | In | Between | HasTag | IsNull, kind: FieldType) -
         values = (where.value,) if isinstance(where, Eq) else (where.low, where.high)
     for value in values:
         if not (is_of_type(value, kind) or (value is None and isinstance(where, Between))):
-            raise UserError(f"{where.field!r} is of type {kind}, which {value!r} is not")
+            # Python refuses to print a number with thousands of digits.
+            shown = (
+                f"a number of {value.bit_length()} bits" if isinstance(value, int) and value >= 2**63 else repr(value)
+            )
+            raise UserError(f"{where.field!r} is of type {kind}, which {shown} is not")
 
 
 def _parse(node: ast.expr) -> Filter:
@@ -191,6 +199,8 @@ def _parse(node: ast.expr) -> Filter:
 def _compare(left: ast.expr, right: ast.expr, op: ast.cmpop) -> Filter:
     if isinstance(left, ast.Name):
         field, value = left.id, _literal(right)
+        if not isinstance(op, ast.In | ast.NotIn | ast.Is | ast.IsNot) and not isinstance(value, str | int | float):
+            raise UserError(f"{field} is compared with {value!r}: give one number or string, or use is None")
         if type(op) in _COMPARISONS:
             return _COMPARISONS[type(op)](field, value)
     elif isinstance(right, ast.Name):

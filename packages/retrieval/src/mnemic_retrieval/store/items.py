@@ -53,11 +53,12 @@ class Hit:
 
 
 def is_of_type(value: object, kind: FieldType) -> bool:
-    """Return whether a value fits a field: whole numbers have 64 bits, others are finite, texts lack zero bytes."""
+    """Return whether a value fits a field: whole numbers have 64 bits, others are finite, texts are UTF-8 without 0."""
     if kind == "tags":
         return isinstance(value, list | tuple) and all(is_of_type(tag, "str") for tag in value)
     if kind == "str":
-        return isinstance(value, str) and "\0" not in value  # which PostgreSQL refuses
+        # PostgreSQL refuses a zero, and half of a surrogate pair is no UTF-8.
+        return isinstance(value, str) and not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in value)
     if kind == "bool" or isinstance(value, bool):  # an int to Python, but not to a database
         return kind == "bool" and isinstance(value, bool)
     if kind == "int":

@@ -27,6 +27,7 @@ EXACT_UP_TO = 1000
 
 _TABLE = "items"
 _IDS_AT_A_TIME = 1000
+_INDEX_CACHE, _METADATA_CACHE = 2**28, 2**24  # bytes
 _PROBES = 20  # partitions that are searched at least; LanceDB goes on while others may have better items
 _KEPT = timedelta(hours=1)  # versions of the table that other processes may be reading
 
@@ -151,7 +152,10 @@ class LanceStore(MemoryStore):
 
 
 def _connect(folder: str | Path) -> Any:
-    return optional_library("lancedb", "lance").connect(folder)
+    library = optional_library("lancedb", "lance")
+    # By default caches of gigabytes fill up with old versions: a process that writes would grow without end.
+    session = library.Session(index_cache_size_bytes=_INDEX_CACHE, metadata_cache_size_bytes=_METADATA_CACHE)
+    return library.connect(folder, session=session)
 
 
 def _schema(settings: StoreSettings) -> Any:

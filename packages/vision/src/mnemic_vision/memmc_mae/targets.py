@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnemic_vision.backbone import build_backbone, load_backbone
 from mnemic_core.classifier_weights import IMAGENET_MEAN, IMAGENET_STD
+from mnemic_vision.backbone import build_backbone, load_backbone
 from mnemic_vision.memmc_mae.config import FeatureConfig
 from mnemic_vision.memmc_mae.positions import to_images, to_patches
 

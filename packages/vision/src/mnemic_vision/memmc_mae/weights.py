@@ -10,9 +10,9 @@ from timm.layers.patch_embed import resample_patch_embed
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
+from mnemic_core.classifier_weights import IMAGENET_MEAN, IMAGENET_STD
 from mnemic_core.errors import UserError
 from mnemic_core.loading import load_exactly, read_state_dict, rename
-from mnemic_core.classifier_weights import IMAGENET_MEAN, IMAGENET_STD
 from mnemic_vision.memmc_mae.model import MemMcMae
 from mnemic_vision.memmc_mae.targets import PixelTarget
 
