@@ -1,5 +1,7 @@
 """EMAT: answers from a memory of questions and answers, found and read within one encoder pass (arXiv 2210.16773)."""
 
+from .checkpoint import EmatCheckpoint as EmatCheckpoint
+from .checkpoint import EmatSettings as EmatSettings
 from .config import EmatConfig as EmatConfig
 from .config import emat_async as emat_async
 from .config import emat_serial as emat_serial

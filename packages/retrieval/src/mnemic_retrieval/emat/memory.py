@@ -155,6 +155,15 @@ class QuestionMemory:
         """
         return [answer for batch in _batches(questions, batch_size) for answer in self._ask(batch, threshold)]
 
+    @torch.no_grad()
+    def look_up(self, questions: Sequence[str], k: int, batch_size: int = 64) -> list[tuple[Citation, ...]]:
+        """Return the best ``k`` known answers for each question, best first, and write no answer."""
+        found: list[tuple[Citation, ...]] = []
+        for batch in _batches(questions, batch_size):
+            vectors = self.model.ask(self._tokens([QUESTION + question for question in batch])).vector
+            found += map(self._cite, *self.table.search(vectors.cpu(), k))
+        return found
+
     def save(self, folder: str | Path) -> None:
         """Write the table; the network is saved on its own. A failure keeps what was there."""
         self.table.save(folder)
