@@ -1,0 +1,1 @@
+"""EMAT: training, evaluation and use of a memory of questions and answers."""
