@@ -52,9 +52,19 @@ def facts(tmp_path: Path) -> Path:
     return path
 
 
+def write_config(facts: Path, stage: str) -> Path:
+    path = facts.with_name("tiny.yaml")
+    path.write_text(TINY.format(stage=stage, facts=facts))
+    return path
+
+
 @pytest.fixture(params=["pretrain", "finetune"])
 def config(request: pytest.FixtureRequest, facts: Path) -> Path:
     """Return a config of either stage that trains in seconds."""
-    path = facts.with_name("tiny.yaml")
-    path.write_text(TINY.format(stage=request.param, facts=facts))
-    return path
+    return write_config(facts, request.param)
+
+
+@pytest.fixture
+def pretraining(facts: Path) -> Path:
+    """Return the config of the first stage alone."""
+    return write_config(facts, "pretrain")
