@@ -109,7 +109,7 @@ def test_a_pair_makes_its_question_answerable_without_training(tmp_path: Path) -
     """With words that training never had: what is added is answered, what is removed is not."""
     if not Path("/usr/share/wordnet/data.noun").exists():
         pytest.skip("needs the Debian package wordnet-base")
-    run = fit_or_resume(train, ["--config=emat_wordnet", "--data.val=[]", "--data.known=[]"], tmp_path)
+    run = fit_or_resume(train, ["--config=emat_wordnet", "--data.val=[]", "--trainer.max_steps=2000"], tmp_path)
     checkpoint = run.model.make_checkpoint({})
     checkpoint.model.eval()
     nouns = QuestionSource("wordnet", Path("/usr/share/wordnet/data.noun"), "test", limit=200).open()

@@ -108,8 +108,9 @@ class EmatData(SplitData):
             return None
         return read_neighbors(self._neighbors, len(self.split("train")), len(self.pairs))
 
+    @cached_property
     def known_pairs(self) -> list[KnownAnswer]:
-        """Return what the memory knows in validation and test."""
+        """What the memory knows in validation and test."""
         return self._known(self.memory if self.known is None else self.known)
 
     def open_split(self, split: str, stage: str) -> list[Example]:

@@ -133,7 +133,7 @@ class EmatTask(Task):
         """Encode what the memory knows, with the present weights."""
         self.records.reset()
         self._memory = self.make_checkpoint({}).new_memory()
-        self._memory.add(self.data.known_pairs())
+        self._memory.add(self.data.known_pairs)
 
     def evaluation_step(self, batch: QuestionBatch, batch_idx: int, split: Split) -> None:
         """Answer the questions of a batch."""
