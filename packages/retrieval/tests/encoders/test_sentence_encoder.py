@@ -71,7 +71,7 @@ def test_the_cache_gives_what_the_encoder_gave_and_drops_what_was_used_longest_a
         calls.append(rows)
         lengths = torch.tensor([1 + row for row in rows])
         padding = torch.arange(int(lengths.max())) >= lengths[:, None]
-        return Features(torch.ones(len(rows), padding.shape[1], 4), padding, torch.ones(len(rows), 2))
+        return Features(torch.ones(len(rows), padding.shape[1], 4), padding, torch.ones(len(rows), 2), padding.long())
 
     cache = FeatureCache(max_bytes=100)
     found = cache.get(["a", "b", "a"], encode)

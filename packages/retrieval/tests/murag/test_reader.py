@@ -102,3 +102,25 @@ def test_all_parts_learn_from_an_answer(form: ReaderForm) -> None:
     names = ("reader.ranks", "reader.score", "encoder.pool", "encoder.stack", "decoder")
     learned = {name for name, weight in model.named_parameters() if weight.grad is not None and weight.grad.any()}
     assert all(any(name.startswith(part) for name in learned) for part in names)
+
+
+def test_words_of_the_items_can_be_copied() -> None:
+    torch.manual_seed(0)
+    model = Murag(replace(murag_tiny(), copies=True)).eval()
+    assert model.copy is not None
+    given = evidence(model, [[True, False], [True, True]])
+    reading = model.read(encoded(model, QUESTIONS), given)
+    outputs = torch.tensor([[0, 30]] * 2)
+    with torch.no_grad():
+        model.copy.gate.bias.fill_(-1e4)
+        plain = model(reading, outputs).exp()
+        written = model.tokens.logits(model.decoder(model.tokens(outputs), reading.hidden, reading.padding))
+        assert_close(plain, written.softmax(-1), tolerance=1e-6)
+        model.copy.gate.bias.fill_(1e4)
+        copied = model(reading, outputs).exp()
+    assert_close(copied.sum(-1), torch.ones(2, 2), tolerance=1e-5)
+    words = {*QUESTIONS[0].tolist(), *ITEMS[0].tolist()} - {0, 1}  # its second item was not found
+    assert {*(copied[0, 0] > 1e-6).nonzero().flatten().tolist()} == words
+    model.copy.gate.bias.data.fill_(1e4)
+    assert {*model.answer(reading, 3)[0].tolist()} <= words
+    assert torch.isfinite(model(model.read(encoded(model, torch.zeros(1, 1, dtype=torch.long))), outputs[:1])).all()

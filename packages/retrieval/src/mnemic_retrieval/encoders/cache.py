@@ -17,7 +17,8 @@ class FeatureCache:
     Example:
         >>> def encode(rows):
         ...     print("encoding", rows)
-        ...     return Features(torch.ones(len(rows), 2, 3), torch.zeros(len(rows), 2).bool(), torch.ones(len(rows), 1))
+        ...     ids = torch.zeros(len(rows), 2).long()
+        ...     return Features(torch.ones(len(rows), 2, 3), ids > 0, torch.ones(len(rows), 1), ids)
         >>> cache = FeatureCache()
         >>> _ = cache.get(["a", "b", "a"], encode)
         encoding [0, 1]
@@ -58,6 +59,6 @@ class FeatureCache:
 
 def _row(features: Features, row: int) -> Features:
     """Return one row without the padding behind it."""
-    length = int((~features.padding[row]).sum())
+    length = max(1, int((~features.padding[row]).sum()))
     one = features.map(lambda part: part[row : row + 1])
-    return Features(one.tokens[:, : max(1, length)].half(), one.padding[:, : max(1, length)], one.summary)
+    return Features(one.tokens[:, :length].half(), one.padding[:, :length], one.summary, one.ids[:, :length])

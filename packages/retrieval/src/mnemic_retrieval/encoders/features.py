@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,11 +19,13 @@ class Features(MemoryState):
         tokens: patches or words.
         padding: True at what a row lacks.
         summary: of the whole; of width 0 from encoders that have none.
+        ids: which word each token is; 0 at patches and padding.
     """
 
     tokens: Float[Tensor, "batch token dim"]
     padding: Bool[Tensor, "batch token"]
     summary: Float[Tensor, "batch summary"]
+    ids: Int[Tensor, "batch token"]
 
 
 def stack_features(rows: Sequence[Features]) -> Features:
@@ -34,4 +36,5 @@ def stack_features(rows: Sequence[Features]) -> Features:
         torch.cat([F.pad(row.tokens, (0, 0, 0, more)) for row, more in zip(rows, missing, strict=True)]),
         torch.cat([F.pad(row.padding, (0, more), value=True) for row, more in zip(rows, missing, strict=True)]),
         torch.cat([row.summary for row in rows]),
+        torch.cat([F.pad(row.ids, (0, more)) for row, more in zip(rows, missing, strict=True)]),
     )

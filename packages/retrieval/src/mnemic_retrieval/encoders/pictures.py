@@ -119,7 +119,7 @@ class PictureEncoder(nn.Module):
         if self.config.has_classes:
             summary = network.forward_head(made).softmax(-1)
         padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        return Features(tokens, padding, summary)
+        return Features(tokens, padding, summary, padding.long())
 
 
 _Built: TypeAlias = tuple[nn.Module, int, tuple[float, ...], tuple[float, ...]]

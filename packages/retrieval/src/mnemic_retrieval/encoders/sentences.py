@@ -125,7 +125,7 @@ class SentenceEncoder(nn.Module):
         summary = F.normalize((states * is_read).sum(1) / is_read.sum(1), dim=-1)
         halves = (states[:, 1:], F.embedding(tokens, self.word_vectors))
         words = torch.cat([F.layer_norm(half, half.shape[-1:]) for half in halves], -1)
-        return Features(words, padding, summary * ~padding.all(1, keepdim=True))
+        return Features(words, padding, summary * ~padding.all(1, keepdim=True), tokens)
 
     @property
     def _bert(self) -> "_Bert":

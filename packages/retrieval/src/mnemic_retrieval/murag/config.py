@@ -32,6 +32,7 @@ class MuragConfig:
         num_items: items that an answer is read from.
         reducer: how patches become fewer.
         num_queries: learned queries of ``resample``.
+        copies: whether words of what is read can be copied into the answer, see `CopyHead`.
         picture_dropout: of the mean patch on its way into the retrieval vector, where the encoders have summaries.
     """
 
@@ -44,6 +45,7 @@ class MuragConfig:
     num_items: int = 4
     reducer: Reducer = "none"
     num_queries: int = 32
+    copies: bool = False
     picture_dropout: float = 0.8
 
     def __post_init__(self) -> None:

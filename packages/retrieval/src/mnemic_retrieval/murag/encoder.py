@@ -29,11 +29,13 @@ class Embedded(MemoryState):
         tokens: the pool, patches and words.
         padding: True at what a row lacks.
         is_word: True at words.
+        ids: which word it is; 0 elsewhere.
     """
 
     tokens: Float[Tensor, "batch place dim"]
     padding: Bool[Tensor, "batch place"]
     is_word: Bool[Tensor, "batch place"]
+    ids: Int[Tensor, "batch place"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class JointEncoder(nn.Module):
             found: Features = self.sentences(tokens)
             return found
         words = self.tokens(tokens)
-        return Features(words, tokens == self.config.t5.pad_id, words[:, 0, :0])
+        return Features(words, tokens == self.config.t5.pad_id, words[:, 0, :0], tokens)
 
     def see(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
         """Return pictures, with values in [0, 1], as patches."""
@@ -159,12 +161,13 @@ class JointEncoder(nn.Module):
     def _embed(self, words: Features, pictures: Features | None) -> Embedded:
         made = self.project_words(words.tokens) + self.kinds[1]
         pool = self.pool.to(made.dtype).expand(len(made), 1, -1)
-        is_pool = torch.zeros(pool.shape[:2], dtype=torch.bool, device=pool.device)
-        parts = [Embedded(pool, is_pool, is_pool), Embedded(made, words.padding, torch.ones_like(words.padding))]
+        no = torch.zeros(pool.shape[:2], dtype=torch.bool, device=pool.device)
+        is_word = torch.ones_like(words.padding)
+        parts = [Embedded(pool, no, no, no.long()), Embedded(made, words.padding, is_word, words.ids)]
         if pictures is not None:
             patches = (self.reduce(self.project(pictures.tokens)) + self.kinds[0]).to(made.dtype)
-            is_patch = torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
-            parts.insert(1, Embedded(patches, is_patch | pictures.padding[:, :1], is_patch))
+            no = torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
+            parts.insert(1, Embedded(patches, no | pictures.padding[:, :1], no, no.long()))
         return join(parts)
 
     def _bias(self, embedded: Embedded) -> Float[Tensor, "batch head place place"]:
@@ -182,10 +185,8 @@ class JointEncoder(nn.Module):
 
 def join(parts: Sequence[Embedded]) -> Embedded:
     """Return sequences of the same batch behind each other."""
-    tokens, padding, is_word = (
-        torch.cat([getattr(part, name) for part in parts], 1) for name in ("tokens", "padding", "is_word")
-    )
-    return Embedded(tokens, padding, is_word)
+    names = ("tokens", "padding", "is_word", "ids")
+    return Embedded(*(torch.cat([getattr(part, name) for part in parts], 1) for name in names))
 
 
 def _present(pictures: Features | None, has_picture: Bool[Tensor, " batch"] | None) -> Features | None:
@@ -194,7 +195,8 @@ def _present(pictures: Features | None, has_picture: Bool[Tensor, " batch"] | No
         return pictures
     missing = ~has_picture
     tokens, summary = pictures.tokens.masked_fill(missing[:, None, None], 0), pictures.summary
-    return Features(tokens, pictures.padding | missing[:, None], summary.masked_fill(missing[:, None], 0))
+    summary = summary.masked_fill(missing[:, None], 0)
+    return Features(tokens, pictures.padding | missing[:, None], summary, pictures.ids)
 
 
 def _build_reducer(config: MuragConfig, num_patches: int) -> nn.Module:

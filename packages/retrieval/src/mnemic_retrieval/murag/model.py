@@ -9,6 +9,7 @@ from mnemic_core.tensor_file import checksum
 from mnemic_retrieval.encoders import SentenceEncoder
 from mnemic_retrieval.encoders.word_tokens import WordTokens
 from mnemic_retrieval.murag.config import MuragConfig
+from mnemic_retrieval.murag.copying import CopyHead
 from mnemic_retrieval.murag.encoder import Encoded, JointEncoder
 from mnemic_retrieval.murag.reader import Evidence, Reader, Reading
 from mnemic_retrieval.t5.choices import Choices
@@ -37,6 +38,7 @@ class Murag(PretrainedModel):
         tokens: Tokens = TokenLayer(config.t5) if sentences is None else WordTokens(sentences, config.t5.dim)
         self.encoder = JointEncoder(config, tokens, sentences)
         self.reader, self.decoder = Reader(config), T5Decoder(config.t5)
+        self.copy = CopyHead(config.t5.dim) if config.copies else None
         self.log_temperature = nn.Parameter(torch.tensor(config.temperature).log())
 
     @property
@@ -61,14 +63,22 @@ class Murag(PretrainedModel):
             reading: from `read`.
             outputs: inputs of the decoder, which begin with ``pad_id``.
         """
-        return self.tokens.logits(self.decoder(self.tokens(outputs), reading.hidden, reading.padding))
+        return self._logits(self.decoder(self.tokens(outputs), reading.hidden, reading.padding), reading)
 
     @torch.no_grad()
     def answer(
         self, reading: Reading, max_tokens: int = 64, choices: Choices | None = None
     ) -> Int[Tensor, "batch output"]:
         """Return the answers, see `generate_greedy`."""
-        return generate_greedy(self.tokens, self.decoder, reading.hidden, reading.padding, max_tokens, choices)
+        return generate_greedy(
+            self.tokens,
+            self.decoder,
+            reading.hidden,
+            reading.padding,
+            max_tokens,
+            choices,
+            lambda hidden: self._logits(hidden, reading),
+        )
 
     @torch.no_grad()
     def attention(self, reading: Reading, outputs: Int[Tensor, "batch output"]) -> Float[Tensor, "batch place"]:
@@ -83,6 +93,13 @@ class Murag(PretrainedModel):
         is_written = (outputs != self.config.t5.pad_id)[..., None]
         share: Tensor = (weights * is_written).sum(1) / is_written.sum(1).clamp(min=1)
         return share
+
+    def _logits(self, hidden: Float[Tensor, "batch token dim"], reading: Reading) -> Float[Tensor, "batch token vocab"]:
+        logits = self.tokens.logits(hidden)
+        if self.copy is None:
+            return logits
+        mixed: Tensor = self.copy(hidden, logits, reading)
+        return mixed
 
 
 def fingerprint(model: Murag) -> str:

@@ -35,12 +35,14 @@ class Reading(MemoryState):
         padding: True at places to ignore.
         item: 0 for the question, then the number of the item that a place belongs to.
         place_in_item: place within the item as it was encoded alone; -1 for places of the question.
+        ids: which word it is; 0 elsewhere.
     """
 
     hidden: Float[Tensor, "batch place dim"]
     padding: Bool[Tensor, "batch place"]
     item: Int[Tensor, "batch place"]
     place_in_item: Int[Tensor, "batch place"]
+    ids: Int[Tensor, "batch place"]
 
 
 class Reader(nn.Module):
@@ -70,50 +72,51 @@ class Reader(nn.Module):
             return _of_question(question)
         batch, number = evidence.scores.shape
         if self.form == "concat":
-            hidden, padding = self._one_sequence(encoder, question, evidence)
+            hidden, padding, ids = self._one_sequence(encoder, question, evidence)
         else:
-            hidden, padding = self._each(encoder, question, evidence)
-            hidden, padding = (part.unflatten(0, (batch, number)) for part in (hidden, padding))
+            parts = self._each(encoder, question, evidence)
+            hidden, padding, ids = (part.unflatten(0, (batch, number)) for part in parts)
         marks = self.ranks[:number] + evidence.scores[..., None] * self.score
         hidden = (hidden + marks[:, :, None]).flatten(1, 2)
         padding = (padding | ~evidence.is_found[:, :, None]).flatten(1, 2)
         first, length = _of_question(question), padding.shape[1] // number
         item = 1 + torch.arange(number, device=hidden.device).repeat_interleave(length)
         place = torch.arange(length, device=hidden.device).repeat(number)
-        items = Reading(hidden, padding, item.expand(padding.shape), place.expand(padding.shape))
-        names = ("hidden", "padding", "item", "place_in_item")
+        items = Reading(hidden, padding, item.expand(padding.shape), place.expand(padding.shape), ids.flatten(1, 2))
+        names = ("hidden", "padding", "item", "place_in_item", "ids")
         return Reading(*(torch.cat([getattr(part, name) for part in (first, items)], 1) for name in names))
 
     def _each(
         self, encoder: JointEncoder, question: Encoded, evidence: Evidence
-    ) -> tuple[Float[Tensor, "item place dim"], Bool[Tensor, "item place"]]:
-        """Return items that are encoded with their question, or alone."""
+    ) -> tuple[Float[Tensor, "item place dim"], Bool[Tensor, "item place"], Int[Tensor, "item place"]]:
+        """Return items that are encoded with their question, or alone: hidden places, padding and words."""
         items = evidence.items
         if self.form == "fid_cached":
-            return items.hidden, items.padding
+            return items.hidden, items.padding, items.embedded.ids
         number = evidence.scores.shape[1]
         pairs = join([items.embedded, question.embedded.map(lambda part: part.repeat_interleave(number, 0))])
-        return encoder.run(pairs), pairs.padding
+        return encoder.run(pairs), pairs.padding, pairs.ids
 
     def _one_sequence(
         self, encoder: JointEncoder, question: Encoded, evidence: Evidence
-    ) -> tuple[Float[Tensor, "batch item place dim"], Bool[Tensor, "batch item place"]]:
-        """Return items that are encoded in one sequence with the question."""
+    ) -> tuple[
+        Float[Tensor, "batch item place dim"], Bool[Tensor, "batch item place"], Int[Tensor, "batch item place"]
+    ]:
+        """Return items that are encoded in one sequence with the question: as above."""
         batch, number = evidence.scores.shape
         given = evidence.items.embedded
-        tokens, padding, is_word = (
-            part.unflatten(0, (batch, number)) for part in (given.tokens, given.padding, given.is_word)
-        )
+        parts = (given.tokens, given.padding, given.is_word, given.ids)
+        tokens, padding, is_word, ids = (part.unflatten(0, (batch, number)) for part in parts)
         padding = padding | ~evidence.is_found[:, :, None]
-        items = Embedded(tokens.flatten(1, 2), padding.flatten(1, 2), is_word.flatten(1, 2))
+        items = Embedded(*(part.flatten(1, 2) for part in (tokens, padding, is_word, ids)))
         hidden = encoder.run(join([items, question.embedded]))
         length = padding.shape[2]
-        return hidden[:, : number * length].unflatten(1, (number, length)), padding
+        return hidden[:, : number * length].unflatten(1, (number, length)), padding, ids
 
 
 def _of_question(question: Encoded) -> Reading:
     item = torch.zeros_like(question.padding, dtype=torch.long)
-    return Reading(question.hidden, question.padding, item, item - 1)
+    return Reading(question.hidden, question.padding, item, item - 1, question.embedded.ids)
 
 
 def evidence_of(

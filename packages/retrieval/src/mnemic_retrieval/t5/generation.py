@@ -1,5 +1,7 @@
 """Writing an output token by token."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -18,6 +20,7 @@ def generate_greedy(
     source_padding: Bool[Tensor, "batch frame"],
     max_tokens: int = 64,
     choices: Choices | None = None,
+    logits_of: Callable[[Float[Tensor, "batch token dim"]], Float[Tensor, "batch token vocab"]] | None = None,
 ) -> Int[Tensor, "batch output"]:
     """Return the likeliest next tokens one by one, without the start symbol.
 
@@ -30,6 +33,7 @@ def generate_greedy(
         source_padding: True at what to ignore of it.
         max_tokens: most tokens of an output.
         choices: outputs that are allowed; None: all.
+        logits_of: from what the decoder made of tokens to logits of the next ones; None: by the token layer.
     """
     check_at_least(1, max_tokens=max_tokens)
     config = decoder.config
@@ -39,7 +43,7 @@ def generate_greedy(
     written: list[Tensor] = []
     while len(written) < max_tokens and not bool(has_ended.all()):
         hidden, state = decoder.step(tokens(last[:, None])[:, 0], state)
-        logits = tokens.logits(hidden[:, None])[:, 0]
+        logits = (logits_of or tokens.logits)(hidden[:, None])[:, 0]
         if choices is not None:
             allowed = choices.allowed(written, logits.shape[1]).to(logits.device)
             logits = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min)
