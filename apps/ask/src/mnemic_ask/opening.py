@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from mnemic_core.checkpoint import read_model
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device, find_device
+from mnemic_retrieval.emat import EmatCheckpoint
 from mnemic_retrieval.murag import Assistant, MuragCheckpoint, fingerprint
 from mnemic_retrieval.store import ExactStore, FieldType, LanceStore, MemoryStore, PostgresStore
 from mnemic_retrieval.store.manifest import MANIFEST
@@ -26,6 +28,11 @@ def open_checkpoint(checkpoint: Path | None, device: Device) -> MuragCheckpoint:
     if checkpoint is None and not SHIPPED.is_file():
         raise FileNotFoundError(f"the shipped checkpoint {SHIPPED} is absent: give --checkpoint, or train one with fit")
     return MuragCheckpoint.load(checkpoint or SHIPPED).to(find_device(device))
+
+
+def is_emat(checkpoint: Path) -> bool:
+    """Return whether a checkpoint is that of an EMAT; errors as of `open_checkpoint`."""
+    return read_model(checkpoint)[0].get("kind") == EmatCheckpoint.kind
 
 
 def open_assistant(memory: str | None, checkpoint: Path | None, device: Device) -> Assistant:

@@ -9,7 +9,7 @@ from mnemic_kit.parameter_groups import decay_groups
 from mnemic_retrieval.murag import Murag
 
 _RELEASED = ("encoder.pictures.", "encoder.sentences.", "encoder.tokens.", "encoder.stack.", "decoder.")
-_VECTORS = ("encoder.vectors.", "log_temperature")
+_VECTORS = ("encoder.vectors.learned.", "log_temperature")
 
 
 def parameter_groups(
@@ -21,7 +21,7 @@ def parameter_groups(
         model: the network.
         lr: of parts into which released weights load.
         lr_new: of parts that always begin at random.
-        lr_vectors: of what makes retrieval vectors of summaries, and of the temperature.
+        lr_vectors: of what pictures add to retrieval vectors of summaries, and of the temperature.
         weight_decay: of matrices.
     """
     named = dict(model.named_parameters())

@@ -63,7 +63,7 @@ class MuragTask(Task):
         smoothing: probability spread over all tokens.
         lr: peak learning rate of parts into which released weights load.
         lr_new: that of new parts.
-        lr_vectors: that of what makes retrieval vectors of summaries.
+        lr_vectors: that of what pictures add to retrieval vectors of summaries.
         warmup_steps: optimizer steps of linear warm-up; then half a cosine to ``trainer.max_steps``.
         weight_decay: of matrices.
         init_checkpoint: checkpoint to begin with; it also finds the items of stage 2.

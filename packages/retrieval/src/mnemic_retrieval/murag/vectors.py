@@ -19,8 +19,8 @@ class SummaryVectors(nn.Module):
     """The vector of a text is that of its sentence; a picture's is the mean of class names by their probabilities.
 
     The latter is ConSE (arXiv 1312.5650), which needs no training and knows the classes of its classifier alone. A
-    linear layer on the mean patch, which begins with 0, adds what training pairs teach. Beside a picture a text counts
-    as much as a gate finds it to tell: a caption does, "What is this?" does not.
+    linear layer on the mean patch, which begins with 0, adds what training pairs teach. Of a picture with a text both
+    count, by a gate on the text: a caption tells more than its picture, "What is this?" tells nothing.
 
     Args:
         pictures: classifier.
@@ -70,8 +70,10 @@ class SummaryVectors(nn.Module):
         seen = seen + self.learned(self.dropout(self.norm(pictures.tokens.mean(1))))
         if has_picture is None:
             has_picture = torch.ones(len(seen), dtype=torch.bool, device=seen.device)
-        share = torch.where(has_picture[:, None], self.gate(words.summary).sigmoid(), 1.0)
-        vector: Tensor = seen.masked_fill(~has_picture[:, None], 0) + share * words.summary
+        has_text = (~words.padding).any(1)
+        share = torch.where(has_text[:, None], self.gate(words.summary).sigmoid(), 0.0)
+        share = torch.where(has_picture[:, None], share, 1.0)
+        vector: Tensor = (1 - share) * F.normalize(seen, dim=-1) + share * words.summary
         return vector
 
 
