@@ -27,6 +27,7 @@ def test_scores_and_speeds_with_memory_and_without(facts: Path) -> None:
     assert scores["hit_1"] <= scores["hit_5"] <= scores["hit_10"]
     assert scores["hit_10"] > 0  # though the network reads two pairs
     assert found["without_memory"]["hit_10"] == 0
+    assert found["with_other_pairs"]["hit_10"] == 0  # none is left, as all are asked for
     speed = found["speed"]["8"]
     parts = sum(speed[f"{name}_ms"] for name in ("encode", "search", "decode"))
     assert speed["queries_per_second"] == pytest.approx(1000 / parts)

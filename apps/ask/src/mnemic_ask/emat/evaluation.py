@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -32,8 +33,9 @@ def evaluate(
         batch_sizes: questions at a time, for speeds.
 
     Returns:
-        ``with_memory`` and ``without_memory``: see `mean_scores`, where hits are those of the ten best pairs;
-        ``speed``: by batch size, see `Speed.summary`; the numbers of questions and pairs.
+        ``with_memory``: see `mean_scores`, where hits are those of the ten best pairs; ``with_other_pairs``: of one
+        without the pairs of these questions; ``without_memory``: of an empty one; ``speed``: by batch size, see
+        `Speed.summary`; the numbers of questions and pairs.
 
     Raises:
         UserError: there are no questions or no pairs.
@@ -43,7 +45,7 @@ def evaluate(
     memory, questions = checkpoint.new_memory(), [each.forms[0] for each in examples]
     threshold = checkpoint.settings.threshold
     without = memory.ask(questions)
-    memory.add(known)
+    identities = memory.add(known)
     answers = memory.ask(questions, threshold=threshold)
     found = memory.look_up(questions, max(HITS))
     records = [
@@ -56,10 +58,14 @@ def evaluate(
         size: time_batches(checkpoint.model, memory.table, batches_to_time(tokens, size), memory.max_tokens)
         for size in batch_sizes
     }
+    asked = {each.known.question for each in examples}
+    memory.remove(identities[torch.tensor([each.question in asked for each in known])])
+    others = memory.ask(questions)
     return {
         "num_questions": len(examples),
-        "num_known": len(memory),
+        "num_known": len(known),
         "with_memory": mean_scores(records),
+        "with_other_pairs": mean_scores([score_answer(*each) for each in zip(others, examples, strict=True)]),
         "without_memory": mean_scores([score_answer(*each) for each in zip(without, examples, strict=True)]),
         "speed": {str(size): found.summary() for size, found in speed.items()},
     }
@@ -67,10 +73,12 @@ def evaluate(
 
 def show_evaluation(summary: Mapping[str, Any], console: Console) -> None:
     """Print an evaluation as tables."""
-    scores = Table("score (%)", "with memory", "without", box=None)
-    for name, value in summary["with_memory"].items():
-        other = "-" if name.startswith("hit") else f"{100 * summary['without_memory'][name]:.1f}"
-        scores.add_row(name.replace("hit_", "hit@").replace("_", " "), f"{100 * value:.1f}", other)
+    columns = ("with_memory", "with_other_pairs", "without_memory")
+    scores = Table("score (%)", *(column.replace("_", " ") for column in columns), box=None)
+    for name in summary["with_memory"]:
+        shown = columns[:1] if name.startswith("hit") else columns
+        values = (f"{100 * summary[column][name]:.1f}" for column in shown)
+        scores.add_row(name.replace("hit_", "hit@").replace("_", " "), *values)
     console.print(f"{summary['num_questions']} questions, {summary['num_known']} known answers", highlight=False)
     console.print(scores)
     speeds = Table("batch", "questions/s", "encode ms", "search ms", "decode ms", box=None)
