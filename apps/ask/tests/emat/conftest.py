@@ -16,7 +16,7 @@ trainer:
   enable_model_summary: false
 last_checkpoint: {{every_n_train_steps: 2}}
 model:
-  stage: {stage}
+  stage: pretrain
   config:
     t5: {{vocab_size: 300, dim: 16, num_heads: 2, head_dim: 8, ffn_dim: 16, encoder_layers: 3, decoder_layers: 1}}
     key_layer: 0
@@ -52,19 +52,9 @@ def facts(tmp_path: Path) -> Path:
     return path
 
 
-def write_config(facts: Path, stage: str) -> Path:
-    path = facts.with_name("tiny.yaml")
-    path.write_text(TINY.format(stage=stage, facts=facts))
-    return path
-
-
-@pytest.fixture(params=["pretrain", "finetune"])
-def config(request: pytest.FixtureRequest, facts: Path) -> Path:
-    """Return a config of either stage that trains in seconds."""
-    return write_config(facts, request.param)
-
-
 @pytest.fixture
-def pretraining(facts: Path) -> Path:
-    """Return the config of the first stage alone."""
-    return write_config(facts, "pretrain")
+def config(facts: Path) -> Path:
+    """Return a config that trains in seconds."""
+    path = facts.with_name("tiny.yaml")
+    path.write_text(TINY.format(facts=facts))
+    return path

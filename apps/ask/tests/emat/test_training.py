@@ -34,21 +34,25 @@ def weights(root: Path) -> dict[str, torch.Tensor]:
     return torch.load(checkpoint_path(root))["state_dict"]
 
 
-def test_a_run_stopped_anywhere_ends_as_an_uninterrupted_one(config: Path, tmp_path: Path) -> None:
-    """Also between two searches of the memory, whose result is part of the state."""
-    whole = fit(config, tmp_path / "whole")
+@pytest.mark.parametrize(("stage", "every"), [("pretrain", "null"), ("finetune", "3"), ("finetune", "null")])
+def test_a_run_stopped_anywhere_ends_as_an_uninterrupted_one(
+    stage: str, every: str, config: Path, tmp_path: Path
+) -> None:
+    """Also between two searches of the memory, by steps or by epochs: their result is part of the state."""
+    options = (f"--model.stage={stage}", f"--model.mining.every_n_steps={every}")
+    whole = fit(config, tmp_path / "whole", *options)
     assert len(losses(whole)) == 8
     for batches in (3, 5, 7):
         with pytest.raises(RuntimeError, match="killed"):
-            fit(config, tmp_path / "broken", callbacks=[Stop(batches)])
-    broken = fit(config, tmp_path / "broken")
+            fit(config, tmp_path / "broken", *options, callbacks=[Stop(batches)])
+    broken = fit(config, tmp_path / "broken", *options)
     assert losses(broken) == losses(whole)
     assert_close(weights(broken), weights(whole), atol=0.0, rtol=0.0)
 
 
-def test_scores_are_logged_and_predictions_written(pretraining: Path, tmp_path: Path) -> None:
-    root = fit(pretraining, tmp_path / "run", "--trainer.max_steps=2")
-    common = ["--config", str(pretraining), f"--trainer.default_root_dir={root}", "--ckpt_path", "last"]
+def test_scores_are_logged_and_predictions_written(config: Path, tmp_path: Path) -> None:
+    root = fit(config, tmp_path / "run", "--trainer.max_steps=2")
+    common = ["--config", str(config), f"--trainer.default_root_dir={root}", "--ckpt_path", "last"]
     scores = train("test", common).trainer.callback_metrics
     assert {"test/em", "test/f1", "test/hit_1", "test/hit_5", "test/hit_10", "test/em_kind"} <= scores.keys()
     train("predict", common)
@@ -57,36 +61,34 @@ def test_scores_are_logged_and_predictions_written(pretraining: Path, tmp_path: 
     assert len(lines[0]["citations"]) == 2  # the network reads two pairs
 
 
-def test_a_training_begins_with_the_network_of_another(pretraining: Path, tmp_path: Path) -> None:
-    first = fit(pretraining, tmp_path / "first", "--trainer.max_steps=2")
+def test_a_training_begins_with_the_network_of_another(config: Path, tmp_path: Path) -> None:
+    first = fit(config, tmp_path / "first", "--trainer.max_steps=2")
     start = f"--model.init_checkpoint={checkpoint_path(first)}"
-    second = fit(pretraining, tmp_path / "second", start, "--model.lr=0", "--trainer.max_steps=1")
+    second = fit(config, tmp_path / "second", start, "--model.lr=0", "--trainer.max_steps=1")
     assert_close(weights(second), weights(first), atol=0.0, rtol=0.0)
     assert EmatCheckpoint.load(checkpoint_path(second)).provenance["step"] == 1
     with pytest.raises(UserError, match="other tokens than this config"):
-        fit(pretraining, tmp_path / "third", start, "--data.vocabulary.size=290")
+        fit(config, tmp_path / "third", start, "--data.vocabulary.size=290")
 
 
-def test_neighbors_found_by_another_retriever_are_read(pretraining: Path, tmp_path: Path) -> None:
-    count = len(QuestionSource("wordnet", pretraining.with_name("facts.jsonl"), "train").open())
+def test_neighbors_found_by_another_retriever_are_read(config: Path, tmp_path: Path) -> None:
+    count = len(QuestionSource("wordnet", config.with_name("facts.jsonl"), "train").open())
     path = tmp_path / "neighbors"
     path.write_text("".join(f"{(row + 1) % count} {(row + 2) % count}\n" for row in range(count)))
     options = (f"--data.neighbors={path}", "--trainer.max_steps=2")
-    assert len(losses(fit(pretraining, tmp_path / "run", *options))) == 2
+    assert len(losses(fit(config, tmp_path / "run", *options))) == 2
 
 
-def test_pretraining_needs_the_pair_of_each_question(pretraining: Path, tmp_path: Path) -> None:
-    memory = f"--data.memory=[{{name: wordnet, path: {pretraining.with_name('facts.jsonl')}}}]"
+def test_pretraining_needs_the_pair_of_each_question(config: Path, tmp_path: Path) -> None:
+    memory = f"--data.memory=[{{name: wordnet, path: {config.with_name('facts.jsonl')}}}]"
     with pytest.raises(UserError, match=r"leave out data\.memory"):
-        fit(pretraining, tmp_path / "run", memory)
-    assert (
-        len(losses(fit(pretraining, tmp_path / "fine", memory, "--model.stage=finetune", "--trainer.max_steps=2"))) == 2
-    )
+        fit(config, tmp_path / "run", memory)
+    assert len(losses(fit(config, tmp_path / "fine", memory, "--model.stage=finetune", "--trainer.max_steps=2"))) == 2
 
 
-def test_a_network_with_too_few_tokens_is_refused(pretraining: Path, tmp_path: Path) -> None:
+def test_a_network_with_too_few_tokens_is_refused(config: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the network has 280 tokens, the data 300: set config\.t5\.vocab_size"):
-        fit(pretraining, tmp_path / "run", "--model.config.t5.vocab_size=280")
+        fit(config, tmp_path / "run", "--model.config.t5.vocab_size=280")
 
 
 def test_a_released_t5_is_what_training_begins_with(tmp_path: Path) -> None:

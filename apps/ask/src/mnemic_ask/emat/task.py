@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from mnemic_ask.emat.batches import QuestionBatch
 from mnemic_ask.emat.datamodule import EmatData
 from mnemic_ask.emat.mined_pairs import KEY, MinedPairs
-from mnemic_ask.emat.scores import mean_scores, score_answer
+from mnemic_ask.emat.scores import HITS, mean_scores, score_answer
 from mnemic_ask.emat.steps import finetuning_losses, pretraining_losses
 from mnemic_core.checkpoint import split_checkpoint
 from mnemic_core.errors import UserError, check_choice, check_range
@@ -191,9 +191,11 @@ class EmatTask(Task):
         """Record the answers to a batch."""
         assert self._memory is not None, "begin_evaluation comes first"
         with torch.autocast(self.device.type, enabled=False):
-            answers = self._memory.ask([each.forms[0] for each in batch.examples])
-        for place, example, answer in zip(batch.places.tolist(), batch.examples, answers, strict=True):
-            self.records.update(f"{place:09}", score_answer(answer, example))
+            questions = [each.forms[0] for each in batch.examples]
+            answers, found = self._memory.ask(questions), self._memory.look_up(questions, max(HITS))
+        scored = map(score_answer, answers, batch.examples, found)
+        for place, record in zip(batch.places.tolist(), scored, strict=True):
+            self.records.update(f"{place:09}", record)
 
     def _begin_with(self, path: Path) -> None:
         """Load the network of a checkpoint."""
