@@ -1,10 +1,13 @@
 import io
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from command_lines import mistake
 from rich.console import Console
 
+from mnemic_ask.cli import main
 from mnemic_ask.emat.evaluation import evaluate, show_evaluation
 from mnemic_ask.emat.sources import QuestionSource
 from mnemic_ask.emat.speed import Speed, batches_to_time
@@ -49,3 +52,20 @@ def test_first_and_last_batches_do_not_count() -> None:
 def test_nothing_to_evaluate_is_named() -> None:
     with pytest.raises(UserError, match="0 questions, 0 known answers"):
         evaluate(checkpoint(), [], [])
+
+
+def test_the_command_scores_files_and_names_what_is_missing(
+    facts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint().save(tmp_path / "emat.safetensors")
+    weights = ["--checkpoint", str(tmp_path / "emat.safetensors")]
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", "--data", str(facts), "--split", "all", *weights, "--json"])
+    assert end.value.code == 0
+    scores = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {"em", "f1", "em_no_memory", "with_memory", "speed"} <= scores.keys()
+    (tmp_path / "nq.jsonl").write_text('{"question": "who?", "answer": ["Ada"]}\n')
+    line = mistake(main, ["evaluate", "--data", str(tmp_path / "nq.jsonl"), *weights], capsys)
+    assert "give --known" in line
+    line = mistake(main, ["evaluate", "--data", str(facts), "--split", "spring", *weights], capsys)
+    assert "parts of WordNet's words" in line
