@@ -25,7 +25,7 @@ from mnemic_kit.progress import frame_progress
 from mnemic_retrieval.data import CorpusFolder, MultimodalQa, Query, QuestionSet, Source, StampFolder, WebQa
 from mnemic_retrieval.data.corpus import CORPUS
 from mnemic_retrieval.data.stamps import KIND, WHAT, WHICH
-from mnemic_retrieval.murag import Assistant, MuragCheckpoint
+from mnemic_retrieval.murag import Assistant, EntryEncoder, MuragCheckpoint
 from mnemic_retrieval.murag.timer import PARTS
 
 _STEP = 16
@@ -93,13 +93,14 @@ def open_task(data: Path, facts: Path | None = None, split: str | None = None) -
 def evaluate_task(checkpoint: MuragCheckpoint, task: Task, console: Console) -> dict[str, Any]:
     """Return all scores by name; see the command for what they are."""
     summary: dict[str, Any] = {"questions": len(task.asked), "items": len(task.sources)}
+    encode = EntryEncoder(checkpoint.model.eval(), checkpoint.tokenizer)
     if task.asked:
-        assistant = remember(checkpoint, task.sources)
+        assistant = remember(checkpoint, task.sources, encode)
         summary |= _answer_scores(assistant, task, console)
         summary |= {f"evidence_{name}": value for name, value in _rankings(assistant, task.asked).items()}
         summary["latency_ms"] = latency(checkpoint, assistant, task.asked[:_TIMED])
     for suffix, pool in task.pools.items():
-        found = _rankings(remember(checkpoint, pool), task.sought)
+        found = _rankings(remember(checkpoint, pool, encode), task.sought)
         summary |= {f"{name}{suffix}": value for name, value in found.items()}
     if not task.pools:
         names = [name for name in summary if name.startswith("evidence_")]

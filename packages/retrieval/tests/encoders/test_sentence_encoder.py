@@ -81,3 +81,15 @@ def test_the_cache_gives_what_the_encoder_gave_and_drops_what_was_used_longest_a
     cache.get(["c", "d", "e", "f", "b", "a"], encode)  # does not fit, but is complete
     assert cache.get(["a"], encode).tokens.shape == (1, 6, 4) or calls
     assert calls[:2] == [[0, 1], [0, 1, 2, 3]]
+
+
+def test_the_cache_can_encode_each_alone() -> None:
+    calls: list[list[int]] = []
+
+    def encode(rows: list[int]) -> Features:
+        calls.append(rows)
+        ids = torch.ones(len(rows), 1, dtype=torch.long)
+        return Features(torch.ones(len(rows), 1, 2), ids == 0, torch.ones(len(rows), 2), ids)
+
+    FeatureCache(is_alone=True).get(["a", "b", "a", "c"], encode)
+    assert calls == [[0], [1], [3]]

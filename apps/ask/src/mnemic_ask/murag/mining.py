@@ -8,7 +8,7 @@ from rich.console import Console
 from mnemic_ask.scoring import question_of
 from mnemic_kit.progress import frame_progress
 from mnemic_retrieval.data import Query, Source
-from mnemic_retrieval.murag import Assistant, MuragCheckpoint
+from mnemic_retrieval.murag import Assistant, EntryEncoder, MuragCheckpoint
 from mnemic_retrieval.murag.searching import find
 from mnemic_retrieval.store import ExactStore, Hit
 
@@ -31,9 +31,15 @@ class Mined:
     hard: dict[str, tuple[str, ...]]
 
 
-def remember(checkpoint: MuragCheckpoint, sources: Sequence[Source]) -> Assistant:
-    """Return a network with all items in its memory, with a progress bar."""
-    assistant = Assistant(checkpoint, ExactStore(Assistant.settings_of(checkpoint)), _BATCH)
+def remember(checkpoint: MuragCheckpoint, sources: Sequence[Source], encode: EntryEncoder | None = None) -> Assistant:
+    """Return a network with all items in its memory, with a progress bar.
+
+    Args:
+        checkpoint: the network.
+        sources: the items.
+        encode: as for `Assistant`.
+    """
+    assistant = Assistant(checkpoint, ExactStore(Assistant.settings_of(checkpoint)), _BATCH, encode)
     with frame_progress("encoding", len(sources), Console(stderr=True), "items") as advance:
         assistant.add(sources, lambda number: [advance() for _ in range(number)])
     return assistant

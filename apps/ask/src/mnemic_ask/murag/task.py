@@ -111,7 +111,7 @@ class MuragTask(Task):
         self.tokenizer = tokenizer_from_state(tokenizer)
         self.model = Murag(config)
         self._begin(init_checkpoint, init_t5)
-        self.encode = EntryEncoder(self.model, self.tokenizer)
+        self.encode = EntryEncoder(self.model, self.tokenizer, is_alone=True)
         self.predictions = Records()
         self._asked: Assistant | None = None
 
@@ -237,5 +237,6 @@ class MuragTask(Task):
         if self._asked is None:
             trainer: Any = self.trainer
             opened = trainer.datamodule.split(split)
-            self._asked = remember(self.make_checkpoint({}), memory_sources(opened.sources.values(), opened.queries))
+            sources = memory_sources(opened.sources.values(), opened.queries)
+            self._asked = remember(self.make_checkpoint({}), sources, self.encode)
         return self._asked

@@ -13,6 +13,8 @@ class FeatureCache:
 
     Args:
         max_bytes: of all features together.
+        is_alone: encode each text and picture alone, so that the last bits of its features do not depend on the others
+            of a batch: a training that was killed then goes on with the same ones.
 
     Example:
         >>> def encode(rows):
@@ -25,8 +27,8 @@ class FeatureCache:
         >>> _ = cache.get(["b"], encode)
     """
 
-    def __init__(self, max_bytes: int = 2**30) -> None:
-        self.max_bytes, self._bytes = max_bytes, 0
+    def __init__(self, max_bytes: int = 2**30, *, is_alone: bool = False) -> None:
+        self.max_bytes, self.is_alone, self._bytes = max_bytes, is_alone, 0
         self._rows: OrderedDict[Hashable, Features] = OrderedDict()
 
     def get(self, keys: Sequence[Hashable], encode: Callable[[list[int]], Features]) -> Features:
@@ -39,9 +41,9 @@ class FeatureCache:
         places = {key: place for place, key in reversed([*enumerate(keys)]) if key not in self._rows}
         missing = sorted(places.values())
         rows: dict[Hashable, Features] = {key: self._rows[key] for key in keys if key in self._rows}
-        if missing:
-            made = encode(missing)
-            rows |= {keys[place]: _row(made, row) for row, place in enumerate(missing)}
+        for part in [[place] for place in missing] if self.is_alone else [missing] if missing else []:
+            made = encode(part)
+            rows |= {keys[place]: _row(made, row) for row, place in enumerate(part)}
         for key, row_features in rows.items():
             self._keep(key, row_features)
         # One by one: autocast on a CPU concatenates no half precision.

@@ -34,6 +34,7 @@ class Assistant:
         checkpoint: trained network.
         store: the memory, made for this network, see `Assistant.settings_of`.
         batch_size: items or questions that are encoded at a time.
+        encode: encoder of the same network with what it keeps, for several memories; None: a new one.
 
     Raises:
         UserError: the memory was made by another network.
@@ -50,11 +51,17 @@ class Assistant:
         ['a', 'b']
     """
 
-    def __init__(self, checkpoint: MuragCheckpoint, store: MemoryStore, batch_size: int = 16) -> None:
+    def __init__(
+        self,
+        checkpoint: MuragCheckpoint,
+        store: MemoryStore,
+        batch_size: int = 16,
+        encode: EntryEncoder | None = None,
+    ) -> None:
         check_at_least(1, batch_size=batch_size)
         self.model, self.settings = checkpoint.model.eval(), checkpoint.settings
         self.tokenizer, self.store, self.batch_size = checkpoint.tokenizer, store, batch_size
-        self.encode = EntryEncoder(self.model, self.tokenizer)
+        self.encode = encode or EntryEncoder(self.model, self.tokenizer)
         if store.settings.encoder != (own := fingerprint(self.model)):
             raise UserError(
                 f"the memory was made by the encoder {store.settings.encoder or '(unknown)'}, but this one is {own}: "

@@ -40,11 +40,12 @@ class EntryEncoder:
     Args:
         model: the network.
         tokenizer: of its texts.
+        is_alone: see `FeatureCache`.
     """
 
-    def __init__(self, model: Murag, tokenizer: Tokenizer) -> None:
+    def __init__(self, model: Murag, tokenizer: Tokenizer, *, is_alone: bool = False) -> None:
         self.model, self.tokenizer = model, tokenizer
-        self._words, self._pictures = FeatureCache(), FeatureCache()
+        self._words, self._pictures = (FeatureCache(is_alone=is_alone) for _ in range(2))
 
     def __call__(self, entries: Sequence[Entry], max_tokens: int) -> Encoded:
         """Return encoded entries.
