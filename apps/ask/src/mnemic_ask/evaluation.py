@@ -45,6 +45,7 @@ class Task:
         sought: questions that ask for an item only.
         pools: items that these are sought in, by the end of the scores' names.
         metric: how answers are compared.
+        parts: part of the data set that each question is of, by its id; empty if they are all of one.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Task:
     sought: Sequence[Query] = ()
     pools: Mapping[str, Sequence[Source]] = field(default_factory=dict)
     metric: Metric = "squad"
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_task(data: Path, facts: Path | None = None, split: str | None = None) -> Task:
@@ -125,13 +127,25 @@ def _answer_scores(assistant: Assistant, task: Task, console: Console) -> dict[s
         scores = means(rows)
         kept = [name for name in scores if mode == "memory" or not name.startswith("citation")]
         summary |= {f"{name}{suffix}": scores[name] for name in kept}
-        for category in dict.fromkeys(query.category for query in task.asked if query.category):
-            chosen = [row for query, row in zip(task.asked, rows, strict=True) if query.category == category]
+        for category, chosen in _grouped(rows, [query.category for query in task.asked]).items():
             found = summary["categories"].setdefault(category, {"questions": len(chosen)})
             found[f"em{suffix}"] = means(chosen)["em"]
             if category in _OF_CATEGORY:
                 summary[f"{_OF_CATEGORY[category]}{suffix}"] = found[f"em{suffix}"]
+        groups = [f"{task.parts[query.id]}, {query.category}" if task.parts else "" for query in task.asked]
+        for group, chosen in _grouped(rows, groups).items():
+            part = summary.setdefault("parts", {}).setdefault(group, {"questions": len(chosen)})
+            part[f"em{suffix}"] = means(chosen)["em"]
     return summary
+
+
+def _grouped(rows: Sequence[dict[str, float]], names: Sequence[str]) -> dict[str, list[dict[str, float]]]:
+    """Return rows by their names, those without a name left out."""
+    groups: dict[str, list[dict[str, float]]] = {}
+    for name, row in zip(names, rows, strict=True):
+        if name:
+            groups.setdefault(name, []).append(row)
+    return groups
 
 
 def answer_rows(assistant: Assistant, task: Task, mode: Mode, console: Console) -> list[dict[str, float]]:
@@ -165,7 +179,8 @@ def _stamp_task(folder: StampFolder, split: str | None) -> Task:
     if len(chosen) < len(parts):
         pools["_all_pictures"] = [view for part in parts for view in views[part]]
     sought = [query for query in queries if query.category == WHICH]
-    return Task(task.name, task.sources, task.asked, sought, pools, task.metric)
+    part_of = {query.id: part for part in chosen for query in folder.queries(part)}
+    return Task(task.name, task.sources, task.asked, sought, pools, task.metric, part_of)
 
 
 def task_of(name: str, sources: Sequence[Source], queries: Sequence[Query], metric: Metric) -> Task:

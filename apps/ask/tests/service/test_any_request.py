@@ -61,7 +61,7 @@ def check(found: Any) -> None:
 
 @pytest.mark.parametrize("path", REQUESTS)
 def test_any_json_is_answered(kept: TestClient, path: str) -> None:
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(REQUESTS[path] | spoiled(REQUESTS[path]) | ANY)
     def send(request: Any) -> None:
         body = json.dumps(request).encode()
@@ -70,7 +70,7 @@ def test_any_json_is_answered(kept: TestClient, path: str) -> None:
     send()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from([*REQUESTS, "/stats"]), st.binary(max_size=30), st.sampled_from(["application/json", "text/html"])
 )
@@ -78,7 +78,7 @@ def test_any_bytes_are_answered(kept: TestClient, path: str, body: bytes, kind: 
     check(kept.post(path, content=body, headers={"Content-Type": kind}))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.text("0123456789abcdef./%~\\\0ä", max_size=70))
 def test_any_name_of_a_picture_is_answered(kept: TestClient, name: str) -> None:
     found = kept.get("/pictures/" + "".join(f"%{byte:02x}" for byte in name.encode()))

@@ -140,6 +140,7 @@ def test_a_replica_serves_reads_and_refuses_changes(
         assert reader.get(["1"]) == [None]
 
 
+@pytest.mark.slow
 def test_a_url_of_several_hosts_chooses_by_what_they_can_do(
     store: PostgresStore, primary: OwnServer, replica: OwnServer
 ) -> None:
@@ -157,6 +158,7 @@ def test_a_url_of_several_hosts_chooses_by_what_they_can_do(
     assert ports == {primary.port, replica.port}
 
 
+@pytest.mark.slow
 def test_where_a_replica_is_down_the_primary_is_read(
     store: PostgresStore, primary: OwnServer, replica: OwnServer
 ) -> None:
@@ -190,6 +192,7 @@ def test_a_connection_that_was_cut_is_opened_again(store: PostgresStore, primary
         assert store.delete(["3"]) == 1  # nothing was sent that could have been saved
 
 
+@pytest.mark.slow
 def test_a_silent_server_is_given_up_in_time(store: PostgresStore, primary: OwnServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host = f"127.0.0.1:{silent.getsockname()[1]}"
@@ -200,6 +203,7 @@ def test_a_silent_server_is_given_up_in_time(store: PostgresStore, primary: OwnS
         assert 2 <= time.monotonic() - begun < 5
 
 
+@pytest.mark.slow
 def test_a_slow_server_is_given_up_after_the_time_of_the_url(store: PostgresStore, primary: OwnServer) -> None:
     limited = PostgresStore.open(f"{primary.url}?options=-c%20statement_timeout%3D300")
     with psycopg.connect(primary.url) as other:
