@@ -115,6 +115,6 @@ def _at_size(picture: Image | str, size: tuple[int, int]) -> Float[Tensor, "3 he
     return as_tensor(read_source_picture(picture) if isinstance(picture, str) else picture, size)
 
 
-def _cut(tokens: Int[Tensor, "text token"]) -> Int[Tensor, "text token"]:
+def _cut(tokens: Int[Tensor, "text token"]) -> Int[Tensor, "text fewer"]:
     """Return rows without columns that are padding everywhere."""
     return tokens[:, : max(1, int((tokens != 0).any(0).sum()))]
