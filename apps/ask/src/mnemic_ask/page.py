@@ -45,13 +45,14 @@ def _source(citation: Citation, *, is_cited: bool) -> str:
     item = citation.item
     style = ' class="cited"' if is_cited else ""
     return (
-        f"<li{style}>{_picture(citation)}{escape(item.text)}"
+        f"<li{style}>{_picture(citation, has_region=is_cited)}{escape(item.text)}"
         f'<div class="id">{escape(item.id)}, score {citation.score:.2f}</div>'
         f'<div class="share"><span style="width:{citation.share:.0%}"></span></div></li>'
     )
 
 
-def _picture(citation: Citation) -> str:
+def _picture(citation: Citation, *, has_region: bool) -> str:
+    """Return the picture of an item, with the part that was looked at where the answer rests on it."""
     if citation.item.image is None:
         return ""
     try:
@@ -59,7 +60,7 @@ def _picture(citation: Citation) -> str:
     except (UserError, OSError):
         return '<div class="id">(its picture is gone)</div>'
     region = ""
-    if citation.region is not None:
+    if citation.region is not None and has_region:
         left, top, right, bottom = citation.region
         region = (
             f'<div class="region" style="left:{left:.1%};top:{top:.1%};width:{right - left:.1%};'
