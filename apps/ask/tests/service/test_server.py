@@ -21,8 +21,9 @@ from mnemic_core.errors import UserError
 
 TESTS = Path(__file__).parents[4] / "tests"
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell would ignore it
 sys.path.insert(0, sys.argv[1])
 from hashed_assistant import HashedAssistant
 from mnemic_ask.service.server import run_server

@@ -37,21 +37,32 @@ class Voice:
         Raises:
             UserError: the program is unknown or not installed, or has no such voice.
         """
+        voice = cls.read(text)
+        voice.check()
+        return voice
+
+    @classmethod
+    def read(cls, text: str) -> "Voice":
+        """Return the voice of a text, installed or not.
+
+        Raises:
+            UserError: it names none.
+        """
         program, _, name = text.partition(":")
         if program not in get_args(Program) or not name:
             raise UserError(f"a voice is flite:NAME or espeak-ng:NAME, such as flite:slt, got {text!r}")
-        if which(program) is None:
-            raise UserError(f"{program} is not installed: get it from your system, such as apt install {program}")
-        voice = cls(cast(Program, program), name)
-        voice.check()
-        return voice
+        return cls(cast(Program, program), name)
 
     def __str__(self) -> str:
         """Return the text that `parse` reads."""
         return f"{self.program}:{self.name}"
 
     def check(self) -> None:
-        """Raise a `UserError` if the program lacks the voice."""
+        """Raise a `UserError` if the program is not installed or lacks the voice."""
+        if which(self.program) is None:
+            raise UserError(
+                f"{self.program} is not installed: get it from your system, such as apt install {self.program}"
+            )
         if self.program == "flite":  # which speaks with another voice instead
             listed = _run(["flite", "-lv"], "flite -lv").split(":")[-1].split()
             if self.name not in listed:

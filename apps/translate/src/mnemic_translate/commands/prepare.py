@@ -49,8 +49,10 @@ def prepare(
         check_at_least(1, **{"--limit": limit})
     if not voices:
         raise UserError("give at least one voice with --voices")
-    found, config = [Voice.parse(voice) for voice in voices], FeatureConfig("kaldi")
+    found, config = [Voice.read(voice) for voice in voices], FeatureConfig("kaldi")
     texts = [read_parallel(folder, split, spoken, written) for split in splits]
+    for voice in found:
+        voice.check()
     settings = {"spoken": spoken, "written": written, "voices": list(map(str, found)), "seed": seed}
     record = open_record(out / "prepare.json", "mnemic-translate", settings, {"folder": folder})
     record.write({})
