@@ -52,7 +52,7 @@ def read_sources(path: Path) -> Iterator[Source]:
     if (path / CORPUS).is_file():
         return read_corpus(path / CORPUS)
     if (path / "index.jsonl").is_file():
-        return StampFolder(path.absolute()).sources()
+        return StampFolder(path.resolve()).sources()
     return _read_folder(path)
 
 

@@ -42,7 +42,7 @@ def demo(
     from mnemic_retrieval.data.stamps import KIND, WHAT
     from mnemic_retrieval.murag import Question
 
-    page, folder = out / "page.html", StampFolder(data.absolute())
+    page, folder = out / "page.html", StampFolder(data.resolve())
     check_outputs(page)
     stamp = choose_stamp(folder, split, picture)
     queries = {query.id: query for query in folder.queries(split)}
