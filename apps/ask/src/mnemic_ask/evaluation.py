@@ -1,7 +1,7 @@
 """A checkpoint on a data set: answers with and without memory, rankings, citations and time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mnemic_ask.scoring import (
 )
 from mnemic_core.errors import UserError
 from mnemic_kit.progress import frame_progress
+from mnemic_retrieval.batches import batches
 from mnemic_retrieval.data import CorpusFolder, MultimodalQa, Query, QuestionSet, Source, StampFolder, WebQa
 from mnemic_retrieval.data.corpus import CORPUS
 from mnemic_retrieval.data.stamps import KIND, WHAT, WHICH
@@ -152,8 +153,7 @@ def answer_rows(assistant: Assistant, task: Task, mode: Mode, console: Console) 
     """Return the scores of each question, with a progress bar."""
     rows = []
     with frame_progress(f"answering ({mode})", len(task.asked), console, "questions") as advance:
-        for start in range(0, len(task.asked), _STEP):
-            part = task.asked[start : start + _STEP]
+        for part in batches(task.asked, _STEP):
             for query, answer in zip(part, ask_all(assistant, part, mode), strict=True):
                 rows.append(score_answer(query, answer, task.metric))
                 advance()
@@ -161,8 +161,7 @@ def answer_rows(assistant: Assistant, task: Task, mode: Mode, console: Console) 
 
 
 def _rankings(assistant: Assistant, queries: Sequence[Query]) -> dict[str, float]:
-    steps = [queries[start : start + _STEP] for start in range(0, len(queries), _STEP)]
-    return ranking_scores(queries, [row for step in steps for row in search_all(assistant, step, 10)])
+    return ranking_scores(queries, [row for part in batches(queries, _STEP) for row in search_all(assistant, part, 10)])
 
 
 def _stamp_task(folder: StampFolder, split: str | None) -> Task:
@@ -170,17 +169,16 @@ def _stamp_task(folder: StampFolder, split: str | None) -> Task:
     if split is not None and split not in parts:
         raise UserError(f"{folder.root} has no part {split!r}: choose one of {', '.join(parts)}")
     chosen = [split] if split is not None else [part for part in parts if part != "train"] or parts
-    queries = [query for part in chosen for query in folder.queries(part)]
+    of_parts = {part: [*folder.queries(part)] for part in chosen}
+    queries = [query for found in of_parts.values() for query in found]
     task = task_of(folder.root.name, [*folder.sources()], queries, "squad")
-    views: dict[str, list[Source]] = {part: [] for part in parts}
-    for stamp in folder.stamps:
-        views[stamp.part].append(folder.view(stamp))
+    views = {part: [folder.view(stamp) for stamp in folder.stamps if stamp.part == part] for part in parts}
     pools = {"": [view for part in chosen for view in views[part]]}
     if len(chosen) < len(parts):
         pools["_all_pictures"] = [view for part in parts for view in views[part]]
     sought = [query for query in queries if query.category == WHICH]
-    part_of = {query.id: part for part in chosen for query in folder.queries(part)}
-    return Task(task.name, task.sources, task.asked, sought, pools, task.metric, part_of)
+    part_of = {query.id: part for part, found in of_parts.items() for query in found}
+    return replace(task, sought=sought, pools=pools, parts=part_of)
 
 
 def task_of(name: str, sources: Sequence[Source], queries: Sequence[Query], metric: Metric) -> Task:

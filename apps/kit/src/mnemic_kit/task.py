@@ -1,6 +1,7 @@
 """What all training tasks share: seeded steps, logs, evaluation, schedules and the header of checkpoints."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from math import inf
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +15,7 @@ from mnemic_core.checkpoint import KEY, Checkpoint, split_checkpoint
 from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError, check_range
 from mnemic_core.loading import describe_misfit
+from mnemic_kit.output import show
 from mnemic_kit.provenance import training_provenance
 from mnemic_kit.seeding import seed_step
 
@@ -58,6 +60,18 @@ class Task(pl.LightningModule, ABC):
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=batch_size)
         # Lightning's own count of logged steps is one off after a restart between two epochs.
         self.log("step", float(self.global_step), batch_size=batch_size)
+
+    def show_scores(self, split: Split, scores: Mapping[str, float]) -> None:
+        """Log scores that every process has, and print them in one line.
+
+        Args:
+            split: whose scores they are.
+            scores: by the name after ``val/`` or ``test/``.
+        """
+        self.log_dict({f"{split}/{name}": value for name, value in scores.items()}, rank_zero_only=False)
+        if self.trainer.is_global_zero:
+            shown = " ".join(f"{name} {value:.3f}" for name, value in scores.items())
+            show(f"{split}, step {self.global_step}: {shown}")
 
     def total_steps(self) -> int:
         """Return the number of optimizer steps of the complete run, for a schedule that ends with it.

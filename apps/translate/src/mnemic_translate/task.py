@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_core.errors import UserError, check_range
 from mnemic_core.loading import load_exactly
-from mnemic_kit.output import show, write_json_lines
+from mnemic_kit.output import write_json_lines
 from mnemic_kit.progress import audio_progress
 from mnemic_kit.records import Records
 from mnemic_kit.schedule import warmup_share
@@ -172,10 +172,7 @@ class TranslationTask(Task):
         else:
             quality = score_quality(translations, references, self.written)
             scores = {"bleu": quality.bleu, "chrf": quality.chrf}
-        self.log_dict({f"{split}/{name}": value for name, value in scores.items()}, rank_zero_only=False)
-        if self.trainer.is_global_zero:
-            shown = " ".join(f"{name} {value:.3f}" for name, value in scores.items())
-            show(f"{split}, step {self.global_step}: {shown}")
+        self.show_scores(split, scores)
 
     def predict_step(self, batch: SpeechBatch, batch_idx: int) -> list[str]:
         """Return the translation of each utterance."""

@@ -100,14 +100,20 @@ class Session(ABC):
         return plain
 
 
-def fingerprint(model: nn.Module) -> str:
-    """Return a checksum of all weights, cached until a weight changes."""
-    weights = model.state_dict()
+def fingerprint(model: nn.Module, weights: Mapping[str, Shaped[Tensor, "..."]] | None = None, text: str = "") -> str:
+    """Return a checksum of weights, cached until one changes.
+
+    Args:
+        model: whose weights they are.
+        weights: those that matter, by name; None: all.
+        text: what else tells models apart.
+    """
+    weights = model.state_dict() if weights is None else weights
     # In-place changes increment the version; tensors of inference mode have none but cannot change outside of it.
-    marks = tuple((each.data_ptr(), each.device, each.is_inference() or each._version) for each in weights.values())
-    known = _FINGERPRINTS.get(model)
+    versions = ((each.data_ptr(), each.device, each.is_inference() or each._version) for each in weights.values())
+    marks, known = (text, *versions), _FINGERPRINTS.get(model)
     if known is None or known[0] != marks:
-        known = marks, checksum(weights)
+        known = marks, checksum(weights, text)
         _FINGERPRINTS[model] = known
     return known[1]
 

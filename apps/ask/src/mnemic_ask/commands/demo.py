@@ -42,6 +42,8 @@ def demo(
     from mnemic_retrieval.data.stamps import KIND, WHAT
     from mnemic_retrieval.murag import Question
 
+    if not sought.strip():
+        raise UserError("--sought is empty: say what the picture should show")
     page, folder = out / "page.html", StampFolder(data.resolve())
     check_outputs(page)
     stamp = choose_stamp(folder, split, picture)
@@ -52,8 +54,6 @@ def demo(
     shown = str(folder.root / stamp.image)
     with assistant.store:
         fill(assistant, [source for source in folder.sources() if source.image != shown], Console(stderr=True))
-        if not sought.strip():
-            raise UserError("--sought is empty: say what the picture should show")
         seeking = Question(f"Which picture shows {sought}?")
         answers = [*zip(asked, assistant.ask(asked), strict=True)]
         answers.append((seeking, found_pictures(assistant.search([seeking], 4, PICTURES)[0])))

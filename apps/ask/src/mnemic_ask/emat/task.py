@@ -18,7 +18,7 @@ from mnemic_ask.emat.steps import finetuning_losses, pretraining_losses
 from mnemic_core.checkpoint import split_checkpoint
 from mnemic_core.errors import UserError, check_choice, check_range
 from mnemic_core.loading import load_exactly
-from mnemic_kit.output import show, write_json_lines
+from mnemic_kit.output import write_json_lines
 from mnemic_kit.parameter_groups import decay_groups
 from mnemic_kit.records import Records
 from mnemic_kit.task import Split, Task
@@ -142,11 +142,7 @@ class EmatTask(Task):
     def log_scores(self, split: Split) -> None:
         """Log exact match, F1 and hits over all questions."""
         self._memory = None  # it may be large
-        scores = mean_scores(self.records.compute().values())
-        self.log_dict({f"{split}/{name}": value for name, value in scores.items()}, rank_zero_only=False)
-        if self.trainer.is_global_zero:
-            shown = " ".join(f"{name} {value:.3f}" for name, value in scores.items())
-            show(f"{split}, step {self.global_step}: {shown}")
+        self.show_scores(split, mean_scores(self.records.compute().values()))
 
     def on_predict_epoch_start(self) -> None:
         """Encode what the memory knows."""

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 from mnemic_ask.murag.batching import Choice, Collate, Examples
 from mnemic_ask.murag.sources import DataSource, Opened, open_sources
 from mnemic_core.errors import UserError, check_range
+from mnemic_core.weight_files import find_weights
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
-from mnemic_retrieval.encoders.held import find_weights
 from mnemic_retrieval.tokenizers import ByteTokenizer, Tokenizer, read_tokenizer
 
 _CHOICE = Choice()

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from mnemic_ask.scoring import question_of
 from mnemic_kit.progress import frame_progress
+from mnemic_retrieval.batches import batches
 from mnemic_retrieval.data import Query, Source
 from mnemic_retrieval.murag import Assistant, EntryEncoder, MuragCheckpoint
 from mnemic_retrieval.murag.searching import find
@@ -65,8 +66,7 @@ def mine(checkpoint: MuragCheckpoint, sources: Mapping[str, Source], queries: Se
 
 def _search(assistant: Assistant, queries: Sequence[Query]) -> Iterator[tuple[Query, list[Hit], list[Hit]]]:
     number, hops = assistant.model.config.num_items, assistant.settings.hops
-    for start in range(0, len(queries), _BATCH):
-        part = queries[start : start + _BATCH]
+    for part in batches(queries, _BATCH):
         questions, own = [question_of(query) for query in part], [query.image for query in part]
         vectors = assistant.vectors(questions)
         found = find(assistant.store, questions, vectors, assistant.vectors, number, hops, own=own)

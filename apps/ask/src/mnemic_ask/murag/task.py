@@ -19,7 +19,7 @@ from mnemic_ask.murag.parameters import parameter_groups
 from mnemic_ask.scoring import Metric, ask_all, means, memory_sources, score_answer
 from mnemic_core.errors import UserError, check_choice, check_range
 from mnemic_core.loading import load_exactly
-from mnemic_kit.output import show, write_json_lines
+from mnemic_kit.output import write_json_lines
 from mnemic_kit.records import Records
 from mnemic_kit.schedule import warmup_share
 from mnemic_kit.task import Split, Task
@@ -116,7 +116,11 @@ class MuragTask(Task):
         self._asked: Assistant | None = None
 
     def on_fit_start(self) -> None:
-        """Search the training items once with the network that training begins with, where a stage needs it."""
+        """Encode names of classes, and search once with the network that training begins with, where that is needed."""
+        vectors, sentences = self.model.encoder.vectors, self.model.encoder.sentences
+        # A checkpoint has them.
+        if vectors is not None and sentences is not None and not bool(vectors.class_vectors.any()):
+            vectors.set_classes(imagenet_names(), sentences, self.tokenizer)
         if self.init_checkpoint is None or not (self.stage == "fixed" or self.mine_negatives):
             return
         # Not with the network as it is: a run that is resumed has to find the same.
@@ -163,12 +167,7 @@ class MuragTask(Task):
 
     def log_scores(self, split: Split) -> None:
         """Log the mean scores of all questions, and of each category."""
-        rows = [row for _, row in self.predictions.compute().values()]
-        scores = means(rows)
-        self.log_dict({f"{split}/{name}": value for name, value in scores.items()}, rank_zero_only=False)
-        if self.trainer.is_global_zero:
-            shown = " ".join(f"{name} {value:.3f}" for name, value in scores.items())
-            show(f"{split}, step {self.global_step}: {shown}")
+        self.show_scores(split, means([row for _, row in self.predictions.compute().values()]))
 
     def predict_step(self, batch: list[Query], batch_idx: int) -> list[str]:
         """Return the answer to each question."""
@@ -193,15 +192,13 @@ class MuragTask(Task):
         return MuragCheckpoint(self.model, self.settings, provenance, self.tokenizer)
 
     def _begin(self, checkpoint: Path | None, t5: Path | None) -> None:
-        """Set what is known before training: weights of others, and names of classes."""
+        """Load weights of others, and keep what the stage does not train."""
         encoder = self.model.encoder
         if t5 is not None:
             released = load_t5(t5)
             load_exactly(encoder.tokens, released.tokens.state_dict(), f"the tokens of {t5}")
             load_exactly(encoder.stack, released.encoder.state_dict(), f"the encoder of {t5}")
             load_exactly(self.model.decoder, released.decoder.state_dict(), f"the decoder of {t5}")
-        if encoder.vectors is not None and encoder.sentences is not None:
-            encoder.vectors.set_classes(imagenet_names(), encoder.sentences, self.tokenizer)
         if checkpoint is not None:
             given = MuragCheckpoint.load(checkpoint)
             if given.tokenizer.state() != self.tokenizer.state():

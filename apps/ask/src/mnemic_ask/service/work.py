@@ -14,7 +14,7 @@ from mnemic_ask.service.settings import MAX_PIXELS
 from mnemic_retrieval.data import Source
 from mnemic_retrieval.murag.answers import Question
 from mnemic_retrieval.pictures import read_picture
-from mnemic_retrieval.store import And, Eq, Filter, Not, Or, parse_filter
+from mnemic_retrieval.store import And, Eq, Filter, Not, Or, modality_of, parse_filter
 
 WRITES = ("upsert", "delete")
 WRITES_UNTIL_OPTIMIZED = 100
@@ -123,5 +123,4 @@ def _decoded(item: NewItem) -> bytes | None:
 
 
 def _source(item: NewItem, image: str | None) -> Source:
-    modality: Any = "text" if image is None else "image_text" if item.text else "image"
-    return Source(item.id, modality, item.text, image, item.metadata)
+    return Source(item.id, modality_of(item.text, image), item.text, image, item.metadata)

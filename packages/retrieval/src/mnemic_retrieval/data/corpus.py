@@ -11,7 +11,7 @@ from mnemic_core.errors import UserError
 from mnemic_core.tensor_file import check_file, replacing
 from mnemic_retrieval.data.json_lines import named, read_json_lines
 from mnemic_retrieval.data.records import Query, Source
-from mnemic_retrieval.store.items import Modality
+from mnemic_retrieval.store.items import Modality, modality_of
 
 CORPUS, QUERIES, JUDGMENTS = "corpus.jsonl", "queries.jsonl", "qrels.tsv"
 
@@ -113,7 +113,7 @@ def read_corpus(path: Path) -> Iterator[Source]:
 def _source(line: Mapping[str, Any], folder: Path) -> Source:
     text = line.get("text") or ""
     image = None if line.get("image") is None else str((folder / line["image"]).absolute())
-    modality: Any = line.get("modality") or ("text" if image is None else "image_text" if text else "image")
+    modality = line.get("modality") or modality_of(_text(text), image)
     if modality not in get_args(Modality):
         raise UserError(f"modality must be one of {', '.join(get_args(Modality))}, got {modality!r}")
     return Source(_text(line["id"]), modality, _text(text), image, line.get("meta") or {})

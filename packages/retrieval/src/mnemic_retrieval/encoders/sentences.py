@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import cast
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -12,8 +11,9 @@ from torch.nn import functional as F
 
 from mnemic_core.errors import check_range
 from mnemic_core.loading import load_exactly, read_state_dict, rename
+from mnemic_core.weight_files import find_weights
 from mnemic_retrieval.encoders.features import Features
-from mnemic_retrieval.encoders.held import Held, find_weights
+from mnemic_retrieval.encoders.held import Held, HoldingEncoder
 from mnemic_retrieval.tokenizers import END_ID, PAD_ID
 
 _RENAMES = (
@@ -62,7 +62,7 @@ class SentenceConfig:
         check_range(self, 0, self.vocab_size - 1, "start_id", "end_id")
 
 
-class SentenceEncoder(nn.Module):
+class SentenceEncoder(HoldingEncoder):
     """Turns texts into words and one vector of length 1.
 
     A word is its state after the last block beside its embedding, both at the same scale: the former says what it means
@@ -91,22 +91,13 @@ class SentenceEncoder(nn.Module):
         if config.weights is not None:
             path = find_weights(config.weights)
             load_exactly(network, weights_from_bert(read_state_dict(path)), path)
-        self.network: nn.Module = network if config.weights is None else Held(network)
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it keeps the weights of a file."""
-        return isinstance(self.network, Held)
-
-    @property
-    def digest(self) -> str:
-        """Checksum of weights that it keeps; empty if it learns."""
-        return self.network.digest if isinstance(self.network, Held) else ""
+        self.network = network if config.weights is None else Held(network)
 
     @property
     def word_vectors(self) -> Float[Tensor, "vocab dim"]:
         """The embedding of every token."""
-        return self._bert.word.weight
+        vectors: Tensor = self.bare.word.weight
+        return vectors
 
     def forward(self, tokens: Int[Tensor, "batch token"]) -> Features:
         """Encode texts.
@@ -116,20 +107,13 @@ class SentenceEncoder(nn.Module):
         """
         tokens = tokens[:, : self.config.max_tokens - 1]
         padding = tokens == PAD_ID
-        if isinstance(self.network, Held):
-            with torch.no_grad():
-                states = self._bert(self._framed(tokens))
-        else:
-            states = self._bert(self._framed(tokens))
+        with self.gradients():
+            states: Tensor = self.bare(self._framed(tokens))
         is_read = F.pad(~padding, (1, 0), value=True)[..., None]
         summary = F.normalize((states * is_read).sum(1) / is_read.sum(1), dim=-1)
         halves = (states[:, 1:], F.embedding(tokens, self.word_vectors))
         words = torch.cat([F.layer_norm(half, half.shape[-1:]) for half in halves], -1)
         return Features(words, padding, summary * ~padding.all(1, keepdim=True), tokens)
-
-    @property
-    def _bert(self) -> "_Bert":
-        return cast(_Bert, self.network.network if isinstance(self.network, Held) else self.network)
 
     def _framed(self, tokens: Int[Tensor, "batch token"]) -> Int[Tensor, "batch place"]:
         ended = tokens.masked_fill(tokens == END_ID, self.config.end_id)

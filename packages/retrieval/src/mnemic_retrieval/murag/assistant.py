@@ -1,15 +1,15 @@
 """A network with a memory that can be filled, searched and asked."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mnemic_core.errors import UserError, check_at_least
+from mnemic_retrieval.batches import batches
+from mnemic_retrieval.data.pictures import picture_file, source_hash
 from mnemic_retrieval.data.records import Source
 from mnemic_retrieval.murag.answers import Answer, Citation, Question
 from mnemic_retrieval.murag.checkpoint import MuragCheckpoint
@@ -21,10 +21,7 @@ from mnemic_retrieval.murag.reader import Evidence
 from mnemic_retrieval.murag.searching import find
 from mnemic_retrieval.murag.spans import span_choices
 from mnemic_retrieval.murag.timer import Timer
-from mnemic_retrieval.pictures import picture_hash
-from mnemic_retrieval.store import FieldType, Filter, Hit, Item, MemoryStore, Modality, StoreSettings
-
-Batched = TypeVar("Batched")
+from mnemic_retrieval.store import FieldType, Filter, Hit, Item, MemoryStore, StoreSettings, modality_of
 
 
 class Assistant:
@@ -94,7 +91,7 @@ class Assistant:
             FileNotFoundError: a picture is not where it should be.
             UserError: a picture is damaged, or an item has neither text nor picture.
         """
-        for batch in self._batches(sources):
+        for batch in batches(sources, self.batch_size):
             self.store.upsert(self.items_of(batch))
             advance(len(batch))
 
@@ -106,19 +103,27 @@ class Assistant:
                 raise UserError(f"the item {source.id!r} has neither text nor picture")
         vectors = self.encode.vectors([Entry(each.text, each.image) for each in sources], self.settings.max_item_tokens)
         return [
-            Item(each.id, vector, _modality(each), each.text, each.image, _hash(each.image), each.metadata)
+            Item(
+                each.id,
+                vector,
+                modality_of(each.text, each.image),
+                each.text,
+                each.image,
+                None if each.image is None else source_hash(each.image),
+                each.metadata,
+            )
             for each, vector in zip(sources, vectors.cpu(), strict=True)
         ]
 
     def search(self, questions: Sequence[Question], k: int, where: Filter | None = None) -> list[list[Hit]]:
         """Return up to ``k`` items for each question, best first."""
-        vectors = [self.vectors(batch) for batch in self._batches(questions)]
+        vectors = [self.vectors(batch) for batch in batches(questions, self.batch_size)]
         return self.store.search(torch.cat(vectors), k, where) if vectors else []
 
     @torch.no_grad()
     def rank(self, questions: Sequence[Question], candidates: Sequence[Sequence[str]]) -> list[list[Hit]]:
         """Return the candidates of each question that the memory holds, best first, such as a data set gives them."""
-        vectors = [vector for batch in self._batches(questions) for vector in self.vectors(batch)]
+        vectors = [vector for batch in batches(questions, self.batch_size) for vector in self.vectors(batch)]
         return [
             sorted(self._scored(vector, ids), key=lambda hit: (-hit.score, hit.item.id))
             for vector, ids in zip(vectors, candidates, strict=True)
@@ -131,7 +136,7 @@ class Assistant:
             questions: the questions.
             where: which items may be found.
         """
-        return [answer for batch in self._batches(questions) for answer in self._ask(batch, where)]
+        return [answer for batch in batches(questions, self.batch_size) for answer in self._ask(batch, where)]
 
     def read(self, questions: Sequence[Question], evidence: Sequence[Sequence[str]]) -> list[Answer]:
         """Return an answer to each question from given items, without a search.
@@ -140,7 +145,7 @@ class Assistant:
             questions: the questions.
             evidence: ids of the items for each of them, best first; none for an answer without the memory.
         """
-        pairs = self._batches([*zip(questions, evidence, strict=True)])
+        pairs = batches([*zip(questions, evidence, strict=True)], self.batch_size)
         return [answer for batch in pairs for answer in self._read_given(*zip(*batch, strict=True))]
 
     @torch.no_grad()
@@ -213,25 +218,10 @@ class Assistant:
         entries = [Entry(each.text, each.image) for each in questions]
         return self.encode.vectors(entries, self.settings.max_question_tokens).cpu()
 
-    def _batches(self, given: Sequence[Batched]) -> Iterator[Sequence[Batched]]:
-        return (given[start : start + self.batch_size] for start in range(0, len(given), self.batch_size))
-
 
 def _entry(hit: Hit | None) -> Entry:
     """Return a found item for the encoder; a picture that is gone is left out."""
     if hit is None:
         return Entry("")
     image = hit.item.image
-    is_there = image is not None and Path(image.rpartition("#")[0] if ".tsv#" in image else image).is_file()
-    return Entry(hit.item.text, image if is_there else None)
-
-
-def _modality(source: Source) -> Modality:
-    if source.image is None:
-        return "text"
-    return "image_text" if source.text.strip() else "image"
-
-
-def _hash(image: str | None) -> str | None:
-    """Return the hash of a picture in a file of its own."""
-    return None if image is None or ".tsv#" in image else picture_hash(image)
+    return Entry(hit.item.text, image if image is not None and picture_file(image).is_file() else None)

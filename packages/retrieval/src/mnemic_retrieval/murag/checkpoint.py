@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from mnemic_core.checkpoint import Bundle, Checkpoint
 from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError, check_range
+from mnemic_retrieval.checkpoint import TextCheckpoint
 from mnemic_retrieval.murag.model import Murag
-from mnemic_retrieval.tokenizers import Tokenizer, tokenizer_from_state
+
+Loaded = TypeVar("Loaded", bound="MuragCheckpoint")
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,14 @@ class MuragSettings:
 
 
 @dataclass(frozen=True)
-class MuragCheckpoint(Checkpoint[Murag, MuragSettings], kind="murag"):
+class MuragCheckpoint(TextCheckpoint[Murag, MuragSettings], kind="murag"):
     """A trained network with everything between questions, items and answers.
 
     Networks that keep the weights of files elsewhere are told by checksums, and their files must be there.
 
-    Attributes:
-        tokenizer: of questions, items and answers.
-
     Raises:
         UserError: the tokenizer has more tokens than the network.
     """
-
-    tokenizer: Tokenizer
 
     def __post_init__(self) -> None:
         tokens, outputs = self.tokenizer.vocab_size, self.model.config.t5.vocab_size
@@ -64,16 +60,10 @@ class MuragCheckpoint(Checkpoint[Murag, MuragSettings], kind="murag"):
 
     def describe_parts(self) -> dict[str, Any]:
         """Return the tokenizer, and the checksums of weights that are kept elsewhere."""
-        return {"tokenizer": self.tokenizer.state(), "held": _digests(self.model)}
+        return super().describe_parts() | {"held": _digests(self.model)}
 
     @classmethod
-    def restore_parts(cls, header: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
-        """Return the tokenizer."""
-        state = deserialize(dict[str, Any], header.get("tokenizer"), source, "tokenizer")
-        return {"tokenizer": tokenizer_from_state(state)}
-
-    @classmethod
-    def from_header(cls: type[Bundle], header: Mapping[str, Any], source: str | Path) -> Bundle:
+    def from_header(cls: type[Loaded], header: Mapping[str, Any], source: str | Path) -> Loaded:
         """Return a checkpoint with untrained weights, and those that are kept elsewhere.
 
         Raises:
@@ -83,8 +73,7 @@ class MuragCheckpoint(Checkpoint[Murag, MuragSettings], kind="murag"):
         expected = deserialize(dict[str, str], header.get("held"), source, "held")
         if (found := _digests(made.model)) != expected:
             raise UserError(f"{source} was trained with other encoders ({expected}) than are installed ({found})")
-        checkpoint: Bundle = made
-        return checkpoint
+        return made
 
 
 def _digests(model: Murag) -> dict[str, str]:

@@ -175,12 +175,8 @@ class JointEncoder(nn.Module):
         place = (embedded.is_word & ~embedded.padding).cumsum(1)
         between_words: Tensor = self.stack.relative_bias(place, place)
         with_word, others = self.pair_bias[:, None, :, None, None]  # batch head place place
-        is_word = embedded.is_word
-        one, both = (
-            (is_word[:, None, :, None] ^ is_word[:, None, None]),
-            is_word[:, None, :, None] & is_word[:, None, None],
-        )
-        return torch.where(both, between_words, torch.where(one, with_word, others))
+        query, key = embedded.is_word[:, None, :, None], embedded.is_word[:, None, None]
+        return torch.where(query & key, between_words, torch.where(query ^ key, with_word, others))
 
 
 def join(parts: Sequence[Embedded]) -> Embedded:

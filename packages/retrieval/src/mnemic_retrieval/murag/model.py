@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from mnemic_core import session
 from mnemic_core.pretrained import PretrainedModel
-from mnemic_core.tensor_file import checksum
 from mnemic_retrieval.encoders import SentenceEncoder
 from mnemic_retrieval.encoders.word_tokens import WordTokens
 from mnemic_retrieval.murag.config import MuragConfig
@@ -112,4 +112,4 @@ def fingerprint(model: Murag) -> str:
         named = {name: part.state_dict() for name, part in parts.items() if part is not None}
         weights = {f"{name}.{key}": weight for name, state in named.items() for key, weight in state.items()}
     digests = [part.digest for part in (encoder.pictures, encoder.sentences) if part is not None]
-    return checksum(weights, " ".join([*digests, model.config.reducer]))[:16]
+    return session.fingerprint(model, weights, " ".join([*digests, model.config.reducer]))[:16]

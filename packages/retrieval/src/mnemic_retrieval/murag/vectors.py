@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnemic_retrieval.batches import batches
 from mnemic_retrieval.encoders import Features, PictureEncoder, SentenceEncoder
 from mnemic_retrieval.tokenizers import Tokenizer
 
@@ -53,8 +54,7 @@ class SummaryVectors(nn.Module):
             tokenizer: of the encoder.
         """
         rows = []
-        for start in range(0, len(names), _NAMES_AT_A_TIME):
-            part = names[start : start + _NAMES_AT_A_TIME]
+        for part in batches(names, _NAMES_AT_A_TIME):
             texts = [name for each in part for name in each]
             made = sentences(tokenizer.batch(texts, 64).to(self.class_vectors.device)).summary
             rows += [vectors.mean(0) for vectors in made.split([len(each) for each in part])]

@@ -16,6 +16,7 @@ from .items import FieldType as FieldType
 from .items import Hit as Hit
 from .items import Item as Item
 from .items import Modality as Modality
+from .items import modality_of as modality_of
 from .lance_store import LanceStore as LanceStore
 from .postgres_store import PostgresStore as PostgresStore
 from .store import MemoryStore as MemoryStore

@@ -14,6 +14,13 @@ FieldType: TypeAlias = Literal["str", "int", "float", "bool", "tags"]
 """Type of a metadata field that can be filtered; tags are a list of strings."""
 
 
+def modality_of(text: str, image: str | None) -> Modality:
+    """Return what an item with a text and a picture, of which one may be absent, consists of."""
+    if image is None:
+        return "text"
+    return "image_text" if text.strip() else "image"
+
+
 @dataclass(frozen=True)
 class Item:
     """One item of a memory.

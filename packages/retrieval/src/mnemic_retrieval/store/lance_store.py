@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mnemic_core.errors import UserError
+from mnemic_retrieval.batches import batches
 from mnemic_retrieval.libraries import optional_library
 from mnemic_retrieval.store.filters import Filter
 from mnemic_retrieval.store.items import FieldType, Item
@@ -145,9 +146,8 @@ class LanceStore(MemoryStore):
         return None if where is None else to_sql(where, "array_has({column}, {tag})")
 
     def _rows(self, ids: list[str], columns: list[str]) -> Iterator[dict[str, Any]]:
-        for start in range(0, len(ids), _IDS_AT_A_TIME):
-            condition = _condition(ids[start : start + _IDS_AT_A_TIME])
-            request = self._table.search().where(condition).select(columns).limit(_IDS_AT_A_TIME)
+        for part in batches(ids, _IDS_AT_A_TIME):
+            request = self._table.search().where(_condition(part)).select(columns).limit(_IDS_AT_A_TIME)
             yield from request.to_list()
 
 
