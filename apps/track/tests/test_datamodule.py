@@ -4,6 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
+from mnemic_core.errors import UserError
 from mnemic_kit.data import ResumableLoader
 from mnemic_track.datamodule import DataSource, TrackingData, World
 from mnemic_vision.memotr import ClipBatch
@@ -34,6 +35,13 @@ def images(batches: ResumableLoader) -> list[torch.Tensor]:
 def test_a_mixture_has_the_clips_of_all_its_sources(mot_folder: Path) -> None:
     sources = [DataSource("generated", world=SMALL), DataSource("mot", mot_folder)]
     assert len(loader(sources, clip_lengths={0: 1})) == 4 + 2 * 3
+
+
+def test_training_needs_an_object(mot_folder: Path) -> None:
+    for truth in mot_folder.glob("*/gt/gt.txt"):
+        truth.write_text("")
+    with pytest.raises(UserError, match=r"data\.train has no object"):
+        loader([DataSource("mot", mot_folder)])
 
 
 def test_the_clip_length_follows_the_epoch() -> None:

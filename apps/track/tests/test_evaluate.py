@@ -63,6 +63,29 @@ def test_the_overlap_tracker_needs_detections(data: Path) -> None:
         evaluate(data, baseline=True)
 
 
+def test_other_classes_are_scored_on_request(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for sequence in data.iterdir():
+        lines = (sequence / "gt/gt.txt").read_text().splitlines()
+        rows = [line.split(",") for line in lines]
+        (sequence / "gt/gt.txt").write_text("".join(",".join([*row[:7], "3", row[8]]) + "\n" for row in rows))
+        (sequence / "det").mkdir()
+        (sequence / "det/det.txt").write_text(
+            "".join(",".join([row[0], "-1", *row[2:6], "0.9"]) + "\n" for row in rows)
+        )
+    evaluate(data, baseline=True, json=True)
+    shown = capsys.readouterr().out
+    assert "no sequence has an object of class 1: --classes chooses others" in shown
+    assert json.loads(shown.splitlines()[-1])["mota"] == 0
+    evaluate(data, classes=(3,), baseline=True, json=True)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["mota"] > 0.9
+
+
+@pytest.mark.parametrize(("classes", "message"), [((), "different"), ((1, 1), "different"), ((1, 3), "labels for 1")])
+def test_classes_must_fit_the_tracker(data: Path, checkpoint: Path, classes: tuple[int, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        evaluate(data, checkpoint, classes=classes)
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the shared tracking data")
 def test_the_overlap_tracker_has_its_published_scores_on_the_real_clip(capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(REAL, baseline=True, json=True)

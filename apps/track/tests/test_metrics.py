@@ -9,7 +9,8 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from mnemic_core.errors import UserError
-from mnemic_track.metrics import SequenceResult, TrackingScores, evaluate_sequences, iou_xywh
+from mnemic_track.metrics import SequenceResult, TrackingScores, evaluate_sequences
+from mnemic_track.overlaps import iou_xywh
 from mnemic_track.results import MotRows
 
 pytest.importorskip("trackeval", reason="needs mnemic-track[metrics]")

@@ -8,12 +8,13 @@ from typing import Any
 from rich.console import Console
 
 from mnemic_core import MemoryReport
+from mnemic_core.errors import UserError
 from mnemic_kit.output import show, show_json
 from mnemic_kit.progress import frame_progress
 from mnemic_track.iou_baseline import track_by_overlap
 from mnemic_track.metrics import SequenceResult, TrackingScores, evaluate_sequences, scores_table
 from mnemic_track.results import mot_writer, read_mot
-from mnemic_track.sequences import as_rows, ground_truth, track_sequence
+from mnemic_track.sequences import ground_truth, results_of, track_sequence
 from mnemic_vision.memotr import Tracker
 from mnemic_vision.memotr.data import TrackingSequence
 from mnemic_vision.tracks import Track
@@ -21,14 +22,27 @@ from mnemic_vision.tracks import Track
 DETECTION_SCORE = 0.7  # the overlap tracker uses detections above this
 
 
+def check_classes(classes: Sequence[int], num_labels: int) -> None:
+    """Raise UserError unless the classes are different ones that a tracker has labels for."""
+    if not classes or len(set(classes)) < len(classes):
+        raise UserError(f"--classes expects different class numbers, got {[*classes]}")
+    if len(classes) > num_labels:
+        raise UserError(f"--classes names {len(classes)} classes, but the tracker has labels for {num_labels}")
+
+
 def evaluate_tracker(
-    tracker: Tracker, sequences: Sequence[TrackingSequence], out: Path | None = None
+    tracker: Tracker, sequences: Sequence[TrackingSequence], classes: Sequence[str], out: Path | None = None
 ) -> tuple[dict[str, Any], TrackingScores, MemoryReport]:
     """Return the scores of a tracker with its speed, and the report of its memory after the last frame.
 
-    The tracker is reset before each sequence; ``out`` is a folder for a MOT text file of each.
+    Args:
+        tracker: reset before each sequence.
+        sequences: with ground truth.
+        classes: names of the labels that are scored.
+        out: folder for a MOT text file of each sequence.
     """
-    results, seconds = [], {}
+    results: list[SequenceResult] = []
+    seconds = {}
     for sequence in sequences:
         with frame_progress(sequence.name, sequence.num_frames, Console(stderr=True)) as tick:
             started = time.perf_counter()
@@ -39,7 +53,7 @@ def evaluate_tracker(
             seconds[sequence.name] = time.perf_counter() - started
         if out is not None:
             _write_mot(out / f"{sequence.name}.txt", frames)
-        results.append(SequenceResult(sequence.name, ground_truth(sequence), as_rows(frames)))
+        results += results_of(sequence, frames, classes)
     scores = evaluate_sequences(results)
     speed = {sequence.name: sequence.num_frames / seconds[sequence.name] for sequence in sequences}
     total = sum(sequence.num_frames for sequence in sequences) / sum(seconds.values())
@@ -61,7 +75,7 @@ def evaluate_baseline(data: Path, sequences: Sequence[TrackingSequence]) -> tupl
         started = time.perf_counter()
         found = track_by_overlap(detections)
         seconds += time.perf_counter() - started
-        results.append(SequenceResult(sequence.name, ground_truth(sequence), found))
+        results.append(SequenceResult(sequence.name, ground_truth(sequence), found, sequence.others))
     scores = evaluate_sequences(results)
     total = sum(sequence.num_frames for sequence in sequences) / seconds
     return _summary(scores, total, {}) | {"checkpoint": None, "memory": None, "baseline": "overlap"}, scores
@@ -70,8 +84,8 @@ def evaluate_baseline(data: Path, sequences: Sequence[TrackingSequence]) -> tupl
 def _summary(scores: TrackingScores, speed: float, speeds: dict[str, float]) -> dict[str, Any]:
     """Return the scores and the speed under their names in ``scores.json``."""
     parts: dict[str, dict[str, float]] = {name: dict(part.as_dict()) for name, part in scores.sequences.items()}
-    for name, value in speeds.items():
-        parts[name]["frames_per_second"] = round(value, 3)
+    for name in parts.keys() & speeds.keys():  # with several classes, parts are called after them too
+        parts[name]["frames_per_second"] = round(speeds[name], 3)
     return scores.as_dict() | {"frames_per_second": round(speed, 3), "sequences": parts}
 
 

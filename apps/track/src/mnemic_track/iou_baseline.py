@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from mnemic_track.metrics import iou_xywh
+from mnemic_track.overlaps import iou_xywh
 from mnemic_track.results import MotRows
 
 

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from mnemic_core.errors import UserError
 from mnemic_core.markdown import markdown_table
+from mnemic_track.overlaps import iou_xywh
 from mnemic_track.results import MotRows
+from mnemic_track.shielding import without_shielded
+from mnemic_vision.memotr.data import OtherBoxes
 
 _HEADINGS = {"hota": "HOTA", "deta": "DetA", "assa": "AssA", "mota": "MOTA", "idf1": "IDF1", "id_switches": "switches"}
 
@@ -25,11 +28,19 @@ _TrackEvalResult = dict[str, Any]  # field name -> number, or one number for eac
 
 @dataclass(frozen=True)
 class SequenceResult:
-    """The annotated and the tracked boxes of one sequence; their ids may be any integers and need not be related."""
+    """The annotated and the tracked boxes of one sequence; their ids may be any integers and need not be related.
+
+    Attributes:
+        name: of the sequence.
+        ground_truth: objects.
+        predictions: tracks.
+        others: annotated boxes that are not objects, see `without_shielded`.
+    """
 
     name: str
     ground_truth: MotRows
     predictions: MotRows
+    others: OtherBoxes = field(default_factory=OtherBoxes.none)
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,7 @@ def _trackeval_input(sequence: SequenceResult) -> dict[str, Any]:
     truth, found = sequence.ground_truth, sequence.predictions
     _check_ids(truth, f"ground truth of {sequence.name}")
     _check_ids(found, f"predictions of {sequence.name}")
+    found = without_shielded(found, truth, sequence.others)
     truth_ids, truth_index = np.unique(truth.id, return_inverse=True)
     found_ids, found_index = np.unique(found.id, return_inverse=True)
     frames = np.union1d(truth.frame, found.frame)  # empty frames change no score
@@ -183,15 +195,3 @@ def scores_table(scores: TrackingScores) -> str:
 
 def _cells(numbers: Mapping[str, float | int]) -> list[str]:
     return [str(numbers[name]) if name == "id_switches" else f"{100 * numbers[name]:.1f}" for name in _HEADINGS]
-
-
-def iou_xywh(
-    first: Float[np.ndarray, "track 4"], second: Float[np.ndarray, "detection 4"]
-) -> Float[np.ndarray, "track detection"]:
-    """Return the intersection over union of every pair of boxes (x, y, width, height); 0 for boxes without area."""
-    corner = np.maximum(first[:, None, :2], second[None, :, :2])
-    opposite = np.minimum((first[:, :2] + first[:, 2:])[:, None], (second[:, :2] + second[:, 2:])[None])
-    overlap = (opposite - corner).clip(min=0).prod(axis=-1)
-    union = first[:, 2:].prod(axis=-1)[:, None] + second[:, 2:].prod(axis=-1)[None] - overlap
-    iou: Float[np.ndarray, "track detection"] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
-    return iou

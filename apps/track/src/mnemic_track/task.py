@@ -15,10 +15,10 @@ from mnemic_core.loading import load_exactly
 from mnemic_kit.output import show
 from mnemic_kit.records import Records
 from mnemic_kit.task import Split, Task
-from mnemic_track.metrics import SequenceResult, combine_counts, count_matches, scores_table
+from mnemic_track.metrics import combine_counts, count_matches, scores_table
 from mnemic_track.optimization import parameter_groups
 from mnemic_track.results import bdd100k_writer, mot_writer
-from mnemic_track.sequences import as_rows, ground_truth, track_sequence
+from mnemic_track.sequences import results_of, track_sequence
 from mnemic_vision.backbone import load_backbone
 from mnemic_vision.draw import draw_tracks
 from mnemic_vision.memotr import (
@@ -134,8 +134,8 @@ class TrackingTask(Task):
     def evaluation_step(self, sequence: TrackingSequence, batch_idx: int, split: Split) -> None:
         """Track one complete sequence."""
         frames = list(track_sequence(self.tracker(), sequence))
-        result = SequenceResult(sequence.name, ground_truth(sequence), as_rows(frames))
-        self.counts.update(sequence.name, count_matches(result))
+        for result in results_of(sequence, frames, self.settings.classes):
+            self.counts.update(result.name, count_matches(result))
         if batch_idx == 0:  # one picture an evaluation
             self._log_picture(sequence, frames)
 

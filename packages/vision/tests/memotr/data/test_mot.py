@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnemic_vision.memotr.data import GeneratedSequences, MotSequences
+from mnemic_vision.memotr.data import GeneratedSequences, MotSequences, OtherKind
 
 PETS = Path(__file__).parents[6] / "shared" / "data" / "tracking"
 GOOD = "1,7,2,3,4,5,1,1,0.5"
@@ -79,13 +79,22 @@ def test_a_malformed_line_is_named(write_sequence: WriteSequence, line: str, mes
         MotSequences(folder)
 
 
-@pytest.mark.parametrize(
-    ("truth", "message"),
-    [("", r"gt\.txt is empty"), ("1,1,0,0,9,9,1,3,1", r"no line of class \(1,\) .* its classes are \[3\]")],
-)
-def test_ground_truth_without_usable_lines_is_refused(write_sequence: WriteSequence, truth: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        MotSequences(write_sequence(truth))
+@pytest.mark.parametrize("truth", ["", "1,1,0,0,9,9,1,3,1", "1,1,0,0,9,9,0,1,1"])
+def test_a_sequence_may_have_no_object(write_sequence: WriteSequence, truth: str) -> None:
+    (sequence,) = MotSequences(write_sequence(truth), require_ground_truth=True).sequences
+    assert sequence.has_ground_truth
+    assert len(sequence.target_rows(0).ids) == 0
+
+
+def test_what_is_no_object_is_kept_for_scoring(write_sequence: WriteSequence) -> None:
+    lines = ["1,1,0,0,9,9,1,1,1", "1,2,0,0,9,9,0,1,1", "2,3,5,6,7,8,1,7,1", "2,4,0,0,9,9,1,3,1", "2,5,0,0,0,9,1,3,1"]
+    folder = write_sequence("\n".join(lines))
+    others = MotSequences(folder).sequences[0].others
+    assert others.frames.tolist() == [0, 1, 1]
+    assert others.boxes[1].tolist() == [5, 6, 7, 8]
+    assert [*others.kinds] == [OtherKind.PASSIVE, OtherKind.DISTRACTOR, OtherKind.PASSIVE]
+    cars = MotSequences(folder, classes=(7,)).sequences[0]
+    assert OtherKind.DISTRACTOR not in cars.others.kinds
 
 
 def test_ground_truth_is_optional_unless_required(write_sequence: WriteSequence) -> None:

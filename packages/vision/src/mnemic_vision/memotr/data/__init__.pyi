@@ -13,5 +13,7 @@ from .generated import GeneratedSequences as GeneratedSequences
 from .mot import MotSequences as MotSequences
 from .mot import write_mot_layout as write_mot_layout
 from .sequence import Annotations as Annotations
+from .sequence import OtherBoxes as OtherBoxes
+from .sequence import OtherKind as OtherKind
 from .sequence import TargetRows as TargetRows
 from .sequence import TrackingSequence as TrackingSequence

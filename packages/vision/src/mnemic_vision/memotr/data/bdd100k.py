@@ -8,15 +8,24 @@ import numpy as np
 
 from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.mot import image_size
-from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, ObjectRow, TrackingSequence
+from mnemic_vision.memotr.data.sequence import (
+    Annotations,
+    ImageFiles,
+    ObjectRow,
+    OtherBoxes,
+    OtherKind,
+    TrackingSequence,
+)
 from mnemic_vision.video import list_images
 
 BDD100K_CLASSES = ("pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 BDD100K_FRAME_RATE = 5.0
 
+_DISTRACTORS = ("other person", "trailer", "other vehicle")
+
 
 def read_bdd100k(root: str | Path, split: str) -> list[TrackingSequence]:
-    """Read BDD100K MOT with the classes `BDD100K_CLASSES`, without crowds.
+    """Read BDD100K MOT with the classes `BDD100K_CLASSES`; crowds are regions in which tracks are not scored.
 
     Args:
         root: folder with ``images/track/{split}/VIDEO/*.jpg`` and ``labels/box_track_20/{split}/VIDEO.json``.
@@ -53,11 +62,16 @@ def _read_labels(path: Path, names: list[str]) -> Annotations:
     identities: dict[str, int] = {}
     labeled = np.zeros(len(names), dtype=bool)
     objects: list[ObjectRow] = []
+    regions: list[tuple[int, list[float]]] = []
     try:
         for record in json.loads(path.read_text(encoding="utf-8")):
             frame = positions[record["name"]]
             labeled[frame] = True
-            for item in filter(_counts, record.get("labels") or []):
+            for item in record.get("labels") or []:
+                if _is_region(item):
+                    regions.append((frame, _box(item["box2d"])))
+                if _is_region(item) or item["category"] not in BDD100K_CLASSES:
+                    continue
                 identity = identities.setdefault(str(item["id"]), len(identities) + 1)
                 label = BDD100K_CLASSES.index(item["category"])
                 objects.append((frame, identity, label, _box(item["box2d"]), 1.0))
@@ -66,11 +80,19 @@ def _read_labels(path: Path, names: list[str]) -> Annotations:
     except (ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is malformed ({reason}); expected a list of frames with name and labels") from error
-    return Annotations.from_objects(objects, labeled)
+    others = OtherBoxes(
+        np.array([frame for frame, _ in regions], dtype=np.int64),
+        np.array([box for _, box in regions], dtype=np.float32).reshape(-1, 4),
+        np.full(len(regions), OtherKind.REGION, dtype=np.int64),
+    )
+    return Annotations.from_objects(objects, labeled, others)
 
 
-def _counts(item: dict[str, Any]) -> bool:
-    return item["category"] in BDD100K_CLASSES and not item.get("attributes", {}).get("crowd", False)
+def _is_region(item: dict[str, Any]) -> bool:
+    """Return whether tracks in a box are not scored: crowds, and things that may look like one of the classes."""
+    attributes = item.get("attributes") or {}
+    is_crowd = attributes.get("crowd", attributes.get("Crowd", False))
+    return item["category"] in _DISTRACTORS or bool(is_crowd)
 
 
 def _box(corners: dict[str, Any]) -> list[float]:

@@ -11,21 +11,24 @@ from typing import Literal, TypeAlias
 from PIL import Image
 
 from mnemic_core.errors import UserError
-from mnemic_vision.memotr.data.ground_truth import read_ground_truth
-from mnemic_vision.memotr.data.sequence import ImageFiles, TrackingSequence
+from mnemic_vision.memotr.data.ground_truth import DISTRACTORS, read_ground_truth
+from mnemic_vision.memotr.data.sequence import Annotations, ImageFiles, TrackingSequence
 from mnemic_vision.picture_files.still_image import open_image
 from mnemic_vision.sequence_info import read_sequence_info
 from mnemic_vision.video import is_image, list_images
 
 Part: TypeAlias = Literal["all", "first_half", "second_half"]
 
+_VEHICLE = 6  # tracks on vehicles are not scored in MOT20
+
 
 class MotSequences:
     """One or several sequences in the layout of MOTChallenge.
 
     Ground truth is ``frame,id,left,top,width,height,mark,class,visibility`` with frames from 1 (DanceTrack and
-    SportsMOT write 1,1,1 in the last three columns). Lines with mark 0 or of another class are left out. Frames are
-    the images of ``img1`` in the order of their numbers; ``seqinfo.ini`` gives frame rate and length.
+    SportsMOT write 1,1,1 in the last three columns). Lines with mark 0 or of another class are not objects, but tracks
+    on distractors are not scored (`OtherBoxes`). Frames are the images of ``img1`` in the order of their numbers;
+    ``seqinfo.ini`` gives frame rate and length.
 
     Args:
         root: the folder of one sequence, a folder of sequences, or a plain folder of images (no ground truth).
@@ -107,8 +110,14 @@ def read_sequence(
         frames=ImageFiles(images, names[chosen]),
         image_size=image_size(images / names[0]),
         frame_rate=info.frame_rate,
-        annotations=read_ground_truth(truth, len(names), classes, chosen) if truth.exists() else None,
+        annotations=_annotations(folder, truth, len(names), classes, chosen) if truth.exists() else None,
     )
+
+
+def _annotations(folder: Path, truth: Path, num_frames: int, classes: tuple[int, ...], part: slice) -> Annotations:
+    is_mot20 = folder.resolve().name.startswith("MOT20")
+    distractors = (*DISTRACTORS, _VEHICLE) if is_mot20 else DISTRACTORS
+    return read_ground_truth(truth, num_frames, classes, part, distractors)
 
 
 def image_size(path: Path) -> tuple[int, int]:

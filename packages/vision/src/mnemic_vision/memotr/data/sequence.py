@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -33,6 +34,40 @@ class TargetRows(NamedTuple):
     visibility: Float32[np.ndarray, " object"]
 
 
+class OtherKind(IntEnum):
+    """How scoring treats an annotated box that is not an object to be found, as TrackEval does.
+
+    Attributes:
+        PASSIVE: it takes part in matching only; a track matched to it remains a false positive.
+        DISTRACTOR: a track matched to it is not scored.
+        REGION: unmatched tracks that lie inside it by more than half are not scored.
+    """
+
+    PASSIVE = 0
+    DISTRACTOR = 1
+    REGION = 2
+
+
+@dataclass(frozen=True)
+class OtherBoxes:
+    """Annotated boxes of a sequence that are not objects to be found, but matter to its scores.
+
+    Attributes:
+        frames: counted from 0.
+        boxes: left, top, width, height in pixels.
+        kinds: values of `OtherKind`.
+    """
+
+    frames: Int64[np.ndarray, " box"]
+    boxes: Float32[np.ndarray, "box 4"]
+    kinds: Int64[np.ndarray, " box"]
+
+    @classmethod
+    def none(cls) -> "OtherBoxes":
+        """Return no boxes."""
+        return cls(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+
+
 @dataclass(frozen=True)
 class Annotations:
     """Ground truth of a sequence in arrays, which loader processes share, whereas lists would be copied page by page.
@@ -41,23 +76,31 @@ class Annotations:
         starts: the objects of frame i are rows ``starts[i]`` to ``starts[i + 1]``.
         rows: the objects of all frames.
         labeled: True at annotated frames, with or without objects.
+        others: boxes that are not objects.
     """
 
     starts: Int64[np.ndarray, " boundary"]
     rows: TargetRows
     labeled: Bool[np.ndarray, " frame"]
+    others: OtherBoxes = field(default_factory=OtherBoxes.none)
 
     @classmethod
     def from_rows(
-        cls, frames: Int64[np.ndarray, " object"], rows: TargetRows, labeled: Bool[np.ndarray, " frame"]
+        cls,
+        frames: Int64[np.ndarray, " object"],
+        rows: TargetRows,
+        labeled: Bool[np.ndarray, " frame"],
+        others: OtherBoxes | None = None,
     ) -> "Annotations":
         """Return the annotations of objects in any order, with their frames counted from 0."""
         order = np.argsort(frames, kind="stable")
         starts = np.searchsorted(frames[order], np.arange(len(labeled) + 1))
-        return cls(starts, TargetRows(*(column[order] for column in rows)), labeled)
+        return cls(starts, TargetRows(*(column[order] for column in rows)), labeled, others or OtherBoxes.none())
 
     @classmethod
-    def from_objects(cls, objects: Sequence[ObjectRow], labeled: Bool[np.ndarray, " frame"]) -> "Annotations":
+    def from_objects(
+        cls, objects: Sequence[ObjectRow], labeled: Bool[np.ndarray, " frame"], others: OtherBoxes | None = None
+    ) -> "Annotations":
         """Return the annotations of objects in any order."""
         frames, ids, labels, boxes, visibility = zip(*objects, strict=True) if objects else ((),) * 5
         rows = TargetRows(
@@ -66,7 +109,7 @@ class Annotations:
             boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
             visibility=np.array(visibility, dtype=np.float32),
         )
-        return cls.from_rows(np.array(frames, dtype=np.int64), rows, labeled)
+        return cls.from_rows(np.array(frames, dtype=np.int64), rows, labeled, others)
 
     def frame(self, index: int) -> TargetRows:
         """Return the objects of one frame, counted from 0."""
@@ -125,6 +168,16 @@ class TrackingSequence:
     def has_ground_truth(self) -> bool:
         """Whether there is ground truth for ``target_rows``."""
         return self.annotations is not None
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether any frame is annotated with an object."""
+        return self.annotations is not None and len(self.annotations.rows.ids) > 0
+
+    @property
+    def others(self) -> OtherBoxes:
+        """Annotated boxes that are not objects."""
+        return OtherBoxes.none() if self.annotations is None else self.annotations.others
 
     def image(self, index: int) -> UInt8[Tensor, "3 height width"]:
         """Return a frame, counted from 0, as RGB bytes."""
