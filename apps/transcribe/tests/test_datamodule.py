@@ -32,7 +32,7 @@ def manifest(tmp_path: Path) -> Path:
 
 def data(*train: DataSource, **options: object) -> SpeechData:
     defaults = {"vocabulary": Vocabulary("words", words=WORDS), "text_style": "keep", "sample_rate": 8000}
-    return SpeechData(list(train or [TONES]), [TONES], **{**defaults, "batch_seconds": 4.0, **options})
+    return SpeechData(list(train or [TONES]), **{**defaults, "val": [TONES], "batch_seconds": 4.0, **options})
 
 
 def loader(epoch: int = 0, **options: object) -> ResumableLoader:
@@ -82,6 +82,11 @@ def test_a_mixture_has_the_utterances_of_all_its_sources_that_are_neither_too_sh
     assert "clip-2" not in {clip.id for clip in found}
     assert 2 < len(found) < 14
     assert len(made.clips("val")) == 12  # validation keeps all utterances
+
+
+def test_two_sources_with_the_same_names_are_both_validated_on(manifest: Path) -> None:
+    made = data(val=[DataSource("recordings", manifest), DataSource("recordings", manifest)])
+    assert [clip.id for clip in made.clips("val")] == [f"{source}-clip-{n}" for source in (1, 2) for n in range(3)]
 
 
 def test_recordings_are_resampled_and_their_texts_normalized(manifest: Path) -> None:

@@ -1,6 +1,5 @@
 """Training clips and validation sequences from any mixture of data sets, chosen by name."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
@@ -9,6 +8,7 @@ from typing import Any, Literal, cast
 
 from torch.utils.data import DataLoader, Dataset
 
+from mnemic_core.distinct_names import distinct_names
 from mnemic_core.errors import UserError, check_range
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
 from mnemic_vision.memotr.data import (
@@ -148,7 +148,12 @@ class TrackingData(SplitData):
         opened = [source.open(require_ground_truth=stage != "predict") for source in self.sources[split]]
         if split == "train" and opened and not any(sequence.has_objects for part in opened for sequence in part):
             raise UserError(f"data.train has no object to learn from: {self.description}; MOT files mark people 1,1")
-        return with_own_names(opened)
+        names = distinct_names([[sequence.name for sequence in part] for part in opened])
+        return [
+            replace(sequence, name=name)
+            for part, own in zip(opened, names, strict=True)
+            for sequence, name in zip(part, own, strict=True)
+        ]
 
     def epoch_loader(self, train: list[TrackingSequence], share: EpochShare) -> ResumableLoader:
         """Return the clips of one epoch."""
@@ -161,13 +166,3 @@ class TrackingData(SplitData):
     def whole_loader(self, opened: list[TrackingSequence]) -> DataLoader[Any]:
         """Return complete sequences, one a batch; the tracker copies them frame by frame to the device."""
         return DataLoader(cast("Dataset[TrackingSequence]", opened), batch_size=None)  # a list will do
-
-
-def with_own_names(sources: list[list[TrackingSequence]]) -> list[TrackingSequence]:
-    """Return the sequences of several sources; a name that occurs in several begins with the number of its source."""
-    times = Counter(sequence.name for part in sources for sequence in part)
-    return [
-        replace(sequence, name=f"{number}-{sequence.name}") if times[sequence.name] > 1 else sequence
-        for number, part in enumerate(sources, start=1)
-        for sequence in part
-    ]

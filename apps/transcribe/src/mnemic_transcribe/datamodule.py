@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from mnemic_core.errors import UserError, check_range
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
 from mnemic_speech.data.augmentation import Augmentation
-from mnemic_speech.data.batching import Clip, Durations, SpeechBatches, Waveforms, sample_clips
+from mnemic_speech.data.batching import Clip, Durations, SpeechBatches, Waveforms, sample_clips, with_distinct_ids
 from mnemic_speech.data.vocabulary import Vocabulary
 from mnemic_speech.text import TextStyle, Tokenizer
 from mnemic_transcribe.sources import DataSource
@@ -97,7 +97,7 @@ class SpeechData(SplitData):
     def open_split(self, split: str, stage: str) -> list[Clip]:
         """Open the files of a split; training utterances that are too short or too long are left out."""
         sources = self.sources[split]
-        found = [clip for source in sources for clip in source.open(self.text_style)]
+        found = with_distinct_ids([list(source.open(self.text_style)) for source in sources])
         if split == "train":
             # Validation keeps all.
             found = self.durations.choose(found)

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from mnemic_core.errors import UserError, check_range
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
-from mnemic_speech.data.batching import Clip, Durations, FeatureInputs, SpeechBatches, sample_clips
+from mnemic_speech.data.batching import Clip, Durations, FeatureInputs, SpeechBatches, sample_clips, with_distinct_ids
 from mnemic_speech.data.vocabulary import Vocabulary
 from mnemic_speech.features import FeatureConfig, Features
 from mnemic_speech.text import Tokenizer
@@ -85,7 +85,7 @@ class TranslationData(SplitData):
     def open_split(self, split: str, stage: str) -> list[Clip]:
         """Open the files of a split; training utterances that are too short or too long are left out."""
         sources = self.sources[split]
-        found = [clip for source in sources for clip in source.open(self.spoken, self.written)]
+        found = with_distinct_ids([list(source.open(self.spoken, self.written)) for source in sources])
         if split == "train":
             found = self.durations.choose(found)
         if sources and not found:

@@ -1,11 +1,13 @@
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from mnemic_speech.data.augmentation import Augmentation
-from mnemic_speech.data.batching import SpeechBatches, Waveforms, duration_batches
+from mnemic_speech.data.batching import SpeechBatches, Waveforms, duration_batches, with_distinct_ids
+from mnemic_speech.data.manifest import Utterance
 from mnemic_speech.data.tones import WORDS, ToneWorld
 from mnemic_speech.text import WordTokenizer
 
@@ -23,6 +25,16 @@ def test_batches_hold_every_clip_once_and_keep_to_the_duration(shuffle: tuple[in
     found = duration_batches(SECONDS, 40.0, shuffle)
     assert sorted(index for batch in found for index in batch) == list(range(200))
     assert all(max(SECONDS[index] for index in batch) * len(batch) <= 40 for batch in found)
+
+
+def test_clips_of_one_name_in_two_sources_are_told_apart() -> None:
+    recorded = Utterance(Path("a.wav"), 1.0, "one", id=CLIPS[0].id)
+    found = with_distinct_ids([CLIPS[:2], [recorded]])
+    assert [clip.id for clip in found] == [f"1-{CLIPS[0].id}", CLIPS[1].id, f"2-{CLIPS[0].id}"]
+    assert [clip.text for clip in found] == [CLIPS[0].text, CLIPS[1].text, "one"]
+    sounds = [clip.read(8000, np.random.default_rng(0)) for clip in (found[0], CLIPS[0])]
+    assert torch.equal(*sounds)
+    assert isinstance(found[2], Utterance)
 
 
 def test_little_of_a_shuffled_batch_is_padding() -> None:

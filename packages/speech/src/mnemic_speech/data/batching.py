@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from mnemic_core.distinct_names import distinct_names
 from mnemic_core.errors import UserError
 from mnemic_speech.data.augmentation import Augmentation
 from mnemic_speech.data.cached_features import read_features
@@ -40,6 +41,49 @@ class Clip(Protocol):
 
     def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
         """Return the waveform; generated clips may draw from ``random``."""
+
+
+@dataclass(frozen=True)
+class RenamedClip:
+    """A clip under another name.
+
+    Attributes:
+        clip: the clip.
+        id: its name here.
+    """
+
+    clip: Clip
+    id: str
+
+    @property
+    def text(self) -> str:
+        """The text."""
+        return self.clip.text
+
+    @property
+    def seconds(self) -> float:
+        """Duration, known without reading the audio."""
+        return self.clip.seconds
+
+    def read(self, sample_rate: int, random: np.random.Generator) -> Float[Tensor, " samples"]:
+        """Return the waveform."""
+        return self.clip.read(sample_rate, random)
+
+
+def with_distinct_ids(sources: Sequence[Sequence[Clip]]) -> list[Clip]:
+    """Return the clips of several sources under names as of `distinct_names`."""
+    names = distinct_names([[clip.id for clip in clips] for clips in sources])
+    return [
+        _renamed(clip, name)
+        for clips, own in zip(sources, names, strict=True)
+        for clip, name in zip(clips, own, strict=True)
+    ]
+
+
+def _renamed(clip: Clip, name: str) -> Clip:
+    if clip.id == name:
+        return clip
+    return replace(clip, id=name) if isinstance(clip, Utterance) else RenamedClip(clip, name)
 
 
 @runtime_checkable
