@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 from torchaudio.functional import resample
 
+from mnemic_core.errors import UserError
 from mnemic_speech import audio_sources
 from mnemic_speech.audio import audio_duration, read_audio, stream_audio, stream_microphone
 from mnemic_speech.features import FeatureConfig, Features, FeatureStream
@@ -127,6 +128,30 @@ def test_channels_are_averaged(write: Callable[..., Path]) -> None:
     assert_close(read_audio(write(channels, kind="float"), RATE), channels.mean(1))
 
 
+@pytest.mark.parametrize("share", [-1.0, -0.95, -0.6])
+def test_channels_of_opposite_polarity_do_not_cancel(write: Callable[..., Path], share: float) -> None:
+    silence = torch.zeros(RATE)
+    sound = torch.cat([silence, tone(3.0)])
+    path = write(torch.stack([sound, share * sound], 1), kind="float")
+    mixed = read_audio(path, RATE)
+    assert_close(mixed, sound * (1 - share) / 2, rtol=0, atol=1e-6)
+    assert_close(torch.cat(list(stream_audio(path, RATE, 0.3))), mixed)
+    assert_close(read_audio(path, RATE, offset=2.0, duration=1.0), mixed[2 * RATE : 3 * RATE])
+
+
+def test_different_voices_in_the_channels_keep_their_polarity(write: Callable[..., Path]) -> None:
+    voices = torch.stack([tone(2.0), 0.3 * torch.randn(2 * RATE).clamp(-2, 2)], 1)
+    assert_close(read_audio(write(voices, kind="float"), RATE), voices.mean(1), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("peak", [1.5, 30.0])
+def test_float_files_beyond_full_scale_are_scaled(write: Callable[..., Path], peak: float) -> None:
+    path = write(2 * peak * tone(1.5), kind="float")
+    waveform = read_audio(path, RATE)
+    assert_close(waveform, 2 * peak * tone(1.5) / (2 * peak * tone(1.5)).abs().max())
+    assert_close(read_audio(path, RATE, offset=0.5, duration=0.25), waveform[RATE // 2 : 3 * RATE // 4])
+
+
 @pytest.mark.parametrize("name", ["a.mp3", "a.raw", "a", "a.txt", "12:30.flac"])
 @pytest.mark.parametrize("kind", ["wav", "flac", "mp3"])
 def test_the_content_decides_not_the_name(write: Callable[..., Path], name: str, kind: str) -> None:
@@ -192,6 +217,113 @@ def test_a_cut_off_file_is_read_until_there_and_then_named(write: Callable[..., 
     with pytest.raises(ValueError, match="cut off"):
         read_audio(path, RATE)
     assert len(read_audio(path, RATE, duration=0.2)) == RATE // 5  # what is there can be read
+
+
+@pytest.mark.parametrize("number", [30, 5000])
+def test_damage_within_a_flac_ends_nothing(
+    write: Callable[..., Path], number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    complete = tone(4.0) + 0.02 * torch.randn(4 * RATE)
+    path = write(complete, kind="flac")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + number] = bytes(number)
+    path.write_bytes(data)
+    waveform = read_audio(path, RATE)
+    assert len(waveform) == 4 * RATE
+    for part in (slice(0, RATE), slice(3 * RATE, 4 * RATE)):
+        assert_near(waveform[part], complete[part], 2**-15)
+    assert "damaged near" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["vorbis", "opus", "mp3"])
+def test_joined_recordings_are_read_to_their_end(write: Callable[..., Path], kind: str) -> None:
+    path = write(tone(2.0), kind=kind)
+    path.write_bytes(path.read_bytes() * 2)
+    waveform, error = blocks_and_error(path)
+    assert not error
+    assert len(waveform) == pytest.approx(4 * RATE, abs=0.15 * RATE)
+    assert (waveform[2 * RATE :] - waveform[2 * RATE :].mean()).square().mean().sqrt() > 0.3
+
+
+@pytest.mark.parametrize("place", ["middle", "end"])
+def test_padding_in_an_mp3_is_no_damage(write: Callable[..., Path], place: str) -> None:
+    path = write(tone(4.0), kind="mp3")
+    data = path.read_bytes()
+    middle = len(data) // 2 if place == "middle" else len(data)
+    path.write_bytes(data[:middle] + bytes(3000) + data[middle:])
+    waveform, error = blocks_and_error(path)
+    assert not error
+    assert len(waveform) == pytest.approx(4 * RATE, abs=0.1 * RATE)
+
+
+@pytest.mark.parametrize("container", ["mp4", "mov", "matroska", "mpegts"])
+def test_sound_that_starts_late_or_pauses_keeps_its_time(tmp_path: Path, container: str) -> None:
+    with av.open(tmp_path / "film", "w", format=container) as file:
+        pictures = file.add_stream("mpeg4", rate=10, width=32, height=32, pix_fmt="yuv420p")
+        sound = file.add_stream("aac", rate=RATE, layout="mono")
+        for _ in range(60):
+            file.mux(pictures.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+        file.mux(pictures.encode(None))
+        for index, piece in enumerate(tone(2.0).split(1024)):
+            frame = av.AudioFrame.from_ndarray(piece.numpy()[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = RATE, 1024 * index + 2 * RATE + (RATE if index >= 16 else 0)
+            file.mux(sound.encode(frame))
+        file.mux(sound.encode(None))
+    waveform = read_audio(tmp_path / "film", RATE)
+    loud = waveform.unfold(0, 800, 800).square().mean(1).sqrt() > 0.1  # steps of 0.05 s
+    steps = loud.nonzero().flatten().tolist()
+    assert steps[0] == pytest.approx(40, abs=2)
+    assert steps[-1] == pytest.approx(99, abs=2)
+    assert not loud[64:80].any()
+    assert audio_duration(tmp_path / "film") == pytest.approx(5.0, abs=0.15)
+
+
+def two_tracks(path: Path, default: int | None) -> None:
+    flags = [av.stream.Disposition(0), av.stream.Disposition(0)]
+    if default is not None:
+        flags[default] = av.stream.Disposition.default
+    with av.open(path, "w", format="matroska") as file:
+        streams = [file.add_stream("aac", rate=RATE, layout="mono") for _ in flags]
+        for stream, flag in zip(streams, flags, strict=True):
+            stream.disposition = flag
+        for index, piece in enumerate(tone(1.0).split(1024)):
+            for stream, level in zip(streams, (0.2, 1.0), strict=True):
+                frame = av.AudioFrame.from_ndarray(level * piece.numpy()[None], format="fltp", layout="mono")
+                frame.sample_rate, frame.pts = RATE, 1024 * index
+                file.mux(stream.encode(frame))
+        for stream in streams:
+            file.mux(stream.encode(None))
+
+
+def level(path: Path, track: int | None = None) -> float:
+    return float(read_audio(path, RATE, track=track).square().mean().sqrt())
+
+
+def test_the_default_track_is_read_unless_another_is_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for default, loud in ((1, True), (0, False), (None, False)):
+        path = tmp_path / f"{default}.mkv"
+        two_tracks(path, default)
+        assert (level(path) > 0.2) == loud
+        assert f"has 2 audio tracks; number {1 + int(loud)} is read" in caplog.text
+        assert level(path, track=1) < 0.1 < 0.2 < level(path, track=2)
+        with pytest.raises(UserError, match="no audio track 3"):
+            read_audio(path, RATE, track=3)
+
+
+def test_a_track_without_a_decoder_is_never_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    two_tracks(path, 0)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"A_AAC", b"A_XYZ", 1))
+    assert level(path) > 0.2
+    with pytest.raises(UserError, match=r"no audio track 1 that can be decoded, but \[2\]"):
+        read_audio(path, RATE, track=1)
+    path.write_bytes(data.replace(b"A_AAC", b"A_XYZ"))
+    with pytest.raises(UserError, match="no audio track that can be decoded"):
+        read_audio(path, RATE)
 
 
 @pytest.mark.parametrize(("container", "codec"), [("mp4", "aac"), ("matroska", "pcm_s16le"), ("adts", "aac")])

@@ -22,16 +22,21 @@ _UPDATE_SECONDS = 0.5  # interval of updates of the open segment
 
 
 def transcribe_files(
-    transcriber: Transcriber, files: tuple[Path, ...], out: Path, formats: tuple[Format, ...], console: Console
+    transcriber: Transcriber,
+    files: tuple[Path, ...],
+    out: Path,
+    formats: tuple[Format, ...],
+    console: Console,
+    track: int | None = None,
 ) -> list[str]:
-    """Write the transcripts of files; return one line for each failure."""
+    """Write the transcripts of files; return one line for each failure. ``track`` is that of `read_audio`."""
     failures = []
     for path, name in zip(files, unique_names(files), strict=True):
         try:
             seconds = audio_duration(path)
             started = time.perf_counter()
             with audio_progress(path.name, seconds, console) as advance:
-                transcript, failure = transcribe_file(transcriber, path, advance)
+                transcript, failure = transcribe_file(transcriber, path, advance, track)
         except (UserError, OSError) as error:
             failures.append(_line(path, error))
             continue
@@ -47,7 +52,7 @@ def transcribe_files(
 
 
 def transcribe_file(
-    transcriber: Transcriber, path: Path, advance: Callable[[float], None]
+    transcriber: Transcriber, path: Path, advance: Callable[[float], None], track: int | None = None
 ) -> tuple[Transcript, Exception | None]:
     """Return the transcript of an audio or video file, and the error at which it ended, if any.
 
@@ -61,7 +66,7 @@ def transcribe_file(
     segments = []
     failure: Exception | None = None
     try:
-        for block in stream_audio(path, transcriber.sample_rate):
+        for block in stream_audio(path, transcriber.sample_rate, track=track):
             segments += stream.push(block)
             advance(len(block) / transcriber.sample_rate)
     except (UserError, OSError) as error:

@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -68,6 +69,31 @@ def test_files_that_fail_are_skipped_and_listed_at_the_end(
     words = (tmp_path / "out" / "cut.txt").read_text().split()
     assert words == TEXT.split()[: len(words)]
     assert 3 <= len(words) < 9
+
+
+def test_a_film_whose_sound_cannot_be_decoded_stops_nothing_and_a_track_can_be_chosen(
+    checkpoint: Path, speak: Speak, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, film = speak("zero", tmp_path / "good.wav"), tmp_path / "film.mkv"
+    samples = [soundfile.read(speak(text, tmp_path / "part.wav"), dtype="float32")[0] for text in ("one", "five")]
+    with av.open(film, "w") as file:
+        streams = [file.add_stream("aac", rate=8000, layout="mono") for _ in samples]
+        for stream, sound in zip(streams, samples, strict=True):
+            for start in range(0, len(sound), 1024):
+                frame = av.AudioFrame.from_ndarray(sound[None, start : start + 1024], format="fltp", layout="mono")
+                frame.sample_rate, frame.pts = 8000, start
+                file.mux(stream.encode(frame))
+            file.mux(stream.encode(None))
+    unknown = tmp_path / "unknown.mkv"
+    unknown.write_bytes(film.read_bytes().replace(b"A_AAC", b"A_XYZ"))
+    command = ["run", str(unknown), str(good), "--out", str(tmp_path / "out"), "--checkpoint", str(checkpoint)]
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(command)
+    assert "no audio track that can be decoded" in capsys.readouterr().err
+    assert (tmp_path / "out" / "good.txt").read_text().split() == ["zero"]
+    for track, word in ((1, "one"), (2, "five")):
+        run((film,), tmp_path / f"track{track}", checkpoint, track=track)
+        assert (tmp_path / f"track{track}" / "film.txt").read_text().split() == [word]
 
 
 def test_a_silent_file_gives_empty_results(checkpoint: Path, tmp_path: Path) -> None:

@@ -22,15 +22,24 @@ _BLOCK_SECONDS = 0.32
 
 
 def translate_files(
-    translator: Translator, files: Sequence[Path], out: Path, formats: Sequence[Format], console: Console
+    translator: Translator,
+    files: Sequence[Path],
+    out: Path,
+    formats: Sequence[Format],
+    console: Console,
+    track: int | None = None,
 ) -> Problems:
-    """Translate files, show the words as they come, and write the results; return the problems."""
+    """Translate files, show the words as they come, and write the results; return the problems.
+
+    ``track`` is that of `read_audio`.
+    """
     problems = Problems()
     rate = translator.features.config.sample_rate
     for path, name in zip(files, unique_names(files), strict=True):
         with problems.collecting():
             console.rule(path.name, align="left")
-            transcript, failure = translate_blocks(translator, stream_audio(path, rate, _BLOCK_SECONDS), console)
+            blocks = stream_audio(path, rate, _BLOCK_SECONDS, track=track)
+            transcript, failure = translate_blocks(translator, blocks, console)
             show_files(write_formats(out, name, formats, transcript.render), console)
             if failure is not None:
                 raise UserError(f"{path}: {failure} (the part before it was translated)")

@@ -1,7 +1,8 @@
 """Waveforms from files and microphones: mono, at the requested rate, complete or in blocks.
 
 Files and streams share one pipeline (mean of the channels, streaming resampler, clipping at ±1), so that both give the
-same samples. Silent and clipped recordings are legal.
+same samples. Times count from the beginning of the file: sound that starts late or pauses is silent until it comes.
+Silent and clipped recordings are legal.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_speech.audio_sources import AudioSource, Block, open_microphone, open_source
+from mnemic_speech.audio_sources import AudioSource, open_microphone, open_source
+from mnemic_speech.channels import mix_channels
+from mnemic_speech.container_source import Block
 from mnemic_speech.resample import Resampler
 
 _SLACK = 0.1  # seconds a part may exceed the end of the file: durations in manifests are rounded
@@ -22,7 +25,12 @@ _LIVE_SECONDS = 0.1
 
 
 def read_audio(
-    path: str | Path, sample_rate: int, *, offset: float = 0.0, duration: float | None = None
+    path: str | Path,
+    sample_rate: int,
+    *,
+    offset: float = 0.0,
+    duration: float | None = None,
+    track: int | None = None,
 ) -> Float[Tensor, " samples"]:
     """Return a recording, or a part of it, as a mono waveform in [-1, 1].
 
@@ -32,6 +40,7 @@ def read_audio(
         sample_rate: requested samples per second; the file may have any.
         offset: where the part begins, in seconds.
         duration: length in seconds; None: to the end.
+        track: number of the audio track, from 1; None: the default one, or the first that can be decoded.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -42,7 +51,7 @@ def read_audio(
         raise UserError(
             f"{path}: a part needs an offset of at least 0 and a duration above 0 s, got {offset} and {duration}"
         )
-    with closing(open_source(path)) as source:
+    with closing(open_source(path, track)) as source:
         first = round(offset * source.sample_rate)
         count = None if duration is None else max(round(duration * source.sample_rate), 1)
         waveform = torch.cat([torch.zeros(0), *_pieces(source, sample_rate, str(path), first, count)])
@@ -55,16 +64,18 @@ def read_audio(
     return waveform
 
 
-def stream_audio(path: str | Path, sample_rate: int, block_seconds: float = 1.0) -> Iterator[Float[Tensor, " samples"]]:
+def stream_audio(
+    path: str | Path, sample_rate: int, block_seconds: float = 1.0, *, track: int | None = None
+) -> Iterator[Float[Tensor, " samples"]]:
     """Yield a recording of any length as mono blocks in [-1, 1]; concatenated they equal ``read_audio``.
 
-    Memory use is a few blocks, the last of which may be shorter.
+    Memory use is a few blocks, the last of which may be shorter. ``track`` is that of `read_audio`.
 
     Raises:
         FileNotFoundError: there is no such file.
         UserError: as for ``read_audio``. Samples before the damage are yielded first.
     """
-    with closing(open_source(path)) as source:
+    with closing(open_source(path, track)) as source:
         is_empty = True
         for block in _blocks(_pieces(source, sample_rate, str(path)), _block_size(block_seconds, sample_rate)):
             is_empty = False
@@ -85,7 +96,8 @@ def stream_microphone(sample_rate: int, device: str | None = None) -> Iterator[F
         UserError: there is no microphone, it cannot be opened, or it is unplugged.
     """
     with closing(open_microphone(device)) as source:
-        yield from _blocks(_pieces(source, sample_rate, "the microphone"), _block_size(_LIVE_SECONDS, sample_rate))
+        pieces = _pieces(source, sample_rate, "the microphone", max_seconds=0.0)
+        yield from _blocks(pieces, _block_size(_LIVE_SECONDS, sample_rate))
 
 
 def audio_duration(path: str | Path) -> float:
@@ -106,24 +118,33 @@ def _block_size(seconds: float, sample_rate: int) -> int:
 
 
 def _pieces(
-    source: AudioSource, sample_rate: int, label: str, first: int = 0, count: int | None = None
+    source: AudioSource,
+    sample_rate: int,
+    label: str,
+    first: int = 0,
+    count: int | None = None,
+    max_seconds: float = 10.0,
 ) -> Iterator[Tensor]:
-    """Yield a part of a source, mono and resampled, in pieces of any size; on an error the samples read come first."""
+    """Yield a part of a source, mono and resampled, in pieces of any size; on an error the samples read come first.
+
+    ``max_seconds`` is that of `mix_channels`.
+    """
     resampler = Resampler(source.sample_rate, sample_rate)
     try:
-        for samples in _mono(source.blocks(first, count), label, first, source.sample_rate):
-            yield resampler.push(samples).clamp(-1, 1)
+        finite = _finite(source.blocks(first, count), label, first, source.sample_rate)
+        for samples in mix_channels(finite, source.sample_rate, max_seconds):
+            yield resampler.push(torch.from_numpy(samples)).clamp(-1, 1)
     except ValueError:
         yield resampler.finish().clamp(-1, 1)
         raise
     yield resampler.finish().clamp(-1, 1)
 
 
-def _mono(blocks: Iterable[Block], label: str, position: int, sample_rate: int) -> Iterator[Float[Tensor, " samples"]]:
+def _finite(blocks: Iterable[Block], label: str, position: int, sample_rate: int) -> Iterator[Block]:
     for block in blocks:
         is_finite = np.isfinite(block).all(axis=1)
         good = block if is_finite.all() else block[: int(is_finite.argmin())]
-        yield torch.from_numpy(good.mean(axis=1))
+        yield good
         position += len(good)
         if len(good) < len(block):
             raise UserError(f"{label} has a NaN or infinite sample at {position / sample_rate:.3f} s; export it again")

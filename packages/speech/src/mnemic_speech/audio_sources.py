@@ -2,29 +2,26 @@
 
 import re
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from os import SEEK_END, environ
+from os import SEEK_CUR, SEEK_END, environ
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import av
 import numpy as np
 import soundfile
-from av.container import InputContainer
-from jaxtyping import Float32
 
 from mnemic_core.errors import UserError
-
-Block: TypeAlias = Float32[np.ndarray, "frame channel"]
+from mnemic_speech.container_source import Block, ContainerSource, announce
 
 # Magic bytes of formats that soundfile reads: WAV, FLAC, OGG, AIFF, AU, NIST (TED-LIUM), Wave64, CAF. MP3 goes
 # through FFmpeg: libsndfile 1.2 estimates the length of files without a Xing header and drops samples past it.
 _SOUNDFILE_MARKS = frozenset({b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"riff", b"caff"})
+_FLOATS = frozenset({"FLOAT", "DOUBLE"})
 _BLOCK_FRAMES = 4096  # at most this many frames before the damage of a file are lost
 _STREAMED_SIZE = 0x7FFF0000  # writers of WAV to a pipe put a size of at least this for "unknown"
 _LONGEST_OGG_PAGE = 65307
-_MISSING_END = 1.0  # seconds by which a complete matroska file may fall short of its header
 
 _ALSA_SETTINGS = Path("/usr/share/alsa/alsa.conf")
 _LIVE_INPUTS = {  # by platform: FFmpeg's format, the default device, how a device is named to FFmpeg
@@ -50,12 +47,16 @@ class AudioSource(Protocol):
         """Release the file or the device."""
 
 
-def open_source(path: str | Path) -> AudioSource:
+def open_source(path: str | Path, track: int | None = None) -> AudioSource:
     """Open an audio file, or a video with an audio track; the format is detected from the content.
+
+    Args:
+        path: the file.
+        track: number of the audio track, from 1; None: see `ContainerSource`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it cannot be read as audio.
+        UserError: it cannot be read as audio, or has no such track.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,7 +65,7 @@ def open_source(path: str | Path) -> AudioSource:
         mark = file.read(4)
     if not mark:
         raise UserError(f"{path} is empty (0 bytes); give a complete audio file")
-    if mark in _SOUNDFILE_MARKS:
+    if mark in _SOUNDFILE_MARKS and track is None and not _is_chained_ogg(path):
         try:
             sound = soundfile.SoundFile(path)
         except (soundfile.LibsndfileError, TypeError):  # an unknown codec, or the suffix .raw
@@ -73,12 +74,16 @@ def open_source(path: str | Path) -> AudioSource:
             if 0 < sound.frames < sys.maxsize:
                 return SoundFileSource(sound, path)
             sound.close()  # written to a pipe, so of unknown length; FFmpeg reads it to the end
+    return _open_container(path, track)
+
+
+def _open_container(path: Path, track: int | None = None) -> ContainerSource:
     try:
         container = av.open(f"file:{path}")  # so that a colon in the name is no protocol
     except (av.FFmpegError, ValueError) as error:
         reason = error.strerror if isinstance(error, av.FFmpegError) else error
         raise UserError(f"{path} cannot be read as audio ({reason}); is the file complete?") from error
-    return ContainerSource(container, str(path), announced_packets=_mp3_frames(path))
+    return ContainerSource(container, str(path), announced_packets=_mp3_frames(path), track=track)
 
 
 def open_microphone(device: str | None = None) -> AudioSource:
@@ -102,7 +107,7 @@ def open_microphone(device: str | None = None) -> AudioSource:
             f"microphone {name!r} cannot be opened through {kind} ({error}); name another device (on Linux plughw:0, "
             "plughw:1, ... as arecord -l lists them) or record to a file"
         ) from error
-    return ContainerSource(container, f"microphone {name!r}")
+    return ContainerSource(container, f"microphone {name!r}", is_live=True)
 
 
 class SoundFileSource:
@@ -116,25 +121,41 @@ class SoundFileSource:
     def blocks(self, first: int = 0, count: int | None = None) -> Iterator[Block]:
         """Yield ``count`` frames (None for all) from frame ``first`` on, fewer where the audio ends.
 
+        Files of floating-point numbers beyond ±1 are scaled to it. Behind damage within a file, FFmpeg continues.
+
         Raises:
-            UserError: after the last frame, when the file is damaged or cut off before the wanted end.
+            UserError: after the last frame, when the file is cut off before the wanted end.
         """
         if first >= self._file.frames:
             return
-        self._file.seek(first)
         wanted = sys.maxsize if count is None else count
-        read = 0
+        scale, read = self._scale(), 0
         while read < wanted:
             try:
+                if not read:
+                    self._file.seek(first)
                 block = self._file.read(min(_BLOCK_FRAMES, wanted - read), dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise _cut_off(str(self._path), (first + read) / self.sample_rate, str(error)) from error
+            except soundfile.LibsndfileError:
+                with closing(_open_container(self._path)) as rest:
+                    yield from rest.blocks(first + read, None if count is None else count - read)
+                announce(f"{self._path} is damaged near {(first + read) / self.sample_rate:.2f} s")
+                return
+            if scale != 1:
+                block *= scale
             if not len(block):
                 break
             read += len(block)
             yield block
         if read < wanted and (reason := self._what_is_missing(first + read)):
             raise _cut_off(str(self._path), (first + read) / self.sample_rate, reason)
+
+    def _scale(self) -> np.float32:
+        """Return by what samples are multiplied to be within ±1."""
+        if self._file.subtype not in _FLOATS:
+            return np.float32(1)
+        self._file.seek(0)
+        peaks = (np.abs(block[np.isfinite(block)]).max(initial=0) for block in self._file.blocks(1 << 16))
+        return np.float32(1 / max(1.0, *peaks, 0.0))
 
     def num_frames(self) -> int:
         """Return the number of frames."""
@@ -157,98 +178,6 @@ class SoundFileSource:
         return ""
 
 
-class ContainerSource:
-    """The first audio track of a container opened by FFmpeg, which is closed with this source.
-
-    Args:
-        container: the open container.
-        label: its name in messages.
-        announced_packets: number of audio packets in the header; 0 if unknown.
-    """
-
-    def __init__(self, container: InputContainer, label: str, announced_packets: int = 0) -> None:
-        if not container.streams.audio:
-            container.close()
-            raise UserError(f"{label} has no audio stream; give a file with sound")
-        self._container = container
-        self._label = label
-        self._announced_packets = announced_packets
-        self._stream = container.streams.audio[0]
-        self.sample_rate: int = self._stream.codec_context.sample_rate
-
-    def blocks(self, first: int = 0, count: int | None = None) -> Iterator[Block]:
-        """Yield ``count`` frames (None for all) from frame ``first`` on, fewer where the audio ends.
-
-        Frames before ``first`` are decoded too: in many formats seeking is not exact.
-
-        Raises:
-            UserError: after the last frame, when the audio is damaged or cut off before the wanted end.
-        """
-        skip, wanted = first, sys.maxsize if count is None else count
-        with closing(self._decoded()) as decoded:
-            for block in decoded:
-                kept = block[skip:][:wanted]
-                skip = max(skip - len(block), 0)
-                wanted -= len(kept)
-                if len(kept):
-                    yield kept
-                if wanted == 0:
-                    return
-
-    def num_frames(self) -> int:
-        """Return the number of frames by the packet headers; this consumes the container."""
-        packets = self._container.demux(self._stream)
-        seconds = sum((packet.duration or 0) * packet.time_base for packet in packets if packet.time_base)
-        return round(seconds * self.sample_rate)
-
-    def close(self) -> None:
-        """Release the file or the device."""
-        self._container.close()
-
-    def _decoded(self) -> Generator[Block, None, None]:
-        read, packets, end, reason = 0, 0, 0.0, ""
-        is_wav = self._container.format.name == "wav"  # a WAV from a pipe ends within a packet
-        try:
-            for packet in self._container.demux():  # of all tracks, which show together whether the file is complete
-                if packet.pts is not None and packet.time_base:
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-                if packet.stream_index != self._stream.index:
-                    continue
-                if packet.size:  # the last packet is empty and only flushes the decoder
-                    packets += 1
-                    reason = "its last packet is incomplete" if packet.is_corrupt and not is_wav else ""
-                for frame in packet.decode():
-                    block = self._to_block(frame)
-                    read += len(block)
-                    yield block
-        except av.FFmpegError as error:
-            reason = str(error.strerror)
-        if reason := reason or self._what_is_missing(packets, end):
-            raise _cut_off(self._label, read / self.sample_rate, reason)
-
-    def _what_is_missing(self, packets: int, end: float) -> str:
-        """Return why the file is shorter than announced; empty when it is complete."""
-        if packets + 1 < self._announced_packets:  # encoders differ in whether the table itself counts as a packet
-            return f"it announces {self._announced_packets} packets and has {packets}"
-        announced = (self._container.duration or 0) / av.time_base
-        if "matroska" in self._container.format.name and end + _MISSING_END < announced:
-            return f"it announces {announced:.2f} s"
-        return ""
-
-    def _to_block(self, frame: object) -> Block:
-        assert isinstance(frame, av.AudioFrame)
-        if frame.sample_rate != self.sample_rate:
-            raise UserError(f"{self._label} changes its sampling rate midway; convert it to one rate")
-        values: np.ndarray[Any, np.dtype[Any]] = frame.to_ndarray()
-        if frame.format.is_packed:
-            values = values.reshape(frame.samples, -1).T
-        if values.dtype.kind == "f":
-            return values.T.astype(np.float32)
-        full = 1 << (8 * values.dtype.itemsize - 1)
-        middle = full if values.dtype.kind == "u" else 0  # 8-bit audio is unsigned
-        return ((values.T.astype(np.float64) - middle) / full).astype(np.float32)
-
-
 def _ends_within_ogg_page(path: Path) -> bool:
     """Return whether the last page of an OGG file is longer than the file (RFC 3533, section 6)."""
     with path.open("rb") as file:
@@ -257,6 +186,19 @@ def _ends_within_ogg_page(path: Path) -> bool:
     page = tail[max(tail.rfind(b"OggS"), 0) :]
     num_segments = page[26] if len(page) > 26 else len(page)
     return len(page) < 27 + num_segments + sum(page[27 : 27 + num_segments])
+
+
+def _is_chained_ogg(path: Path) -> bool:
+    """Return whether further streams follow the first one in an OGG file: libsndfile reads only that."""
+    is_inside = False
+    with path.open("rb") as file:
+        while (head := file.read(27))[:4] == b"OggS" and len(head) == 27:
+            is_beginning = bool(head[5] & 2)
+            if is_beginning and is_inside:
+                return True
+            is_inside = is_inside or not is_beginning
+            file.seek(sum(file.read(head[26])), SEEK_CUR)
+    return False
 
 
 def _mp3_frames(path: Path) -> int:

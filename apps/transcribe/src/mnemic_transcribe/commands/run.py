@@ -19,6 +19,7 @@ def run(
     formats: tuple[Format, ...] = ("txt", "json", "srt", "vtt"),
     decoding: Decoding | None = None,
     beam: int | None = None,
+    track: int | None = None,
     microphone: bool = False,
     device: Device = "auto",
 ) -> None:
@@ -36,6 +37,7 @@ def run(
         decoding: ctc is fast; joint and attention search with the decoder; rescoring is in between. Default: that of
             the checkpoint.
         beam: hypotheses kept in a search; more is slower and slightly better.
+        track: number of the audio track of films that have several, from 1; default: the one marked as default.
         microphone: transcribe the default microphone instead of files; Ctrl-C ends and writes the results.
         device: auto uses a GPU if available.
     """
@@ -57,6 +59,6 @@ def run(
         transcript = listen(transcriber, stream_microphone(transcriber.sample_rate), console)
         show_files(write_formats(out, "microphone", formats, transcript.render), console)
         return
-    if failures := transcribe_files(transcriber, files, out, formats, console):
+    if failures := transcribe_files(transcriber, files, out, formats, console, track):
         sys.stderr.write("".join(f"failed: {failure}\n" for failure in failures))
         sys.exit(USER_ERROR)

@@ -19,6 +19,7 @@ def run(
     k: int | None = None,
     n: int | None = None,
     shift: Shift | None = None,
+    track: int | None = None,
     microphone: bool = False,
     device: Device = "auto",
 ) -> None:
@@ -39,6 +40,7 @@ def run(
         k: decisions of 320 ms that wait_k waits for before the first token: more is slower and better.
         n: tokens that hold_n holds back.
         shift: which missing context of windows is replaced: all is shiftable context; default: as the checkpoint.
+        track: number of the audio track of films that have several, from 1; default: the one marked as default.
         microphone: translate the default microphone instead of files; Ctrl-C ends and writes the results.
         device: auto uses a GPU if available.
     """
@@ -62,4 +64,4 @@ def run(
         transcript, _ = translate_blocks(translator, blocks, console)
         show_files(write_formats(out, "microphone", formats, transcript.render), console)
         return
-    translate_files(translator, files, out, formats, console).end("failed")
+    translate_files(translator, files, out, formats, console, track).end("failed")

@@ -1,0 +1,63 @@
+"""From the channels of a recording to one."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+import numpy as np
+from jaxtyping import Float32
+
+from mnemic_speech.container_source import Block
+
+_OPPOSITE = -0.5  # correlation below which a channel is taken to be wired with opposite polarity
+_SOUND = 1.0  # seconds with sound that are enough to decide
+_FLOOR = 1e-4  # amplitude of sound
+
+
+def mix_channels(
+    blocks: Iterable[Block], sample_rate: int, max_seconds: float = 10.0
+) -> Iterator[Float32[np.ndarray, " frame"]]:
+    """Yield the mean of the channels, of which those of opposite polarity are inverted so that they do not cancel.
+
+    Polarity is decided once, by the beginning of the recording: channels whose correlation with the loudest one is
+    below -0.5 are inverted. Until a second with sound is there, blocks are held back.
+
+    Args:
+        blocks: of the recording.
+        sample_rate: in Hz.
+        max_seconds: for which blocks are held back at most; 0: the first block decides.
+
+    Example:
+        >>> left = np.sin(np.arange(100)).astype(np.float32)
+        >>> (mixed,) = mix_channels([np.stack([left, -left], 1)], 16000)
+        >>> bool(np.abs(mixed).max() > 0.9)
+        True
+    """
+    rest = iter(blocks)
+    held: list[Block] = []
+    failure: ValueError | None = None
+    listened = heard = 0
+    try:
+        for block in rest:
+            held.append(block)
+            listened += len(block)
+            heard += int((np.abs(block).max(axis=1, initial=0) > _FLOOR).sum())
+            if block.shape[1] == 1 or heard >= _SOUND * sample_rate or listened >= max_seconds * sample_rate:
+                break
+    except ValueError as error:  # the blocks before it come first
+        failure = error
+    if held:
+        weights = polarities(np.concatenate(held)) / held[0].shape[1]
+        yield from (block @ weights for block in chain(held, rest))
+    if failure is not None:
+        raise failure
+
+
+def polarities(block: Block) -> Float32[np.ndarray, " channel"]:
+    """Return -1 for the channels of opposite polarity to the loudest one, 1 for the others."""
+    values = block.astype(np.float64)
+    products = values.T @ values
+    energy = products.diagonal()
+    loudest = int(energy.argmax())
+    scale = np.sqrt(energy * energy[loudest])
+    correlation = np.divide(products[loudest], scale, out=np.ones_like(scale), where=scale > 0)
+    return np.where(correlation < _OPPOSITE, -1.0, 1.0).astype(np.float32)
