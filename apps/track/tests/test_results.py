@@ -37,9 +37,9 @@ def test_mot_lines_end_as_the_challenge_wants(path: Path) -> None:
 
 
 def test_json_lines_hold_every_frame_with_its_time(path: Path) -> None:
-    with json_lines_writer(path, frame_rate=12.5) as write:
+    with json_lines_writer(path) as write:
         for index, tracks in enumerate(FRAMES):
-            write(index, tracks)
+            write(index, index / 12.5, tracks)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["frame"], line["time"], len(line["tracks"])) for line in lines] == [
         (0, 0.0, 2),

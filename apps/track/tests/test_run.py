@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,19 @@ def test_a_run_writes_video_text_json_lines_and_plot(checkpoint: Path, folder: P
     assert [line["frame"] for line in lines] == [0, 1, 2, 3]
     assert len(rows.id) == sum(len(line["tracks"]) for line in lines) > 0
     assert (out / f"{folder.name}.memory.png").stat().st_size > 1000
+
+
+def test_results_keep_the_times_and_the_shape_of_the_film(checkpoint: Path, tmp_path: Path) -> None:
+    times = [0.0, 0.1, 2.0, 2.5]
+    with VideoWriter(tmp_path / "film.mp4", (96, 64), 30.0, Fraction(4, 3)) as writer:
+        for time in times:
+            writer.write(np.full((64, 96, 3), 90, dtype=np.uint8), time)
+    run(str(tmp_path / "film.mp4"), tmp_path / "out", checkpoint)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "film.jsonl").read_text().splitlines()]
+    assert [line["time"] for line in lines] == pytest.approx(times, abs=0.002)
+    with open_frames(tmp_path / "out" / "film.mp4") as frames:
+        assert frames.pixel_shape == Fraction(4, 3)
+        assert [frames.time for _ in frames] == pytest.approx(times, abs=0.002)
 
 
 def test_every_second_frame_gives_half_the_frames(checkpoint: Path, folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -122,6 +123,173 @@ def test_a_portrait_recording_is_turned_upright(video: Path) -> None:
     with open_frames(video) as frames:
         assert frames.size == (HEIGHT, WIDTH)
         np.testing.assert_array_equal(next(frames), np.rot90(lying, -1))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((-1, 0, 0, 1), lambda pixels: pixels[:, ::-1]),
+        ((1, 0, 0, -1), lambda pixels: pixels[::-1]),
+        ((-1, 0, 0, -1), lambda pixels: np.rot90(pixels, 2)),
+        ((0, -1, 1, 0), lambda pixels: np.rot90(pixels, 1)),
+        ((0, 1, 1, 0), lambda pixels: pixels.transpose(1, 0, 2)),
+        ((0, -1, -1, 0), lambda pixels: np.rot90(pixels.transpose(1, 0, 2), 2)),
+    ],
+)
+def test_mirrored_and_turned_recordings_are_shown_upright(
+    video: Path, matrix: tuple[int, ...], shown: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    with open_frames(video) as frames:
+        stored = next(frames)
+    data = bytearray(video.read_bytes())
+    place = data.index(b"tkhd") + 44
+    a, b, c, d = (value << 16 for value in matrix)
+    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    video.write_bytes(data)
+    with open_frames(video) as frames:
+        np.testing.assert_array_equal(next(frames), shown(stored))
+
+
+def write_at(path: Path, times: list[float], codec: str = "libx264") -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=30)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+        for number, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(flat(10 * number, 0, 0))
+            frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov"])
+def test_frames_have_their_own_times_and_a_copy_keeps_them(tmp_path: Path, name: str) -> None:
+    times = [0.0, 0.033, 0.067, 0.1, 2.0, 2.033, 2.5]
+    write_at(tmp_path / name, times)
+    seen = []
+    with open_frames(tmp_path / name) as frames, VideoWriter(tmp_path / "copy.mp4", frames.size, 30.0) as writer:
+        for frame in frames:
+            seen.append(frames.time)
+            writer.write(frame, frames.time)
+    assert seen == pytest.approx(times, abs=0.002)
+    with open_frames(tmp_path / "copy.mp4") as frames:
+        assert [frames.time for _ in frames] == pytest.approx(times, abs=0.002)
+
+
+def test_images_of_a_folder_have_the_times_of_their_rate(tmp_path: Path) -> None:
+    folder = save_images(tmp_path / "walk" / "img1", ["1.jpg", "2.png", "3.bmp", "4.webp", "5.tif"]).parent
+    (folder / "seqinfo.ini").write_text("[Sequence]\nframeRate=4\n")
+    with open_frames(folder) as frames:
+        assert [frames.time for _ in frames] == [0, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_a_raw_stream_has_the_rate_of_its_own_header(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.h264"), "w", format="h264") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for frame in noise(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        container.mux(stream.encode(None))
+    with open_frames(tmp_path / "a.h264") as frames:
+        assert frames.frame_rate == 10
+        assert [frames.time for _ in frames] == pytest.approx([number / 10 for number in range(12)])
+
+
+def test_the_shape_of_pixels_is_read_and_written(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", (WIDTH, HEIGHT), 10.0, Fraction(16, 11)) as writer:
+        writer.write(flat(1, 2, 3))
+    with open_frames(tmp_path / "a.mp4") as frames:
+        assert frames.pixel_shape == Fraction(16, 11)
+
+
+def boxes(data: bytes, place: int) -> dict[bytes, bytes]:
+    found = {}
+    while place < len(data):
+        size, kind = struct.unpack(">I4s", data[place : place + 8])
+        found[kind], place = data[place : place + size], place + size
+    return found
+
+
+def put_cover_first(path: Path) -> None:
+    """Write a cover picture before the tracks, as programs that tag files do."""
+
+    def box(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + len(content), kind) + content
+
+    Image.new("RGB", (16, 16), "red").save(path.with_suffix(".jpg"))
+    picture = struct.pack(">II", 13, 0) + path.with_suffix(".jpg").read_bytes()
+    handler = box(b"hdlr", bytes(8) + b"mdirappl" + bytes(9))
+    tags = box(b"udta", box(b"meta", bytes(4) + handler + box(b"ilst", box(b"covr", box(b"data", picture)))))
+    file = boxes(path.read_bytes(), 0)
+    inner = boxes(file[b"moov"], 8)
+    inner.pop(b"udta", None)
+    moov = bytearray(box(b"moov", inner.pop(b"mvhd") + tags + b"".join(inner.values())))
+    place = moov.index(b"stco") + 8  # offsets into the data behind it
+    for entry in range(place + 4, place + 4 + 4 * struct.unpack_from(">I", moov, place)[0], 4):
+        struct.pack_into(">I", moov, entry, struct.unpack_from(">I", moov, entry)[0] + len(moov) - len(file[b"moov"]))
+    path.write_bytes(b"".join(bytes(moov) if kind == b"moov" else part for kind, part in file.items()))
+
+
+def test_a_cover_picture_is_not_the_film(video: Path) -> None:
+    put_cover_first(video)
+    with av.open(str(video)) as container:
+        assert container.streams.video[0].width == 16
+    with open_frames(video) as frames:
+        assert frames.size == (WIDTH, HEIGHT)
+        assert len(list(frames)) == 20
+    with open_frames(video, track=1) as frames:
+        assert frames.size == (16, 16)
+    with pytest.raises(ValueError, match=r"no video track 3 that can be decoded, but \[1, 2\]"):
+        open_frames(video, track=3)
+
+
+def test_a_track_without_a_decoder_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    write_at(path, [0.0, 0.1])
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/XYZ"))
+    with pytest.raises(ValueError, match="no video track that can be decoded"):
+        open_frames(path)
+
+
+def test_a_packet_that_cannot_be_decoded_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        packets = [*(p for f in noise(20) for p in stream.encode(av.VideoFrame.from_ndarray(f))), *stream.encode(None)]
+        for number, packet in enumerate(packets):
+            if number == 8:
+                spoiled = av.Packet(bytes(255 - value for value in bytes(packet)))
+                spoiled.pts, spoiled.dts, spoiled.duration = packet.pts, packet.dts, packet.duration
+                spoiled.time_base, spoiled.stream = packet.time_base, stream
+                container.mux(spoiled)
+            else:
+                container.mux(packet)
+    with open_frames(path) as frames:
+        times = [frames.time for _ in frames]
+    assert times == pytest.approx([number / 10 for number in range(20) if number != 8], abs=1e-6)
+    assert "could not be decoded were skipped (1)" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.gif"])
+def test_a_cut_in_formats_without_a_table_is_seen(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        codec = {"a.mkv": "libx264", "a.webm": "libvpx-vp9", "a.gif": "gif"}[name]
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height = WIDTH, HEIGHT
+        stream.pix_fmt = "rgb8" if name == "a.gif" else "yuv420p"
+        for frame in noise(40):
+            picture = av.VideoFrame.from_ndarray(frame).reformat(format=stream.pix_fmt)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    with open_frames(path) as frames:
+        assert len(list(frames)) == 40
+    halve(path)
+    read = []
+    with open_frames(path) as frames, pytest.raises(ValueError, match="damaged or cut off after"):
+        read.extend(frames)
+    assert 10 < len(read) < 30
 
 
 def test_closing_early_ends_the_frames(video: Path) -> None:
@@ -254,7 +422,7 @@ def test_writing_no_frame_is_an_error_and_leaves_no_file(tmp_path: Path) -> None
 
 
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="contains no jpg or png"):
+    with pytest.raises(ValueError, match="contains no image"):
         open_frames(tmp_path)
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 from rich.console import Console
@@ -97,7 +98,7 @@ class Job:
         num_frames: how many; None if unknown.
         truth: annotated actions; None without annotation.
         duration: seconds; None: until the last frame.
-        video: size in pixels and frames per second of the video to write; None for other streams.
+        video: size in pixels, frames per second and shape of a pixel of the video to write; None for other streams.
         is_live: a camera, which Ctrl-C ends.
         finishes: whether the source ends here, so that actions that are held back are emitted.
     """
@@ -107,7 +108,7 @@ class Job:
     num_frames: int | None
     truth: tuple[Action, ...] | None = None
     duration: float | None = None
-    video: tuple[tuple[int, int], float] | None = None
+    video: tuple[tuple[int, int], float, Fraction] | None = None
     is_live: bool = False
     finishes: bool = True
 

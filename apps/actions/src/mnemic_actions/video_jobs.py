@@ -98,7 +98,7 @@ def video_job(video: VideoLocalizer, source: FrameSource, place: str, *, every: 
         steps(),
         num_frames=None if source.num_frames is None else -(-source.num_frames // every),
         truth=None if in_parts else _truth_of_video(Path(place), source.name),
-        video=(source.size, rate),
+        video=(source.size, rate, source.pixel_shape),
         is_live=source.num_frames is None,
         finishes=not in_parts,
     )

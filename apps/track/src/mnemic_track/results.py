@@ -46,15 +46,15 @@ def mot_writer(path: str | Path) -> Iterator[WriteFrame]:
 
 
 @contextmanager
-def json_lines_writer(path: str | Path, frame_rate: float) -> Iterator[WriteFrame]:
-    """Write one JSON object a line and frame, frames without tracks included.
+def json_lines_writer(path: str | Path) -> Iterator[Callable[[int, float, Sequence[Track]], None]]:
+    """Write one JSON object a line and frame, frames without tracks included, by ``write(frame_index, time, tracks)``.
 
     ``{"frame": 0, "time": 0.0, "tracks": [{"id": 7, "label": 0, "score": 0.9, "box": [x, y, width, height]}]}`` with
     the frame counted from 0, the time in seconds and the box in pixels. The folder must exist.
     """
     with atomic_write(path) as file:
 
-        def write(frame_index: int, tracks: Sequence[Track]) -> None:
+        def write(frame_index: int, time: float, tracks: Sequence[Track]) -> None:
             found = [
                 {
                     "id": track.id,
@@ -64,7 +64,7 @@ def json_lines_writer(path: str | Path, frame_rate: float) -> Iterator[WriteFram
                 }
                 for track in tracks
             ]
-            line = {"frame": frame_index, "time": round(frame_index / frame_rate, 6), "tracks": found}
+            line = {"frame": frame_index, "time": round(time, 6), "tracks": found}
             file.write(json.dumps(line, allow_nan=False) + "\n")
 
         yield write

@@ -77,19 +77,17 @@ def run_frames(
     rate = source.frame_rate / every
     console = Console()
     with ExitStack() as stack:
-        video = stack.enter_context(VideoWriter(outcome.paths["video"], source.size, rate))
-        writers = [
-            stack.enter_context(mot_writer(outcome.paths["MOT text"])),
-            stack.enter_context(json_lines_writer(outcome.paths["JSON lines"], rate)),
-        ]
+        video = stack.enter_context(VideoWriter(outcome.paths["video"], source.size, rate, source.pixel_shape))
+        write_mot = stack.enter_context(mot_writer(outcome.paths["MOT text"]))
+        write_json = stack.enter_context(json_lines_writer(outcome.paths["JSON lines"]))
         tick = stack.enter_context(frame_progress(source.name, _used(source.num_frames, every), console))
         trails = Trails(length=max(1, round(2 * rate)))  # two seconds
         for frame, tracks in _tracked(tracker, source, every, outcome):
             tick()
             trails.update(tracks)
-            video.write(draw_tracks(frame, tracks, trails=trails, names=names))
-            for write in writers:
-                write(outcome.num_frames, tracks)
+            video.write(draw_tracks(frame, tracks, trails=trails, names=names), source.time)
+            write_mot(outcome.num_frames, tracks)
+            write_json(outcome.num_frames, source.time, tracks)
             outcome.count(tracker, tracks)
     note_output(outcome.paths["video"])  # the others are noted by `atomic_write`
     _finish(outcome, console)

@@ -13,6 +13,7 @@ def run(
     out: Path = Path("runs/run"),
     checkpoint: Path | None = None,
     every: int = 1,
+    track: int | None = None,
     max_size: int | None = None,
     score: float | None = None,
     device: Device = "auto",
@@ -25,6 +26,7 @@ def run(
         out: folder for the results; made when absent, and earlier results stay until the new ones are complete.
         checkpoint: weights to run; the shipped ones by default.
         every: use every N-th frame; results count the frames used.
+        track: number of the video track of files that have several, from 1; default: the one marked as default.
         max_size: longer side of the network's input in pixels; smaller is faster and finds fewer small objects.
         score: show tracks above this score, 0 to 1.
         device: where to run; auto takes a GPU where there is one.
@@ -37,6 +39,6 @@ def run(
     if every < 1:
         raise UserError(f"--every must be at least 1, got {every}")
     tracker, settings = open_tracker(checkpoint, memory=memory, max_size=max_size, score=score, device=device)
-    with open_frames(source) as frames:
+    with open_frames(source, track) as frames:
         names = settings.classes if len(settings.classes) > 1 else None
         run_frames(tracker, frames, out, every=every, names=names)

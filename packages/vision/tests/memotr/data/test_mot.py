@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mnemic_vision.memotr.data import GeneratedSequences, MotSequences, OtherKind
 
@@ -86,6 +86,14 @@ def test_a_sequence_may_have_no_object(write_sequence: WriteSequence, truth: str
     assert len(sequence.target_rows(0).ids) == 0
 
 
+def test_the_size_of_an_image_is_that_of_its_upright_form(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / "1.jpg", exif=exif)
+    (sequence,) = MotSequences(tmp_path).sequences
+    assert sequence.image_size == tuple(sequence.image(0).shape[1:]) == (30, 20)
+
+
 def test_what_is_no_object_is_kept_for_scoring(write_sequence: WriteSequence) -> None:
     lines = ["1,1,0,0,9,9,1,1,1", "1,2,0,0,9,9,0,1,1", "2,3,5,6,7,8,1,7,1", "2,4,0,0,9,9,1,3,1", "2,5,0,0,0,9,1,3,1"]
     folder = write_sequence("\n".join(lines))
@@ -114,7 +122,7 @@ def test_missing_images_are_named(write_sequence: WriteSequence) -> None:
         MotSequences(folder)
     for image in (folder / "img1").iterdir():
         image.unlink()
-    with pytest.raises(ValueError, match="img1 contains no jpg or png image"):
+    with pytest.raises(ValueError, match="img1 contains no image"):
         MotSequences(folder)
     (folder / "img1").rmdir()
     with pytest.raises(FileNotFoundError, match="img1 does not exist"):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mnemic_core.errors import UserError
 from mnemic_vision.memotr.data.ground_truth import DISTRACTORS, read_ground_truth
@@ -121,14 +121,15 @@ def _annotations(folder: Path, truth: Path, num_frames: int, classes: tuple[int,
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) of an image file from its header.
+    """Return (height, width) of an image file, as it is shown, from its header.
 
     Raises:
         FileNotFoundError: there is no such file.
         UserError: it is not an image.
     """
     with open_image(path) as image:
-        return image.height, image.width
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+        return (image.width, image.height) if is_turned else (image.height, image.width)
 
 
 def _frame_names(images: Path, length: int | None) -> list[str]:
