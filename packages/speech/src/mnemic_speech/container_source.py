@@ -98,7 +98,7 @@ class ContainerSource:
         end, reason = 0.0, ""
         for packet in _packets(self._container):  # of all tracks, which show together whether the file is complete
             end = max(end, _end(packet))
-            if packet.stream_index != self._stream.index:
+            if packet.stream.index != self._stream.index:  # `stream_index` of the packets that flush is always 0
                 continue
             is_padding = packet.size and not any(bytes(packet))
             packets += bool(packet.size) and not is_padding
