@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnemic_speech.subtitles import columns
 from mnemic_speech.transcript import Transcript, TranscriptSegment, Word
 
 HELLO = Transcript(
@@ -75,7 +76,7 @@ def test_webvtt_has_a_head_and_no_markup() -> None:
 def test_subtitles_hold_every_word_once_in_order(segments: list[Any]) -> None:
     transcript = transcript_of(segments)
     lines = [line for line in transcript.to_vtt().splitlines()[1:] if "-->" not in line]
-    assert " ".join(lines).split() == transcript.text.split()
+    assert "".join("".join(lines).split()) == "".join(transcript.text.split())
 
 
 @settings(max_examples=50)
@@ -87,9 +88,8 @@ def test_subtitles_fit_the_screen_and_follow_each_other(segments: list[Any]) -> 
     assert all(cue[1] <= following[0] for cue, following in pairwise(cues))
     for cue in transcript.to_vtt().split("\n\n")[1:]:
         lines = cue.splitlines()[1:]
-        words = " ".join(lines).split()
-        assert len(lines) <= 2 or any(len(word) > 42 for word in words)
-        assert all(len(line) <= 42 or " " not in line for line in lines)
+        assert len(lines) <= 2
+        assert all(len(line) <= 42 for line in lines)
 
 
 def test_a_short_word_is_shown_for_a_second_if_there_is_time() -> None:
@@ -113,6 +113,36 @@ def test_a_subtitle_lasts_seven_seconds_at_most() -> None:
     segments = (TranscriptSegment(0.0, 10.0, "", words), TranscriptSegment(20.0, 40.0, "looong"))
     cues = spans(Transcript(segments, 40.0).to_srt())
     assert cues == [(0, 7), (7, 10), (20, 27)]
+
+
+@pytest.mark.parametrize("is_timed", [True, False])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "今天天气很好我们一起去公园散步然后在湖边吃午饭下午再去图书馆借几本书" * 2,
+        "かがきぎくぐけげこご" * 9,
+        "가나다라마바사" * 8,
+    ],
+)
+def test_sentences_without_spaces_are_divided(text: str, is_timed: bool) -> None:
+    words = (Word(text, 1.0, 21.0),) if is_timed else ()
+    srt = Transcript((TranscriptSegment(1.0, 21.0, text, words),), 30.0).to_srt()
+    lines = [line for line in srt.splitlines() if line and "-->" not in line and not line.isdigit()]
+    assert "".join(lines) == text
+    assert max(map(columns, lines)) <= 42
+    cues = spans(srt)
+    assert cues[0][0] == 1
+    assert cues[-1][1] == 21
+    assert all(cue[1] == following[0] for cue, following in pairwise(cues))
+    assert all(end - start <= 7.001 for start, end in cues)
+
+
+def test_marks_stay_with_their_letter() -> None:
+    text = "e\u0301" * 50
+    srt = Transcript((TranscriptSegment(0.0, 5.0, text),), 5.0).to_srt()
+    lines = [line for line in srt.splitlines() if "e" in line]
+    assert max(map(columns, lines)) <= 42
+    assert not any(line.startswith("\u0301") for line in lines)
 
 
 def test_an_empty_transcript_is_an_empty_file() -> None:

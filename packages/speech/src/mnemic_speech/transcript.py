@@ -1,19 +1,13 @@
 """Transcripts of recordings: words and segments with times, exported as text, JSON and subtitles."""
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from textwrap import wrap
 from typing import Any, Literal, TypeAlias
 
 from mnemic_core.errors import UserError
+from mnemic_speech.subtitles import Cue, TimedText, subtitles
 
 TranscriptFormat: TypeAlias = Literal["txt", "json", "srt", "vtt"]
-
-# Subtitles as broadcasters set them: two lines of 42 characters, read in one to seven seconds.
-_LINE_LENGTH, _NUM_LINES = 42, 2
-_MIN_SECONDS, _MAX_SECONDS = 1.0, 7.0
-_PAUSE_SECONDS = 1.0  # a pause this long ends a subtitle
 
 
 @dataclass(frozen=True)
@@ -106,60 +100,18 @@ class Transcript:
         )
 
 
-@dataclass(frozen=True)
-class _Cue:
-    """A subtitle with its times in milliseconds."""
-
-    start: int
-    end: int
-    text: str
+def _cues(transcript: Transcript) -> list[Cue]:
+    return subtitles([_timed_words(segment) for segment in transcript.segments], transcript.duration)
 
 
-def _cues(transcript: Transcript) -> list[_Cue]:
-    """Return subtitles that fit the screen, are shown long enough to read, and never overlap."""
-    groups = [group for segment in transcript.segments for group in _groups(_timed_words(segment))]
-    starts = [round(1000 * group[0].start) for group in groups]
-    ends = [max(word.end for word in group) for group in groups]
-    cues: list[_Cue] = []
-    for group, start, end, following in zip(groups, starts, ends, [*starts, None][1:], strict=True):
-        begin = max(start, cues[-1].end) if cues else start
-        shown = max(end, min(group[0].start + _MIN_SECONDS, transcript.duration))
-        finish = round(1000 * min(shown, group[0].start + _MAX_SECONDS))
-        finish = finish if following is None else min(finish, following)
-        cues.append(_Cue(begin, max(finish, begin + 1), "\n".join(_lines(group))))
-    return cues
-
-
-def _timed_words(segment: TranscriptSegment) -> Sequence[Word]:
+def _timed_words(segment: TranscriptSegment) -> list[TimedText]:
     """Return the words of a segment; without known times they divide it evenly."""
     if segment.words:
-        return segment.words
+        return [TimedText(word.text, word.start, word.end) for word in segment.words]
     words = segment.text.split()
     step = (segment.end - segment.start) / max(len(words), 1)
     times = [segment.start + place * step for place in range(len(words))]
-    return [Word(word, time, time + step) for word, time in zip(words, times, strict=True)]
-
-
-def _groups(words: Sequence[Word]) -> Iterator[list[Word]]:
-    """Group the words of a segment into subtitles."""
-    group: list[Word] = []
-    for word in words:
-        if group and not _fits(word, group):
-            yield group
-            group = []
-        group.append(word)
-    if group:
-        yield group
-
-
-def _fits(word: Word, group: list[Word]) -> bool:
-    is_soon = word.start - group[-1].end < _PAUSE_SECONDS and word.end - group[0].start <= _MAX_SECONDS
-    return is_soon and len(_lines([*group, word])) <= _NUM_LINES
-
-
-def _lines(words: Sequence[Word]) -> list[str]:
-    # Long words are not broken: hyphenation depends on the language.
-    return wrap(" ".join(word.text for word in words), _LINE_LENGTH, break_long_words=False, break_on_hyphens=False)
+    return [TimedText(word, time, time + step) for word, time in zip(words, times, strict=True)]
 
 
 def _clock(milliseconds: int, point: str) -> str:
