@@ -1,9 +1,14 @@
+import bz2
+import codecs
 import gzip
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from mnemic_core.errors import UserError
 from mnemic_lm.text import Corpus, read_corpus, shuffled
 from mnemic_lm.tokens import ByteCodec
 
@@ -26,6 +31,38 @@ def test_a_folder_is_read_in_the_order_of_names_with_what_is_compressed_below_it
 def test_any_bytes_are_a_text(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(bytes(range(256)))
     assert contents(read_corpus([tmp_path / "binary"], ByteCodec())) == [bytes(range(256))]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gzip", "bzip2", "xz"])
+@pytest.mark.parametrize("name", ["packed", "packed.txt"])
+def test_packed_files_are_unpacked_whatever_their_name(
+    tmp_path: Path, pack: Callable[[bytes], bytes], name: str
+) -> None:
+    (tmp_path / name).write_bytes(pack(b"a text"))
+    assert read_corpus([tmp_path], ByteCodec()).num_bytes == 6
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be"])
+def test_wide_encodings_become_utf_8(tmp_path: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding.endswith("be") else ""
+    (tmp_path / "a.txt").write_bytes((mark + "één").encode(encoding))
+    (document,) = read_corpus([tmp_path], ByteCodec()).documents
+    assert bytes(document.tolist()).decode() == "één"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04 rest", "a zip archive"),
+        (b"(\xb5/\xfd rest", "zstd"),
+        (codecs.BOM_UTF16_LE + b"\x00\xd8\x00", "UTF-16"),
+        (gzip.compress(b"PK\x03\x04 rest"), "a zip archive"),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(UserError, match=rf"a\.txt .*{message}"):
+        read_corpus([tmp_path], ByteCodec())
 
 
 @pytest.mark.parametrize("damaged", [b"no gzip", gzip.compress(bytes(1000))[:-9]], ids=["no gzip", "truncated"])

@@ -239,7 +239,7 @@ def test_a_cover_picture_is_not_the_film(video: Path) -> None:
         assert len(list(frames)) == 20
     with open_frames(video, track=1) as frames:
         assert frames.size == (16, 16)
-    with pytest.raises(ValueError, match=r"no video track 3 that can be decoded, but \[1, 2\]"):
+    with pytest.raises(ValueError, match="no video track 3 that can be decoded; those that can: 1, 2"):
         open_frames(video, track=3)
 
 

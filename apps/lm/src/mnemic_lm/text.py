@@ -1,7 +1,5 @@
 """Text files, plain or compressed, as sequences of tokens."""
 
-import gzip
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from mnemic_core.errors import UserError
+from mnemic_lm.text_files import read_text_file
 from mnemic_lm.tokens import Codec
 
 
@@ -43,8 +42,8 @@ def read_corpus(paths: Sequence[Path], codec: Codec) -> Corpus:
     """Read files and folders; each file is one document, and an empty one is left out.
 
     Args:
-        paths: text files, plain or ``.gz``, and folders, of which all files that are not hidden are read, at any depth,
-            sorted by name.
+        paths: text files, see `read_text_file`, and folders, of which all files that are not hidden are read, at any
+            depth, sorted by name.
         codec: encodes the content.
 
     Raises:
@@ -62,7 +61,7 @@ def read_corpus(paths: Sequence[Path], codec: Codec) -> Corpus:
     """
     documents, num_bytes = [], 0
     for path in (file for given in paths for file in _files(given)):
-        content = _read(path)
+        content = read_text_file(path)
         try:
             tokens = codec.encode(content)
         except UnicodeDecodeError as error:
@@ -82,16 +81,6 @@ def _files(path: Path) -> list[Path]:
         raise FileNotFoundError(f"no text file or folder at {path}")
     below = ((file, file.relative_to(path).parts) for file in path.rglob("*") if file.is_file())
     return sorted(file for file, parts in below if not any(part.startswith(".") for part in parts))
-
-
-def _read(path: Path) -> bytes:
-    if path.suffix != ".gz":
-        return path.read_bytes()
-    try:
-        with gzip.open(path) as file:
-            return file.read()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is damaged or not compressed with gzip ({error}): copy it again") from error
 
 
 def shuffled(corpus: Corpus, seed: int, epoch: int) -> Corpus:

@@ -93,7 +93,8 @@ class ContainerSource:
         self._container.close()
 
     def _decoded(self) -> Generator[Block, None, None]:
-        timeline = _Timeline(self.sample_rate, self._start(), self._announced_seconds())
+        start = None if self._container.start_time is None else self._start()
+        timeline = _Timeline(self.sample_rate, start, self._announced_seconds())
         packets = failed = 0
         end, reason = 0.0, ""
         for packet in _packets(self._container):  # of all tracks, which show together whether the file is complete
@@ -166,22 +167,23 @@ class _Timeline:
 
     Args:
         sample_rate: of the blocks.
-        start: time stamp of the first frame, in seconds.
+        start: time stamp of the first frame, in seconds; None: that of the first block.
         announced: duration of the recording in seconds, 0 if unknown.
 
     Attributes:
         position: number of frames so far.
     """
 
-    def __init__(self, sample_rate: int, start: float, announced: float) -> None:
+    def __init__(self, sample_rate: int, start: float | None, announced: float) -> None:
         self._rate, self._start, self._announced = sample_rate, start, announced
         self.position = 0
 
     def place(self, block: Block, time: float | None) -> Iterator[Block]:
         """Yield a block, with silence before it where its time is later than the end of the last one."""
-        gap = 0 if time is None else round((time - self._start) * self._rate) - self.position
-        if self._is_restart(gap):
-            self._start += gap / self._rate
+        start = self._start = time if self._start is None else self._start
+        gap = 0 if time is None or start is None else round((time - start) * self._rate) - self.position
+        if start is not None and self._is_restart(gap):
+            self._start = start + gap / self._rate
         elif gap > _TOLERANCE * self._rate:
             for first in range(0, gap, _SILENCE):
                 yield self._count(np.zeros((min(_SILENCE, gap - first), block.shape[1]), np.float32))
@@ -213,7 +215,8 @@ def _choose_track(container: InputContainer, label: str, track: int | None) -> A
     usable = [number for number, stream in enumerate(tracks, 1) if getattr(stream, "codec_context", None) is not None]
     if track is not None:
         if track not in usable:
-            raise UserError(f"{label} has no audio track {track} that can be decoded, but {usable or 'none'}")
+            others = ", ".join(map(str, usable)) or "none"
+            raise UserError(f"{label} has no audio track {track} that can be decoded; those that can: {others}")
         return tracks[track - 1]
     if not usable:
         raise UserError(f"{label} has no audio track that can be decoded; convert it, for example to FLAC")

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from mnemic_core.errors import UserError
 from mnemic_speech.data import (
     Utterance,
     read_corpus,
@@ -87,6 +88,33 @@ def test_kaldi_with_segments(tmp_path: Path, make_audio: MakeAudio) -> None:
         Utterance(audio, 1.0, "", offset=2.0, id="u2"),
         Utterance(audio, 1.0, "bye", offset=3.0, id="u3", speaker="bob"),
     ]
+
+
+def test_kaldi_with_tabs(tmp_path: Path, make_audio: MakeAudio) -> None:
+    audio = make_audio("call.wav", seconds=1.0)
+    write(tmp_path / "wav.scp", f"u1\t{audio}")
+    write(tmp_path / "text", "u1\tone  two")
+    write(tmp_path / "utt2spk", "u1\tann")
+    assert read_kaldi(tmp_path) == [Utterance(audio, 1.0, "one  two", id="u1", speaker="ann")]
+
+
+def test_a_table_in_another_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "windows.csv"
+    path.write_bytes("ID,duration,wav,wrd\nu1,1,a.wav,one\nu2,1,b.wav,één\n".encode("cp1252"))
+    with pytest.raises(UserError, match=r"windows\.csv:3: not UTF-8"):
+        read_corpus(path)
+
+
+def test_a_field_that_is_too_long_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.csv", "ID,wav,wrd", f"u1,a.wav,{'a' * 200_000}")
+    with pytest.raises(UserError, match=r"long\.csv:2: field larger"):
+        read_corpus(path)
+
+
+def test_json_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "deep.jsonl", "[" * 100_000)
+    with pytest.raises(UserError, match=r"deep\.jsonl:1: not JSON"):
+        read_corpus(path)
 
 
 def test_kaldi_paths_count_from_the_present_folder(

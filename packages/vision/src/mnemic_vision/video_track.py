@@ -56,6 +56,8 @@ class VideoTrack:
             raise
         self._container, self._stream, self._label, self._path = container, stream, label, path
         self._is_raw = container.format.name in _RAW
+        start = container.start_time
+        self._start = None if start is None else start / av.time_base  # None: that of the first frame
         rate = stream.guessed_rate if self._is_raw else stream.average_rate or stream.guessed_rate
         self.frame_rate = float(rate) if rate and 0 < rate < _HIGHEST_RATE else DEFAULT_FRAME_RATE
         self.num_frames = stream.frames or None
@@ -108,8 +110,9 @@ class VideoTrack:
         """Return the time of a frame; without a time stamp it follows the last one."""
         if self._is_raw or frame.time is None:
             return last + 1 / self.frame_rate
-        start = (self._container.start_time or 0) / av.time_base
-        return max(frame.time - start, last)
+        if self._start is None:
+            self._start = frame.time
+        return max(frame.time - self._start, last)
 
     def _upright(self, frame: av.VideoFrame) -> Frame:
         """Return the pixels of a frame as its display matrix says: phones store portrait videos lying on the side."""
@@ -158,7 +161,8 @@ def _choose_track(container: InputContainer, label: str, track: int | None) -> V
     films = [number for number in decodable if not tracks[number - 1].disposition & flags.attached_pic]
     if track is not None:
         if track not in decodable:
-            raise UserError(f"{label} has no video track {track} that can be decoded, but {decodable or 'none'}")
+            others = ", ".join(map(str, decodable)) or "none"
+            raise UserError(f"{label} has no video track {track} that can be decoded; those that can: {others}")
         return tracks[track - 1]
     if not films:
         raise UserError(f"{label} has no video track that can be decoded; convert it, for example to H.264")

@@ -53,8 +53,8 @@ def read_librispeech(folder: str | Path, problems: list[str] | None = None) -> l
     """
 
     def parse(line: str, chapter: Path) -> Utterance:
-        name, _, text = line.partition(" ")
-        return utterance_of(chapter / f"{name}.flac", text.strip(), name=name, speaker=name.partition("-")[0])
+        name, text = _first_word(line)
+        return utterance_of(chapter / f"{name}.flac", text, name=name, speaker=name.partition("-")[0])
 
     utterances: list[Utterance] = []
     for path in _found(folder, "**/*.trans.txt", "the tree of LibriSpeech"):
@@ -89,11 +89,11 @@ def read_kaldi(folder: str | Path, problems: list[str] | None = None) -> list[Ut
     )
 
     def parse(line: str) -> Utterance:
-        name, _, text = line.partition(" ")
+        name, text = _first_word(line)
         recording, start, end = _segment(name, segments)
         duration = None if end is None else end - start
         audio, speaker = _recording(recording, recordings), speakers.get(name, "")
-        return utterance_of(audio, text.strip(), duration, offset=start, name=name, speaker=speaker)
+        return utterance_of(audio, text, duration, offset=start, name=name, speaker=speaker)
 
     return parse_rows(folder / "text", numbered_lines(folder / "text"), parse, problems)
 
@@ -185,8 +185,13 @@ def _stm_utterance(line: str, folder: Path) -> Utterance:
 
 def _table(path: Path) -> dict[str, str]:
     """Return the lines of a Kaldi file by their first word."""
-    rows = (line.partition(" ") for _, line in numbered_lines(path))
-    return {name: rest.strip() for name, _, rest in rows}
+    return dict(_first_word(line) for _, line in numbered_lines(path))
+
+
+def _first_word(line: str) -> tuple[str, str]:
+    """Return the first word of a line and the rest, which spaces or tabs separate."""
+    name, *rest = line.split(maxsplit=1)
+    return name, " ".join(rest).strip()
 
 
 def _segment(name: str, segments: dict[str, str]) -> tuple[str, float, float | None]:
@@ -215,19 +220,32 @@ def read_rows(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: a column is missing.
+        UserError: a column is missing, or the file is not a table in UTF-8.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give an existing one")
-    with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
-        reader = csv.DictReader(
-            file, delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-        )
+    reader = csv.DictReader(
+        _utf8_lines(path), delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    )
+    try:
         missing = [name for name in columns if name not in (reader.fieldnames or ())]
         if missing:
             raise UserError(f"{path} has no column {', '.join(missing)}: its first line names the columns")
         for row in reader:
             yield reader.line_num, row
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num + 1}: {error}; write the table again") from error
+
+
+def _utf8_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file with their ends; another encoding is an error that names the line."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                # Spreadsheets write a byte order mark.
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(f"{path}:{number}: not UTF-8 text ({error.reason}); convert the file") from error
 
 
 def column(row: Row, name: str) -> str:

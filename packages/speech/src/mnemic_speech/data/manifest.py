@@ -191,7 +191,7 @@ def _parse(numbered: tuple[int, str], folder: Path) -> Utterance:
     number, line = numbered
     try:
         fields = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"not JSON ({error}); a line is an object such as {_EXAMPLE}") from error
     if not isinstance(fields, dict):
         raise UserError(f"expected an object such as {_EXAMPLE}, got {line[:40]}")
