@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mnemic_ask.murag.batching import Choice, Collate, Examples, MuragBatch
+from mnemic_ask.murag.batching import Choice, Collate, Examples, MuragBatch, epoch_questions
 from mnemic_ask.murag.choosing import choose, hide_pictures, search_batch
 from mnemic_core.testing.comparison import assert_close
 from mnemic_retrieval.data import Query, Source
@@ -64,11 +64,25 @@ def test_a_batch_knows_what_answers_and_what_shows_the_question_s_picture(
     texts = [item.text for item in batch.items]
     assert len({*texts}) == len(texts)
     for row, text in enumerate(texts):
-        assert batch.is_positive[0, row] == (text in {"text of a", "a picture"})
-        assert batch.is_positive[1, row] == (text == "text of c")
+        assert bool(batch.grades[0, row]) == (text in {"text of a", "a picture"})
+        assert bool(batch.grades[1, row]) == (text == "text of c")
         assert batch.is_allowed[:, row].tolist() == [text != "a picture", True]
     assert (batch.labels[0] != IGNORED).any()
     assert (batch.labels[1] == IGNORED).all()
+
+
+def test_items_with_the_highest_grade_come_into_the_batch_first(sources: dict[str, Source]) -> None:
+    query = Query("q", "what kind?", ("red",), relevant={"a": 1, "b": 1, "c": 2, "d": 1})
+    for epoch in range(10):
+        assert examples(sources, [query], choice=Choice(1, 0), seed=(0, epoch))[0].items == (sources["c"],)
+
+
+def test_an_epoch_has_a_share_of_a_category_drawn_anew() -> None:
+    queries = [Query(str(number), "?", category="fact" if number < 20 else "what") for number in range(30)]
+    first, again, other = (epoch_questions(queries, {"fact": 0.25}, (0, epoch)) for epoch in (0, 0, 1))
+    assert first == again != other
+    assert [query.category for query in first] == ["fact"] * 5 + ["what"] * 10
+    assert len(epoch_questions(queries, {"fact": 0.001, "what": 1.0}, (0, 0))) == 11
 
 
 def test_the_best_items_are_chosen_and_forced_ones_are_among_them() -> None:
@@ -90,7 +104,8 @@ def test_training_finds_in_a_batch_what_a_memory_of_its_items_gives(
     batch, encode = batch_of(sources, network), EntryEncoder(network.model.eval(), network.tokenizer)
     with torch.no_grad():
         asked, items = encode(batch.questions, 64), encode.items(batch.items, 128)
-        evidence, _ = search_batch(encode, batch, asked, items, network.settings, torch.zeros(2, dtype=torch.bool))
+        no = torch.zeros(2, dtype=torch.bool)
+        found_in_batch = search_batch(encode, batch, asked.vector, items.vector, network.settings, no)
     assistant = Assistant(network, ExactStore(Assistant.settings_of(network)))
     by_text = {source.text: source for source in sources.values()}
     assistant.add([by_text[item.text] for item in batch.items])
@@ -99,7 +114,24 @@ def test_training_finds_in_a_batch_what_a_memory_of_its_items_gives(
     own = [str(batch.questions[0].image), None]
     vectors = assistant.vectors(questions)
     found = find(assistant.store, questions, vectors, assistant.vectors, 4, hops, own=own)
-    assert_close(evidence.scores, torch.tensor([[hit.score for hit in row] for row in found]), tolerance=1e-5)
+    assert_close(found_in_batch.scores, torch.tensor([[hit.score for hit in row] for row in found]), tolerance=1e-5)
+
+
+def test_the_second_search_is_forced_to_what_the_first_one_leads_to(
+    sources: dict[str, Source], checkpoint: Path
+) -> None:
+    network = replace(MuragCheckpoint.load(checkpoint), settings=MuragSettings(hops=2))
+    encode = EntryEncoder(network.model.eval(), network.tokenizer)
+    batch = Collate(network.tokenizer, 8, None)([examples(sources, QUERIES[1:], choice=Choice(1, 7))[0]])
+    with torch.no_grad():
+        asked, items = encode(batch.questions, 64), encode.items(batch.items, 128)
+        worst, step = (asked.vector @ items.vector.mT)[0].argsort()[:2].tolist()
+        grades = torch.zeros_like(batch.grades)
+        grades[0, worst], grades[0, step] = 2, 1
+        graded = replace(batch, grades=grades)
+        found = search_batch(encode, graded, asked.vector, items.vector, network.settings, torch.tensor([True]))
+    assert step in found.rows[0, :2]
+    assert worst in found.rows[0, 2:]
 
 
 def test_hidden_pictures_do_not_reach_the_reader(sources: dict[str, Source], checkpoint: Path) -> None:

@@ -80,6 +80,8 @@ def test_scores_are_logged_and_predictions_written(config: Path, tmp_path: Path)
         (["--model.init_checkpoint=absent.ckpt"], "absent.ckpt"),
         (["--data.tokenizer=package:no_such_package/t.json"], "pip install --no-deps no-such-package"),
         (["--data.train=[{name: corpus, root: absent}]"], "absent"),
+        (["--data.shares={fact: 0.5}"], "data.shares names fact"),
+        (["--data.shares={shape: 2}"], "shares of shape"),
     ],
 )
 def test_wrong_settings_are_refused_before_training(

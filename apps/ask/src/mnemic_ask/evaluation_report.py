@@ -6,9 +6,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from mnemic_ask.scoring import KS
+
 _ROWS = {"": "memory", "_no_memory": "no memory", "_text_only": "texts alone", "_oracle": "the right items"}
 _SCORES = {"em": "EM", "f1": "F1", "accuracy": "accuracy", "entity_em": "entity EM", "hypernym_em": "hypernym EM"}
-_RANKINGS = {"recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10", "mrr": "MRR", "ndcg_at_10": "nDCG@10"}
+_RANKINGS = {
+    **{f"recall_at_{k}": f"R@{k}" for k in KS},
+    **{f"hit_at_{k}": f"hit@{k}" for k in KS},
+    "mrr": "MRR",
+    "ndcg_at_10": "nDCG@10",
+}
 _POOLS = {"evidence_": "items that answer", "": "pictures by caption", "all": "the same, among all pictures"}
 
 

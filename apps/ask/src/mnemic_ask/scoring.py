@@ -94,7 +94,7 @@ def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def ranking_scores(queries: Sequence[Query], hits: Sequence[Sequence[Hit]]) -> dict[str, float]:
-    """Return recall, reciprocal rank, average precision and nDCG; empty if no question has relevant items."""
+    """Return recall, hits, reciprocal rank, average precision and nDCG; empty if no question has relevant items."""
     judged = {query.id: query.relevant for query in queries if query.relevant}
     if not judged:
         return {}
@@ -102,6 +102,7 @@ def ranking_scores(queries: Sequence[Query], hits: Sequence[Sequence[Hit]]) -> d
     found = score_rankings(results, judged, KS)
     return {
         **{f"recall_at_{k}": found.recall[k] for k in KS},
+        **{f"hit_at_{k}": found.hit[k] for k in KS},
         "mrr": found.mrr,
         "map": found.map,
         "ndcg_at_10": found.ndcg[10],

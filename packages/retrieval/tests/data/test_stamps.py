@@ -59,6 +59,7 @@ def test_pictures_are_asked_what_they_show(folder: Path) -> None:
     assert {*what.relevant} == {"caption:a", "caption:b", "caption:c", "picture:a", "picture:b"}
     assert kind.answers == ("amphibian",)
     assert [*kind.relevant][:2] == ["caption:c", "fact:1"]  # what is enough comes first
+    assert (kind.relevant["caption:c"], kind.relevant["fact:1"]) == (1, 2)
     assert (which.question, which.answers, {*which.relevant}) == ("Which picture shows a green frog?", (), {"view:c"})
 
 

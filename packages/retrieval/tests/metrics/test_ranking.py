@@ -53,7 +53,7 @@ def test_equals_trec_eval_with_ties_and_missing_queries() -> None:
         judgments[query] = {name: random.randint(0, 3) for name in [*names, "never found"] if random.random() < 0.5}
     results.pop("7")
     judgments = {query: grades for query, grades in judgments.items() if grades}
-    measures = {"recall.1,5,10", "recip_rank", "map", "ndcg_cut.1,5,10"}
+    measures = {"recall.1,5,10", "success.1,5,10", "recip_rank", "map", "ndcg_cut.1,5,10"}
     answered = {query: scores for query, scores in results.items() if scores}
     expected = pytrec_eval.RelevanceEvaluator(judgments, measures).evaluate(answered)
     ours = score_rankings(results, judgments)
@@ -66,4 +66,5 @@ def test_equals_trec_eval_with_ties_and_missing_queries() -> None:
     assert ours.map == pytest.approx(mean("map"))
     for k in (1, 5, 10):
         assert ours.recall[k] == pytest.approx(mean(f"recall_{k}"))
+        assert ours.hit[k] == pytest.approx(mean(f"success_{k}"))
         assert ours.ndcg[k] == pytest.approx(mean(f"ndcg_cut_{k}"))

@@ -42,8 +42,8 @@ class MuragBatch:
     Attributes:
         questions: of the batch.
         items: its memory, each once.
-        is_positive: True where an item answers a question.
-        is_allowed: False where it has the question's own picture.
+        grades: of the items that answer a question; 0 elsewhere.
+        is_allowed: False where an item has the question's own picture, or is of a modality that is not searched.
         labels: tokens of the answers; `IGNORED` behind them, and everywhere in a row without one.
         found: rows of ``items`` that are read for each question, best first, -1 where there are fewer; None: those are
             chosen from the whole batch.
@@ -51,7 +51,7 @@ class MuragBatch:
 
     questions: tuple[Entry, ...]
     items: tuple[Entry, ...]
-    is_positive: Bool[Tensor, "batch item"]
+    grades: Int[Tensor, "batch item"]
     is_allowed: Bool[Tensor, "batch item"]
     labels: Int[Tensor, "batch token"]
     found: Int[Tensor, "batch rank"] | None = None
@@ -62,7 +62,7 @@ class MuragBatch:
 
     def to(self, device: torch.device) -> "MuragBatch":
         """Return a copy whose tensors are on a device."""
-        names = ("is_positive", "is_allowed", "labels", "found")
+        names = ("grades", "is_allowed", "labels", "found")
         moved = {name: tensor.to(device) for name in names if (tensor := getattr(self, name)) is not None}
         questions, items = (tuple(_moved(entry, device) for entry in part) for part in (self.questions, self.items))
         return replace(self, **moved, questions=questions, items=items)
@@ -73,7 +73,7 @@ class Choice:
     """How many items come with a question.
 
     Attributes:
-        positives: most of those that answer it.
+        positives: most of those that answer it, the highest grades first.
         negatives: of those that do not: first its hard ones, then any.
     """
 
@@ -118,7 +118,8 @@ class Examples(Dataset[Example]):
             found = tuple(self.found[query.id])
             return Example(query, answer, tuple(self.sources[each] for each in found), found)
         relevant = [each for each in query.relevant if each in self.sources]
-        chosen = generator.permutation(relevant).tolist()[: self.choice.positives]
+        drawn: list[str] = generator.permutation(relevant).tolist()
+        chosen = sorted(drawn, key=lambda each: -query.relevant[each])[: self.choice.positives]
         chosen += self._negatives(query, generator)
         return Example(query, answer, tuple(self.sources[each] for each in chosen))
 
@@ -128,6 +129,21 @@ class Examples(Dataset[Example]):
         drawn = generator.permutation(close).tolist()[: self.choice.negatives]
         others = [self._ids[place] for place in generator.integers(len(self._ids), size=self.choice.negatives)]
         return [*drawn, *others][: self.choice.negatives]
+
+
+def epoch_questions(queries: Sequence[Query], shares: Mapping[str, float], seed: tuple[int, int]) -> list[Query]:
+    """Return the questions of an epoch, those of a category with a share drawn; at least one of each.
+
+    Example:
+        >>> queries = [Query(str(number), "?", category="fact") for number in range(10)]
+        >>> len(epoch_questions(queries, {"fact": 0.3}, seed=(0, 1)))
+        3
+    """
+    generator, kept = np.random.default_rng(seed), set(range(len(queries)))
+    for category, share in sorted(shares.items()):
+        rows = [row for row, query in enumerate(queries) if query.category == category]
+        kept -= set(generator.permutation(rows).tolist()[max(1, round(share * len(rows))) :])
+    return [queries[row] for row in sorted(kept)]
 
 
 class Collate:
@@ -156,8 +172,8 @@ class Collate:
         return MuragBatch(
             tuple(self._entry(query.question, query.image) for query in queries),
             tuple(self._entry(item.text, item.image) for item in items),
-            torch.tensor([[item.id in query.relevant for item in items] for query in queries]),
-            torch.tensor([[item.image is None or item.image != query.image for item in items] for query in queries]),
+            torch.tensor([[query.relevant.get(item.id, 0) for item in items] for query in queries]),
+            torch.tensor([[_is_searched(query, item) for item in items] for query in queries]),
             self._labels([example.answer for example in examples]),
             found,
         )
@@ -172,6 +188,11 @@ class Collate:
         if image is not None and self.size is not None:
             picture = as_tensor(read_source_picture(image), self.size)
         return Entry(text, picture)
+
+
+def _is_searched(query: Query, item: Source) -> bool:
+    is_own = item.image is not None and item.image == query.image
+    return not is_own and query.modality in (None, item.modality)
 
 
 def _moved(entry: Entry, device: torch.device) -> Entry:

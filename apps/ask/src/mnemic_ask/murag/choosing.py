@@ -1,7 +1,7 @@
 """Which items are read for a question in training."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -42,50 +42,71 @@ def choose(
     return chosen.gather(1, order), is_found.gather(1, order)
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a search of a batch's items found.
+
+    Attributes:
+        rows: of the items of each question, best first of each search.
+        scores: products of vectors.
+        is_found: False where fewer items were found; what ``rows`` says there does not matter.
+        loss: contrastive loss of the search, in nats.
+    """
+
+    rows: Int[Tensor, "batch rank"]
+    scores: Float[Tensor, "batch rank"]
+    is_found: Bool[Tensor, "batch rank"]
+    loss: Float[Tensor, ""]
+
+    def evidence(self, items: Encoded) -> Evidence:
+        """Return the found items, encoded, for the reader."""
+        return evidence_of(items, self.rows, self.scores, self.is_found)
+
+
 def search_batch(
     encode: EntryEncoder,
     batch: MuragBatch,
-    asked: Encoded,
-    items: Encoded,
+    asked: Float[Tensor, "batch dim"],
+    items: Float[Tensor, "item dim"],
     settings: MuragSettings,
     is_forced: Bool[Tensor, " batch"],
-) -> tuple[Evidence, Float[Tensor, ""]]:
-    """Return what a search of the batch's items finds, as `find` does in a memory, and the contrastive loss of it.
+) -> Found:
+    """Return what a search of the batch's items finds, as `find` does in a memory.
 
     Retrieval itself is not differentiated: scores that are read have no gradient.
 
     Args:
         encode: encoder of questions.
         batch: questions and items.
-        asked: encoded questions.
-        items: encoded items.
+        asked: vectors of the questions.
+        items: vectors of the items.
         settings: number of searches.
         is_forced: at which questions the items that answer are found in any case.
     """
     number, temperature = encode.model.config.num_items, encode.model.temperature
-    is_allowed, is_positive = batch.is_allowed, batch.is_positive
-    loss = contrastive_loss(asked.vector, items.vector, is_positive, temperature, is_allowed)
-    scores = (asked.vector @ items.vector.mT).detach()
+    is_allowed, (is_first, is_last) = batch.is_allowed, _searched(batch.grades, settings.hops)
+    loss = contrastive_loss(asked, items, batch.grades > 0, temperature, is_allowed)
+    scores = (asked @ items.mT).detach()
     first = first_number(number, settings.hops)
-    chosen, is_found = choose(scores, is_allowed, is_positive & is_forced[:, None], first)
+    chosen, is_found = choose(scores, is_allowed, is_first & is_forced[:, None], first)
     found = scores.gather(1, chosen)
     if settings.hops > 1 and number > 1:
-        vectors = encode.vectors(_second(batch, chosen[:, 0].tolist()), settings.max_question_tokens)
+        further = _second(batch, chosen[:, 0].tolist())
+        vectors = encode.vectors(further, settings.max_question_tokens, is_question=True)
         is_allowed = is_allowed.scatter(1, chosen, value=False)
-        loss = loss + contrastive_loss(vectors, items.vector, is_positive & is_allowed, temperature, is_allowed)
-        scores = (vectors @ items.vector.mT).detach()
-        more, is_more = choose(scores, is_allowed, is_positive & is_forced[:, None], number - first)
+        loss = loss + contrastive_loss(vectors, items, is_last & is_allowed, temperature, is_allowed)
+        scores = (vectors @ items.mT).detach()
+        more, is_more = choose(scores, is_allowed, is_last & is_forced[:, None], number - first)
         chosen, found = torch.cat([chosen, more], 1), torch.cat([found, scores.gather(1, more)], 1)
         is_found = torch.cat([is_found, is_more], 1)
-    return evidence_of(items, chosen, found, is_found), loss
+    return Found(chosen, found, is_found, loss)
 
 
-def found_before(batch: MuragBatch, asked: Encoded, items: Encoded) -> Evidence:
-    """Return what was found before training, in its order."""
+def found_before(batch: MuragBatch, asked: Float[Tensor, "batch dim"], items: Float[Tensor, "item dim"]) -> Found:
+    """Return what was found before training, in its order; its loss is 0."""
     assert batch.found is not None
     chosen, is_found = batch.found.clamp(min=0), batch.found >= 0
-    scores = (asked.vector @ items.vector.mT).detach().gather(1, chosen)
-    return evidence_of(items, chosen, scores, is_found)
+    return Found(chosen, (asked @ items.mT).detach().gather(1, chosen), is_found, asked.sum() * 0)
 
 
 def hide_pictures(encoder: JointEncoder, asked: Encoded, rows: Bool[Tensor, " batch"]) -> Encoded:
@@ -95,6 +116,20 @@ def hide_pictures(encoder: JointEncoder, asked: Encoded, rows: Bool[Tensor, " ba
     is_patch[:, 0] = False  # the pool
     hidden = replace(embedded, padding=embedded.padding | (is_patch & rows[:, None]))
     return replace(asked, embedded=hidden, hidden=encoder.run(hidden))
+
+
+def _searched(
+    grades: Int[Tensor, "batch item"], hops: int
+) -> tuple[Bool[Tensor, "batch item"], Bool[Tensor, "batch item"]]:
+    """Return which items the first search is to find, and which the last: those with the highest grade.
+
+    Where all have the same grade, and where there is one search, it is all of them.
+    """
+    is_last = (grades > 0) & (grades == grades.amax(1, keepdim=True))
+    if hops == 1:
+        return grades > 0, is_last
+    is_step = (grades > 0) & ~is_last
+    return torch.where(is_step.any(1, keepdim=True), is_step, is_last), is_last
 
 
 def _second(batch: MuragBatch, best: Sequence[int]) -> list[Entry]:

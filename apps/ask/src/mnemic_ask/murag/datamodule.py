@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from mnemic_ask.murag.batching import Choice, Collate, Examples
+from mnemic_ask.murag.batching import Choice, Collate, Examples, epoch_questions
 from mnemic_ask.murag.sources import DataSource, Opened, open_sources
 from mnemic_core.errors import UserError, check_range
 from mnemic_core.weight_files import find_weights
@@ -26,6 +26,7 @@ class MuragData(SplitData):
         test: data sets for test; default: those of validation.
         tokenizer: file of a tokenizer, see `find_weights`; null: bytes, which need no file.
         choice: how many items come with a question.
+        shares: of the questions of a category that an epoch has, drawn anew each time; of others it has all.
         max_answer_tokens: longest answer in training.
         image_size: height and width of pictures, which the command line links to the model; null: the model reads them.
         batch_size: questions of a step and process.
@@ -43,6 +44,7 @@ class MuragData(SplitData):
         test: list[DataSource] | None = None,
         tokenizer: str | None = None,
         choice: Choice = _CHOICE,
+        shares: dict[str, float] | None = None,
         max_answer_tokens: int = 64,
         image_size: int | None = None,
         batch_size: int = 64,
@@ -50,10 +52,14 @@ class MuragData(SplitData):
         seed: int = 0,
     ) -> None:
         super().__init__(train, val or [], test or [], seed)
-        self.choice, self.max_answer_tokens, self.image_size = choice, max_answer_tokens, image_size
+        self.choice, self.shares = choice, shares or {}
+        self.max_answer_tokens, self.image_size = max_answer_tokens, image_size
         self.batch_size, self.num_workers, self._tokenizer_file = batch_size, num_workers, tokenizer
         check_range(self, 1, inf, "batch_size", "max_answer_tokens")
         check_range(self, 0, inf, "num_workers")
+        for category, part in self.shares.items():
+            if not 0 < part <= 1:
+                raise UserError(f"shares of {category} must be above 0 and at most 1, got {part}")
         self.hard: Mapping[str, Sequence[str]] = {}
         self.found: Mapping[str, Sequence[str]] = {}
 
@@ -77,12 +83,19 @@ class MuragData(SplitData):
         opened = open_sources(self.sources[split], split)
         if self.sources[split] and not opened.queries:
             raise UserError(f"no questions in data.{split}: {', '.join(map(str, self.sources[split]))}")
+        categories = {query.category for query in opened.queries}
+        if split == "train" and (unknown := self.shares.keys() - categories):
+            known = ", ".join(sorted(filter(None, categories))) or "none"
+            raise UserError(
+                f"data.shares names {', '.join(sorted(unknown))}, but questions have the categories {known}"
+            )
         return opened
 
     def epoch_loader(self, train: Opened, share: EpochShare) -> ResumableLoader:
         """Return the batches of one epoch."""
         seed = (self.seed, share.epoch)
-        examples = Examples(train.sources, train.queries, self.choice, self.hard, self.found, seed)
+        queries = epoch_questions(train.queries, self.shares, seed)
+        examples = Examples(train.sources, queries, self.choice, self.hard, self.found, seed)
         size = None if self.image_size is None else (self.image_size, self.image_size)
         collate = Collate(self.tokenizer, self.max_answer_tokens, size)
         return ResumableLoader(examples, share, self.batch_size, collate, num_workers=self.num_workers)

@@ -1,5 +1,6 @@
 """Data sets of questions over pictures and texts."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -90,4 +91,6 @@ def open_sources(sources: tuple[DataSource, ...], place: str) -> Opened:
                 raise UserError(f"{source} has an id {each.id!r} that another data set has too: train on one of them")
             opened.sources[each.id] = each
         opened.queries.extend(data.queries(source.part(place)))
+    if twice := [name for name, number in Counter(query.id for query in opened.queries).items() if number > 1]:
+        raise UserError(f"the data sets have two questions of the id {twice[0]!r}: give one of them another id")
     return opened

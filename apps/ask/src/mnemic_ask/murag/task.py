@@ -13,7 +13,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from mnemic_ask.murag.batching import MuragBatch
-from mnemic_ask.murag.choosing import found_before, hide_pictures, search_batch
+from mnemic_ask.murag.choosing import Found, found_before, hide_pictures, search_batch
 from mnemic_ask.murag.mining import mine, remember
 from mnemic_ask.murag.parameters import parameter_groups
 from mnemic_ask.scoring import Metric, ask_all, means, memory_sources, score_answer
@@ -135,22 +135,13 @@ class MuragTask(Task):
         """Return the loss of a batch."""
         asked = self.encode(batch.questions, self.settings.max_question_tokens)
         items = self.encode.items(batch.items, self.settings.max_item_tokens)
-        if batch.found is None:
-            is_forced = self._drawn(batch, self.forced_share)
-            evidence, contrastive = search_batch(self.encode, batch, asked, items, self.settings, is_forced)
-        else:
-            evidence, contrastive = found_before(batch, asked, items), asked.hidden.sum() * 0
-        has_none = self._drawn(batch, self.no_memory_share)
-        evidence = replace(evidence, is_found=evidence.is_found & ~has_none[:, None])
-        is_hidden = self._drawn(batch, self.hidden_share) & ~has_none
-        if bool(is_hidden.any()):
-            asked = hide_pictures(self.model.encoder, asked, is_hidden)
-        generative = self._generative_loss(batch, asked, evidence)
+        found = self._search(batch, asked.vector, items.vector)
+        generative = self._generative_loss(batch, asked, found.evidence(items))
         self.log_losses(
-            loss := generative + self.contrastive_weight * contrastive,
+            loss := generative + self.contrastive_weight * found.loss,
             len(batch),
             generative=generative.detach(),
-            contrastive=contrastive.detach(),
+            contrastive=found.loss.detach(),
         )
         return loss
 
@@ -182,8 +173,8 @@ class MuragTask(Task):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with a rate for each kind of parts, and half a cosine by steps."""
-        total = self.total_steps()
         optimizer = AdamW(parameter_groups(self.model, *self.rates, self.weight_decay))
+        total = self.total_steps()
         schedule = LambdaLR(optimizer, lambda step: warmup_share(step, self.warmup_steps, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -208,8 +199,20 @@ class MuragTask(Task):
             # The memory was searched with these vectors, and will be.
             (encoder if encoder.vectors is None else encoder.vectors).requires_grad_(False)
 
+    def _search(self, batch: MuragBatch, asked: Float[Tensor, "batch dim"], items: Float[Tensor, "item dim"]) -> Found:
+        """Return what is read for each question."""
+        if batch.found is not None:
+            return found_before(batch, asked, items)
+        is_forced = self._drawn(batch, self.forced_share)
+        return search_batch(self.encode, batch, asked, items, self.settings, is_forced)
+
     def _generative_loss(self, batch: MuragBatch, asked: Encoded, evidence: Evidence) -> Float[Tensor, ""]:
         """Return the loss of the answers, of the questions that have one."""
+        has_none = self._drawn(batch, self.no_memory_share)
+        evidence = replace(evidence, is_found=evidence.is_found & ~has_none[:, None])
+        is_hidden = self._drawn(batch, self.hidden_share) & ~has_none
+        if bool(is_hidden.any()):
+            asked = hide_pictures(self.model.encoder, asked, is_hidden)
         rows = (batch.labels != IGNORED).any(1)
         if not bool(rows.any()):
             return asked.hidden.sum() * 0

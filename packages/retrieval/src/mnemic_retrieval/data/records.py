@@ -37,8 +37,10 @@ class Query:
         image: path of a picture that belongs to the question.
         category: of the question, by which some sets are scored.
         keywords: words that an answer must contain, in WebQA.
-        relevant: grade of each source that answers it, above 0.
+        relevant: grade of each source that answers it, above 0; a source that is found through another one has the
+            higher grade of the two.
         candidates: sources that are given with the question where memory is not searched; empty if none are.
+        modality: of the sources that are searched, such as ``image`` where a picture is asked for; None: all.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Query:
     keywords: str = ""
     relevant: Mapping[str, int] = field(default_factory=dict)
     candidates: tuple[str, ...] = ()
+    modality: Modality | None = None
 
 
 @runtime_checkable  # for the checks of types in tests

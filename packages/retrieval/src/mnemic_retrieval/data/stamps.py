@@ -169,7 +169,8 @@ class StampFolder:
 
     def _about_picture(self, stamp: Stamp) -> Iterator[Query]:
         shown = {f"view:{each.id}": 1 for each in self._with_caption[stamp.caption]}
-        yield Query(f"{WHICH}:{stamp.id}", f"Which picture shows {_inside(stamp.caption)}?", (), None, WHICH, "", shown)
+        question = f"Which picture shows {_inside(stamp.caption)}?"
+        yield Query(f"{WHICH}:{stamp.id}", question, category=WHICH, relevant=shown, modality="image")
         if not stamp.entity:
             return
         # Training knows nothing of the other parts, not even their captions.
@@ -178,7 +179,7 @@ class StampFolder:
         relevant |= {f"picture:{each.id}": 1 for each in same if each.id != stamp.id}
         image, lemma, hypernym = str(self.root / stamp.image), stamp.entity["lemma"], stamp.entity["hypernym"]
         yield Query(f"{WHAT}:{stamp.id}", "What is this?", (lemma,), image, WHAT, "", relevant)
-        fact = {f"fact:{stamp.synset}": 1} if stamp.synset in self._facts else {}
+        fact = {f"fact:{stamp.synset}": 2} if stamp.synset in self._facts else {}
         needed = {f"caption:{stamp.id}": 1} | fact | relevant  # those that are enough come first
         yield Query(f"{KIND}:{stamp.id}", "What kind of thing is this?", (hypernym,), image, KIND, "", needed)
 

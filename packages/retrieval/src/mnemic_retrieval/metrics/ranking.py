@@ -19,6 +19,8 @@ class RankingScores:
 
     Attributes:
         recall: share of the relevant documents among the first k, by k.
+        hit: share of queries with a relevant document among the first k, by k; retrieval of pictures by caption calls
+            this recall.
         mrr: 1 / rank of the first relevant document.
         map: average precision.
         ndcg: discounted gain of the first k relative to the best order, by k.
@@ -27,6 +29,7 @@ class RankingScores:
     """
 
     recall: dict[int, float]
+    hit: dict[int, float]
     mrr: float
     map: float
     ndcg: dict[int, float]
@@ -113,7 +116,7 @@ def score_rankings(
     Args:
         results: score of each retrieved document, by query; queries without judgments are ignored.
         judgments: grade of each judged document, by query; above 0 is relevant.
-        ks: lengths of rankings for recall and nDCG.
+        ks: lengths of rankings for recall, hits and nDCG.
 
     Raises:
         UserError: nothing is judged, or a score is not finite.
@@ -125,6 +128,7 @@ def score_rankings(
     pairs = [(rankings[query], relevant[query]) for query in judgments]
     return RankingScores(
         recall={k: fmean(recall_at(*pair, k) for pair in pairs) for k in ks},
+        hit={k: fmean(hit_at(*pair, k) for pair in pairs) for k in ks},
         mrr=fmean(reciprocal_rank(*pair) for pair in pairs),
         map=fmean(average_precision(*pair) for pair in pairs),
         ndcg={k: fmean(ndcg_at(rankings[query], judgments[query], k) for query in judgments) for k in ks},

@@ -101,7 +101,8 @@ class Assistant:
         for source in sources:
             if not source.text.strip() and source.image is None:
                 raise UserError(f"the item {source.id!r} has neither text nor picture")
-        vectors = self.encode.vectors([Entry(each.text, each.image) for each in sources], self.settings.max_item_tokens)
+        entries = [Entry(each.text, each.image) for each in sources]
+        vectors = self.encode.vectors(entries, self.settings.max_item_tokens, is_question=False)
         return [
             Item(
                 each.id,
@@ -216,7 +217,7 @@ class Assistant:
     def vectors(self, questions: Sequence[Question]) -> Float[Tensor, "question dim"]:
         """Return the vectors of questions, by which items are found."""
         entries = [Entry(each.text, each.image) for each in questions]
-        return self.encode.vectors(entries, self.settings.max_question_tokens).cpu()
+        return self.encode.vectors(entries, self.settings.max_question_tokens, is_question=True).cpu()
 
 
 def _entry(hit: Hit | None) -> Entry:

@@ -124,6 +124,7 @@ class JointEncoder(nn.Module):
         has_picture: Bool[Tensor, " batch"] | None = None,
         *,
         needs_hidden: bool = True,
+        is_question: bool = False,
     ) -> Encoded:
         """Encode items or questions of any modality.
 
@@ -132,6 +133,7 @@ class JointEncoder(nn.Module):
             pictures: from `see`; None: there are none in the batch.
             has_picture: False at rows without a picture, whose patches do not matter; None: all have one.
             needs_hidden: whether ``hidden`` is used; where not even vectors need the blocks, they then do not run.
+            is_question: which matters to vectors that are summaries.
         """
         pictures = _present(pictures, has_picture)
         embedded = self._embed(words, pictures)
@@ -139,16 +141,23 @@ class JointEncoder(nn.Module):
             hidden = self.run(embedded)
             return Encoded(embedded, hidden, self._scaled(hidden[:, 0]))
         hidden = self.run(embedded) if needs_hidden else embedded.tokens[..., :0]
-        return Encoded(embedded, hidden, self._scaled(self.vectors(words, pictures, has_picture)))
+        vectors = self.vectors(words, pictures, has_picture, is_question=is_question)
+        return Encoded(embedded, hidden, self._scaled(vectors))
 
     def vectors_of(
-        self, words: Features, pictures: Features | None = None, has_picture: Bool[Tensor, " batch"] | None = None
+        self,
+        words: Features,
+        pictures: Features | None = None,
+        has_picture: Bool[Tensor, " batch"] | None = None,
+        *,
+        is_question: bool = False,
     ) -> Float[Tensor, "batch dim_of_vector"]:
         """Return the retrieval vectors of `forward` alone; where they are summaries, no block runs."""
         if self.vectors is None:
             encoded: Encoded = self(words, pictures, has_picture)
             return encoded.vector
-        return self._scaled(self.vectors(words, _present(pictures, has_picture), has_picture))
+        pictures = _present(pictures, has_picture)
+        return self._scaled(self.vectors(words, pictures, has_picture, is_question=is_question))
 
     def run(self, embedded: Embedded) -> Float[Tensor, "batch place dim"]:
         """Return each place after the blocks."""

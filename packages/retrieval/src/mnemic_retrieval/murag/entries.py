@@ -48,7 +48,7 @@ class EntryEncoder:
         self._words, self._pictures = (FeatureCache(is_alone=is_alone) for _ in range(2))
 
     def __call__(self, entries: Sequence[Entry], max_tokens: int) -> Encoded:
-        """Return encoded entries.
+        """Return encoded questions.
 
         Args:
             entries: at least one.
@@ -58,7 +58,7 @@ class EntryEncoder:
             FileNotFoundError: a picture is not where it should be.
             UserError: a picture is damaged.
         """
-        encoded: Encoded = self.model.encoder(*self._features(entries, max_tokens))
+        encoded: Encoded = self.model.encoder(*self._features(entries, max_tokens), is_question=True)
         return encoded
 
     def items(self, entries: Sequence[Entry], max_tokens: int) -> Encoded:
@@ -67,9 +67,9 @@ class EntryEncoder:
         encoded: Encoded = self.model.encoder(*self._features(entries, max_tokens), needs_hidden=needs_hidden)
         return encoded
 
-    def vectors(self, entries: Sequence[Entry], max_tokens: int) -> Float[Tensor, "entry dim"]:
+    def vectors(self, entries: Sequence[Entry], max_tokens: int, *, is_question: bool) -> Float[Tensor, "entry dim"]:
         """Return retrieval vectors alone, which is less work where they are summaries of pretrained encoders."""
-        return self.model.encoder.vectors_of(*self._features(entries, max_tokens))
+        return self.model.encoder.vectors_of(*self._features(entries, max_tokens), is_question=is_question)
 
     def _features(
         self, entries: Sequence[Entry], max_tokens: int

@@ -23,6 +23,10 @@ class SummaryVectors(nn.Module):
     linear layer on the mean patch, which begins with 0, adds what training pairs teach. Of a picture with a text both
     count, by a gate on the text: a caption tells more than its picture, "What is this?" tells nothing.
 
+    Questions are phrased differently from the items that answer them: a second linear layer, initialized to 0 as well,
+    is added to the text vectors of questions only. Without it, the nearest items to "What kind of thing is this? A
+    frog." are captions, not facts.
+
     Args:
         pictures: classifier.
         sentences: encoder of texts.
@@ -40,7 +44,8 @@ class SummaryVectors(nn.Module):
         self.register_buffer("class_vectors", torch.zeros(pictures.num_classes, self.dim))
         self.norm, self.dropout = nn.LayerNorm(pictures.dim, elementwise_affine=False), nn.Dropout(dropout)
         self.learned, self.gate = nn.Linear(pictures.dim, self.dim), nn.Linear(self.dim, 1)
-        for layer in (self.learned, self.gate):
+        self.question_layer = nn.Linear(self.dim, self.dim)
+        for layer in (self.learned, self.gate, self.question_layer):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -61,11 +66,17 @@ class SummaryVectors(nn.Module):
         self.class_vectors.copy_(F.normalize(torch.stack(rows), dim=-1))
 
     def forward(
-        self, words: Features, pictures: Features | None, has_picture: Bool[Tensor, " batch"] | None
+        self,
+        words: Features,
+        pictures: Features | None,
+        has_picture: Bool[Tensor, " batch"] | None,
+        *,
+        is_question: bool,
     ) -> Float[Tensor, "batch dim"]:
         """Return the vectors of items or questions, not normalized."""
+        text = words.summary + self.question_layer(words.summary) if is_question else words.summary
         if pictures is None:
-            return words.summary
+            return text
         seen = pictures.summary @ self.class_vectors
         seen = seen + self.learned(self.dropout(self.norm(pictures.tokens.mean(1))))
         if has_picture is None:
@@ -73,7 +84,7 @@ class SummaryVectors(nn.Module):
         has_text = (~words.padding).any(1)
         share = torch.where(has_text[:, None], self.gate(words.summary).sigmoid(), 0.0)
         share = torch.where(has_picture[:, None], share, 1.0)
-        vector: Tensor = (1 - share) * F.normalize(seen, dim=-1) + share * words.summary
+        vector: Tensor = (1 - share) * F.normalize(seen, dim=-1) + share * text
         return vector
 
 
