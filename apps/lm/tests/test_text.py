@@ -58,6 +58,7 @@ def test_wide_encodings_become_utf_8(tmp_path: Path, encoding: str) -> None:
         (codecs.BOM_UTF16_LE + b"\x00\xd8\x00", "UTF-16"),
         (gzip.compress(b"PK\x03\x04 rest"), "a zip archive"),
     ],
+    ids=["zip", "zstd", "broken utf-16", "packed zip"],
 )
 def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.txt").write_bytes(content)
