@@ -96,7 +96,7 @@ class ContainerSource:
         start = None if self._container.start_time is None else self._start()
         timeline = _Timeline(self.sample_rate, start, self._announced_seconds())
         packets = failed = 0
-        end, reason = 0.0, ""
+        end, reason, is_cut = 0.0, "", False
         for packet in _packets(self._container):  # of all tracks, which show together whether the file is complete
             end = max(end, _end(packet))
             if packet.stream.index != self._stream.index:  # `stream_index` of the packets that flush is always 0
@@ -109,15 +109,16 @@ class ContainerSource:
                 failed += not is_padding
                 reason = reason if is_padding else str(error.strerror)
                 continue
-            # A WAV from a pipe ends within a packet. The last packet is empty and only flushes the decoder.
-            is_cut = packet.is_corrupt and self._container.format.name != "wav"
-            reason = ("its last packet is incomplete" if is_cut else "") if packet.size else reason
+            if packet.size:  # the last packet is empty and only flushes the decoder
+                # A WAV from a pipe ends within a packet.
+                is_cut = packet.is_corrupt and self._container.format.name != "wav"
+                reason = "its last packet is incomplete" if is_cut else ""
             for frame in frames:
                 assert isinstance(frame, av.AudioFrame)
                 yield from timeline.place(self._to_block(frame), None if self._is_live else frame.time)
         if failed:
             announce(f"{self._label}: packets that could not be decoded were skipped ({failed})")
-        if self._is_complete(packets, end):
+        if self._is_complete(packets, end) and (not is_cut or self._announced_packets):
             return
         if reason := reason or self._what_is_missing(packets):
             seconds = timeline.position / self.sample_rate

@@ -143,11 +143,11 @@ class VideoTrack:
         if stream.duration and stream.frames and stream.time_base:  # from a table, no estimate
             announced = float(stream.duration * stream.time_base)
             missing = announced - own_end + float((stream.start_time or 0) * stream.time_base)
-            return f"it announces {announced:.2f} s" if missing > max(0.1, 2 / self.frame_rate) else ""
+            return f"it announces {announced:.2f} s" if missing > max(0.1, 2 / self.frame_rate) else reason
         announced = (self._container.duration or 0) / av.time_base
         if "matroska" in self._container.format.name and announced:
             missing = announced - end + (self._container.start_time or 0) / av.time_base
-            return f"it announces {announced:.2f} s" if missing > _MISSING_END else ""
+            return f"it announces {announced:.2f} s" if missing > _MISSING_END else reason
         return reason
 
 
