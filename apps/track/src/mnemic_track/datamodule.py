@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from torch.utils.data import DataLoader, Dataset
 
-from mnemic_core.distinct_names import distinct_names
+from mnemic_core.distinct_names import with_distinct_names
 from mnemic_core.errors import UserError, check_range
 from mnemic_kit.data import EpochShare, ResumableLoader, SplitData
 from mnemic_vision.memotr.data import (
@@ -148,12 +148,7 @@ class TrackingData(SplitData):
         opened = [source.open(require_ground_truth=stage != "predict") for source in self.sources[split]]
         if split == "train" and opened and not any(sequence.has_objects for part in opened for sequence in part):
             raise UserError(f"data.train has no object to learn from: {self.description}; MOT files mark people 1,1")
-        names = distinct_names([[sequence.name for sequence in part] for part in opened])
-        return [
-            replace(sequence, name=name)
-            for part, own in zip(opened, names, strict=True)
-            for sequence, name in zip(part, own, strict=True)
-        ]
+        return with_distinct_names(opened, lambda sequence: sequence.name, lambda each, name: replace(each, name=name))
 
     def epoch_loader(self, train: list[TrackingSequence], share: EpochShare) -> ResumableLoader:
         """Return the clips of one epoch."""

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from mnemic_core.errors import UserError
 from mnemic_core.markdown import markdown_table
 from mnemic_track.overlaps import iou_xywh
-from mnemic_track.results import MotRows
+from mnemic_track.results import MotRows, rows_by_frame
 from mnemic_track.shielding import without_shielded
 from mnemic_vision.memotr.data import OtherBoxes
 
@@ -158,7 +157,7 @@ def _trackeval_input(sequence: SequenceResult) -> dict[str, Any]:
     truth_ids, truth_index = np.unique(truth.id, return_inverse=True)
     found_ids, found_index = np.unique(found.id, return_inverse=True)
     frames = np.union1d(truth.frame, found.frame)  # empty frames change no score
-    truth_rows, found_rows = _rows_by_frame(truth, frames), _rows_by_frame(found, frames)
+    truth_rows, found_rows = (rows_by_frame(rows.frame, frames) for rows in (truth, found))
     return {
         "num_timesteps": len(frames),
         "num_gt_ids": len(truth_ids),
@@ -172,12 +171,6 @@ def _trackeval_input(sequence: SequenceResult) -> dict[str, Any]:
             for left, right in zip(truth_rows, found_rows, strict=True)
         ],
     }
-
-
-def _rows_by_frame(rows: MotRows, frames: Int[np.ndarray, " frame"]) -> list[Int[np.ndarray, " row"]]:
-    """The row numbers of each of the frames; sorting once keeps long sequences fast."""
-    order = np.argsort(rows.frame, kind="stable")
-    return np.split(order, np.searchsorted(rows.frame[order], frames[1:]))
 
 
 def _check_ids(rows: MotRows, label: str) -> None:

@@ -134,6 +134,17 @@ class MotRows:
         return MotRows(self.frame[rows], self.id[rows], self.boxes_xywh[rows])
 
 
+def rows_by_frame(numbers: Int[np.ndarray, " row"], frames: Int[np.ndarray, " frame"]) -> list[Int[np.ndarray, " _"]]:
+    """Return the rows of each frame; sorting once keeps long sequences fast.
+
+    Args:
+        numbers: frame of each row, all of which are in ``frames``.
+        frames: numbers of frames, rising.
+    """
+    order = np.argsort(numbers, kind="stable")
+    return np.split(order, np.searchsorted(numbers[order], frames[1:]))
+
+
 def read_mot(path: str | Path, *, min_score: float | None = None) -> MotRows:
     """Read MOTChallenge text: results, detections or ground truth.
 

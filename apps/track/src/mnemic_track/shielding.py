@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from mnemic_track.overlaps import covered_share, iou_xywh
-from mnemic_track.results import MotRows
+from mnemic_track.results import MotRows, rows_by_frame
 from mnemic_vision.memotr.data import OtherBoxes, OtherKind
 
 _EPSILON = np.finfo(float).eps
@@ -31,11 +31,12 @@ def without_shielded(found: MotRows, truth: MotRows, others: OtherBoxes) -> MotR
         0
     """
     is_kept = np.ones(len(found.id), dtype=bool)
-    for frame in np.intersect1d(others.frames + 1, found.frame):  # MOT files count frames from 1
-        rows, here = np.flatnonzero(found.frame == frame), others.frames + 1 == frame
-        boxes = found.boxes_xywh[rows]
-        objects = truth.boxes_xywh[truth.frame == frame]
-        is_kept[rows] = _is_scored(boxes, objects, others.boxes[here].astype(float), others.kinds[here])
+    numbers = (found.frame, truth.frame, others.frames + 1)  # MOT files count frames from 1
+    frames = np.unique(np.concatenate(numbers))
+    for rows, objects, here in zip(*(rows_by_frame(each, frames) for each in numbers), strict=True):
+        if len(rows) and len(here):
+            boxes = found.boxes_xywh[rows], truth.boxes_xywh[objects], others.boxes[here].astype(float)
+            is_kept[rows] = _is_scored(*boxes, others.kinds[here])
     return found.select(is_kept)
 
 

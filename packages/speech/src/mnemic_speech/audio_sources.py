@@ -13,7 +13,8 @@ import numpy as np
 import soundfile
 
 from mnemic_core.errors import UserError
-from mnemic_speech.container_source import Block, ContainerSource, announce
+from mnemic_core.media import announce
+from mnemic_speech.container_source import Block, ContainerSource
 
 # Magic bytes of formats that soundfile reads: WAV, FLAC, OGG, AIFF, AU, NIST (TED-LIUM), Wave64, CAF. MP3 goes
 # through FFmpeg: libsndfile 1.2 estimates the length of files without a Xing header and drops samples past it.
@@ -65,7 +66,7 @@ def open_source(path: str | Path, track: int | None = None) -> AudioSource:
         mark = file.read(4)
     if not mark:
         raise UserError(f"{path} is empty (0 bytes); give a complete audio file")
-    if mark in _SOUNDFILE_MARKS and track is None and not _is_chained_ogg(path):
+    if mark in _SOUNDFILE_MARKS and track is None and not (mark == b"OggS" and _is_chained_ogg(path)):
         try:
             sound = soundfile.SoundFile(path)
         except (soundfile.LibsndfileError, TypeError):  # an unknown codec, or the suffix .raw

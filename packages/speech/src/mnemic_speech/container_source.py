@@ -1,10 +1,8 @@
 """Audio tracks of containers that FFmpeg opens, at their presentation times."""
 
-import logging
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import av
@@ -14,16 +12,15 @@ from av.container import InputContainer
 from jaxtyping import Float32
 
 from mnemic_core.errors import UserError
+from mnemic_core.media import announce, choose_track, packet_end, read_packets
 
 Block: TypeAlias = Float32[np.ndarray, "frame channel"]
 
-_LOG = logging.getLogger(__name__)
 _TOLERANCE = 0.04  # seconds by which time stamps may differ from the samples: they are rounded, and packets get lost
 _RESTART = 1.0  # a time stamp that lies back by more belongs to another recording that was joined to this one
 _MISSING_END = 1.0  # seconds by which a complete file may fall short of its header
 _WITH_DURATION = ("matroska", "mp4", "avi", "asf")  # formats whose header has the true duration
 _SILENCE = 4096  # frames of a block of silence
-_MAX_FAILURES = 100  # consecutive failures to read a packet
 
 
 class ContainerSource:
@@ -53,7 +50,9 @@ class ContainerSource:
         is_live: bool = False,
     ) -> None:
         try:
-            self._stream = _choose_track(container, label, track)
+            self._stream: AudioStream = choose_track(
+                container.streams.audio, label, "audio", track, av.stream.Disposition.default
+            )
         except UserError:
             container.close()
             raise
@@ -85,7 +84,7 @@ class ContainerSource:
         total = end = 0.0
         for packet in self._container.demux(self._stream):
             total += float((packet.duration or 0) * (packet.time_base or 0))
-            end = max(end, _end(packet) - self._start())
+            end = max(end, packet_end(packet) - self._start())
         return round(max(total, end) * self.sample_rate)
 
     def close(self) -> None:
@@ -97,9 +96,11 @@ class ContainerSource:
         timeline = _Timeline(self.sample_rate, start, self._announced_seconds())
         packets = failed = 0
         end, reason, is_cut = 0.0, "", False
-        for packet in _packets(self._container):  # of all tracks, which show together whether the file is complete
-            end = max(end, _end(packet))
-            if packet.stream.index != self._stream.index:  # `stream_index` of the packets that flush is always 0
+        for packet in read_packets(
+            self._container, av.FFmpegError
+        ):  # of all tracks, which show together whether the file is complete
+            end = max(end, packet_end(packet))
+            if packet.stream.index != self._stream.index:
                 continue
             is_padding = packet.size and not any(bytes(packet))
             packets += bool(packet.size) and not is_padding
@@ -200,50 +201,3 @@ class _Timeline:
     def _count(self, block: Block) -> Block:
         self.position += len(block)
         return block
-
-
-@lru_cache(maxsize=1024)
-def announce(message: str) -> None:
-    """Log a warning, once for each message."""
-    _LOG.warning(message)
-
-
-def _choose_track(container: InputContainer, label: str, track: int | None) -> AudioStream:
-    tracks = container.streams.audio
-    if not tracks:
-        raise UserError(f"{label} has no audio stream; give a file with sound")
-    # Without a decoder there is no context.
-    usable = [number for number, stream in enumerate(tracks, 1) if getattr(stream, "codec_context", None) is not None]
-    if track is not None:
-        if track not in usable:
-            others = ", ".join(map(str, usable)) or "none"
-            raise UserError(f"{label} has no audio track {track} that can be decoded; those that can: {others}")
-        return tracks[track - 1]
-    if not usable:
-        raise UserError(f"{label} has no audio track that can be decoded; convert it, for example to FLAC")
-    default = [number for number in usable if tracks[number - 1].disposition & av.stream.Disposition.default]
-    chosen = (default or usable)[0]
-    if len(tracks) > 1:
-        announce(f"{label} has {len(tracks)} audio tracks; number {chosen} is read")
-    return tracks[chosen - 1]
-
-
-def _packets(container: InputContainer) -> Iterator[Any]:  # PyAV's Packet is generic only to type checkers
-    """Yield the packets of all tracks; behind damage, reading continues."""
-    failures = 0
-    while failures < _MAX_FAILURES:
-        try:
-            for packet in container.demux():
-                failures = 0
-                yield packet
-        except av.FFmpegError:
-            failures += 1
-        else:
-            return
-
-
-def _end(packet: Any) -> float:
-    """Return the time at which a packet ends, 0 if it does not say."""
-    if packet.pts is None or not packet.time_base:
-        return 0.0
-    return float((packet.pts + (packet.duration or 0)) * packet.time_base)

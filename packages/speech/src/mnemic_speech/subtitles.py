@@ -99,7 +99,7 @@ def _divided(word: TimedText) -> list[TimedText]:
             word.text[first:end],
             word.start + before[first] * step,
             word.start + before[end] * step,
-            begins_word=word.begins_word and not first,
+            begins_word=not first,
         )
         for first, end in pairwise([0, *ends, len(places)])
     ]

@@ -1,9 +1,8 @@
 """The video track of a container that FFmpeg opens: upright frames with their presentation times."""
 
-import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from fractions import Fraction
-from functools import lru_cache
+from os import SEEK_END
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,15 +14,14 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from mnemic_core.errors import UserError
+from mnemic_core.media import announce, choose_track, packet_end, read_packets
 from mnemic_vision.sequence_info import DEFAULT_FRAME_RATE
 
 Frame: TypeAlias = UInt8[np.ndarray, "height width 3"]
 
-_LOG = logging.getLogger(__name__)
 _RAW = frozenset({"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu"})  # without time stamps; 25 Hz is the demuxer's
 _HIGHEST_RATE = 1000.0  # guesses from there on are the clock of the container
 _MISSING_END = 1.0  # seconds by which a complete file may fall short of its header
-_MAX_FAILURES = 100  # consecutive failures to read a packet
 _GIF_END = b";"
 
 
@@ -50,7 +48,10 @@ class VideoTrack:
         self, container: InputContainer, label: str, path: Path | None = None, track: int | None = None
     ) -> None:
         try:
-            stream = _choose_track(container, label, track)
+            flags = av.stream.Disposition
+            stream: VideoStream = choose_track(
+                container.streams.video, label, "video", track, flags.default, excluded=flags.attached_pic
+            )
         except UserError:
             container.close()
             raise
@@ -80,11 +81,13 @@ class VideoTrack:
         count = failed = 0
         end = own_end = 0.0
         reason, time = "", -1 / self.frame_rate
-        for packet in _packets(self._container):  # of all tracks, which show together whether the file is complete
-            end = max(end, _end(packet))
-            if packet.stream.index != self._stream.index:  # `stream_index` of the packets that flush is always 0
+        for packet in read_packets(
+            self._container, av.FFmpegError
+        ):  # of all tracks, which show together whether the file is complete
+            end = max(end, packet_end(packet))
+            if packet.stream.index != self._stream.index:
                 continue
-            own_end = max(own_end, _end(packet))
+            own_end = max(own_end, packet_end(packet))
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
@@ -104,7 +107,7 @@ class VideoTrack:
                 f"{self._label} is damaged or cut off after {count} frames ({missing}); give a complete copy"
             )
         if failed:
-            _LOG.warning("%s: packets that could not be decoded were skipped (%d)", self._label, failed)
+            announce(f"{self._label}: packets that could not be decoded were skipped ({failed})")
 
     def _time(self, frame: av.VideoFrame, last: float) -> float:
         """Return the time of a frame; without a time stamp it follows the last one."""
@@ -137,8 +140,7 @@ class VideoTrack:
             reason: what the last packet says.
         """
         if self._container.format.name == "gif" and self._path is not None:
-            data = self._path.read_bytes() if self._path.stat().st_size < 64 else _tail(self._path, 64)
-            return "" if data.rstrip(b"\0").endswith(_GIF_END) else "its end is missing"
+            return "" if _tail(self._path, 64).rstrip(b"\0").endswith(_GIF_END) else "its end is missing"
         stream = self._stream
         if stream.duration and stream.frames and stream.time_base:  # from a table, no estimate
             announced = float(stream.duration * stream.time_base)
@@ -151,57 +153,7 @@ class VideoTrack:
         return reason
 
 
-def _choose_track(container: InputContainer, label: str, track: int | None) -> VideoStream:
-    tracks = container.streams.video
-    if not tracks:
-        raise UserError(f"{label} has no video stream; give a complete video file")
-    # Without a decoder there is no context.
-    decodable = [number for number, each in enumerate(tracks, 1) if getattr(each, "codec_context", None) is not None]
-    flags = av.stream.Disposition
-    films = [number for number in decodable if not tracks[number - 1].disposition & flags.attached_pic]
-    if track is not None:
-        if track not in decodable:
-            others = ", ".join(map(str, decodable)) or "none"
-            raise UserError(f"{label} has no video track {track} that can be decoded; those that can: {others}")
-        return tracks[track - 1]
-    if not films:
-        raise UserError(f"{label} has no video track that can be decoded; convert it, for example to H.264")
-    default = [number for number in films if tracks[number - 1].disposition & flags.default]
-    chosen = (default or films)[0]
-    if len(films) > 1:
-        _announce(f"{label} has {len(films)} video tracks; number {chosen} is read")
-    return tracks[chosen - 1]
-
-
-@lru_cache(maxsize=1024)
-def _announce(message: str) -> None:
-    """Log a warning, once for each message."""
-    _LOG.warning(message)
-
-
-def _packets(container: InputContainer) -> Iterator[Any]:  # PyAV's Packet is generic only to type checkers
-    """Yield the packets of all tracks; behind damage, reading continues."""
-    failures = 0
-    while failures < _MAX_FAILURES:
-        try:
-            for packet in container.demux():
-                failures = 0
-                yield packet
-        except av.FFmpegError:
-            failures += 1
-        else:
-            return
-
-
-def _end(packet: Any) -> float:
-    """Return the time at which a packet ends, 0 if it does not say."""
-    start = packet.dts if packet.pts is None else packet.pts
-    if start is None or not packet.time_base:
-        return 0.0
-    return float((start + (packet.duration or 0)) * packet.time_base)
-
-
 def _tail(path: Path, size: int) -> bytes:
     with path.open("rb") as file:
-        file.seek(-size, 2)
+        file.seek(-min(size, path.stat().st_size), SEEK_END)
         return file.read()

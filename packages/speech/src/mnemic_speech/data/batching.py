@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from mnemic_core.distinct_names import distinct_names
+from mnemic_core.distinct_names import with_distinct_names
 from mnemic_core.errors import UserError
 from mnemic_speech.data.augmentation import Augmentation
 from mnemic_speech.data.cached_features import read_features
@@ -71,18 +71,11 @@ class RenamedClip:
 
 
 def with_distinct_ids(sources: Sequence[Sequence[Clip]]) -> list[Clip]:
-    """Return the clips of several sources under names as of `distinct_names`."""
-    names = distinct_names([[clip.id for clip in clips] for clips in sources])
-    return [
-        _renamed(clip, name)
-        for clips, own in zip(sources, names, strict=True)
-        for clip, name in zip(clips, own, strict=True)
-    ]
+    """Return the clips of several sources, named as by `with_distinct_names`."""
+    return with_distinct_names(sources, lambda clip: clip.id, _renamed)
 
 
 def _renamed(clip: Clip, name: str) -> Clip:
-    if clip.id == name:
-        return clip
     return replace(clip, id=name) if isinstance(clip, Utterance) else RenamedClip(clip, name)
 
 

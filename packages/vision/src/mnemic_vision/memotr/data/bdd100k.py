@@ -70,7 +70,8 @@ def _read_labels(path: Path, names: list[str]) -> Annotations:
             for item in record.get("labels") or []:
                 if _is_region(item):
                     regions.append((frame, _box(item["box2d"])))
-                if _is_region(item) or item["category"] not in BDD100K_CLASSES:
+                    continue
+                if item["category"] not in BDD100K_CLASSES:
                     continue
                 identity = identities.setdefault(str(item["id"]), len(identities) + 1)
                 label = BDD100K_CLASSES.index(item["category"])
