@@ -32,6 +32,26 @@ def test_a_state_of_another_epoch_is_refused() -> None:
         loader.load_state_dict({"epoch": 0, "used": 1})
 
 
+def test_the_rest_of_an_epoch_is_refused_where_it_would_be_other_items() -> None:
+    def loader(count: int = 20, batch: int = 2, processes: int = 1, seed: int = 5) -> ResumableLoader:
+        return ResumableLoader(TensorDataset(torch.arange(count)), EpochShare(3, seed, processes), batch, list)
+
+    first = loader()
+    next(iter(first))
+    for other in (loader(count=22), loader(batch=4), loader(processes=2), loader(seed=6)):
+        with pytest.raises(ValueError, match="20 items by 2 on 1 processes with seed 5, and this run has"):
+            other.load_state_dict(first.state_dict())
+
+
+def test_another_batch_size_can_begin_with_an_epoch() -> None:
+    def loader(epoch: int, batch: int) -> ResumableLoader:
+        return ResumableLoader(TensorDataset(torch.arange(20)), EpochShare(epoch, seed=5), batch, list)
+
+    second = loader(1, 4)
+    second.load_state_dict(loader(0, 2).state_dict())
+    assert len(list(second)) == 5
+
+
 def test_the_epoch_after_one_that_was_cut_short_begins_with_its_first_batch() -> None:
     loader = ResumableLoader(TensorDataset(torch.arange(4)), EpochShare(1, seed=5), 2, list)
     loader.load_state_dict({"epoch": 0, "used": 1})

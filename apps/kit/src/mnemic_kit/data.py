@@ -1,8 +1,8 @@
 """Data in splits, and loaders of training data that can be left and resumed within an epoch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import asdict, dataclass
 from itertools import islice
 from math import inf
 from typing import Any, ClassVar
@@ -118,6 +118,20 @@ class SplitData(pl.LightningDataModule, ABC):
         return batch.to(device) if hasattr(batch, "to") else batch
 
 
+@dataclass(frozen=True)
+class _Order:
+    """What the items of an epoch and their order follow from; without a batch size an item is a batch."""
+
+    items: int
+    batch_size: int | None
+    num_replicas: int
+    seed: int
+
+    def __str__(self) -> str:
+        items = f"{self.items} batches" if self.batch_size is None else f"{self.items} items by {self.batch_size}"
+        return f"{items} on {self.num_replicas} processes with seed {self.seed}"
+
+
 class EpochSampler(DistributedSampler[Any]):
     """The items of one epoch in an order that follows from seed and epoch, shared among the processes.
 
@@ -168,6 +182,7 @@ class ResumableLoader(DataLoader[Any]):
     ) -> None:
         # Without drop_last processes could get different numbers of items, and gathering gradients would hang.
         sampler = EpochSampler(dataset, share, shuffle=shuffle)
+        count = len(dataset) if isinstance(dataset, Sized) else 0
         super().__init__(
             dataset,
             batch_size,
@@ -179,13 +194,13 @@ class ResumableLoader(DataLoader[Any]):
             pin_memory=torch.cuda.is_available(),  # only pinned memory is copied while the GPU computes
         )
         if not len(self):
-            count = len(dataset) if isinstance(dataset, Sized) else 0
             raise UserError(
                 f"{count} items are too few for one batch of {batch_size or 1} in each of {share.num_replicas} "
                 "processes: use more data or a smaller batch"
             )
         self._items = sampler
         self._used = 0
+        self._order = _Order(count, batch_size, share.num_replicas, share.seed)
 
     def __iter__(self) -> Any:
         """Yield the batches that are left of the epoch."""
@@ -194,20 +209,26 @@ class ResumableLoader(DataLoader[Any]):
             self._used += 1  # before the batch is out: a checkpoint after its step must not see it again
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
-        """Return how far the epoch has come."""
-        return {"epoch": self._items.epoch, "used": self._used}
+    def state_dict(self) -> dict[str, int | None]:
+        """Return how far the epoch has come, and what its order follows from."""
+        return {"epoch": self._items.epoch, "used": self._used, **asdict(self._order)}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where another loader stopped.
 
         A run that ``max_steps`` ended within an epoch continues with the first batch of the next one.
 
         Raises:
-            UserError: if the state is of any other epoch, that is, of other items.
+            UserError: if the state is of any other epoch, or the rest of this one is not what the other loader left.
         """
         if state["epoch"] == self._items.epoch - 1:
             return
         if state["epoch"] != self._items.epoch:
             raise UserError(f"this loader is of epoch {self._items.epoch}, the checkpoint of epoch {state['epoch']}")
+        stored = _Order(**{name: state.get(name, value) for name, value in asdict(self._order).items()})
+        if stored != self._order:
+            raise UserError(
+                f"the checkpoint lies within an epoch of {stored}, and this run has {self._order}: what is left of the "
+                "epoch would be other items; resume with the same data, batch size and number of processes"
+            )
         self._used = state["used"]
