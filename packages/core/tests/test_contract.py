@@ -50,3 +50,32 @@ def test_generated_code_keeps_rule_8(build: Callable[[], SegmentMemory]) -> None
 @pytest.mark.parametrize("build", VARIANTS)
 def test_two_processes_keep_rule_10(build: Callable[[], SegmentMemory]) -> None:
     check_distributed(build)
+
+
+@pytest.mark.parametrize("mechanism", RECURRENT, ids=lambda mechanism: mechanism.name)
+@pytest.mark.parametrize("is_constant", [True, False], ids=["constant", "random"])
+@torch.no_grad()
+def test_a_long_stream_neither_explodes_nor_silences_a_memory(mechanism: Mechanism, is_constant: bool) -> None:
+    """Outputs of a thousand tokens stay within a factor of 100 of those of the first hundred."""
+    torch.manual_seed(0)
+    memory = mechanism.build_small().eval()
+    state, token = memory.init_state(1), torch.randn(1, 1, memory.dim)
+    sizes = []
+    for _ in range(200):
+        x = token.expand(1, 5, -1) if is_constant else torch.randn(1, 5, memory.dim)
+        y, state = memory(x, state)
+        sizes.append(float(y.norm()))
+    first = max(sizes[:20])  # the very first of a memory that reads the past alone is zero
+    assert first / 100 < min(sizes[20:])
+    assert max(sizes[20:]) < 100 * first
+
+
+@pytest.mark.parametrize("mechanism", RECURRENT, ids=lambda mechanism: mechanism.name)
+@torch.no_grad()
+def test_a_state_in_half_precision_stays_finite(mechanism: Mechanism) -> None:
+    torch.manual_seed(0)
+    memory = mechanism.build_small().eval().half()
+    state = memory.init_state(1, dtype=torch.float16)
+    for _ in range(5):
+        y, state = memory(torch.randn(1, 5, memory.dim, dtype=torch.float16), state)
+        assert y.isfinite().all()

@@ -46,14 +46,16 @@ def network(weights: Tensor, x: Tensor) -> Tensor:
 def token_by_token(memory: SurpriseMemory, x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """The definition for one row: automatic gradients of the recall error at the weights that began the chunk."""
     anchor, momentum, outputs = weights, torch.zeros_like(weights), []
+    rest = torch.cat([weights[:-1], torch.zeros_like(weights[-1:])])
     for index, token in enumerate(x):
         query, key, value = (memory.query_key_value.weight @ token).chunk(3)
         step, carry, forget = memory.gates(token).sigmoid()
         leaf = anchor.detach().requires_grad_()
-        error = (network(leaf, key / key.norm()) - value).square().sum() / 2
-        (gradient,) = torch.autograd.grad(error, leaf)
+        error = network(leaf, key / key.norm()) - value
+        (gradient,) = torch.autograd.grad(error.square().sum() / 2, leaf)
+        gradient = gradient * (error.square().sum() / gradient.square().sum()).clamp(max=1).detach()
         momentum = carry * momentum - step * (1 - carry) / memory.chunk_length * gradient
-        weights = (1 - forget) * weights + momentum
+        weights = (1 - forget) * weights + forget * rest + momentum
         outputs.append(memory.output(memory.norm(network(weights, query / query.norm()))))
         if (index + 1) % memory.chunk_length == 0:
             anchor = weights
@@ -165,6 +167,30 @@ def test_a_linear_memory_does_not_diverge_on_equal_tokens(momentum: float) -> No
     value = memory.query_key_value(x)[0, 0, 2 * DIM :]
     _, state = memory(x, memory.init_state(1))
     assert state.weights.norm() <= 2 * value.norm()
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+@torch.no_grad()
+def test_a_deep_memory_learns_equal_tokens_and_does_not_diverge(depth: int) -> None:
+    torch.manual_seed(0)
+    memory = bare(depth=depth)
+    set_gates(memory, 40, 0, -40)
+    memory.query_key_value.weight[:DIM] = memory.query_key_value.weight[DIM : 2 * DIM]  # ask what was taught
+    x = torch.randn(1, 1, DIM).expand(1, 4000, DIM)
+    recalled, _ = memory(x, memory.init_state(1))
+    assert_close(recalled[:, -1], memory.query_key_value(x)[:, -1, 2 * DIM :], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+@torch.no_grad()
+def test_a_deep_memory_that_forgot_everything_can_still_learn(depth: int) -> None:
+    torch.manual_seed(0)
+    memory, x = SurpriseMemory(DIM, depth=depth), torch.randn(1, 400, DIM)
+    set_gates(memory, -40, -40, 40)  # forget, and learn nothing
+    _, empty = memory(x, memory.init_state(1))
+    set_gates(memory, 2, 0, -6)
+    output, _ = memory(x, empty)
+    assert output[:, -1].norm() > 0.1
 
 
 def test_an_initial_memory_recalls_nothing() -> None:

@@ -62,7 +62,7 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         k_t, v_t, q_t = x_t W_K, x_t W_V, x_t W_Q
         loss_t(M) = 1/2 |f_M(k_t) - v_t|^2                        recall error
         S_t = eta_t S_{t-1} - theta_t grad loss_t(M_{c(t)})       past and momentary surprise
-        M_t = (1 - alpha_t) M_{t-1} + S_t                         forgetting and learning
+        M_t = (1 - alpha_t) M_{t-1} + alpha_t R + S_t             forgetting and learning
         y_t = W_O norm(f_{M_t}(q_t))
 
     A token that the memory already predicts has no gradient. ``c(t)`` is the last token before the chunk of ``t``;
@@ -72,8 +72,12 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
     all ``y_t`` of a chunk with matrix products, without any ``M_t``; :meth:`step` is the recurrence itself.
 
     Differences from the paper: no convolution and no SiLU on queries, keys and values, half the squared error, and
-    ``theta_t = sigmoid(.) (1 - eta_t) / chunk_length``, with which a chunk of equal tokens adds at most one full
-    correction, so that a linear memory cannot diverge.
+
+    - ``theta_t = sigmoid(.) (1 - eta_t) / chunk_length``, with which a chunk of equal tokens adds at most one full
+      correction, so that a linear memory cannot diverge. In a deep one a gradient that is longer than the error is
+      shortened to the step of Polyak, ``|error|^2 / |gradient|^2``, for the same reason.
+    - ``R``, to which forgetting leads, has a last layer of zeros, which recalls nothing, but the other layers of the
+      initial network: if they were forgotten too, no gradient would be left to learn from. With ``depth`` 1 it is 0.
 
     State: ``3 * depth * dim**2`` numbers in float32 and a counter, ``12 * depth * dim**2 + 8`` bytes per row.
 
@@ -123,9 +127,9 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         place, source, valid = self._places(x, state, padding)
         placed = x.take_along_dim(source[..., None], dim=1).masked_fill(~valid[..., None], 0)
         tokens = self._project(placed, valid, state)
-        recalled = []
+        recalled, rest = [], self._rest(state)
         for start in range(0, valid.shape[1], self.chunk_length):
-            answers, state = _learn_chunk(tokens.cut(start, start + self.chunk_length), state)
+            answers, state = _learn_chunk(tokens.cut(start, start + self.chunk_length), state, rest)
             recalled.append(answers)
         return self._answer(torch.cat(recalled, dim=1).take_along_dim(place[..., None], dim=1), x), state
 
@@ -140,12 +144,18 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         keep, carry, size = (
             gate[..., None, None] for gate in (token.log_keep.exp(), token.log_carry.exp(), token.size)
         )
+        rest = self._rest(state)
         momentum = carry * state.momentum - size * gradient
-        weights = keep * state.weights + momentum
+        weights = rest + keep * (state.weights - rest) + momentum
         count = state.count + 1
         is_chunk_end = (count % self.chunk_length == 0)[:, None, None, None]
         after = SurpriseState(weights, momentum, torch.where(is_chunk_end, weights, state.anchor), count)
         return self._answer(_recall(weights, token.query)[:, 0], x), after.map(self._stored)
+
+    def _rest(self, state: SurpriseState) -> Float[Tensor, "layer dim dim"]:
+        """Return the network to which forgetting leads."""
+        initial = self.initial.to(state.weights.dtype)
+        return torch.cat([initial[:-1], torch.zeros_like(initial[-1:])])
 
     def _places(
         self, x: Float[Tensor, "batch time dim"], state: SurpriseState, padding: Bool[Tensor, "batch time"] | None
@@ -171,11 +181,12 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         self, x: Float[Tensor, "batch place dim"], valid: Bool[Tensor, "batch place"], state: SurpriseState
     ) -> _Tokens:
         dtype = state.weights.dtype
+        eps = max(1e-12, torch.finfo(dtype).tiny)  # in float16 the default is 0, and unfilled places would be NaN
         query, key, value = self.query_key_value(x).to(dtype).chunk(3, dim=-1)
         size, momentum, forgetting = self.gates(x).to(dtype).unbind(-1)
         return _Tokens(
-            F.normalize(query, dim=-1),
-            F.normalize(key, dim=-1),
+            F.normalize(query, dim=-1, eps=eps),
+            F.normalize(key, dim=-1, eps=eps),
             value,
             F.logsigmoid(-forgetting).masked_fill(~valid, 0),
             F.logsigmoid(momentum).masked_fill(~valid, 0),
@@ -187,8 +198,8 @@ class SurpriseMemory(SegmentMemory[SurpriseState]):
         self, recalled: Float[Tensor, "batch *time dim"], x: Float[Tensor, "batch *time dim"]
     ) -> Float[Tensor, "batch *time dim"]:
         answer: Tensor = self.output(self.norm(recalled.to(x.dtype)))
-        # The initial network enters through the initial state only, but data parallelism waits for a gradient of every
-        # parameter in each forward pass.
+        # A linear initial network enters through the initial state only, but data parallelism waits for a gradient of
+        # every parameter in each forward pass.
         return answer + 0 * self.initial.sum()
 
 
@@ -212,7 +223,9 @@ SURPRISE = Mechanism(
 )
 
 
-def _learn_chunk(tokens: _Tokens, state: SurpriseState) -> tuple[Float[Tensor, "batch time dim"], SurpriseState]:
+def _learn_chunk(
+    tokens: _Tokens, state: SurpriseState, rest: Float[Tensor, "layer dim dim"]
+) -> tuple[Float[Tensor, "batch time dim"], SurpriseState]:
     """Return what each token of a chunk recalls after it was learned, and the new state."""
     keep, carry = _products(tokens.log_keep), _products(tokens.log_carry)
     # Column 0 is the momentum before the chunk, column 1 + i the gradient of token i. Momentum enters the weights at
@@ -224,12 +237,12 @@ def _learn_chunk(tokens: _Tokens, state: SurpriseState) -> tuple[Float[Tensor, "
     inputs, signals = _gradient_factors(state.anchor, tokens.key, tokens.value)
     recalled, weights, momentum = tokens.query, [], []
     for layer, (given, signal) in enumerate(zip(inputs, signals, strict=True)):
-        old, surprise = state.weights[:, layer], state.momentum[:, layer]
+        old, surprise = state.weights[:, layer] - rest[layer], state.momentum[:, layer]
         recalled = F.silu(recalled) if layer else recalled
         learned = (recalled @ given.mT * influence) @ signal  # the sum of outer products applied to the query
-        recalled = kept * (recalled @ old.mT) + past * (recalled @ surprise.mT) - learned
+        recalled = recalled @ rest[layer].mT + kept * (recalled @ old.mT) + past * (recalled @ surprise.mT) - learned
         new = (signal * influence[:, -1, :, None]).mT @ given
-        weights.append(kept[:, -1:] * old + past[:, -1:] * surprise - new)
+        weights.append(rest[layer] + kept[:, -1:] * old + past[:, -1:] * surprise - new)
         newest = (signal * (carry[:, -1, 1:] * tokens.size)[..., None]).mT @ given
         momentum.append(carry[:, -1:, :1] * surprise - newest)
     after = torch.stack(weights, dim=1)
@@ -243,7 +256,7 @@ def _gradient_factors(
     key: Float[Tensor, "batch time dim"],
     value: Float[Tensor, "batch time dim"],
 ) -> tuple[list[Float[Tensor, "batch time dim"]], list[Float[Tensor, "batch time dim"]]]:
-    """Return input and error signal of every layer, whose outer products are the gradients."""
+    """Return input and error signal of every layer, whose outer products are the gradients, shortened if steep."""
     inputs, slopes = [key], []
     for layer in range(weights.shape[1] - 1):
         hidden = inputs[-1] @ weights[:, layer].mT
@@ -253,7 +266,15 @@ def _gradient_factors(
     signals = [inputs[-1] @ weights[:, -1].mT - value]
     for layer in reversed(range(len(slopes))):
         signals.insert(0, signals[0] @ weights[:, layer + 1] * slopes[layer])
-    return inputs, signals
+    if len(signals) == 1:
+        return inputs, signals  # |key| = 1: gradient and error have one length
+    error = signals[-1].square().sum(-1)
+    gradient = sum(
+        given.square().sum(-1) * signal.square().sum(-1) for given, signal in zip(inputs, signals, strict=True)
+    )
+    is_steep = gradient > error
+    length = torch.where(is_steep, error / torch.where(is_steep, gradient, 1), 1)[..., None]  # batch time 1
+    return inputs, [length * signal for signal in signals]
 
 
 def _recall(
