@@ -21,6 +21,7 @@ from mnemic_speech.features import FeatureConfig
 from mnemic_speech.subsampling import CONTEXT, FIELD, STRIDE
 from mnemic_speech.text import Tokenizer
 from mnemic_speech.transcript import Word
+from mnemic_speech.word_times import extend_words
 
 _MULTIPLE = 32  # feature frames are padded to a multiple: few shapes are faster on a CPU
 
@@ -77,6 +78,8 @@ def recognize(
         if log_probs is not None:
             timed = align_words(log_probs[row, :count], tokens, recognizer.tokenizer, timing.frame_seconds)
         words = tuple(timing.placed(word, len(waveforms[row])) for word in timed)
+        if log_probs is not None:
+            words = extend_words(words, waveforms[row], timing.sample_rate)
         found.append(Recognition(recognizer.tokenizer.decode(tokens), tuple(tokens), words, score))
     return found, encoded.state
 
