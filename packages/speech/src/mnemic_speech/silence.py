@@ -15,7 +15,8 @@ _FRAME_SECONDS = 0.02
 _RUMBLE_HZ = 120.0  # hum and machine noise below are ignored
 _FLOOR_SECONDS = 5.0  # window of the noise floor (its quietest frame); speech pauses more often
 _WARM_UP_SECONDS = 0.5  # before the first decision
-_QUIETEST_DB = -75.0  # lower bound of the noise floor, for digital silence
+_QUIETEST_DB = -90.0  # lower bound of the noise floor: the smallest steps of 16 bits
+_RANGE_DB = 60.0  # what lies further below the loudest frame is no speech
 _SPEECH_DB = -35.0  # assumed level of the loudest speech before any was measured
 _HEADROOM_DB = 12.0  # minimum distance of the floor to the loudest frame: one long tone is not noise
 _FADE_DB = 0.1  # decay of the loudest level per second
@@ -43,7 +44,8 @@ class SilenceSplitter:
     A frame of 20 ms (analyzed together with the next one, above 120 Hz) is loud when its energy is more than
     ``threshold_db`` above the noise floor, the energy of the quietest frame of the last five seconds (after Martin,
     "Noise power spectral density estimation based on optimal smoothing and minimum statistics", IEEE TSAP 2001); two
-    loud frames in a row are speech. So quiet speakers and noisy rooms need no tuning.
+    loud frames in a row are speech. So quiet speakers and noisy rooms need no tuning. Frames with 10 ms of equal samples
+    tell nothing about the noise: there a gate was closed or the recording was muted.
 
     Segments do not overlap; silence between them is dropped. Speech without a pause for ``max_seconds`` is cut at the
     quietest frame of the last third. Segments do not depend on how the samples are pushed, and memory is bounded by
@@ -108,10 +110,11 @@ class SilenceSplitter:
         """Return the segments completed by these samples, possibly none."""
         self._held = torch.cat([self._held, samples.detach().cpu()])
         segments = []
-        for level in self._new_levels():
+        for level, is_muted in self._new_levels():
             self._num_measured += 1
-            self._recent.append(level)
-            self._loudest = max(self._loudest - _FADE_DB * _FRAME_SECONDS, _SPEECH_DB, level)
+            if not is_muted:
+                self._recent.append(level)
+            self._loudest = max(self._loudest - _FADE_DB * _FRAME_SECONDS, level)
             self._pending.append(level)
             if self._num_measured >= self._warm_up:
                 segments += self._classify_pending()
@@ -163,27 +166,31 @@ class SilenceSplitter:
     def _reset(self) -> None:
         self._held = torch.zeros(0)
         self._recent = deque(maxlen=round(_FLOOR_SECONDS / _FRAME_SECONDS))
-        self._loudest = _SPEECH_DB
+        self._loudest = -torch.inf
         self._pending, self._levels = [], []
         self._first = self._num_measured = self._num_classified = self._speech_end = self._cut = 0
         self._was_loud = False
         self._start = None
 
-    def _new_levels(self) -> list[float]:
-        """Return the levels in decibels of the new frames that are followed by another one."""
+    def _new_levels(self) -> list[tuple[float, bool]]:
+        """Return the level in decibels of each new frame that is followed by another one, and whether it is muted."""
         fresh = self._held[self._num_measured * self._frame - self._first :]
         if len(fresh) < 2 * self._frame:
             return []
-        spectrum = torch.fft.rfft(fresh.double().unfold(0, 2 * self._frame, self._frame) * self._window)
+        frames = fresh.unfold(0, 2 * self._frame, self._frame)
+        parts = frames.unfold(1, max(self._frame // 2, 1), max(self._frame // 2, 1))  # frame part sample
+        is_muted = (parts.amax(-1) == parts.amin(-1)).any(1)
+        spectrum = torch.fft.rfft(frames.double() * self._window)
         lowest = ceil(_RUMBLE_HZ * 2 * self._frame / self._rate)
         power = 2 * spectrum[:, lowest:].abs().square().sum(1) / (2 * self._frame * self._window.square().sum())
         levels: list[float] = (10 * power.clamp(min=1e-12).log10()).tolist()
-        return levels
+        return list(zip(levels, is_muted.tolist(), strict=True))
 
     def _classify_pending(self) -> list[Segment]:
         if not self._pending:
             return []
-        floor = max(min(*self._recent, self._loudest - _HEADROOM_DB), _QUIETEST_DB)
+        assumed = max(self._loudest, _SPEECH_DB) - _HEADROOM_DB
+        floor = max(min([assumed, *self._recent]), self._loudest - _RANGE_DB, _QUIETEST_DB)
         waiting, self._pending = self._pending, []
         judged = [self._classify(level, is_loud=level > floor + self._threshold) for level in waiting]
         return [segment for segment in judged if segment is not None]
