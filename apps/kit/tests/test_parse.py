@@ -22,6 +22,7 @@ def sample(
     rate: float = 0.5,
     memory: Annotated[str, OneOf(lambda: ("window", "none"))] | None = None,
     options: Sequence[str] = (),
+    width: Literal["auto", "full"] | int = "auto",
     is_fast: bool = False,
 ) -> None:
     """Take one value of each kind.
@@ -38,6 +39,7 @@ def sample(
         rate: a number.
         memory: another memory.
         options: words for others.
+        width: a name or a number.
         is_fast: a switch.
 
     Returns:
@@ -57,6 +59,8 @@ def read(*words: str) -> dict[str, object]:
         (["--seeds", "0", "2"], {"seeds": (0, 2)}),
         (["--seeds", "[0, 2]"], {"seeds": (0, 2)}),
         (["--seeds=3"], {"seeds": (3,)}),
+        (["--width", "full"], {"width": "full"}),
+        (["--width", "7"], {"width": 7}),
         (["--size", "1", "2"], {"size": (1, 2)}),
         (["--size", "[1, 2]"], {"size": (1, 2)}),
         (["--split", "null"], {"split": None}),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemic_speech.subtitles import columns
-from mnemic_speech.transcript import Transcript, TranscriptSegment, Word
+from mnemic_speech.transcript import Transcript, TranscriptSegment, Word, join_channels
 
 HELLO = Transcript(
     (
@@ -156,3 +156,15 @@ def test_times_run_forward(start: float, end: float) -> None:
         Word("no", start, end)
     with pytest.raises(ValueError, match=f"from {start} s to {end} s"):
         TranscriptSegment(start, end, "no")
+
+
+def test_channels_are_joined_in_the_order_of_time_and_words_carry_theirs() -> None:
+    def spoken(text: str, start: float) -> Transcript:
+        words = (Word(text, start, start + 0.5),)
+        return Transcript((TranscriptSegment(start, start + 0.5, text, words),), 4.0)
+
+    joined = join_channels({1: spoken("yes", 1.2), 2: spoken("well", 1.0)})
+    assert joined.text == "well yes"
+    assert [segment["words"][0]["channel"] for segment in joined.to_dict()["segments"]] == [2, 1]
+    assert "channel" not in json.dumps(spoken("yes", 1.2).to_dict())
+    assert re.findall(r"(\d\d,\d{3}) --> ", joined.to_srt()) == ["01,000", "01,200"]  # both are shown at once

@@ -49,7 +49,8 @@ def read_arguments(function: Callable[..., object], program: str, arguments: Seq
 
     Args:
         function: its annotations are the types and its docstring is the help; annotations may be `str`, `int`,
-            `float`, `bool`, `Path`, literals, `OneOf`, tuples and sequences of these, and each of them or None.
+            `float`, `bool`, `Path`, literals, a literal or `int`, `OneOf`, tuples and sequences of these, and each of
+            them or None.
         program: what the user typed: program and command.
         arguments: what follows it.
 
@@ -109,6 +110,7 @@ class _Reader:
     Attributes:
         kind: type of the value.
         allowed: the words that are allowed; None: all.
+        names: words that stand for themselves beside values of ``kind``.
         is_list: several words, or a JSON list in one word, are allowed.
         length: of the list; None: any.
         is_optional: ``null`` is allowed.
@@ -116,6 +118,7 @@ class _Reader:
 
     kind: Callable[[str], Any]
     allowed: tuple[str, ...] | OneOf | None
+    names: tuple[str, ...]
     is_list: bool
     length: int | None
     is_optional: bool
@@ -124,7 +127,9 @@ class _Reader:
     def of(cls, hint: Any) -> "_Reader":
         """Return the reader for an annotation."""
         union = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
-        (kind,) = (each for each in union if each is not NoneType)
+        kinds = [each for each in union if each is not NoneType]
+        names = [each for each in kinds if len(kinds) > 1 and get_origin(each) is Literal]
+        (kind,) = (each for each in kinds if each not in names)
         is_list, items = get_origin(kind) in {tuple, Sequence}, get_args(kind)
         length = len(items) if get_origin(kind) is tuple and Ellipsis not in items else None
         kind, allowed = items[0] if is_list else kind, None
@@ -132,7 +137,7 @@ class _Reader:
             kind, allowed = str, get_args(kind)
         elif get_origin(kind) is Annotated:
             kind, allowed = get_args(kind)
-        return cls(kind, allowed, is_list, length, NoneType in union)
+        return cls(kind, allowed, get_args(names[0]) if names else (), is_list, length, NoneType in union)
 
     def __call__(self, word: str) -> Any:
         """Return the value of a word; of a JSON list the list of values."""
@@ -149,15 +154,20 @@ class _Reader:
         allowed = self.allowed.names() if isinstance(self.allowed, OneOf) else self.allowed
         if allowed is not None and word not in allowed:
             raise argparse.ArgumentTypeError(f"must be one of {', '.join(allowed)}, got {word!r}")
+        if word in self.names:
+            return word
         try:
             return self.kind(word)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be {_EXPECTED[self.kind]}, got {word!r}") from None
+            expected = " or ".join([*self.names, _EXPECTED[self.kind]])
+            raise argparse.ArgumentTypeError(f"must be {expected}, got {word!r}") from None
 
     @property
     def metavar(self) -> str | None:
         """What the help calls the value; None: like the option."""
-        return "{" + ",".join(self.allowed) + "}" if isinstance(self.allowed, tuple) else _METAVARS.get(self.kind)
+        value = _METAVARS.get(self.kind)
+        choices = self.allowed if isinstance(self.allowed, tuple) else (*self.names, value or "")
+        return "{" + ",".join(choices) + "}" if len(choices) > 1 else value
 
     def names_for_help(self) -> str:
         """Return the names that are looked up, for the end of a help text."""

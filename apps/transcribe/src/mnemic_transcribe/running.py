@@ -1,7 +1,7 @@
 """Transcription of files and microphones for `run`."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from torch import Tensor
 from mnemic_core.errors import UserError
 from mnemic_kit.progress import audio_progress
 from mnemic_kit.result_files import show_files, unique_names, write_formats
-from mnemic_speech.audio import audio_duration, stream_audio
+from mnemic_speech.audio import Channels, audio_duration, find_channels, stream_audio
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.transcript import Transcript
+from mnemic_speech.transcript import Transcript, join_channels
 from mnemic_transcribe.options import Format
 
 _LISTENING = "listening; Ctrl-C ends"
@@ -28,22 +28,28 @@ def transcribe_files(
     formats: tuple[Format, ...],
     console: Console,
     track: int | None = None,
+    channels: Channels = "auto",
 ) -> list[str]:
-    """Write the transcripts of files; return one line for each failure. ``track`` is that of `read_audio`."""
+    """Write the transcripts of files; return one line for each failure.
+
+    ``track`` is that of `read_audio`, ``channels`` that of `find_channels`.
+    """
     failures = []
     for path, name in zip(files, unique_names(files), strict=True):
         try:
             seconds = audio_duration(path)
+            chosen = find_channels(path, channels, track)
             started = time.perf_counter()
-            with audio_progress(path.name, seconds, console) as advance:
-                transcript, failure = transcribe_file(transcriber, path, advance, track)
+            with audio_progress(path.name, seconds * len(chosen), console) as advance:
+                transcript, failure = transcribe_channels(transcriber, path, advance, track, chosen)
         except (UserError, OSError) as error:
             failures.append(_line(path, error))
             continue
         words = len(transcript.text.split())
         # Never a division by 0: a file without samples raises above.
         factor = (time.perf_counter() - started) / transcript.duration
-        facts = f"{transcript.duration:.1f} s, {words} words, real-time factor {factor:.3f}"
+        apart = f" in {len(chosen)} channels" if len(chosen) > 1 else ""
+        facts = f"{transcript.duration:.1f} s, {words} words{apart}, real-time factor {factor:.3f}"
         console.print(f"{path.name}: {facts}", highlight=False, markup=False, soft_wrap=True)
         show_files(write_formats(out, name, formats, transcript.render), console)
         if failure is not None:
@@ -51,8 +57,29 @@ def transcribe_files(
     return failures
 
 
+def transcribe_channels(
+    transcriber: Transcriber,
+    path: Path,
+    advance: Callable[[float], None],
+    track: int | None,
+    channels: Sequence[int | None],
+) -> tuple[Transcript, Exception | None]:
+    """Return one transcript of the given channels, each transcribed on its own; otherwise as `transcribe_file`."""
+    found, failure = {}, None
+    for channel in channels:
+        transcript, failure = transcribe_file(transcriber, path, advance, track, channel)
+        if channel is None:
+            return transcript, failure
+        found[channel] = transcript
+    return join_channels(found), failure
+
+
 def transcribe_file(
-    transcriber: Transcriber, path: Path, advance: Callable[[float], None], track: int | None = None
+    transcriber: Transcriber,
+    path: Path,
+    advance: Callable[[float], None],
+    track: int | None = None,
+    channel: int | None = None,
 ) -> tuple[Transcript, Exception | None]:
     """Return the transcript of an audio or video file, and the error at which it ended, if any.
 
@@ -66,7 +93,7 @@ def transcribe_file(
     segments = []
     failure: Exception | None = None
     try:
-        for block in stream_audio(path, transcriber.sample_rate, track=track):
+        for block in stream_audio(path, transcriber.sample_rate, track=track, channel=channel):
             segments += stream.push(block)
             advance(len(block) / transcriber.sample_rate)
     except (UserError, OSError) as error:

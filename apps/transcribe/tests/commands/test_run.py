@@ -142,3 +142,19 @@ def test_files_are_recognized_wherever_they_stand() -> None:
 def test_results_of_files_of_one_name_do_not_meet() -> None:
     files = [Path(name) for name in ("x/a.wav", "y/a.wav", "z/a.wav", "b.wav", "b.mp3")]
     assert unique_names(files) == ["a", "a.wav", "a.wav-2", "b", "b.mp3"]
+
+
+def test_a_call_is_transcribed_channel_by_channel(checkpoint: Path, speak: Speak, tmp_path: Path) -> None:
+    first, second = (
+        soundfile.read(speak(text, tmp_path / "part.wav"), dtype="float32")[0] for text in ("one five", "nine zero")
+    )
+    silence = np.random.default_rng(0).normal(0, 1e-4, len(first)).astype(np.float32)
+    call = np.stack([np.concatenate([first, silence]), np.concatenate([silence, second])], 1)
+    soundfile.write(tmp_path / "call.wav", call, 8000)
+    run((tmp_path / "call.wav",), tmp_path / "out", checkpoint)
+    [left, right] = json.loads((tmp_path / "out" / "call.json").read_text())["segments"]
+    for segment, text, channel in ((left, "one five", 1), (right, "nine zero", 2)):
+        assert segment["text"] == text
+        assert {word["channel"] for word in segment["words"]} == {channel}
+    run((tmp_path / "call.wav",), tmp_path / "second", checkpoint, channels=2)
+    assert (tmp_path / "second" / "call.txt").read_text().split() == ["nine", "zero"]

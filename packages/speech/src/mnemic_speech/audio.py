@@ -8,6 +8,7 @@ Silent and clipped recordings are legal.
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -16,12 +17,15 @@ from torch import Tensor
 
 from mnemic_core.errors import UserError
 from mnemic_speech.audio_sources import AudioSource, open_microphone, open_source
-from mnemic_speech.channels import mix_channels
+from mnemic_speech.channels import are_separate, mix_channels
 from mnemic_speech.container_source import Block
 from mnemic_speech.resample import Resampler
 
 _SLACK = 0.1  # seconds a part may exceed the end of the file: durations in manifests are rounded
 _LIVE_SECONDS = 0.1
+
+Channels: TypeAlias = Literal["auto", "mix", "each"] | int
+"""Which channels of a recording to read; see `find_channels`."""
 
 
 def read_audio(
@@ -31,6 +35,7 @@ def read_audio(
     offset: float = 0.0,
     duration: float | None = None,
     track: int | None = None,
+    channel: int | None = None,
 ) -> Float[Tensor, " samples"]:
     """Return a recording, or a part of it, as a mono waveform in [-1, 1].
 
@@ -41,11 +46,12 @@ def read_audio(
         offset: where the part begins, in seconds.
         duration: length in seconds; None: to the end.
         track: number of the audio track, from 1; None: the default one, or the first that can be decoded.
+        channel: number of the channel, from 1; None: the mean of all.
 
     Raises:
         FileNotFoundError: there is no such file.
         UserError: the file is not audio, empty, truncated or damaged; a sample is NaN or infinite (the message says
-            where); the part is negative or ends more than 0.1 s after the file.
+            where); the part is negative or ends more than 0.1 s after the file; there is no such track or channel.
     """
     if offset < 0 or (duration is not None and duration <= 0):
         raise UserError(
@@ -54,7 +60,8 @@ def read_audio(
     with closing(open_source(path, track)) as source:
         first = round(offset * source.sample_rate)
         count = None if duration is None else max(round(duration * source.sample_rate), 1)
-        waveform = torch.cat([torch.zeros(0), *_pieces(source, sample_rate, str(path), first, count)])
+        pieces = _pieces(source, sample_rate, str(path), first, count, channel=channel)
+        waveform = torch.cat([torch.zeros(0), *pieces])
     if len(waveform) == 0:
         what = f"ends before the offset {offset} s" if offset else "holds no samples"
         raise UserError(f"{path} {what}; give a file with audio there")
@@ -65,11 +72,16 @@ def read_audio(
 
 
 def stream_audio(
-    path: str | Path, sample_rate: int, block_seconds: float = 1.0, *, track: int | None = None
+    path: str | Path,
+    sample_rate: int,
+    block_seconds: float = 1.0,
+    *,
+    track: int | None = None,
+    channel: int | None = None,
 ) -> Iterator[Float[Tensor, " samples"]]:
     """Yield a recording of any length as mono blocks in [-1, 1]; concatenated they equal ``read_audio``.
 
-    Memory use is a few blocks, the last of which may be shorter. ``track`` is that of `read_audio`.
+    Memory use is a few blocks, the last of which may be shorter. ``track`` and ``channel`` are those of `read_audio`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -77,7 +89,8 @@ def stream_audio(
     """
     with closing(open_source(path, track)) as source:
         is_empty = True
-        for block in _blocks(_pieces(source, sample_rate, str(path)), _block_size(block_seconds, sample_rate)):
+        pieces = _pieces(source, sample_rate, str(path), channel=channel)
+        for block in _blocks(pieces, _block_size(block_seconds, sample_rate)):
             is_empty = False
             yield block
         if is_empty:
@@ -111,6 +124,40 @@ def audio_duration(path: str | Path) -> float:
         return source.num_frames() / source.sample_rate
 
 
+def find_channels(path: str | Path, channels: Channels, track: int | None = None) -> tuple[int | None, ...]:
+    """Return what to read of a recording: numbers of channels, or None for the mean of all.
+
+    Args:
+        path: an audio file or a video.
+        channels: ``"mix"``: the mean; ``"each"``: every channel; ``"auto"``: each of two channels with a speaker each,
+            which the complete recording decides, otherwise the mean; or the number of one channel.
+        track: that of `read_audio`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: it is not audio, or there is no such track or channel.
+    """
+    if channels == "mix":
+        return (None,)
+    with closing(open_source(path, track)) as source:
+        if isinstance(channels, int):
+            _check_channel(channels, source.num_channels, str(path))
+            return (channels,)
+        every = tuple(range(1, source.num_channels + 1))
+        if len(every) < 2 or channels == "each":
+            return every if len(every) > 1 else (None,)
+        try:
+            is_call = len(every) == 2 and are_separate(source.blocks(), source.sample_rate)
+        except UserError:  # reading says it again, after the part before the damage
+            return (None,)
+    return every if is_call else (None,)
+
+
+def _check_channel(channel: int, num_channels: int, label: str) -> None:
+    if not 1 <= channel <= num_channels:
+        raise UserError(f"{label} has {num_channels} channels, numbered from 1; there is no channel {channel}")
+
+
 def _block_size(seconds: float, sample_rate: int) -> int:
     if round(seconds * sample_rate) < 1:
         raise UserError(f"a block must have at least one sample, got block_seconds={seconds} at {sample_rate} Hz")
@@ -124,15 +171,20 @@ def _pieces(
     first: int = 0,
     count: int | None = None,
     max_seconds: float = 10.0,
+    channel: int | None = None,
 ) -> Iterator[Tensor]:
     """Yield a part of a source, mono and resampled, in pieces of any size; on an error the samples read come first.
 
-    ``max_seconds`` is that of `mix_channels`.
+    ``max_seconds`` is that of `mix_channels`, ``channel`` that of `read_audio`.
     """
+    if channel is not None:
+        _check_channel(channel, source.num_channels, label)
     resampler = Resampler(source.sample_rate, sample_rate)
     try:
         finite = _finite(source.blocks(first, count), label, first, source.sample_rate)
-        for samples in mix_channels(finite, source.sample_rate, max_seconds):
+        mixed = mix_channels(finite, source.sample_rate, max_seconds)
+        chosen = mixed if channel is None else (np.ascontiguousarray(block[:, channel - 1]) for block in finite)
+        for samples in chosen:
             yield resampler.push(torch.from_numpy(samples)).clamp(-1, 1)
     except ValueError:
         yield resampler.finish().clamp(-1, 1)

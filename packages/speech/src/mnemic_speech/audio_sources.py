@@ -37,6 +37,7 @@ class AudioSource(Protocol):
     """Audio at its native rate and channels; must be closed."""
 
     sample_rate: int
+    num_channels: int
 
     def blocks(self, first: int = 0, count: int | None = None) -> Iterator[Block]:
         """Yield ``count`` frames (None for all) from frame ``first`` on, fewer where the audio ends."""
@@ -118,6 +119,7 @@ class SoundFileSource:
         self._file = file
         self._path = path
         self.sample_rate: int = file.samplerate
+        self.num_channels: int = file.channels
 
     def blocks(self, first: int = 0, count: int | None = None) -> Iterator[Block]:
         """Yield ``count`` frames (None for all) from frame ``first`` on, fewer where the audio ends.

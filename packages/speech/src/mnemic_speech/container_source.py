@@ -59,6 +59,7 @@ class ContainerSource:
         self._container, self._label, self._is_live = container, label, is_live
         self._announced_packets = announced_packets
         self.sample_rate: int = self._stream.codec_context.sample_rate
+        self.num_channels: int = self._stream.codec_context.channels
 
     def blocks(self, first: int = 0, count: int | None = None) -> Iterator[Block]:
         """Yield ``count`` frames (None for all) from frame ``first`` on, fewer where the audio ends.

@@ -44,8 +44,8 @@ class SilenceSplitter:
     A frame of 20 ms (analyzed together with the next one, above 120 Hz) is loud when its energy is more than
     ``threshold_db`` above the noise floor, the energy of the quietest frame of the last five seconds (after Martin,
     "Noise power spectral density estimation based on optimal smoothing and minimum statistics", IEEE TSAP 2001); two
-    loud frames in a row are speech. So quiet speakers and noisy rooms need no tuning. Frames with 10 ms of equal samples
-    tell nothing about the noise: there a gate was closed or the recording was muted.
+    loud frames in a row are speech. So quiet speakers and noisy rooms need no tuning. Frames with 10 ms of equal
+    samples tell nothing about the noise: there a gate was closed or the recording was muted.
 
     Segments do not overlap; silence between them is dropped. Speech without a pause for ``max_seconds`` is cut at the
     quietest frame of the last third. Segments do not depend on how the samples are pushed, and memory is bounded by

@@ -1,7 +1,8 @@
 """Transcripts of recordings: words and segments with times, exported as text, JSON and subtitles."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from mnemic_core.errors import UserError
@@ -19,12 +20,14 @@ class Word:
         start: seconds from the beginning of the recording.
         end: seconds, not before ``start``.
         confidence: mean probability of its tokens, 0 to 1.
+        channel: of the recording, from 1, where channels were transcribed apart.
     """
 
     text: str
     start: float
     end: float
     confidence: float = 1.0
+    channel: int | None = None
 
     def __post_init__(self) -> None:
         _check_times(f"word {self.text!r}", self.start, self.end)
@@ -100,8 +103,25 @@ class Transcript:
         )
 
 
+def join_channels(transcripts: Mapping[int, Transcript]) -> Transcript:
+    """Return one transcript of the channels of a recording, in the order of time; words carry their channel."""
+    segments = [
+        replace(segment, words=tuple(replace(word, channel=channel) for word in segment.words))
+        for channel, transcript in transcripts.items()
+        for segment in transcript.segments
+    ]
+    duration = max(transcript.duration for transcript in transcripts.values())
+    return Transcript(tuple(sorted(segments, key=lambda segment: segment.start)), duration)
+
+
 def _cues(transcript: Transcript) -> list[Cue]:
-    return subtitles([_timed_words(segment) for segment in transcript.segments], transcript.duration)
+    """Return the subtitles; those of different channels may overlap."""
+    channels: dict[int | None, list[list[TimedText]]] = {}
+    for segment in transcript.segments:
+        channel = segment.words[0].channel if segment.words else None
+        channels.setdefault(channel, []).append(_timed_words(segment))
+    cues = [cue for segments in channels.values() for cue in subtitles(segments, transcript.duration)]
+    return sorted(cues, key=lambda cue: cue.start)
 
 
 def _timed_words(segment: TranscriptSegment) -> list[TimedText]:
@@ -127,7 +147,8 @@ def _escaped(text: str) -> str:
 
 def _rounded(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return JSON-compatible values, with times rounded to milliseconds."""
-    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
+    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in pairs if name != "channel"}
+    listed |= {name: value for name, value in pairs if name == "channel" and value is not None}
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in listed.items()}
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -31,9 +30,10 @@ def extend_words(words: Sequence[Word], samples: Float[Tensor, " samples"], samp
         sample_rate: in Hz.
 
     Example:
+        >>> import torch
         >>> tone = torch.cat([torch.zeros(800), torch.sin(torch.arange(1600.0)), torch.zeros(800)])
-        >>> extend_words([Word("one", 0.2, 0.24)], tone, 8000)
-        (Word(text='one', start=0.09, end=0.3, confidence=1.0),)
+        >>> [(word.start, word.end) for word in extend_words([Word("one", 0.2, 0.24)], tone, 8000)]
+        [(0.1, 0.3)]
     """
     levels = _levels(samples, round(_STEP * sample_rate))
     if not words or not len(levels):
@@ -46,7 +46,7 @@ def extend_words(words: Sequence[Word], samples: Float[Tensor, " samples"], samp
         nearby = levels[max(low, first - reach) : min(high, last + reach)]
         limit = max(floor + _ABOVE_FLOOR, float(nearby.max()) - _BELOW_PEAK)
         is_loud = (levels > limit).tolist()
-        start = first - _reach(is_loud[low:first][::-1])
+        start = first - max(_reach(is_loud[low:first][::-1]) - 1, 0)  # a level is measured up to a step later
         end = last + _reach(is_loud[last:high])
         extended.append(replace(word, start=start * _STEP, end=min(end * _STEP, len(samples) / sample_rate)))
     return tuple(extended)

@@ -7,6 +7,7 @@ from mnemic_core.errors import UserError
 from mnemic_kit.cli import USER_ERROR
 from mnemic_kit.devices import Device
 from mnemic_kit.made_files import check_outputs
+from mnemic_speech.audio import Channels
 from mnemic_speech.conformer_ntm.decoding import Decoding
 from mnemic_transcribe.options import Format
 
@@ -20,6 +21,7 @@ def run(
     decoding: Decoding | None = None,
     beam: int | None = None,
     track: int | None = None,
+    channels: Channels = "auto",
     microphone: bool = False,
     device: Device = "auto",
 ) -> None:
@@ -38,6 +40,8 @@ def run(
             the checkpoint.
         beam: hypotheses kept in a search; more is slower and slightly better.
         track: number of the audio track of films that have several, from 1; default: the one marked as default.
+        channels: mix: the mean of all; each: every channel by itself, and words carry its number; the number of one,
+            from 1; auto: each if two channels have a speaker each, as in recorded calls, otherwise mix.
         microphone: transcribe the default microphone instead of files; Ctrl-C ends and writes the results.
         device: auto uses a GPU if available.
     """
@@ -59,6 +63,6 @@ def run(
         transcript = listen(transcriber, stream_microphone(transcriber.sample_rate), console)
         show_files(write_formats(out, "microphone", formats, transcript.render), console)
         return
-    if failures := transcribe_files(transcriber, files, out, formats, console, track):
+    if failures := transcribe_files(transcriber, files, out, formats, console, track, channels):
         sys.stderr.write("".join(f"failed: {failure}\n" for failure in failures))
         sys.exit(USER_ERROR)
