@@ -10,11 +10,13 @@ from rich.console import Console
 from torch import Tensor
 
 from mnemic_core.errors import UserError
+from mnemic_core.media import announce
 from mnemic_kit.progress import audio_progress
 from mnemic_kit.result_files import show_files, unique_names, write_formats
 from mnemic_speech.audio import Channels, audio_duration, find_channels, stream_audio
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.transcript import Transcript, join_channels
+from mnemic_speech.conformer_ntm.stream import TranscriptStream
+from mnemic_speech.transcript import Transcript, TranscriptSegment, join_channels
 from mnemic_transcribe.options import Format
 
 _LISTENING = "listening; Ctrl-C ends"
@@ -51,6 +53,7 @@ def transcribe_files(
         apart = f" in {len(chosen)} channels" if len(chosen) > 1 else ""
         facts = f"{transcript.duration:.1f} s, {words} words{apart}, real-time factor {factor:.3f}"
         console.print(f"{path.name}: {facts}", highlight=False, markup=False, soft_wrap=True)
+        warn_if_unlike_training(transcriber, transcript, path.name)
         show_files(write_formats(out, name, formats, transcript.render), console)
         if failure is not None:
             failures.append(f"{_line(path, failure)} (the part before it was transcribed)")
@@ -101,7 +104,7 @@ def transcribe_file(
             raise
         failure = error
     duration = stream.seconds  # finish() resets it
-    return Transcript((*segments, *stream.finish()), duration), failure
+    return _transcript(stream, segments, duration), failure
 
 
 def listen(transcriber: Transcriber, blocks: Iterable[Float[Tensor, " samples"]], console: Console) -> Transcript:
@@ -119,7 +122,22 @@ def listen(transcriber: Transcriber, blocks: Iterable[Float[Tensor, " samples"]]
                 updated = stream.seconds
                 status.update(stream.partial() or _LISTENING)
     duration = stream.seconds
-    return Transcript((*segments, *stream.finish()), duration)
+    return _transcript(stream, segments, duration)
+
+
+def warn_if_unlike_training(transcriber: Transcriber, transcript: Transcript, name: str) -> None:
+    """Say on the standard error that a recording sounds unlike those that the recognizer was trained on, if so."""
+    highest, found = transcriber.settings.max_uncertainty, transcript.uncertainty
+    if highest is not None and found is not None and found > highest:
+        announce(
+            f"{name} sounds unlike what this recognizer was trained on, its words are probably wrong "
+            f"(uncertainty {found:.3f}, up to {highest:.3f} is usual)"
+        )
+
+
+def _transcript(stream: TranscriptStream, segments: Sequence[TranscriptSegment], duration: float) -> Transcript:
+    rest = stream.finish()
+    return Transcript((*segments, *rest), duration, uncertainty=stream.uncertainty)
 
 
 def _line(path: Path, error: Exception) -> str:

@@ -10,8 +10,11 @@ from pathlib import Path
 from mnemic_kit.parse import call
 from mnemic_kit.run_folder import checkpoint_path, fit_or_resume
 from mnemic_speech.conformer_ntm import Recognizer
+from mnemic_speech.conformer_ntm.inference import Transcriber
+from mnemic_transcribe.calibration import usual_uncertainty
 from mnemic_transcribe.checkpoints import SHIPPED
 from mnemic_transcribe.commands import train
+from mnemic_transcribe.digits import SAMPLE_RATE, read_digit_strings, render
 from mnemic_transcribe.task import TranscriptionTask
 
 
@@ -41,10 +44,13 @@ def train_demo(
     for score in (run.trainer.validate, run.trainer.test):
         figures |= score(task, run.datamodule, ckpt_path=str(averaged), verbose=False)[0]
     recognizer = Recognizer.load(averaged)
+    strings = read_digit_strings(digits, "dev")
+    usual = usual_uncertainty(Transcriber(recognizer), (render(string) for string in strings), SAMPLE_RATE)
+    settings = replace(recognizer.settings, max_uncertainty=usual)
     made = {**recognizer.provenance, "command": "make train-demo-transcribe", "metrics": figures}
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     # Half precision halves the file in the repository.
-    replace(recognizer, provenance=made).save(checkpoint, half=True)
+    replace(recognizer, settings=settings, provenance=made).save(checkpoint, half=True)
     return figures
 
 

@@ -61,11 +61,14 @@ class Transcript:
         segments: in the order of time.
         duration: of the recording, seconds.
         language: code of the language, such as ``"en"``, where known.
+        uncertainty: mean entropy of the recognizer's frames in nats, see `Uncertainty`, where known; of channels that
+            were transcribed apart the highest.
     """
 
     segments: tuple[TranscriptSegment, ...]
     duration: float
     language: str | None = None
+    uncertainty: float | None = None
 
     @property
     def text(self) -> str:
@@ -111,7 +114,9 @@ def join_channels(transcripts: Mapping[int, Transcript]) -> Transcript:
         for segment in transcript.segments
     ]
     duration = max(transcript.duration for transcript in transcripts.values())
-    return Transcript(tuple(sorted(segments, key=lambda segment: segment.start)), duration)
+    known = [each.uncertainty for each in transcripts.values() if each.uncertainty is not None]
+    ordered = tuple(sorted(segments, key=lambda segment: segment.start))
+    return Transcript(ordered, duration, uncertainty=max(known, default=None))
 
 
 def _cues(transcript: Transcript) -> list[Cue]:

@@ -50,7 +50,7 @@ def run(
     from mnemic_kit.result_files import show_files, unique_names, write_formats
     from mnemic_speech.audio import stream_microphone
     from mnemic_transcribe.checkpoints import open_transcriber
-    from mnemic_transcribe.running import listen, transcribe_files
+    from mnemic_transcribe.running import listen, transcribe_files, warn_if_unlike_training
 
     if microphone == bool(files):
         raise UserError("give files to transcribe, or --microphone, and not both")
@@ -61,6 +61,7 @@ def run(
     console = Console()
     if microphone:
         transcript = listen(transcriber, stream_microphone(transcriber.sample_rate), console)
+        warn_if_unlike_training(transcriber, transcript, "the recording")
         show_files(write_formats(out, "microphone", formats, transcript.render), console)
         return
     if failures := transcribe_files(transcriber, files, out, formats, console, track, channels):

@@ -45,7 +45,7 @@ class Transcriber:
         >>> parts = features, Normalizer("utterance", 20), WordTokenizer(["no", "yes"])
         >>> untrained = Recognizer(model, TranscriptionSettings.of(model), {}, *parts)
         >>> Transcriber(untrained).transcribe(torch.zeros(48_000), sample_rate=48_000)
-        Transcript(segments=(), duration=1.0, language=None)
+        Transcript(segments=(), duration=1.0, language=None, uncertainty=0.0)
     """
 
     def __init__(self, recognizer: Recognizer, settings: TranscriptionSettings | None = None) -> None:
@@ -65,7 +65,7 @@ class Transcriber:
         stream = self.stream(rate)
         segments = [segment for block in blocks for segment in stream.push(block)]
         duration = stream.seconds
-        return Transcript((*segments, *stream.finish()), duration)
+        return Transcript((*segments, *stream.finish()), duration, uncertainty=stream.uncertainty)
 
     def transcribe_batch(
         self, waveforms: Sequence[Samples], sample_rate: int | None = None, batch_size: int = 16
@@ -88,7 +88,9 @@ class Transcriber:
         transcripts = []
         for index, each in enumerate(resampled):
             seconds = len(each) / own
-            transcripts.append(Transcript(tuple(segment_of(0.0, seconds, found[index].words)), seconds))
+            segments, doubt = segment_of(0.0, seconds, found[index].words), found[index].uncertainty
+            per_frame = None if doubt is None else doubt.per_frame
+            transcripts.append(Transcript(tuple(segments), seconds, uncertainty=per_frame))
         return transcripts
 
     @torch.no_grad()

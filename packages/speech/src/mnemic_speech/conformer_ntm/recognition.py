@@ -21,6 +21,7 @@ from mnemic_speech.features import FeatureConfig
 from mnemic_speech.subsampling import CONTEXT, FIELD, STRIDE
 from mnemic_speech.text import Tokenizer
 from mnemic_speech.transcript import Word
+from mnemic_speech.uncertainty import Uncertainty
 from mnemic_speech.word_times import extend_words
 
 _MULTIPLE = 32  # feature frames are padded to a multiple: few shapes are faster on a CPU
@@ -35,12 +36,14 @@ class Recognition:
         tokens: decoded tokens, without start and end symbol.
         words: with times in seconds from the start of the waveform.
         score: log-probability, or the weighted sum that the search maximizes.
+        uncertainty: of CTC; None without it.
     """
 
     text: str
     tokens: tuple[int, ...]
     words: tuple[Word, ...]
     score: float
+    uncertainty: Uncertainty | None = None
 
 
 # Not inference mode: its tensors could not be used in training afterwards, and bf16 on a CPU is much slower in it.
@@ -80,7 +83,8 @@ def recognize(
         words = tuple(timing.placed(word, len(waveforms[row])) for word in timed)
         if log_probs is not None:
             words = extend_words(words, waveforms[row], timing.sample_rate)
-        found.append(Recognition(recognizer.tokenizer.decode(tokens), tuple(tokens), words, score))
+        uncertainty = None if log_probs is None else Uncertainty.of(log_probs[row, :count])
+        found.append(Recognition(recognizer.tokenizer.decode(tokens), tuple(tokens), words, score, uncertainty))
     return found, encoded.state
 
 

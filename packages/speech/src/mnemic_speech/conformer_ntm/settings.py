@@ -26,6 +26,8 @@ class TranscriptionSettings:
         carry_memory: carry the memory over the segments of a recording. Off, each segment begins with the initial
             memory, as in the paper's training.
         text_style: normalization of the training texts, applied to references for scoring.
+        max_uncertainty: `Transcript.uncertainty` above which a recording is probably unlike those of training, measured
+            on validation data; None: unknown.
 
     Raises:
         UserError: if the decoding is unknown or the overlap too long.
@@ -39,10 +41,11 @@ class TranscriptionSettings:
     overlap: float = 2.0
     carry_memory: bool = False
     text_style: TextStyle = "upper"
+    max_uncertainty: float | None = None
 
     def __post_init__(self) -> None:
         check_choice(Decoding, decoding=self.decoding)
-        check_range(self, 0, inf, "min_silence", "margin", "max_seconds")
+        check_range(self, 0, inf, "min_silence", "margin", "max_seconds", "max_uncertainty")
         if not 0 < self.overlap <= self.max_seconds / 2:
             raise UserError(
                 f"overlap must be above 0 and at most half of max_seconds, got {self.overlap} and {self.max_seconds}"

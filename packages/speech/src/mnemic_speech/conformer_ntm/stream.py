@@ -14,11 +14,12 @@ from mnemic_core.session import Session
 from mnemic_speech.conformer_ntm.checkpoint import Recognizer
 from mnemic_speech.conformer_ntm.joining import find_border, split_words
 from mnemic_speech.conformer_ntm.model import ConformerNtm
-from mnemic_speech.conformer_ntm.recognition import recognize
+from mnemic_speech.conformer_ntm.recognition import Recognition, recognize
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.resample import Resampler
 from mnemic_speech.silence import Segment
 from mnemic_speech.transcript import TranscriptSegment, Word
+from mnemic_speech.uncertainty import Uncertainty
 from mnemic_speech.waveform import Samples, as_waveform
 
 
@@ -63,6 +64,7 @@ class TranscriptStream(Session):
         self._received = 0
         self._tail: _Tail | None = None
         self._partial: str | None = None
+        self._uncertainty = Uncertainty()
 
     @property
     def seconds(self) -> float:
@@ -81,6 +83,8 @@ class TranscriptStream(Session):
             UserError: if samples contain NaN or infinity; the stream is unchanged.
         """
         waveform = as_waveform(samples, self._received, self._sample_rate)
+        if self._received == 0:
+            self._uncertainty = Uncertainty()
         self._received += len(waveform)
         segments = self._transcribe_segments(self._splitter.push(self._resampler.push(waveform)))
         return segments + (self._flush_tail() if self._splitter.unfinished() is None else [])
@@ -100,6 +104,11 @@ class TranscriptStream(Session):
         segments = self._transcribe_segments(rest + self._splitter.finish()) + self._flush_tail()
         self._is_fresh, self._received = True, 0
         return segments
+
+    @property
+    def uncertainty(self) -> float | None:
+        """That of the recording so far, after `finish` that of the one that ended; None without CTC."""
+        return None if self._recognizer.model.ctc is None else self._uncertainty.per_frame
 
     def report(self) -> MemoryReport:
         """Return the report of the memory after the last segment."""
@@ -124,6 +133,7 @@ class TranscriptStream(Session):
             "splitter": self._splitter.state_dict(),
             "memory": self._memory.to_dict(),
             "is_fresh": self._is_fresh,
+            "uncertainty": asdict(self._uncertainty),
             "tail": None if self._tail is None else asdict(self._tail),
         }
 
@@ -139,6 +149,7 @@ class TranscriptStream(Session):
             )
         self._memory = self._recognizer.model.init_state(1).refill(state["memory"])
         self._is_fresh, self._received, self._partial = state["is_fresh"], state["received"], None
+        self._uncertainty = Uncertainty(**state.get("uncertainty", {}))  # absent in sessions of earlier versions
         self._resampler.load_state_dict(state["resampler"])
         self._splitter.load_state_dict(state["splitter"])
         tail = state["tail"]
@@ -152,7 +163,8 @@ class TranscriptStream(Session):
             tail = self._tail
             if tail is not None and round((segment.start - tail.start) * self._own_rate) != len(tail.samples):
                 found += self._flush_tail()  # there is a gap between them
-            words, self._memory = self._recognize(segment, self._settings)
+            recognized, self._memory = self._recognize(segment, self._settings)
+            words, self._uncertainty = recognized.words, self._uncertainty + (recognized.uncertainty or Uncertainty())
             self._is_fresh = False
             start, end = segment.start if self._tail is None else self._tail.border, self._end(segment)
             self._tail = self._cut_tail(segment, words) if segment.is_cut else None
@@ -161,8 +173,8 @@ class TranscriptStream(Session):
             found += segment_of(start, end, words)
         return found
 
-    def _recognize(self, segment: Segment, settings: TranscriptionSettings) -> tuple[tuple[Word, ...], MemoryState]:
-        """Return the new words of a segment, with times in the recording, and the memory."""
+    def _recognize(self, segment: Segment, settings: TranscriptionSettings) -> tuple[Recognition, MemoryState]:
+        """Return the result of a segment, its new words with times in the recording, and the memory."""
         start, samples = segment.start, segment.samples
         if self._tail is not None:
             start, samples = self._tail.start, torch.cat([self._tail.samples, samples])
@@ -170,7 +182,7 @@ class TranscriptStream(Session):
         state = self._memory if settings.carry_memory and not self._is_fresh else None
         [found], state = recognize(self._recognizer, [samples], settings, state)
         words = tuple(replace(word, start=start + word.start, end=start + word.end) for word in found.words)
-        return (words if self._tail is None else split_words(words, self._tail.border)[1]), state
+        return replace(found, words=words if self._tail is None else split_words(words, self._tail.border)[1]), state
 
     def _transcribe_unfinished(self) -> str:
         segment = self._splitter.unfinished()
@@ -178,7 +190,7 @@ class TranscriptStream(Session):
             return ""
         has_ctc = self._recognizer.model.ctc is not None
         settings = replace(self._settings, decoding="ctc") if has_ctc else self._settings
-        return _text(self._recognize(segment, settings)[0])
+        return _text(self._recognize(segment, settings)[0].words)
 
     def _cut_tail(self, segment: Segment, words: Sequence[Word]) -> _Tail:
         end, overlap = self._end(segment), self._settings.overlap
