@@ -1,12 +1,14 @@
 import errno
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.atomic_files import atomic_path, atomic_write, writing_together
+from mnemic_kit.made_files import protecting
 
 
 @pytest.fixture
@@ -62,7 +64,8 @@ def test_a_full_disk_inside_the_block_is_blamed_on_the_inner_file(target: Path) 
 
 LIMITED = """
 import resource, signal, sys
-from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.atomic_files import atomic_path, atomic_write, writing_together
+from mnemic_kit.made_files import protecting
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 with atomic_write(sys.argv[1]) as file:
@@ -86,3 +89,43 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         atomic_write(tmp_path / "nowhere" / "x"),
     ):
         pass
+
+
+def test_files_written_together_appear_together(target: Path) -> None:
+    second = target.with_name("second.txt")
+    with writing_together():
+        for path in (target, second, target):
+            with atomic_write(path) as file:
+                file.write(f"later {path.name}")
+        assert target.read_text() == "earlier"
+        assert not second.exists()
+    assert target.read_text() == "later result.txt"
+    assert names(target.parent) == ["result.txt", "second.txt"]
+
+
+@pytest.mark.parametrize("is_nested", [True, False])
+def test_none_of_them_appears_where_one_fails(target: Path, is_nested: bool) -> None:
+    def write_one_and_a_half() -> None:
+        with writing_together():
+            with writing_together() if is_nested else nullcontext(), atomic_write(target) as file:
+                file.write("later")
+            with atomic_path(target.with_name("second")) as temporary:
+                temporary.write_text("half")
+                raise RuntimeError("cut")
+
+    with pytest.raises(RuntimeError, match="cut"):
+        write_one_and_a_half()
+    assert target.read_text() == "earlier"
+    assert names(target.parent) == ["result.txt"]
+
+
+def test_a_folder_replaces_an_earlier_one_of_this_program(tmp_path: Path) -> None:
+    with protecting(()):
+        for name in ("first", "second"):
+            with atomic_path(tmp_path / "set") as made:
+                made.mkdir()
+                (made / name).touch()
+        (tmp_path / "set" / "of the user").touch()
+        with pytest.raises(ValueError, match="was not made by this program"), atomic_path(tmp_path / "set"):
+            pass
+    assert names(tmp_path / "set") == ["of the user", "second"]

@@ -76,9 +76,12 @@ def test_a_kill_between_noting_and_renaming_leaves_a_file_that_is_still_ours(tmp
 def test_folders_are_known_as_long_as_their_content_is_what_was_made(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     (tmp_path / "other").mkdir()
+    (tmp_path / "empty").mkdir()
     (tmp_path / "made" / "truth.txt").write_text("made")
+    (tmp_path / "other" / "truth.txt").write_text("mine")
     with protecting([]):
         note_output(tmp_path / "made")
+        check_outputs(tmp_path / "empty")
         check_outputs(tmp_path / "made")
         with pytest.raises(UserError, match="other exists"):
             check_outputs(tmp_path / "other")

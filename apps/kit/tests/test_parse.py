@@ -160,3 +160,24 @@ def test_a_switch_takes_no_value() -> None:
     assert seen == [(True, ""), (True, "x"), (False, "x"), (False, "")]
     with pytest.raises(UserError, match="unrecognized arguments: false"):
         call(command, "program test", ["--json", "false"])
+
+
+def test_a_command_that_fails_leaves_no_empty_folder(tmp_path: Path) -> None:
+    def command(out: Path = tmp_path / "default" / "out", *, has_result: bool = False) -> None:
+        """Fail.
+
+        Args:
+            out: a folder.
+            has_result: write one first.
+        """
+        out.mkdir(parents=True)
+        if has_result:
+            (out / "result").touch()
+        raise SystemExit(2)
+
+    (tmp_path / "mine").mkdir()
+    for words in ([], [f"--out={tmp_path / 'mine' / 'new'}"], [f"--out={tmp_path / 'kept'}", "--has_result"]):
+        with pytest.raises(SystemExit):
+            call(command, "program test", words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "mine"]
+    assert not list((tmp_path / "mine").iterdir())

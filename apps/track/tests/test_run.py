@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,7 @@ from mnemic_track.checkpoints import open_tracker
 from mnemic_track.commands.run import run
 from mnemic_track.results import read_mot
 from mnemic_vision.memotr.data import GeneratedSequences
-from mnemic_vision.video import VideoWriter, open_frames
+from mnemic_vision.video import Frame, FrameSource, VideoWriter, open_frames
 
 
 def test_the_shipped_tracker_loads() -> None:
@@ -77,6 +78,31 @@ def test_a_video_that_breaks_off_leaves_what_was_read(
     assert message.startswith("mnemic-track: error: ")
     assert "broken.mp4" in message
     assert 0 < len((out / "broken.jsonl").read_text().splitlines()) < 12
+
+
+def test_an_interrupted_run_leaves_what_it_found(
+    checkpoint: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def until(number: int) -> Callable[[FrameSource], Frame]:
+        seen = iter(range(number))
+
+        def following(source: FrameSource) -> Frame:
+            if next(seen, None) is None:
+                raise KeyboardInterrupt
+            return take(source)
+
+        return following
+
+    take, arguments = FrameSource.__next__, [str(folder), "--checkpoint", str(checkpoint), "--out"]
+    for number, name in ((3, "part"), (0, "nothing")):
+        monkeypatch.setattr(FrameSource, "__next__", until(number))
+        with pytest.raises(SystemExit, match="130"):
+            cli.main(["run", *arguments, str(tmp_path / name)])
+    first, second = capsys.readouterr().err.splitlines()
+    assert "interrupted: the results of 3 frames were written" in first
+    assert second.endswith("interrupted")
+    assert len((tmp_path / "part" / f"{folder.name}.jsonl").read_text().splitlines()) == 3
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_a_failing_run_leaves_earlier_results(checkpoint: Path, folder: Path, tmp_path: Path) -> None:

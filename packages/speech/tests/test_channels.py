@@ -6,7 +6,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from mnemic_speech.audio import Channels, find_channels, read_audio, stream_audio
+from mnemic_speech.audio import find_channels, read_audio, stream_audio
+from mnemic_speech.channel_selection import Channels
 from mnemic_speech.channels import are_separate
 
 RATE = 8000

@@ -14,7 +14,7 @@ from mnemic_actions.results import write_predictions
 from mnemic_actions.timeline import Timeline, draw_timeline
 from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.session import Session
-from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.atomic_files import atomic_path, atomic_write, writing_together
 from mnemic_kit.figures import can_plot
 from mnemic_kit.made_files import check_outputs, note_output
 from mnemic_kit.progress import frame_progress
@@ -131,11 +131,13 @@ class Outcome:
     history: History = field(default_factory=History)
     num_frames: int = 0
     time: float = 0.0
-    failure: Exception | None = None
+    failure: BaseException | None = None
 
 
 def run_job(localizer: OnlineLocalizer, job: Job, out: Path, console: Console) -> Outcome:
-    """Run a job and write its results; earlier ones stay until these are complete.
+    """Run a job and write its results, which appear together at the end, in the place of earlier ones.
+
+    Ctrl-C ends the frames, not the files.
 
     Args:
         localizer: the one that the steps use.
@@ -145,10 +147,23 @@ def run_job(localizer: OnlineLocalizer, job: Job, out: Path, console: Console) -
 
     Raises:
         UserError: the source ended early; the results up to there have been written.
+        KeyboardInterrupt: a source that is no camera was interrupted; likewise.
     """
     outcome = Outcome({kind: out / f"{job.name}.{end}" for kind, end in _ENDINGS.items()})
     check_outputs(*outcome.paths.values())
     out.mkdir(parents=True, exist_ok=True)
+    with writing_together():
+        _write_results(localizer, job, outcome, console)
+        write_predictions(outcome.paths["results"], {job.name: outcome.actions})
+        _draw_timeline(localizer, job, outcome)
+    _report(job, outcome, console)
+    if outcome.failure is not None:
+        raise outcome.failure
+    return outcome
+
+
+def _write_results(localizer: OnlineLocalizer, job: Job, outcome: Outcome, console: Console) -> None:
+    """Write actions and video while they come."""
     with ExitStack() as stack:
         lines = stack.enter_context(atomic_write(outcome.paths["JSON lines"]))
         draw = stack.enter_context(_video_writer(job, outcome.paths["video"], localizer.classes))
@@ -166,14 +181,6 @@ def run_job(localizer: OnlineLocalizer, job: Job, out: Path, console: Console) -
             draw(step)
         if job.finishes:
             emit(localizer.finish())
-    if outcome.paths["video"].exists() and job.video is not None:
-        note_output(outcome.paths["video"])  # the others are noted by `atomic_write`
-    write_predictions(outcome.paths["results"], {job.name: outcome.actions})
-    _draw_timeline(localizer, job, outcome)
-    _report(job, outcome, console)
-    if outcome.failure is not None:
-        raise outcome.failure
-    return outcome
 
 
 def describe(action: DetectedAction) -> str:
@@ -194,20 +201,20 @@ def observe(localizer: OnlineLocalizer) -> Moment:
 
 
 def _survive(job: Job, outcome: Outcome) -> Iterator[Step]:
-    """Yield the steps; a damaged source, or Ctrl-C at a camera, ends them but not the files."""
+    """Yield the steps; a damaged source or Ctrl-C ends them but not the files."""
     try:
         for step in job.steps:
             if step.moment is not None:
                 outcome.history.add(step.moment)
             outcome.num_frames, outcome.time = outcome.num_frames + 1, step.time
             yield step
-    except (UserError, OSError) as error:
+    except (UserError, OSError, KeyboardInterrupt) as error:
         if outcome.num_frames == 0:  # no results to keep
             raise
         outcome.failure = error
-    except KeyboardInterrupt:
-        if not job.is_live or outcome.num_frames == 0:
-            raise
+        if isinstance(error, KeyboardInterrupt):  # the usual way to stop a camera
+            line = f"the results of {outcome.num_frames} frames were written"
+            outcome.failure = None if job.is_live else KeyboardInterrupt(line)
 
 
 @contextmanager
@@ -217,7 +224,7 @@ def _video_writer(job: Job, path: Path, classes: tuple[str, ...]) -> Iterator[Ca
         yield lambda step: None
         return
     recent = RecentActions(classes)
-    with VideoWriter(path, *job.video) as writer:
+    with atomic_path(path) as temporary, VideoWriter(temporary, *job.video) as writer:
 
         def draw(step: Step) -> None:
             if step.moment is not None:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from mnemic_anomaly.evaluation import Evaluation
 from mnemic_anomaly.page import make_page
 from mnemic_core.markdown import markdown_table
+from mnemic_kit.atomic_files import writing_together
 from mnemic_kit.figures import COLORS, can_plot, open_figure
 from mnemic_kit.output import show, write_json, write_text
 from mnemic_vision.memmc_mae import Calibration, ScoredImages, evaluate_anomalies
@@ -52,14 +53,15 @@ def show_scores(rows: Mapping[str, Figures], duplicates: Sequence[str]) -> None:
 def write_evaluation(out: Path, summary: Mapping[str, Any], result: Evaluation, known: Calibration | None) -> None:
     """Write ``scores.json``, the page and, where matplotlib is installed, ``histogram.png``."""
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "scores.json", summary)
     notes = [f"checkpoint {summary['checkpoint']}, part {summary['split']}, lesions {summary['lesions']}"]
     if summary["auroc"] is not None:
         notes.append(f"AUROC {_cell(summary, 'auroc')}, average precision {_cell(summary, 'average_precision')}")
     threshold = None if known is None else known.image.threshold
-    if can_plot():
-        _draw_histogram(out / "histogram.png", result.scored(), threshold)
-    write_text(out / "index.html", make_page(f"Anomalies in {summary['data']}", notes, result.entries, threshold))
+    with writing_together():
+        write_json(out / "scores.json", summary)
+        if can_plot():
+            _draw_histogram(out / "histogram.png", result.scored(), threshold)
+        write_text(out / "index.html", make_page(f"Anomalies in {summary['data']}", notes, result.entries, threshold))
 
 
 def _draw_histogram(path: Path, images: ScoredImages, threshold: float | None) -> None:

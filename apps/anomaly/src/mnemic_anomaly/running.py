@@ -12,7 +12,7 @@ from mnemic_anomaly.checkpoints import NUM_COMPARED, find_checkpoint, note_domai
 from mnemic_anomaly.overlay import draw_result, thumbnail
 from mnemic_anomaly.page import Entry, make_page
 from mnemic_anomaly.scoring import ScoredPicture, score_pictures
-from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.atomic_files import atomic_write, writing_together
 from mnemic_kit.made_files import check_outputs
 from mnemic_kit.output import show, write_text
 from mnemic_kit.problems import Problems
@@ -40,7 +40,7 @@ class RunRequest:
 
 
 def run_images(request: RunRequest) -> list[Entry]:
-    """Score all images, write ``scores.csv``, ``overlays`` and ``index.html``, and return what was found.
+    """Score all images, write ``scores.csv``, ``overlays`` and ``index.html`` together, and return what was found.
 
     Raises:
         UserError: the only image cannot be read.
@@ -59,13 +59,14 @@ def run_images(request: RunRequest) -> list[Entry]:
     checkpoint.to(request.device)
     warning = note_domain(checkpoint, some)
     pictures = _read(paths, root, problems)
-    entries = [_write_overlay(scored, request.out) for scored in score_pictures(checkpoint.detector(), pictures)]
-    _write_scores(entries, request.out / "scores.csv")
     calibration = checkpoint.calibration
     notes = [f"checkpoint {path.name}", *([warning] if warning else [])]
     threshold = None if calibration is None else calibration.image.threshold
     title = request.title or f"Anomalies in {request.source}"
-    write_text(request.out / "index.html", make_page(title, notes, entries, threshold))
+    with writing_together():
+        entries = [_write_overlay(scored, request.out) for scored in score_pictures(checkpoint.detector(), pictures)]
+        _write_scores(entries, request.out / "scores.csv")
+        write_text(request.out / "index.html", make_page(title, notes, entries, threshold))
     _report(entries, warning, request.out)
     problems.end("left out")
     return entries

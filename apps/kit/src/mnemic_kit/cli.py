@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 
 from mnemic_core.errors import UserError
 from mnemic_kit.help_pages import show_page
@@ -47,8 +48,8 @@ class Program:
             way = "continue it with --resume" if command == "fit" else "the same command continues it"
             way = "no state was saved, start again" if end.saved is None else f"{way} from {end.saved}"
             sys.exit(self._report(f"interrupted: {way}", 128 + end.number))
-        except KeyboardInterrupt:
-            sys.exit(self._report("interrupted", INTERRUPTED))
+        except KeyboardInterrupt as end:  # with a text where something was kept
+            sys.exit(self._report(": ".join(["interrupted", *map(str, end.args)]), INTERRUPTED))
         except SystemExit as request:
             if type(request).__name__ == "SIGTERMException":  # Lightning's, in an evaluation
                 sys.exit(self._report("terminated", TERMINATED))
@@ -64,6 +65,8 @@ class Program:
         program = f"{self.name} {command}"
         if command in {"-h", "--help"}:
             show(self._overview())
+        elif command == "--version":
+            show(f"{self.name} {version(self.name)}")
         elif command not in self.commands:
             raise UserError(f"invalid choice: {command!r} is not a command; use one of {', '.join(self.commands)}")
         elif command not in TRAINING:
@@ -93,7 +96,10 @@ class Program:
         width = max(map(len, self.commands), default=0)
         listing = [f"  {name:<{width}}  {text}" for name, text in self.commands.items()]
         usage = f"usage: {self.name} COMMAND [OPTIONS]\n\n{self.description}\n\ncommands:"
-        end = f"{self.name} COMMAND --help lists the options of a command; --debug shows the traceback of an error."
+        end = (
+            f"{self.name} COMMAND --help lists the options of a command; --debug shows the traceback of an error,\n"
+            f"{self.name} --version the version."
+        )
         return "\n".join([usage, *listing, "", end])
 
 

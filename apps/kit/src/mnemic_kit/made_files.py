@@ -1,7 +1,7 @@
 """Commands write over files that they made and over no others, neither their inputs nor foreign files.
 
 Every folder of results has a list ``.mnemic`` of what was written there, as ``sha256sum`` prints it. While a command
-runs, `check_outputs` refuses a file or folder that exists and is not on the list with the content that it has now.
+runs, `check_outputs` refuses a file, or a folder that is not empty, unless it is on the list with its present content.
 `mnemic_kit.atomic_files.atomic_write` asks and notes by itself; what other packages write is asked for and noted by the
 command. Outside a command, that is, in code that calls a function, nothing is refused.
 """
@@ -9,7 +9,7 @@ command. Outside a command, that is, in code that calls a function, nothing is r
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,19 @@ def protecting(inputs: Iterable[Path]) -> Iterator[None]:
         _inputs.reset(token)
 
 
+@contextmanager
+def removing_empty(folders: Iterable[Path]) -> Iterator[None]:
+    """Remove those of the given folders that are made in the block and are still empty when it fails."""
+    absent = {parent for folder in folders for parent in (folder, *folder.parents) if not parent.exists()}
+    try:
+        yield
+    except BaseException:
+        for folder in sorted(absent, key=lambda folder: -len(folder.parts)):
+            with suppress(OSError):  # not made, a file, or not empty
+                folder.rmdir()
+        raise
+
+
 def check_outputs(*paths: Path) -> None:
     """Refuse to write files, before the work begins.
 
@@ -43,7 +56,7 @@ def check_outputs(*paths: Path) -> None:
         return
     for path in paths:
         listed = _read_list(path.parent)
-        if not path.is_symlink() and not path.exists():
+        if not path.is_symlink() and (not path.exists() or (path.is_dir() and not any(path.iterdir()))):
             continue
         if any(path.exists() and path.samefile(given) for given in inputs):
             raise UserError(f"{path} is an input of this command and would be replaced; give another --out")

@@ -14,7 +14,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from mnemic_core.errors import UserError
-from mnemic_kit.made_files import protecting
+from mnemic_kit.made_files import protecting, removing_empty
 
 OUTPUTS = {"out", "session"}  # options that name what is written
 _METAVARS: dict[Any, str] = {int: "N", float: "X"}
@@ -36,7 +36,10 @@ def call(function: Callable[..., object], program: str, arguments: Sequence[str]
     given = read_arguments(function, program, arguments)
     values = [value for name, value in given.arguments.items() if name not in OUTPUTS]
     items = [item for value in values for item in (value if isinstance(value, tuple) else (value,))]
-    with protecting(Path(item) for item in items if isinstance(item, (str, Path))):
+    options = given.signature.parameters
+    places = [given.arguments.get(name, options[name].default) for name in OUTPUTS & options.keys()]
+    outputs = [place for place in places if isinstance(place, Path)]
+    with protecting(Path(item) for item in items if isinstance(item, (str, Path))), removing_empty(outputs):
         function(*given.args, **given.kwargs)
 
 

@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from mnemic_kit.atomic_files import atomic_write
+from mnemic_kit.atomic_files import atomic_write, writing_together
 
 Format = TypeVar("Format", bound=str)
 
 
 def write_formats(folder: Path, name: str, formats: Sequence[Format], render: Callable[[Format], str]) -> list[Path]:
-    """Write a result in several formats, each file complete or not at all, and return the files.
+    """Write a result in several formats, all files complete or none, and return the files.
 
     Args:
         folder: of the files, which must exist.
@@ -21,9 +21,10 @@ def write_formats(folder: Path, name: str, formats: Sequence[Format], render: Ca
         render: gives the content of a file.
     """
     paths = [folder / f"{name}.{kind}" for kind in formats]
-    for path, kind in zip(paths, formats, strict=True):
-        with atomic_write(path) as file:
-            file.write(render(kind))
+    with writing_together():
+        for path, kind in zip(paths, formats, strict=True):
+            with atomic_write(path) as file:
+                file.write(render(kind))
     return paths
 
 

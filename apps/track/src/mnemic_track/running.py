@@ -11,7 +11,8 @@ from rich.console import Console
 
 from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
-from mnemic_kit.made_files import check_outputs, note_output
+from mnemic_kit.atomic_files import atomic_path, writing_together
+from mnemic_kit.made_files import check_outputs
 from mnemic_kit.progress import frame_progress
 from mnemic_track.plots import plot_memory
 from mnemic_track.results import json_lines_writer, mot_writer
@@ -41,7 +42,7 @@ class Outcome:
     identities: set[int] = field(default_factory=set)
     history: list[dict[str, Any]] = field(default_factory=list)
     report: MemoryReport | None = None
-    failure: Exception | None = None
+    failure: BaseException | None = None
     _stride: int = 1
 
     def count(self, tracker: Tracker, tracks: list[Track]) -> None:
@@ -68,16 +69,39 @@ def run_frames(
         every: use every N-th frame.
         names: name of each class, drawn next to the identity.
 
+    All files appear together at the end, in the place of earlier ones. Ctrl-C ends the frames, not the files.
+
     Raises:
         UserError: the source ended early; the results up to there have been written.
+        KeyboardInterrupt: a film was interrupted; likewise.
     """
     outcome = Outcome({kind: out / f"{source.name}.{end}" for kind, end in _ENDINGS.items()})
     check_outputs(*outcome.paths.values())
     out.mkdir(parents=True, exist_ok=True)
-    rate = source.frame_rate / every
     console = Console()
+    with writing_together():
+        _write_results(tracker, source, every, outcome, names, console)
+        if outcome.report is not None and outcome.report.capacity:
+            plot_memory(outcome.history, outcome.paths["memory plot"])
+    _report(outcome, console)
+    if outcome.failure is not None:
+        raise outcome.failure
+    return outcome
+
+
+def _write_results(
+    tracker: Tracker,
+    source: FrameSource,
+    every: int,
+    outcome: Outcome,
+    names: tuple[str, ...] | None,
+    console: Console,
+) -> None:
+    """Write video, MOT text and JSON lines frame by frame."""
+    rate = source.frame_rate / every
     with ExitStack() as stack:
-        video = stack.enter_context(VideoWriter(outcome.paths["video"], source.size, rate, source.pixel_shape))
+        video_path = stack.enter_context(atomic_path(outcome.paths["video"]))
+        video = stack.enter_context(VideoWriter(video_path, source.size, rate, source.pixel_shape))
         write_mot = stack.enter_context(mot_writer(outcome.paths["MOT text"]))
         write_json = stack.enter_context(json_lines_writer(outcome.paths["JSON lines"]))
         tick = stack.enter_context(frame_progress(source.name, _used(source.num_frames, every), console))
@@ -89,11 +113,6 @@ def run_frames(
             write_mot(outcome.num_frames, tracks)
             write_json(outcome.num_frames, source.time, tracks)
             outcome.count(tracker, tracks)
-    note_output(outcome.paths["video"])  # the others are noted by `atomic_write`
-    _finish(outcome, console)
-    if outcome.failure is not None:
-        raise outcome.failure
-    return outcome
 
 
 _ENDINGS = {"video": "mp4", "MOT text": "txt", "JSON lines": "jsonl", "memory plot": "memory.png"}
@@ -106,25 +125,24 @@ def _used(total: int | None, every: int) -> int | None:
 def _tracked(
     tracker: Tracker, source: FrameSource, every: int, outcome: Outcome
 ) -> Iterator[tuple[np.ndarray, list[Track]]]:
-    """Yield frames with their tracks; a damaged source, or Ctrl-C at a camera, ends the frames but not the files."""
+    """Yield frames with their tracks; a damaged source or Ctrl-C ends the frames but not the files."""
     try:
         for index, frame in enumerate(source):
             if index % every == 0:
                 yield frame, tracker(frame)
-    except (UserError, OSError) as error:
+    except (UserError, OSError, KeyboardInterrupt) as error:
         if outcome.num_frames == 0:  # no results to keep
             raise
         outcome.failure = error
-    except KeyboardInterrupt:
-        if source.num_frames is not None:  # a file: Ctrl-C is the usual way to stop a camera only
-            raise
+        if isinstance(error, KeyboardInterrupt):  # the usual way to stop a camera
+            is_film, line = source.num_frames is not None, f"the results of {outcome.num_frames} frames were written"
+            outcome.failure = KeyboardInterrupt(line) if is_film else None
 
 
-def _finish(outcome: Outcome, console: Console) -> None:
-    """Plot and print what the memory did, and say where the files are."""
+def _report(outcome: Outcome, console: Console) -> None:
+    """Print what the memory did, and say where the files are."""
     console.print(f"{outcome.num_frames} frames, {len(outcome.identities)} identities", highlight=False)
     if outcome.report is not None and outcome.report.capacity:
-        plot_memory(outcome.history, outcome.paths["memory plot"])
         console.print(f"memory after the last frame\n{outcome.report.as_table()}", highlight=False)
     for kind, path in outcome.paths.items():
         if path.exists():

@@ -13,7 +13,8 @@ from mnemic_core.errors import UserError
 from mnemic_core.media import announce
 from mnemic_kit.progress import audio_progress
 from mnemic_kit.result_files import show_files, unique_names, write_formats
-from mnemic_speech.audio import Channels, audio_duration, find_channels, stream_audio
+from mnemic_speech.audio import audio_duration, find_channels, stream_audio
+from mnemic_speech.channel_selection import Channels
 from mnemic_speech.conformer_ntm.inference import Transcriber
 from mnemic_speech.conformer_ntm.stream import TranscriptStream
 from mnemic_speech.transcript import Transcript, TranscriptSegment, join_channels

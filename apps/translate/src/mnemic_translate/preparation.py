@@ -1,12 +1,10 @@
 """Parallel text made into spoken utterances with translations, in pieces that are complete or not there."""
 
 import gzip
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile
@@ -15,8 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_kit.atomic_files import atomic_write, replace_folder
-from mnemic_kit.made_files import check_outputs
+from mnemic_kit.atomic_files import atomic_path, atomic_write
 from mnemic_speech.data.cached_features import write_features
 from mnemic_speech.data.manifest import Utterance, manifest_lines, read_manifest
 from mnemic_speech.features import FeatureConfig, Features
@@ -89,7 +86,8 @@ def voice_pieces(
         folder = out / f"{text.split}-{first // PIECE:04d}"
         done = _read_piece(folder, last - first)
         if done is None:
-            with _whole_folder(folder) as made:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(folder) as made:
                 _voice_piece(text, range(first, last), _draw(voices, first, seed), made, config, jobs, advance)
             done = _read_piece(folder, last - first)
             assert done is not None  # just written
@@ -149,18 +147,6 @@ def _read_piece(folder: Path, number: int) -> list[Utterance] | None:
         return None
     rows = read_manifest(folder / _ROWS)
     return rows[:number] if len(rows) >= number else None
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary name; renames the folder after the block, in the place of an earlier one."""
-    check_outputs(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
-        made = Path(temporary, folder.name)
-        made.mkdir()
-        yield made
-        replace_folder(folder, made)
 
 
 def write_manifest_of(out: Path, split: str, utterances: Sequence[Utterance]) -> Path:

@@ -10,7 +10,8 @@ from torch import nn
 from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError
 from mnemic_core.loading import load_exactly
-from mnemic_core.tensor_file import check_file, read_tensors, replacing, write_tensors
+from mnemic_core.temporary_files import replacing
+from mnemic_core.tensor_file import check_file, read_tensors, write_tensors
 
 Model = TypeVar("Model", bound="PretrainedModel")
 

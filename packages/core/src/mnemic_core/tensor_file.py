@@ -1,8 +1,7 @@
 """Reading safetensors files, and writing them completely or not at all."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,17 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name in the folder of ``path``; renames the file after the block, or removes it on failure."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from mnemic_core.temporary_files import replacing
 
 
 def write_tensors(

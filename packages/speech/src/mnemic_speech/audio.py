@@ -8,7 +8,6 @@ Silent and clipped recordings are legal.
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -17,15 +16,13 @@ from torch import Tensor
 
 from mnemic_core.errors import UserError
 from mnemic_speech.audio_sources import AudioSource, open_microphone, open_source
+from mnemic_speech.channel_selection import Channels
 from mnemic_speech.channels import are_separate, mix_channels
 from mnemic_speech.container_source import Block
 from mnemic_speech.resample import Resampler
 
 _SLACK = 0.1  # seconds a part may exceed the end of the file: durations in manifests are rounded
 _LIVE_SECONDS = 0.1
-
-Channels: TypeAlias = Literal["auto", "mix", "each"] | int
-"""Which channels of a recording to read; see `find_channels`."""
 
 
 def read_audio(
@@ -129,8 +126,7 @@ def find_channels(path: str | Path, channels: Channels, track: int | None = None
 
     Args:
         path: an audio file or a video.
-        channels: ``"mix"``: the mean; ``"each"``: every channel; ``"auto"``: each of two channels with a speaker each,
-            which the complete recording decides, otherwise the mean; or the number of one channel.
+        channels: what to read; whether two channels have a speaker each is decided by the complete recording.
         track: that of `read_audio`.
 
     Raises:

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from uuid import uuid4
 
 import av
 import numpy as np
@@ -16,6 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from mnemic_core.errors import UserError
+from mnemic_core.temporary_files import remove, temporary_path
 from mnemic_vision.video_track import Frame
 
 _BT709 = 1  # code of the HD color standard in H.264 headers
@@ -60,7 +60,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
             raise UserError(f"a video needs a size and a frame rate above 0, got {size} and {frame_rate}")
         self._size = size
         self._num_frames, self._frame_ticks, self._last_tick = 0, max(1, round(_CLOCK / frame_rate)), -1
-        self._temporary = self._path.with_name(f".{self._path.name}.{uuid4().hex[:8]}.tmp")
+        self._temporary = temporary_path(self._path)
         self._container = av.open(str(self._temporary), "w", format="mp4", options={"movflags": "faststart"})
         self._stream = self._container.add_stream("libx264", rate=Fraction(frame_rate).limit_denominator(1001))
         self._stream.width, self._stream.height = (side + side % 2 for side in size)
@@ -83,7 +83,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
         finally:
             with suppress(OSError):  # a full disk was reported already
                 self._container.close()
-            self._temporary.unlink(missing_ok=True)
+            remove(self._temporary)
 
     def write(self, frame: Frame, time: float | None = None) -> None:
         """Append a frame.

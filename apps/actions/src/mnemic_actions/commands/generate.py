@@ -1,10 +1,8 @@
 """``mnemic-actions generate``: generated streams as files, to look at or to train on."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from mnemic_kit.atomic_files import replace_folder
-from mnemic_kit.made_files import check_outputs
+from mnemic_kit.atomic_files import atomic_path
 
 VAL_SEEDS = 1_000_000  # validation streams are never those that another seed gives for training
 
@@ -42,9 +40,6 @@ def generate(
         GeneratedActions(num_streams=number, seed=start, noise=noise, hide_class=hide_class, **sizes).open()
         for number, start in ((num_streams, seed), (num_val_streams, seed + VAL_SEEDS))
     )
-    check_outputs(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=".") as temporary:  # so that no folder is incomplete after a kill
-        made = Path(temporary, out.name)
+    with atomic_path(out) as made:
         write_annotated_streams({"train": train, "val": val}, made)
-        replace_folder(out, made)

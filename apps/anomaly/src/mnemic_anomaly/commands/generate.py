@@ -1,10 +1,8 @@
 """``mnemic-anomaly generate``: images with known anomalies as files, to look at or to train on."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from mnemic_kit.atomic_files import replace_folder
-from mnemic_kit.made_files import check_outputs
+from mnemic_kit.atomic_files import atomic_path
 
 
 def generate(
@@ -35,9 +33,6 @@ def generate(
         samples = GeneratedTextures(num_train, num_val, num_test, size, seed).open()
     else:
         samples = with_lesions_as_mvtec(open_images("auto", data), seed)
-    check_outputs(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=".") as temporary:  # so that no folder is incomplete after a kill
-        made = Path(temporary, out.name)
+    with atomic_path(out) as made:
         write_mvtec(samples, made)
-        replace_folder(out, made)

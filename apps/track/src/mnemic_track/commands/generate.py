@@ -1,10 +1,8 @@
 """``mnemic-track generate``: generated sequences as files, to look at or to feed to other programs."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from mnemic_kit.atomic_files import replace_folder
-from mnemic_kit.made_files import check_outputs
+from mnemic_kit.atomic_files import atomic_path
 
 
 def generate(
@@ -17,7 +15,7 @@ def generate(
     """Write moving sprites with occlusions, crossings and appearance twins as folders of the MOT layout.
 
     Args:
-        out: folder to write to; one folder a sequence.
+        out: folder to write, with a folder for each sequence; one that this program made is replaced.
         num_sequences: how many.
         num_frames: frames of each.
         size: height and width in pixels.
@@ -26,10 +24,6 @@ def generate(
     from mnemic_vision.memotr.data import GeneratedSequences
 
     generated = GeneratedSequences(seed=seed, num_sequences=num_sequences, num_frames=num_frames, size=size)
-    folders = [out / sequence.name for sequence in generated.sequences]
-    check_outputs(*folders)
-    out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out, prefix=".") as temporary:  # so that no folder is incomplete after a kill
-        generated.write_mot_layout(temporary)
-        for folder in folders:
-            replace_folder(folder, Path(temporary, folder.name))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(out) as made:
+        generated.write_mot_layout(made)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mnemic_kit.atomic_files import writing_together
 from mnemic_kit.devices import Device
 from mnemic_kit.made_files import check_outputs
 from mnemic_speech.conformer_ntm.decoding import Decoding
@@ -46,7 +47,8 @@ def demo(
     formats: tuple[Format, ...] = ("txt", "json", "srt")
     check_outputs(picture, *(out / f"{name}.{kind}" for kind in formats))
     transcript = transcriber.transcribe(waveform, transcriber.sample_rate)
-    paths = write_formats(out, name, formats, transcript.render)
     history = [{"time": time, **report.as_dict()} for time, report in transcriber.reports(waveform)]
-    plot_recording(waveform, transcriber.sample_rate, transcript, history, picture)
+    with writing_together():
+        paths = write_formats(out, name, formats, transcript.render)
+        plot_recording(waveform, transcriber.sample_rate, transcript, history, picture)
     show_recording(transcript.text, reference, [*paths, picture])

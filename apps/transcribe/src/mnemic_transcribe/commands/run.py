@@ -7,7 +7,7 @@ from mnemic_core.errors import UserError
 from mnemic_kit.cli import USER_ERROR
 from mnemic_kit.devices import Device
 from mnemic_kit.made_files import check_outputs
-from mnemic_speech.audio import Channels
+from mnemic_speech.channel_selection import Channels
 from mnemic_speech.conformer_ntm.decoding import Decoding
 from mnemic_transcribe.options import Format
 

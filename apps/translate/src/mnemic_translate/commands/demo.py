@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mnemic_core.errors import UserError
+from mnemic_kit.atomic_files import writing_together
 from mnemic_kit.devices import Device
 from mnemic_kit.made_files import check_outputs
 from mnemic_translate.options import Format, Shift
@@ -60,9 +61,10 @@ def demo(
     show_words(words, console)
     rate = translator.features.config.sample_rate
     transcript = as_transcript(words, len(source.samples) / rate, translator.target)
-    paths = write_formats(out, source.name, formats, transcript.render)
-    if can_plot():
-        features = translator.features(source.samples[None])[0][0]
-        plot_translation(features, translator.features.config.frame_seconds, words, picture, source.text)
-        paths.append(picture)
+    with writing_together():
+        paths = write_formats(out, source.name, formats, transcript.render)
+        if can_plot():
+            features = translator.features(source.samples[None])[0][0]
+            plot_translation(features, translator.features.config.frame_seconds, words, picture, source.text)
+            paths.append(picture)
     show_files(paths, console)

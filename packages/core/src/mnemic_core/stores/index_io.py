@@ -9,7 +9,8 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_core.tensor_file import checksum, read_tensors, replacing, write_tensors
+from mnemic_core.temporary_files import replacing
+from mnemic_core.tensor_file import checksum, read_tensors, write_tensors
 
 FORMAT_VERSION = 2
 _READABLE = (1, 2)  # in the first one, payloads were in the JSON file

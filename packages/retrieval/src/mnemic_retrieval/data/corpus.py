@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from mnemic_core.errors import UserError
-from mnemic_core.tensor_file import check_file, replacing
+from mnemic_core.temporary_files import replacing
+from mnemic_core.tensor_file import check_file
 from mnemic_retrieval.data.json_lines import named, read_json_lines
 from mnemic_retrieval.data.records import Query, Source
 from mnemic_retrieval.store.items import Modality, modality_of

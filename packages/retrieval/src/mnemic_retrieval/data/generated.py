@@ -1,7 +1,5 @@
 """Generated pictures of colored shapes, with questions that their captions do not answer."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from mnemic_core.errors import check_choice, check_range
+from mnemic_core.temporary_files import remove, temporary_path
 from mnemic_retrieval.data.colored_shapes import COLORS, MOST_SHAPES, SHAPES, Scene
 from mnemic_retrieval.data.records import Query, Source
 
@@ -113,15 +112,16 @@ class GeneratedShapes:
         folder = self.folder / f"shapes-{self.number}-{self.size}-{self.seed}"
         if folder.exists():
             return folder
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        temporary.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_path(folder)
+        temporary.mkdir()
         try:
             for index in range(self.number):
                 self._scene(index).draw(self.size).save(temporary / _file(index))
             if not folder.exists():  # another process may have been faster
                 temporary.rename(folder)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            remove(temporary)
         return folder
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mnemic_core.deserialize import deserialize
 from mnemic_core.errors import UserError
-from mnemic_core.tensor_file import replacing
+from mnemic_core.temporary_files import replacing
 from mnemic_retrieval.store.store import StoreSettings
 
 FORMAT_VERSION = 1

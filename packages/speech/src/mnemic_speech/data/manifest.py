@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_core.tensor_file import replacing
+from mnemic_core.temporary_files import replacing
 from mnemic_speech.audio import audio_duration, read_audio
 
 Row = TypeVar("Row")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from mnemic_core.errors import UserError, check_range
-from mnemic_core.tensor_file import replacing
+from mnemic_core.temporary_files import replacing
 from mnemic_speech.text import CharTokenizer, SentencePieceTokenizer, Tokenizer, WordTokenizer
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mnemic_core.errors import UserError
+from mnemic_core.temporary_files import replacing
 from mnemic_vision.matr.actions import DetectedAction
 from mnemic_vision.matr.json_file import read_json
 
@@ -44,8 +45,6 @@ def write_results(path: str | Path, results: Mapping[str, Sequence[DetectedActio
         UserError: see `results_text`; nothing is written.
         OSError: if it cannot be written.
     """
-    from mnemic_core.tensor_file import replacing  # imports torch, which the reader does without
-
     text = results_text(results)
     with replacing(Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from mnemic_core.errors import UserError
-from mnemic_core.tensor_file import replacing
+from mnemic_core.temporary_files import replacing
 
 _MODALITIES = ("rgb", "flow")
 _NUMPY_MODULES = {

@@ -1,7 +1,6 @@
 """Writing streams as a folder with ``annotations.json``."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from mnemic_core.errors import UserError
 from mnemic_core.loading import name_some
+from mnemic_core.temporary_files import replacing
 from mnemic_vision.matr.data.stream import ActionStream, ActionStreams
 
 
@@ -32,9 +32,7 @@ def write_annotated_streams(subsets: Mapping[str, ActionStreams], folder: str | 
         raise UserError(f"{folder} exists: remove it or choose another folder")
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"cannot write {folder}: the folder {folder.parent} does not exist; create it first")
-    temporary = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)  # of an earlier attempt
-    try:
+    with replacing(folder) as temporary:
         (temporary / "streams").mkdir(parents=True)
         database = {}
         for subset, streams in subsets.items():
@@ -45,9 +43,6 @@ def write_annotated_streams(subsets: Mapping[str, ActionStreams], folder: str | 
         classes = list(next(iter(subsets.values())).classes)
         content = json.dumps({"classes": classes, "database": database}, indent=1)
         (temporary / "annotations.json").write_text(content, encoding="utf-8")
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 _ARRAYS = {"plain": "features", "skeleton": "joints", "sensor": "imu"}

@@ -1,7 +1,5 @@
 """Writing samples as a folder of image files."""
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from mnemic_core.errors import UserError
+from mnemic_core.temporary_files import replacing
 from mnemic_vision.memmc_mae.data.sample import ImageSample
 
 
@@ -28,11 +27,10 @@ def write_mvtec(samples: Sequence[ImageSample], folder: str | Path) -> None:
     if folder.exists():
         raise UserError(f"{folder} exists; give a folder that does not exist yet")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        (Path(temporary) / "set").mkdir()
+    with replacing(folder) as temporary:
+        temporary.mkdir()
         for sample in samples:
-            _write(sample, Path(temporary) / "set")
-        shutil.move(Path(temporary) / "set", folder)
+            _write(sample, temporary)
 
 
 def _write(sample: ImageSample, folder: Path) -> None:
