@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from mnemic_core.loading import describe_misfit, name_some, read_checkpoint, read_state_dict
+from mnemic_core.loading import describe_misfit, load_exactly, name_some, read_checkpoint, read_state_dict
 from mnemic_core.tensor_file import read_tensors
 
 
@@ -82,3 +83,20 @@ def test_weights_that_fit_have_no_misfit(weights: dict[str, torch.Tensor]) -> No
 def test_of_many_names_the_first_four_are_given() -> None:
     assert name_some(list("abcd")) == "a, b, c, d"
     assert name_some(list("abcdef")) == "a, b, c, d and 2 more"
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(value: float) -> None:
+    module = nn.Linear(2, 3)
+    before = module.weight.detach().clone()
+    weights = {"weight": torch.ones(3, 2), "bias": torch.tensor([0.0, value, 0.0])}
+    with pytest.raises(ValueError, match=r"x\.ckpt has weights that are NaN or infinite \(bias\)"):
+        load_exactly(module, weights, "x.ckpt")
+    assert torch.equal(module.weight, before)
+
+
+def test_a_mask_may_hold_infinity() -> None:
+    module = nn.Linear(2, 2)
+    module.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    load_exactly(module, {**module.state_dict(), "bias": torch.ones(2)}, "x.ckpt")
+    assert torch.equal(module.bias, torch.ones(2))

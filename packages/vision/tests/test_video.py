@@ -271,6 +271,32 @@ def test_a_packet_that_cannot_be_decoded_is_skipped(tmp_path: Path, caplog: pyte
     assert "could not be decoded were skipped (1)" in caplog.text
 
 
+@pytest.mark.parametrize(("distance", "is_refused"), [(20, True), (5, False)])
+def test_frames_that_build_on_a_lost_packet_are_counted_to_the_next_key_frame(
+    tmp_path: Path, distance: int, is_refused: bool
+) -> None:
+    path, count, error = tmp_path / "a.mp4", 0, ""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.options = {"g": str(distance), "keyint_min": str(distance), "bf": "0", "sc_threshold": "0"}
+        for frame in [*map(av.VideoFrame.from_ndarray, noise(20)), None]:
+            container.mux(stream.encode(frame))
+    with av.open(str(path)) as container:
+        place = [packet.pos for packet in container.demux(video=0)][2]
+    content = bytearray(path.read_bytes())
+    content[place : place + 4] = b"\x7f\xff\xff\xff"  # the length of the packet's first part
+    path.write_bytes(content)
+    try:
+        with open_frames(path) as frames:
+            for _ in frames:
+                count += 1
+    except ValueError as damage:
+        error = str(damage)
+    assert count == 19  # all that there are come first
+    assert ("a.mp4 is damaged" in error and "on which 17 of 19 frames build" in error) is is_refused
+
+
 @pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.gif"])
 def test_a_cut_in_formats_without_a_table_is_seen(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

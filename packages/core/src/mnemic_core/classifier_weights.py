@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mnemic_core.errors import UserError
-from mnemic_core.loading import read_state_dict
+from mnemic_core.loading import check_finite, read_state_dict
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -45,7 +45,9 @@ def load_headless(
             f"another shape, first {wrong[0]}"
         )
     given = _renormalized(given, mean, std) if is_lite else given
-    network.load_state_dict({key: given[key] for key in needed}, strict=False)
+    wanted = {key: given[key] for key in needed}
+    check_finite(network, wanted, path)
+    network.load_state_dict(wanted, strict=False)
 
 
 def _renormalized(

@@ -69,11 +69,31 @@ def load_exactly(module: nn.Module, weights: Mapping[str, Shaped[Tensor, "..."]]
         source: their name in messages.
 
     Raises:
-        UserError: naming what is missing, left over or of another shape.
+        UserError: naming what is missing, left over, of another shape, or not finite.
     """
     if misfit := describe_misfit(module, weights):
         raise UserError(f"{source} does not fit this model ({misfit}): check its kind, parts and sizes")
+    check_finite(module, weights, source)
     module.load_state_dict(dict(weights))
+
+
+def check_finite(module: nn.Module, weights: Mapping[str, Shaped[Tensor, "..."]], source: str | Path) -> None:
+    """Refuse weights for a module that are NaN or infinite where new ones are not; masks may hold infinity.
+
+    Raises:
+        UserError: naming them.
+    """
+    new = module.state_dict()
+    wrong = [
+        name
+        for name, weight in weights.items()
+        if name in new and not bool(weight.isfinite().all()) and bool(new[name].isfinite().all())
+    ]
+    if wrong:
+        raise UserError(
+            f"{source} has weights that are NaN or infinite ({name_some(wrong)}): its training diverged or the file is "
+            "damaged; use an earlier checkpoint or copy it again"
+        )
 
 
 def describe_misfit(module: nn.Module, weights: Mapping[str, Shaped[Tensor, "..."]]) -> str:

@@ -22,6 +22,7 @@ Frame: TypeAlias = UInt8[np.ndarray, "height width 3"]
 _RAW = frozenset({"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu"})  # without time stamps; 25 Hz is the demuxer's
 _HIGHEST_RATE = 1000.0  # guesses from there on are the clock of the container
 _MISSING_END = 1.0  # seconds by which a complete file may fall short of its header
+_MOST = 0.5  # of the frames, from which on a film is too damaged to be of use
 _GIF_END = b";"
 
 
@@ -69,16 +70,18 @@ class VideoTrack:
     def frames(self) -> Generator[tuple[Frame, float], None, None]:
         """Yield all frames with their times in seconds from the beginning of the container, and close it.
 
-        Packets that cannot be decoded are skipped.
+        Packets that cannot be decoded are skipped. Frames between them and the next key frame build on what is lost.
 
         Raises:
-            UserError: after the last frame, when the end is missing; or there is no frame.
+            UserError: after the last frame, when the end is missing, or when most frames build on what is lost; or
+                there is no frame.
         """
         with self._container:
             yield from self._decoded()
 
     def _decoded(self) -> Generator[tuple[Frame, float], None, None]:
-        count = failed = 0
+        count = failed = unsure = 0
+        is_unsure = False
         end = own_end = 0.0
         reason, time = "", -1 / self.frame_rate
         for packet in read_packets(
@@ -91,23 +94,29 @@ class VideoTrack:
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
-                failed, reason = failed + 1, str(error.strerror)
+                failed, reason, is_unsure = failed + 1, str(error.strerror), True
                 continue
+            is_unsure = is_unsure and not packet.is_keyframe
             if packet.size:  # the last packet is empty and only flushes the decoder
                 reason = "its last packet is incomplete" if packet.is_corrupt else ""
             for frame in frames:
                 assert isinstance(frame, av.VideoFrame)
                 time = self._time(frame, time)
                 yield self._upright(frame), time
-                count += 1
+                count, unsure = count + 1, unsure + is_unsure
         if count == 0:
             raise UserError(f"{self._label} has no frame; give a complete video file")
         if missing := self._what_is_missing(own_end, end, reason):
             raise UserError(
                 f"{self._label} is damaged or cut off after {count} frames ({missing}); give a complete copy"
             )
+        lost = f"packets that could not be decoded were skipped ({failed})"
+        if unsure > _MOST * count:
+            raise UserError(
+                f"{self._label} is damaged: {lost}, on which {unsure} of {count} frames build; give a complete copy"
+            )
         if failed:
-            announce(f"{self._label}: packets that could not be decoded were skipped ({failed})")
+            announce(f"{self._label}: {lost}")
 
     def _time(self, frame: av.VideoFrame, last: float) -> float:
         """Return the time of a frame; without a time stamp it follows the last one."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mnemic_core.errors import UserError
-from mnemic_core.loading import load_exactly, name_some, read_state_dict, rename
+from mnemic_core.loading import check_finite, load_exactly, name_some, read_state_dict, rename
 from mnemic_vision.memotr.config import MemotrConfig
 from mnemic_vision.memotr.model import Memotr
 
@@ -110,6 +110,7 @@ def import_detector(model: Memotr, path: str | Path) -> list[str]:
         y, x, size = given[first].split([quarter, quarter, 2 * quarter], dim=1)
         given[first] = torch.cat([x, y, size], dim=1)
     fitting = {key: value for key, value in given.items() if value.shape == wanted[key].shape}
+    check_finite(model, fitting, path)
     model.load_state_dict(fitting, strict=False)
     return sorted(wanted.keys() - fitting.keys())
 
