@@ -9,6 +9,7 @@ import torch
 
 from mnemic_algorithms import cli
 from mnemic_core.checkpoint import KEY
+from mnemic_core.errors import UserError
 
 SMALL = ["--data={steps_per_epoch: 2, val_strings: 1, batch_size: 1, max_length: 2, val_lengths: [2]}"]
 SMALL += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=1"]
@@ -124,6 +125,22 @@ def test_two_trainings_in_one_folder_are_refused(tmp_path: Path, capsys: pytest.
     with lock_folder(tmp_path):
         assert run("fit", tmp_path) == 2
     assert "another fit is training in" in capsys.readouterr().err
+
+
+def test_a_training_that_fails_before_its_first_step_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise UserError("no data")
+
+    monkeypatch.setattr("mnemic_algorithms.datamodule.AlgorithmData.setup", fail)
+    assert run("fit", tmp_path / "runs" / "first") == 2
+    assert not (tmp_path / "runs").exists()
+    monkeypatch.undo()
+    assert run("fit", tmp_path / "run", "--trainer.max_epochs=1") == 0
+    monkeypatch.setattr("mnemic_algorithms.datamodule.AlgorithmData.setup", fail)
+    assert run("fit", tmp_path / "run", "--trainer.max_epochs=2", "--resume") == 2
+    assert [path.name for path in (tmp_path / "run" / "logs").iterdir()] == ["version_0"]
 
 
 @pytest.mark.parametrize(

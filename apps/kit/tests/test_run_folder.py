@@ -30,6 +30,19 @@ def test_a_folder_that_another_process_trains_in_is_refused_until_that_process_i
             pass
 
 
+@pytest.mark.parametrize("is_made", [False, True])
+def test_a_folder_is_left_as_it_was_when_nothing_is_written_there(tmp_path: Path, is_made: bool) -> None:
+    folder = tmp_path / "runs" / "first"
+    if is_made:
+        folder.mkdir(parents=True)
+    with lock_folder(folder):
+        pass
+    assert (tmp_path / "runs").exists() is is_made
+    with lock_folder(folder):
+        (folder / "checkpoints").mkdir()
+    assert folder.is_dir()
+
+
 @pytest.mark.parametrize("is_link", [False, True])
 def test_a_file_of_others_with_the_name_of_the_lock_is_kept(tmp_path: Path, is_link: bool) -> None:
     mine = tmp_path / ("notes" if is_link else "fit.lock")

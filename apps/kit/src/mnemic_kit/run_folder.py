@@ -1,7 +1,7 @@
 """The folder of a training: where its checkpoints are, who may write to it, and starting or continuing it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,9 +33,12 @@ def fit_or_resume(train: Callable[[str, list[str]], Fitted], arguments: list[str
 def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a folder, made when absent, for one training; the lock ends with the process, even when it is killed.
 
+    What is made for it is removed if nothing else is there at the end.
+
     Raises:
         UserError: another training holds the folder, or a file of others has the name of the lock.
     """
+    absent = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "fit.lock"
     if path.is_symlink() or path.is_dir() or (path.exists() and path.stat().st_size):  # locking would empty the file
@@ -50,4 +53,11 @@ def lock_folder(folder: Path) -> Iterator[None]:
             f"another fit is training in {folder}: wait for its end, or give another --trainer.default_root_dir"
         ) from error
     with held:
-        yield
+        try:
+            yield
+        finally:
+            if absent and list(folder.iterdir()) == [path]:
+                path.unlink()
+                with suppress(OSError):  # another process has put something there
+                    for place in absent:
+                        place.rmdir()

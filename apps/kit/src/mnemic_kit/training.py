@@ -1,13 +1,16 @@
 """LightningCLI as all apps use it: local loggers, atomic checkpoints, ``--resume``, configs by name."""
 
+import json
 import logging
 import warnings
+from collections import deque
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import is_dataclass
 from importlib.util import find_spec
 from math import inf
 from pathlib import Path
+from shutil import rmtree
 from signal import SIGINT
 from types import NoneType, UnionType
 from typing import Any, ClassVar, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -30,6 +33,9 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "reload_dataloaders_every_n_epochs": 1,  # batches change with the epoch
     "inference_mode": False,  # bf16 on a CPU is a hundred times slower with it
 }
+
+
+_SOURCES = {f"--data.{split}" for split in ("train", "val", "test")}
 
 
 class AppCLI(LightningCLI):
@@ -115,6 +121,18 @@ class AppCLI(LightningCLI):
                 self.trainer.fit(ckpt_path=start, **options)
             except SystemExit as request:
                 self._end(request)
+            finally:
+                if resumes or not last.is_file():
+                    self._remove_empty_logs()
+
+    def _remove_empty_logs(self) -> None:
+        """Remove what this run logs to if it logged nothing: it failed before its first steps."""
+        for logger in self.trainer.loggers:
+            place = Path(logger.log_dir) if isinstance(logger, CSVLogger) else None
+            if place is not None and place.is_dir() and not (place / "metrics.csv").exists():
+                rmtree(place, ignore_errors=True)
+                with suppress(OSError):  # those of other runs are there
+                    place.parent.rmdir()
 
     def validate(self, ckpt_path: str | None = None, **options: Any) -> None:
         """Score a checkpoint on validation data."""
@@ -230,22 +248,40 @@ def _is_of_killed_run(path: Path) -> bool:
 
 
 def translate(arguments: list[str], configs: Path) -> list[str]:
-    """Return the arguments with packaged configs by their path.
+    """Return the arguments with packaged configs by their path, and the sources of data as lists.
+
+    ``--data.train a.txt b.txt`` is ``--data.train=["a.txt", "b.txt"]``: the parser would take the lines of a file that
+    is given alone for the list.
 
     Raises:
         FileNotFoundError: if there is neither a file nor a packaged config of that name.
         UserError: if a config is not YAML.
     """
-    translated, words = [], iter(arguments)
-    for word in words:
+    translated, words = [], deque(arguments)
+    while words:
+        word = words.popleft()
         key, equals, value = word.partition("=")
         if key in {"--config", "-c"}:
-            path = find_config(value if equals else next(words, ""), configs)
-            read_section(path)  # refuses what the parser reports as a defect
+            path = find_config(value if equals else words.popleft() if words else "", configs)
+            for split, sources in read_section(path, "data").items():  # refuses what the parser reports as a defect
+                if f"--data.{split}" in _SOURCES and isinstance(sources, str):  # the parser would read that file
+                    raise UserError(f"{path}: data.{split} is a list: write [{sources}]")
             translated.append(f"--config={path}")
+        elif key in _SOURCES:
+            values = [value] if equals else []
+            while not equals and words and not words[0].startswith("--"):
+                values.append(words.popleft())
+            translated.append(f"{key}={_as_list(values)}" if values else word)
         else:
             translated.append(word)
     return translated
+
+
+def _as_list(values: list[str]) -> str:
+    """Return a YAML list of words, of which braces are YAML already; a single list or null as it is."""
+    if len(values) == 1 and (values[0].startswith("[") or values[0] == "null"):
+        return values[0]
+    return f"[{', '.join(value if value.startswith('{') else json.dumps(value) for value in values)}]"
 
 
 def refuse_null(kind: Any, given: Any, place: str) -> None:
