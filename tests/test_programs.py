@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,37 @@ def test_a_defect_of_the_program_keeps_its_traceback(program: Program, monkeypat
     monkeypatch.setattr(Program, "run", fail)
     with pytest.raises(KeyError):
         program.main(["fit"])
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (
+            ["run", "--beam", "900", "a.wav", "--data.batch_size=64"],
+            "smaller numbers than --beam 900, --data.batch_size=64",
+        ),
+        (["run", "a.wav"], "smaller sizes, such as a smaller batch"),
+    ],
+)
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("CUDA out of memory."), RuntimeError("can't allocate memory")]
+)
+def test_what_needs_too_much_memory_is_one_line_that_names_the_options(
+    words: list[str], advice: str, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Program, "run", fail)
+    with pytest.raises(SystemExit, match="2"):
+        PROGRAMS["mnemic-track"].main(words)
+    assert f"there is not enough memory for this: give {advice}" in capsys.readouterr().err
+
+
+def test_every_program_says_its_version(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        program.main(["--version"])
+    assert capsys.readouterr().out == f"{program.name} {version(program.name)}\n"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

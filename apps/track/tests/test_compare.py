@@ -19,7 +19,7 @@ TINY = """
 trainer: {accelerator: cpu, max_epochs: 1, enable_progress_bar: false, enable_model_summary: false}
 model:
   config: {dim: 32, num_heads: 2, ffn_dim: 32, num_levels: 2, encoder_layers: 1, decoder_layers: 2, num_queries: 4,
-           capacity: 6, backbone: test_resnet, backbone_levels: 2}
+           capacity: 6, backbone: test_resnet, pretrained_backbone: false, backbone_levels: 2}
   settings: {short_side: 64, long_side: 96}
 data:
   train: [{name: generated, world: {num_sequences: 1, num_frames: 3, size: [64, 96]}}]
@@ -70,9 +70,7 @@ def test_clips_go_on_from_the_detector_of_their_seed_whose_features_stay(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, out = tmp_path / "tiny.yaml", tmp_path / "out"
-    text = TINY.replace("max_epochs: 1", "max_epochs: 3").replace(
-        "test_resnet", "test_resnet, pretrained_backbone: false"
-    )
+    text = TINY.replace("max_epochs: 1", "max_epochs: 3")
     config.write_text(text + "  clip_lengths: {0: 1, 1: 2, 2: 3}\n")
     command = ["compare", "--config", str(config), "--memories", "window", "--seeds", "3", "--out", str(out)]
     with pytest.raises(SystemExit, match="0"):

@@ -33,7 +33,7 @@ def test_mot_text_reads_back_as_it_was_written(path: Path) -> None:
 def test_mot_lines_end_as_the_challenge_wants(path: Path) -> None:
     with mot_writer(path) as write:
         write(0, FRAMES[0][:1])
-    assert path.read_bytes() == b"1,3,1.25,-2.5,30.0,60.0,1,-1,-1,-1\n"
+    assert path.read_bytes() == b"1,3,1.25,-2.5,30.0,60.0,0.9,-1,-1,-1\n"
 
 
 def test_json_lines_hold_every_frame_with_its_time(path: Path) -> None:

@@ -30,6 +30,7 @@ model:
     capacity: 8
     dropout: 0.1
     backbone: test_resnet
+    pretrained_backbone: false
     backbone_levels: 2
     two_stage: true
     denoising_groups: 1

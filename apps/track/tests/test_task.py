@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
 
+from mnemic_core.errors import UserError
 from mnemic_kit.training import loggers
 from mnemic_track.commands import train
 from mnemic_track.datamodule import DataSource, TrackingData, World
@@ -22,6 +24,7 @@ TINY = MemotrConfig(
     num_queries=4,
     capacity=6,
     backbone="test_resnet",
+    pretrained_backbone=False,
     backbone_levels=2,
     two_stage=True,
     denoising_groups=1,
@@ -65,7 +68,13 @@ def test_predictions_are_mot_text(tmp_path: Path) -> None:
     paths = trainer(tmp_path).predict(TrackingTask(TINY, SETTINGS), data())
     assert paths is not None
     assert [Path(path).name for path in paths] == ["generated-3-000.txt", "generated-3-001.txt"]
-    assert Path(paths[0]).read_text().startswith("1,0,")
+    assert Path(paths[0]).read_text().startswith("1,1,")
+
+
+def test_random_weights_are_not_taken_for_pretrained_ones(tmp_path: Path) -> None:
+    task = TrackingTask(replace(TINY, pretrained_backbone=True))
+    with pytest.raises(UserError, match=r"but no weights are given: set --model\.backbone_weights"):
+        trainer(tmp_path).fit(task, data())
 
 
 def test_predictions_with_several_classes_are_bdd100k_json(tmp_path: Path) -> None:

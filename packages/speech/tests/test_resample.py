@@ -62,6 +62,7 @@ def test_a_saved_state_continues(rates: tuple[int, int]) -> None:
     assert_close(torch.cat([before, rest]), complete, rtol=0, atol=1e-6)
 
 
-def test_a_rate_is_positive() -> None:
-    with pytest.raises(ValueError, match="at least 1 Hz, got 0 and 16000"):
-        Resampler(0, 16000)
+@pytest.mark.parametrize("rate", [0, 1, 2**28])
+def test_rates_that_no_recorder_has_are_refused(rate: int) -> None:
+    with pytest.raises(ValueError, match=f"between 100 and 2000000 Hz, got {rate} and 16000"):
+        Resampler(rate, 16000)

@@ -5,11 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from mnemic_algorithms.checkpoints import AlgorithmCheckpoint
+from mnemic_core.errors import check_at_least
 from mnemic_core.markdown import markdown_table
 from mnemic_core.tasks import task_accuracy
 from mnemic_kit.devices import Device, find_device
 
 MULTIPLES = (1, 2, 5, 10)  # of the largest training length
+
+
+def check_lengths(lengths: Sequence[int], strings: int) -> None:
+    """Raise ``UserError`` for a length or a number of strings below 1, before the work begins."""
+    check_at_least(1, length=min(lengths, default=1), strings=strings)
 
 
 def evaluate_checkpoint(
@@ -23,6 +29,7 @@ def evaluate_checkpoint(
         FileNotFoundError: if there is no such checkpoint.
         UserError: if it cannot be used, or a length or the number of strings is below 1.
     """
+    check_lengths(lengths, strings)
     place = find_device(device)
     loaded = AlgorithmCheckpoint.load(checkpoint).to(place)
     model, max_length = loaded.model, loaded.settings.max_length

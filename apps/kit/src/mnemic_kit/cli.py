@@ -1,6 +1,7 @@
 """A program with several commands: finds the command, reports mistakes in one line, imports nothing heavy."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,9 +56,10 @@ class Program:
                 sys.exit(self._report("terminated", TERMINATED))
             sys.exit(request.code if isinstance(request.code, int) else USER_ERROR if request.code else 0)
         except Exception as error:
-            if debug or not _is_mistake(error):
+            if debug or not (_is_mistake(error) or _is_out_of_memory(error)):
                 raise
-            sys.exit(self._report(f"error: {' '.join(str(error).split())}", USER_ERROR))
+            line = _advise_on_memory(arguments) if _is_out_of_memory(error) else " ".join(str(error).split())
+            sys.exit(self._report(f"error: {line}", USER_ERROR))
         sys.exit(0)
 
     def run(self, command: str, arguments: list[str]) -> None:
@@ -101,6 +103,21 @@ class Program:
             f"{self.name} --version the version."
         )
         return "\n".join([usage, *listing, "", end])
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory of the processor or of a GPU is exhausted; torch says it in several ways."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    said = isinstance(error, RuntimeError) and ("allocate memory" in str(error) or "out of memory" in str(error))
+    return said or bool(names & {"MemoryError", "OutOfMemoryError"})
+
+
+def _advise_on_memory(arguments: Sequence[str]) -> str:
+    """Return a line that names the options with numbers, on which the need of memory depends."""
+    words = " ".join(arguments)
+    given = re.findall(r"--[\w.-]+[= ]\d[\d_.]*(?= |$)", words)
+    remedy = f"give smaller numbers than {', '.join(given)}" if given else "give smaller sizes, such as a smaller batch"
+    return f"there is not enough memory for this: {remedy}, or use a machine with more"
 
 
 def _is_mistake(error: Exception) -> bool:

@@ -17,6 +17,7 @@ from mnemic_core.errors import UserError
 from mnemic_kit.made_files import protecting, removing_empty
 
 OUTPUTS = {"out", "session"}  # options that name what is written
+_NO_OPTION = "\0"  # before words that may begin with a dash; no word of a command line can hold it
 _METAVARS: dict[Any, str] = {int: "N", float: "X"}
 _EXPECTED: dict[Any, str] = {int: "a whole number", float: "a number"}
 
@@ -46,9 +47,10 @@ def call(function: Callable[..., object], program: str, arguments: Sequence[str]
 def read_arguments(function: Callable[..., object], program: str, arguments: Sequence[str]) -> BoundArguments:
     """Return the arguments of a function that a command line gives.
 
-    Parameters before the ``/`` of the signature are given by position, all others as options: ``--max_size 3``, also
-    spelled ``--max-size=3``. Lists take words (``--seeds 0 1 2``) or JSON (``--seeds "[0, 1, 2]"``), options that may
-    be None also ``null``, and switches, which are False by default, no value.
+    Parameters before the ``/`` of the signature are given by position, behind ``--`` also those that begin with a dash,
+    all others as options: ``--max_size 3``, also spelled ``--max-size=3``. Lists take words (``--seeds 0 1 2``) or JSON
+    (``--seeds "[0, 1, 2]"``), options that may be None also ``null``, and switches, which are False by default, no
+    value.
 
     Args:
         function: its annotations are the types and its docstring is the help; annotations may be `str`, `int`,
@@ -62,7 +64,10 @@ def read_arguments(function: Callable[..., object], program: str, arguments: Seq
         SystemExit: after the help page, if that is what they ask for.
     """
     parser, form = make_parser(function, program), signature(function)
-    given = vars(parser.parse_intermixed_args([_underscored(word) for word in arguments]))  # files between options
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)  # what follows are no options, whatever it starts with
+    words = [*map(_underscored, words[:end]), *(_NO_OPTION + word for word in words[end + 1 :])]
+    given = vars(parser.parse_intermixed_args(words))  # files between options
     return BoundArguments(form, {name: given[name] for name in form.parameters if name in given})
 
 
@@ -84,7 +89,9 @@ def make_parser(function: Callable[..., object], program: str) -> argparse.Argum
         settings["help"] = explained + reader.names_for_help() + _default_for_help(parameter.default)
         if parameter.kind is not Parameter.POSITIONAL_ONLY:
             metavar = reader.metavar or name.upper()
-            parser.add_argument(f"--{name}", required=is_required, metavar=metavar, **settings)
+            added = parser.add_argument(f"--{name}", required=is_required, metavar=metavar, **settings)
+            if isinstance(added, _Items):
+                added.is_empty_allowed = parameter.default in ((), None)
         else:
             settings["nargs"] = settings["nargs"] or (None if is_required else "?")
             parser.add_argument(name, **settings)
@@ -99,8 +106,12 @@ class _Parser(argparse.ArgumentParser):
 class _Items(argparse.Action):
     """Keeps the values of all words as a tuple, of which ``const`` is the length; None: any length."""
 
+    is_empty_allowed = True  # of options: where the default is empty
+
     def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, option: object = None) -> None:
         items = [item for value in values for item in (value if isinstance(value, list) else (value,))]
+        if not items and option and not self.is_empty_allowed:
+            raise argparse.ArgumentError(self, "takes at least one value, got none")
         if self.const not in {None, len(items)}:
             raise argparse.ArgumentError(self, f"takes {self.const} values, got {len(items)}")
         setattr(namespace, self.dest, tuple(items))
@@ -144,6 +155,7 @@ class _Reader:
 
     def __call__(self, word: str) -> Any:
         """Return the value of a word; of a JSON list the list of values."""
+        word = word.removeprefix(_NO_OPTION)
         if self.is_optional and word == "null":
             return None
         if not (self.is_list and word.startswith("[")):

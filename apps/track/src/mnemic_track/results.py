@@ -23,7 +23,7 @@ WriteFrame: TypeAlias = Callable[[int, Sequence[Track]], None]
 
 @contextmanager
 def mot_writer(path: str | Path) -> Iterator[WriteFrame]:
-    r"""Write MOTChallenge text, one line a box: ``frame,id,x,y,width,height,1,-1,-1,-1``.
+    r"""Write MOTChallenge text, one line a box: ``frame,id,x,y,width,height,score,-1,-1,-1``.
 
     Frames count from 1. Boxes are in pixels, rounded to 0.0001, and may reach beyond the image. The folder must exist.
 
@@ -33,14 +33,14 @@ def mot_writer(path: str | Path) -> Iterator[WriteFrame]:
         >>> with mot_writer(path) as write:
         ...     write(0, [Track(id=7, label=0, score=0.9, box=(1.0, 2.5, 30.0, 60.0))])
         >>> path.read_text()
-        '1,7,1.0,2.5,30.0,60.0,1,-1,-1,-1\n'
+        '1,7,1.0,2.5,30.0,60.0,0.9,-1,-1,-1\n'
     """
     with atomic_write(path) as file:
 
         def write(frame_index: int, tracks: Sequence[Track]) -> None:
             for track in tracks:
                 box = ",".join(str(_rounded(side)) for side in track.box)
-                file.write(f"{frame_index + 1},{track.id},{box},1,-1,-1,-1\n")
+                file.write(f"{frame_index + 1},{track.id},{box},{_rounded(track.score)},-1,-1,-1\n")
 
         yield write
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR, MultiStepLR
 
-from mnemic_core.errors import check_range
+from mnemic_core.errors import UserError, check_range
 from mnemic_core.loading import load_exactly
 from mnemic_kit.output import show
 from mnemic_kit.records import Records
@@ -84,6 +84,7 @@ class TrackingTask(Task):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
+        self.has_weights = any(path is not None for path in (backbone_weights, detector_checkpoint, init_checkpoint))
         self.lr, self.lr_backbone, self.lr_points = lr, lr_backbone, lr_points
         self.weight_decay, self.lr_drops, self.warmup_steps = weight_decay, lr_drops, warmup_steps
         check_range(self, 0, inf, "lr", "lr_backbone", "lr_points", "weight_decay", "lr_drops", "warmup_steps")
@@ -100,6 +101,20 @@ class TrackingTask(Task):
         if init_checkpoint is not None:
             given = TrackerCheckpoint.load(init_checkpoint).model
             load_exactly(self.model, given.state_dict(), init_checkpoint)
+
+    def on_fit_start(self) -> None:
+        """Refuse to freeze random weights.
+
+        Raises:
+            UserError: the backbone is said to be pretrained, and no weights are given.
+        """
+        super().on_fit_start()
+        if self.model.config.pretrained_backbone and not self.has_weights and self.trainer.ckpt_path is None:
+            raise UserError(
+                "model.config.pretrained_backbone keeps parts of the backbone as they are, but no weights are given: "
+                "set --model.backbone_weights, --model.detector_checkpoint or --model.init_checkpoint, or "
+                "--model.config.pretrained_backbone=false to train it from scratch"
+            )
 
     def training_step(self, clip: ClipBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch of clips, normalized by the objects of all processes."""

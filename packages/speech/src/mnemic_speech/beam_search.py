@@ -17,6 +17,7 @@ from mnemic_speech.token_scorer import TokenScorer, select_beams
 BLANK = 0
 END_MARGIN = 10.0  # nats, D_end of arXiv:1706.02737 (equation 12), as in ESPnet
 END_LENGTHS = 3  # M, likewise
+WIDEST_BEAM = 1000  # memory grows with it, and nothing is gained from far fewer on
 INITIAL_CAPACITY = 64  # initial capacity of the decoder cache in tokens
 
 
@@ -25,7 +26,7 @@ class BeamSearchConfig:
     """Scoring weights and limits of the beam search; the defaults are the paper's, with a smaller beam.
 
     Args:
-        beam: hypotheses per utterance; 1 is greedy. The paper's 60 is hardly better than 20.
+        beam: hypotheses per utterance, at most 1000; 1 is greedy. The paper's 60 is hardly better than 20.
         num_best: finished hypotheses to return, at most ``beam``; the search ends once no other can displace them.
         ctc_weight: share of CTC in the score, in [0, 1]: 0 is attention alone, 1 CTC alone.
         lm_weight: weight of the language model, added to both; 0 without one.
@@ -47,7 +48,7 @@ class BeamSearchConfig:
     max_ctc_ratio: float = 2.0
 
     def __post_init__(self) -> None:
-        check_range(self, 1, inf, "beam")
+        check_range(self, 1, WIDEST_BEAM, "beam")
         check_range(self, 1, self.beam, "num_best")
         check_range(self, 0, 1, "ctc_weight")
         check_range(self, 0, inf, "lm_weight", "max_length_ratio", "min_length_ratio", "max_ctc_ratio")

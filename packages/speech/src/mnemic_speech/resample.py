@@ -12,6 +12,7 @@ from mnemic_core.errors import UserError
 # torchaudio's defaults: zero crossings on each side of the filter, and its edge as a share of the Nyquist frequency.
 _ZERO_CROSSINGS = 6
 _ROLLOFF = 0.99
+_LOWEST_RATE, _HIGHEST_RATE = 100, 2_000_000  # recorders of ultrasound stay below; filters grow with the rate
 _OUTPUTS_AT_ONCE = 1 << 15  # bounds the memory of a long push
 
 
@@ -28,7 +29,7 @@ class Resampler:
         to_rate: output samples per second.
 
     Raises:
-        UserError: if a rate is below 1.
+        UserError: if a rate is not between 100 Hz and 2 MHz: the header of the recording is damaged.
 
     Example:
         >>> resampler = Resampler(8000, 16000)
@@ -43,8 +44,10 @@ class Resampler:
     _emitted: int
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
-        if from_rate < 1 or to_rate < 1:
-            raise UserError(f"sampling rates must be at least 1 Hz, got {from_rate} and {to_rate}")
+        if min(from_rate, to_rate) < _LOWEST_RATE or max(from_rate, to_rate) > _HIGHEST_RATE:
+            raise UserError(
+                f"sampling rates must be between {_LOWEST_RATE} and {_HIGHEST_RATE} Hz, got {from_rate} and {to_rate}"
+            )
         divisor = gcd(from_rate, to_rate)
         self._step, self._phases = from_rate // divisor, to_rate // divisor  # inputs and outputs of one period
         edge = min(self._step, self._phases) * _ROLLOFF

@@ -141,8 +141,8 @@ def test_a_failed_write_leaves_the_earlier_file(
 ) -> None:
     before = saved.read_bytes()
 
-    def disk_full(*_: object, **__: object) -> None:
-        saved.with_name(f".{saved.name}.part").write_bytes(b"half")
+    def disk_full(_: object, path: Path, *__: object) -> None:
+        path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mnemic_core.tensor_file.save_file", disk_full)

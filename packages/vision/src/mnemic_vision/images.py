@@ -125,14 +125,16 @@ def preprocess_frame(
 
 
 def pad_images(
-    images: Sequence[Float[Tensor, "3 _ _"]],
+    images: Sequence[Float[Tensor, "3 _ _"]], smallest_side: int = 1
 ) -> tuple[Float[Tensor, "batch 3 height width"], Bool[Tensor, "batch height width"]]:
     """Return images of different sizes in one batch, and its padding mask (True = padding).
 
-    Zeros are added at the right and at the bottom up to the maximum height and width, rounded up to multiples of 32.
+    Zeros are added at the right and at the bottom up to the maximum height and width, or to ``smallest_side``, rounded
+    up to multiples of 32.
     """
     height, width = (
-        ceil(max(image.shape[axis] for image in images) / SIZE_MULTIPLE) * SIZE_MULTIPLE for axis in (1, 2)
+        ceil(max(smallest_side, *(image.shape[axis] for image in images)) / SIZE_MULTIPLE) * SIZE_MULTIPLE
+        for axis in (1, 2)
     )
     padded = [F.pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image in images]
     padding = torch.ones(len(images), height, width, dtype=torch.bool, device=images[0].device)

@@ -366,3 +366,15 @@ def test_ten_thousand_frames_take_no_more_memory_than_the_first(config: MemotrCo
 def _resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
+
+
+def test_the_smallest_frames_are_padded_to_a_token_for_each_query() -> None:
+    config = MemotrConfig(
+        dim=32, ffn_dim=32, num_levels=2, encoder_layers=1, decoder_layers=2, num_queries=40, capacity=4,
+        backbone="test_resnet", backbone_levels=2, two_stage=True,
+    )  # fmt: skip
+    assert config.smallest_side == 96
+    tracker = Tracker(build_memotr(config), Thresholds(0.0, 0.0, 0.0, min_area=0.0), short_side=32, long_side=32)
+    tracks = tracker(np.zeros((48, 64, 3), dtype=np.uint8))
+    assert all(np.isfinite(track.box).all() for track in tracks)
+    assert min(track.id for track in tracks) == 1

@@ -45,11 +45,12 @@ def compare(
         json: print one JSON object as the last line.
     """
     from mnemic_algorithms.commands import train
-    from mnemic_algorithms.evaluation import evaluate_checkpoint
+    from mnemic_algorithms.evaluation import check_lengths, evaluate_checkpoint
     from mnemic_algorithms.machines import machine_arguments
     from mnemic_algorithms.plots import accuracy_metric
     from mnemic_core.tasks import create_task
 
+    check_lengths(lengths, strings)
     chance = 1 / create_task(task).output_size  # before training, to refuse unknown tasks
     path = find_config(config, train.CONFIGS)
     accuracy = accuracy_metric(chance, training_length(path, options))

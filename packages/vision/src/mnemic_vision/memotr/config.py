@@ -1,7 +1,7 @@
 """Settings of a MeMOTR network."""
 
 from dataclasses import dataclass, field
-from math import inf
+from math import ceil, inf
 from typing import Literal
 
 from mnemic_core import MemoryConfig
@@ -96,3 +96,12 @@ class MemotrConfig:
     def query_dim(self) -> int:
         """Width of a stored track query: content, or position and content in the deformable variant."""
         return self.dim if self.detector == "dab" else 2 * self.dim
+
+    @property
+    def smallest_side(self) -> int:
+        """Pixels of the sides of the smallest input, which with ``two_stage`` must give a token for each query."""
+        strides = [2 ** (6 - self.backbone_levels + level) for level in range(self.num_levels)]
+        side = 32
+        while self.two_stage and sum(ceil(side / stride) ** 2 for stride in strides) < self.num_queries:
+            side += 32
+        return side

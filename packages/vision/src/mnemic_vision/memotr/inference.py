@@ -145,7 +145,7 @@ class Tracker(Session):
         self.state = model.init_tracks(batch=1)
 
     def reset(self) -> None:
-        """Delete all tracks; identities start at 0 again."""
+        """Delete all tracks; identities start at 1 again."""
         self.state = self.model.init_tracks(batch=1)
 
     @torch.no_grad()
@@ -159,7 +159,8 @@ class Tracker(Session):
             UserError: if it is not such an image, is smaller than 16 pixels, or contains NaN or infinity.
         """
         image = as_image(frame, MIN_SIDE)
-        images, padding = pad_images([preprocess_frame(image, self.short_side, self.long_side)])
+        fitted = preprocess_frame(image, self.short_side, self.long_side)
+        images, padding = pad_images([fitted], self.model.config.smallest_side)
         device = self.state.valid.device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.use_bf16):
             output = self.model(images.to(device), padding.to(device), self.state)
@@ -205,7 +206,12 @@ class Tracker(Session):
     def _results(self, shown: Bool[Tensor, "batch track"], boxes: Float[Tensor, "batch track 4"]) -> list[Track]:
         """Return the tracks to report, with one copy to the host."""
         state = self.state
-        columns = [state.ids[..., None], state.labels[..., None], state.scores[..., None], boxes]
+        columns = [
+            state.ids[..., None] + 1,  # MOTChallenge counts from 1
+            state.labels[..., None],
+            state.scores[..., None],
+            boxes,
+        ]
         table = torch.cat([column.double() for column in columns], dim=-1)  # float32 would round ids above 2**24
         rows = table[0][shown[0]].tolist()
         return [Track(int(row[0]), int(row[1]), row[2], (row[3], row[4], row[5], row[6])) for row in rows]
