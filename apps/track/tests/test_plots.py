@@ -25,7 +25,10 @@ REPORT = {
 
 
 def history(**changes: float | None) -> list[dict[str, float | None]]:
-    return [{**REPORT, "frame": frame, "tracks": frame % 3, **changes} for frame in range(10, 16)]
+    """Return reports whose shares and distances change."""
+    frames = ({**REPORT, "frame": frame, "tracks": frame % 3} for frame in range(10, 16))
+    moving = ("diversity", "memory_mass", "read_entropy")
+    return [{**each, **{name: each[name] - each["frame"] / 100 for name in moving}, **changes} for each in frames]
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -45,6 +48,13 @@ def test_panels_without_any_number_are_left_out(tmp_path: Path) -> None:
     drawn = (tmp_path / "memory.svg").read_text()
     titles = ["Memory in use", "Attention on memory", "Slot diversity", "Age of the slots"]
     assert [f"<!-- {title} -->" in drawn for title in titles] == [True, False, True, True]
+
+
+def test_shares_and_distances_that_stay_the_same_are_left_out(tmp_path: Path) -> None:
+    plot_memory(history(diversity=0.97, memory_mass=0.5, read_entropy=1.0), tmp_path / "memory.svg")
+    drawn = (tmp_path / "memory.svg").read_text()
+    titles = ["Memory in use", "Attention on memory", "Slot diversity", "Age of the slots"]
+    assert [f"<!-- {title} -->" in drawn for title in titles] == [True, False, False, True]
 
 
 @pytest.mark.parametrize("empty", [[], [{"frame": 3, "written": None}]])

@@ -3,7 +3,7 @@
 Matplotlib is imported when a figure is drawn; no display is needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Palette of Okabe and Ito: distinct for all kinds of color vision.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+_FLAT = 0.05  # spread of shares and distances up to which a line is flat
 _STYLE: dict[Any, Any] = {  # the stubs of matplotlib list every key as a literal
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -31,6 +32,12 @@ _STYLE: dict[Any, Any] = {  # the stubs of matplotlib list every key as a litera
     "grid.linewidth": 0.8,
     "legend.frameon": False,
 }
+
+
+def varies(history: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """Return whether a number of a history changes enough to be seen; a flat line says less than a sentence."""
+    values = [value for entry in history if (value := entry.get(name)) is not None]
+    return bool(values) and max(values) - min(values) > _FLAT
 
 
 def can_plot() -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mnemic_core.errors import UserError
-from mnemic_kit.figures import COLORS, open_figure
+from mnemic_kit.figures import COLORS, open_figure, varies
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,10 +21,16 @@ class _Panel:
     unit: str
     lines: dict[str, str]  # key in the history -> name in the legend
     top: float | None = None  # upper end of the axis where the unit has one
+    is_count: bool = False  # drawn also where nothing changes
 
 
 _MEMORY_PANELS = (
-    _Panel("Memory in use", "count", {"written": "slots written", "tracks": "tracks alive", "capacity": "capacity"}),
+    _Panel(
+        "Memory in use",
+        "count",
+        {"written": "slots written", "tracks": "tracks alive", "capacity": "capacity"},
+        is_count=True,
+    ),
     _Panel(
         "Attention on memory",
         "share, 0 to 1",
@@ -32,7 +38,7 @@ _MEMORY_PANELS = (
         top=1.0,
     ),
     _Panel("Slot diversity", "cosine distance", {"diversity": "mean of all pairs of slots"}),
-    _Panel("Age of the slots", "writes", {"age_mean": "mean", "age_max": "oldest"}),
+    _Panel("Age of the slots", "writes", {"age_mean": "mean", "age_max": "oldest"}, is_count=True),
 )
 
 
@@ -42,14 +48,18 @@ def plot_memory(history: History, path: str | Path) -> None:
     Args:
         history: for each frame the numbers of ``MemoryReport.as_dict()``, and optionally ``frame`` (its index; counted
             from 0 otherwise) and ``tracks`` (objects alive). A number that is None or absent leaves a gap, and a panel
-            without any number is left out.
+            without any number is left out, as are shares and distances that stay the same.
         path: image to write, see `open_figure`.
 
     Raises:
         UserError: the history holds no number to draw.
     """
     frames = [index if (frame := entry.get("frame")) is None else frame for index, entry in enumerate(history)]
-    panels = [panel for panel in _MEMORY_PANELS if any(_has_numbers(history, name) for name in panel.lines)]
+    panels = [
+        panel
+        for panel in _MEMORY_PANELS
+        if any(_has_numbers(history, name) and (panel.is_count or varies(history, name)) for name in panel.lines)
+    ]
     if not panels:
         raise UserError(f"the memory history of {len(history)} frames holds no number to draw")
     with open_figure(path, width=7.5, height=0.9 + 1.5 * len(panels), program="mnemic-track") as figure:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
-from mnemic_kit.figures import COLORS, open_figure
+from mnemic_kit.figures import COLORS, open_figure, varies
 from mnemic_speech.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -30,13 +30,11 @@ def plot_recording(
         waveform: the recording, at least one sample.
         sample_rate: in Hz.
         transcript: recognized words with times.
-        history: mappings with ``time`` in seconds and the values of ``MemoryReport.as_dict()``; if none can be drawn,
-            there is no memory panel.
+        history: mappings with ``time`` in seconds and the values of ``MemoryReport.as_dict()``; without one that
+            changes there is no memory panel.
         path: image to write, see `open_figure`.
     """
-    lines = {
-        name: label for name, label in _MEMORY_LINES.items() if any(each.get(name) is not None for each in history)
-    }
+    lines = {name: label for name, label in _MEMORY_LINES.items() if varies(history, name)}
     with open_figure(path, width=9.0, height=4.6 if lines else 2.6, program="mnemic-transcribe") as figure:
         panels = figure.subplots(2 if lines else 1, 1, sharex=True, squeeze=False)[:, 0]
         _draw_words(panels[0], waveform, sample_rate, transcript)

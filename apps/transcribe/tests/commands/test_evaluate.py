@@ -158,10 +158,20 @@ def test_a_demo_writes_text_and_picture(
     assert {path.name for path in out.iterdir()} == {"c.txt", "c.json", "c.srt", "c.png"}
     demo(speak("nine", manifest.parent / "mine.wav"), out=out, checkpoint=checkpoint)
     assert (out / "mine.txt").read_text() == "nine\n"
-    with pytest.raises(FileNotFoundError, match="give --data, the folder of the digit strings, or --file"):
+    with pytest.raises(FileNotFoundError, match="no data at absent: give the folder of digit strings or other data"):
         demo(data=Path("absent"), checkpoint=checkpoint)
     with pytest.raises(ValueError, match="--number must be from 0 to 2, got 3"):
         demo(data=manifest, split=None, number=3, checkpoint=checkpoint)
+    with pytest.raises(ValueError, match="give a file or data, not both"):
+        demo(manifest, manifest)
+
+
+def test_the_demo_needs_nothing_but_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    demo(out=Path("out"))
+    assert "word error rate 0.0 % of 16 words" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not DIGITS.is_dir(), reason="needs the shared digits")
