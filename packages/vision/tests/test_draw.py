@@ -91,7 +91,8 @@ def test_a_trail_is_strongest_at_its_newest_point() -> None:
     trails = Trails(length=20)
     for x in range(0, 140, 10):
         trails.update([track(1, x=float(x), y=60.0, side=4.0)])
-    drawn = draw_tracks(gray(), [], trails=trails)
+    assert (draw_tracks(gray(), [], trails=trails) == gray()).all()  # it ends with its track
+    drawn = draw_tracks(gray(), [track(1, x=150.0, y=5.0, side=4.0)], trails=trails)
     contrast = np.abs(drawn[62, 10:130].astype(int) - 128).sum(axis=-1)
     assert contrast[5] > 0
     assert (np.diff(contrast[5::20]) > 0).all()

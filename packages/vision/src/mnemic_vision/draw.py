@@ -93,7 +93,7 @@ def draw_tracks(
     Args:
         image: RGB frame (height, width, 3) of any size.
         tracks: boxes to draw with identity and score.
-        trails: previous centers of the tracks; call ``trails.update(tracks)`` first.
+        trails: previous centers of tracks, drawn for those that are drawn; call ``trails.update(tracks)`` first.
         lost: tracks that are not visible, drawn faintly at their last box without a score.
         names: name of each label, drawn after the identity.
 
@@ -106,7 +106,8 @@ def draw_tracks(
     canvas = Image.fromarray(image)
     painter = _Painter(canvas)
     if trails is not None:
-        for identity in trails.ids:
+        shown = {track.id for track in (*tracks, *lost)}
+        for identity in filter(shown.__contains__, trails.ids):
             painter.trail(trails.points(identity), trails.freshness(identity), color_of(identity))
     for track in lost:
         painter.box(track.box, color_of(track.id), opacity=_LOST)

@@ -12,17 +12,22 @@ def demo(
     checkpoint: Path | None = None,
     num_frames: int = 120,
     size: tuple[int, int] = (288, 384),
+    people: int = 6,
+    obstacles: bool = False,
     seed: int = 7,
     device: Device = "auto",
     memory: MemoryName | None = None,
 ) -> None:
-    """Generate a video with crossings and occlusions, track it, and score the result against its ground truth.
+    """Generate a video of people who cross each other, track it, and score the result against its ground truth.
 
     Args:
         out: folder for the mp4, MOT text, JSON lines and the plot of the memory.
         checkpoint: weights to run; the shipped ones by default.
         num_frames: length of the video.
         size: height and width of the video in pixels.
+        people: approximate number of people at the same time.
+        obstacles: add pillars, kiosks and billboards, behind which people turn around; the shipped weights, trained on
+            one open place, lose many of them there.
         seed: another number makes another video; the shipped weights have seen neither in training.
         device: where to run; auto takes a GPU where there is one.
         memory: another long-term memory with the same weights.
@@ -37,7 +42,9 @@ def demo(
     from mnemic_vision.video import open_frames
 
     tracker, _ = open_tracker(checkpoint, memory=memory, device=device)
-    generated = GeneratedSequences(seed=seed, num_sequences=1, num_frames=num_frames, size=size)
+    generated = GeneratedSequences(
+        seed=seed, num_sequences=1, num_frames=num_frames, size=size, num_objects=people, has_obstacles=obstacles
+    )
     sequence = generated.sequences[0]
     with TemporaryDirectory() as folder:  # through files, as users have them
         generated.write_mot_layout(folder)

@@ -37,6 +37,7 @@ class GeneratedSequences:
         num_frames: length of each.
         size: (height, width) in pixels, at least 64 each.
         num_objects: approximate number of people at the same time.
+        has_obstacles: whether people disappear behind things; without, they hide each other only.
         min_visibility: people with a smaller visible share have no ground truth in a frame; 0 keeps them all.
         frame_rate: frames per second; the movement does not depend on it.
 
@@ -58,6 +59,7 @@ class GeneratedSequences:
         size: tuple[int, int] = (192, 256),
         *,
         num_objects: int = 8,
+        has_obstacles: bool = True,
         min_visibility: float = 0.1,
         frame_rate: float = 10.0,
     ) -> None:
@@ -70,7 +72,10 @@ class GeneratedSequences:
             raise UserError(f"num_objects must be at most {_MAX_OBJECTS}, got {num_objects}")
         if not 0 <= min_visibility <= 1:
             raise UserError(f"min_visibility must be from 0 to 1, got {min_visibility}")
-        scenes = [make_scene((seed, index), num_frames, size, num_objects) for index in range(num_sequences)]
+        scenes = [
+            make_scene((seed, index), num_frames, size, num_objects, has_obstacles=has_obstacles)
+            for index in range(num_sequences)
+        ]
         self.sequences = [
             TrackingSequence(
                 name=f"generated-{seed}-{index:03d}",
@@ -183,7 +188,9 @@ class Scene:
         return draw_person(walker.look, phase, faces_left=bool(walker.faces_left[step]), is_large=is_large)
 
 
-def make_scene(seed: tuple[int, int], num_frames: int, size: tuple[int, int], num_objects: int) -> Scene:
+def make_scene(
+    seed: tuple[int, int], num_frames: int, size: tuple[int, int], num_objects: int, *, has_obstacles: bool = True
+) -> Scene:
     """Return the scene of one sequence.
 
     Args:
@@ -191,10 +198,11 @@ def make_scene(seed: tuple[int, int], num_frames: int, size: tuple[int, int], nu
         num_frames: length.
         size: (height, width) in pixels.
         num_objects: approximate number of people at the same time.
+        has_obstacles: whether there are things to hide behind.
     """
     generator = np.random.default_rng(seed)
     rows, aspect = size[0], size[1] / size[0]
-    obstacles = random_obstacles(generator, aspect, rows)
+    obstacles = random_obstacles(generator, aspect, rows) if has_obstacles else []
     background = draw_background(generator, size, margin=round(2 * _SHAKE * rows) + 1)
     noise = generator.normal(0, _NOISE, (rows + 64, size[1] + 64, 1)).astype(np.int16)
     blurred = Image.new("L", (64, 32))
