@@ -6,7 +6,8 @@ from pathlib import Path
 from mnemic_core import MemoryConfig
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device, find_device
-from mnemic_vision.memotr import Memotr, Tracker, build_memotr
+from mnemic_track.options import Switch
+from mnemic_vision.memotr import AppearanceSettings, Memotr, Tracker, build_memotr
 from mnemic_vision.memotr.checkpoint import TrackerCheckpoint, TrackerSettings
 
 _MEMORY = "track_memory.memory."
@@ -19,6 +20,7 @@ def open_tracker(
     memory: str | None = None,
     max_size: int | None = None,
     score: float | None = None,
+    appearance: Switch | None = None,
     device: Device = "auto",
 ) -> tuple[Tracker, TrackerSettings]:
     """Return a tracker that runs a checkpoint, and its settings.
@@ -28,6 +30,7 @@ def open_tracker(
         memory: another long-term memory with the same weights; None: the one it was trained with.
         max_size: longer side of the network's input in pixels; None: that of the checkpoint.
         score: tracks are shown from this score on; None: that of the checkpoint.
+        appearance: ``on`` or ``off``: give lost objects their identity back by how they look; None: as the checkpoint.
         device: where to run; ``auto`` takes a GPU where there is one.
 
     Raises:
@@ -51,8 +54,9 @@ def open_tracker(
         if not 0 <= score <= 1:
             raise UserError(f"--score must be between 0 and 1, got {score}")
         settings = replace(settings, thresholds=replace(settings.thresholds, result=score))
-    tracker = Tracker(model.to(find_device(device)), settings.thresholds, settings.short_side, settings.long_side)
-    return tracker, settings
+    if appearance is not None:
+        settings = replace(settings, appearance=AppearanceSettings() if appearance == "on" else None)
+    return TrackerCheckpoint(model.to(find_device(device)), settings, loaded.provenance).tracker(), settings
 
 
 def with_memory(model: Memotr, memory: str) -> Memotr:

@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mnemic_kit.devices import Device
-from mnemic_track.options import MemoryName
+from mnemic_track.options import MemoryName, Switch
 
 
 def demo(
@@ -17,6 +17,7 @@ def demo(
     seed: int = 7,
     device: Device = "auto",
     memory: MemoryName | None = None,
+    appearance: Switch | None = None,
 ) -> None:
     """Generate a video of people who cross each other, track it, and score the result against its ground truth.
 
@@ -31,6 +32,7 @@ def demo(
         seed: another number makes another video; the shipped weights have seen neither in training.
         device: where to run; auto takes a GPU where there is one.
         memory: another long-term memory with the same weights.
+        appearance: on or off: give lost objects their identity back by how they look; default: as the checkpoint says.
     """
     from mnemic_kit.output import show
     from mnemic_track.checkpoints import open_tracker
@@ -41,7 +43,7 @@ def demo(
     from mnemic_vision.memotr.data import GeneratedSequences
     from mnemic_vision.video import open_frames
 
-    tracker, _ = open_tracker(checkpoint, memory=memory, device=device)
+    tracker, _ = open_tracker(checkpoint, memory=memory, appearance=appearance, device=device)
     generated = GeneratedSequences(
         seed=seed, num_sequences=1, num_frames=num_frames, size=size, num_objects=people, has_obstacles=obstacles
     )

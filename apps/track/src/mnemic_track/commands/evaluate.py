@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mnemic_kit.devices import Device
 from mnemic_kit.made_files import check_outputs
-from mnemic_track.options import MemoryName
+from mnemic_track.options import MemoryName, Switch
 
 
 def evaluate(
@@ -12,6 +12,7 @@ def evaluate(
     checkpoint: Path | None = None,
     classes: tuple[int, ...] = (1,),
     memory: MemoryName | None = None,
+    appearance: Switch | None = None,
     max_size: int | None = None,
     device: Device = "auto",
     baseline: bool = False,
@@ -25,6 +26,7 @@ def evaluate(
         checkpoint: weights to evaluate; the shipped ones by default.
         classes: class numbers of gt.txt that are scored, in the order of the network's labels; 1 is a pedestrian.
         memory: another long-term memory with the same weights; none shows what the memory contributes.
+        appearance: on or off: give lost objects their identity back by how they look; default: as the checkpoint says.
         max_size: longer side of the network's input in pixels.
         device: where to run; auto takes a GPU where there is one.
         baseline: evaluate instead the plain overlap tracker on the detections in det/det.txt.
@@ -41,7 +43,11 @@ def evaluate(
     if out is not None:
         check_outputs(out / "scores.json", *(out / f"{sequence.name}.txt" for sequence in sequences))
     # Wrong options are refused before the folder of results is made.
-    opened = None if baseline else open_tracker(checkpoint, memory=memory, max_size=max_size, device=device)
+    opened = (
+        None
+        if baseline
+        else open_tracker(checkpoint, memory=memory, appearance=appearance, max_size=max_size, device=device)
+    )
     check_classes(classes, num_labels=1 if opened is None else len(opened[1].classes))
     record = None
     if out is not None:

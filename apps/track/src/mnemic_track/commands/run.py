@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mnemic_core.errors import UserError
 from mnemic_kit.devices import Device
-from mnemic_track.options import MemoryName
+from mnemic_track.options import MemoryName, Switch
 
 
 def run(
@@ -18,6 +18,7 @@ def run(
     score: float | None = None,
     device: Device = "auto",
     memory: MemoryName | None = None,
+    appearance: Switch | None = None,
 ) -> None:
     """Track everything in a video and write an annotated mp4, MOT text, JSON lines and a plot of the memory.
 
@@ -31,6 +32,7 @@ def run(
         score: show tracks above this score, 0 to 1.
         device: where to run; auto takes a GPU where there is one.
         memory: another long-term memory with the same weights, to see what it does.
+        appearance: on or off: give lost objects their identity back by how they look; default: as the checkpoint says.
     """
     from mnemic_track.checkpoints import open_tracker
     from mnemic_track.running import run_frames
@@ -38,7 +40,9 @@ def run(
 
     if every < 1:
         raise UserError(f"--every must be at least 1, got {every}")
-    tracker, settings = open_tracker(checkpoint, memory=memory, max_size=max_size, score=score, device=device)
+    tracker, settings = open_tracker(
+        checkpoint, memory=memory, appearance=appearance, max_size=max_size, score=score, device=device
+    )
     with open_frames(source, track) as frames:
         names = settings.classes if len(settings.classes) > 1 else None
         run_frames(tracker, frames, out, every=every, names=names)

@@ -1,5 +1,7 @@
 """MeMOTR: multi-object tracking by queries with a long-term memory (arXiv 2307.15700)."""
 
+from .appearance import AppearanceMemory as AppearanceMemory
+from .appearance import AppearanceSettings as AppearanceSettings
 from .build import build_memotr as build_memotr
 from .checkpoint import TrackerCheckpoint as TrackerCheckpoint
 from .checkpoint import TrackerSettings as TrackerSettings

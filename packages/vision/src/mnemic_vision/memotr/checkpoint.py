@@ -5,6 +5,7 @@ from math import inf
 
 from mnemic_core.checkpoint import Checkpoint
 from mnemic_core.errors import UserError, check_range
+from mnemic_vision.memotr.appearance import AppearanceSettings
 from mnemic_vision.memotr.inference import Thresholds, Tracker
 from mnemic_vision.memotr.model import Memotr
 
@@ -18,12 +19,14 @@ class TrackerSettings:
         long_side: maximum of the longer side, pixels.
         thresholds: when tracks are born, missed, reported and deleted.
         classes: name of each class.
+        appearance: memory of how tracks look; None: without.
     """
 
     short_side: int = 800
     long_side: int = 1536
     thresholds: Thresholds = field(default_factory=Thresholds)
     classes: tuple[str, ...] = ("object",)
+    appearance: AppearanceSettings | None = None
 
     def __post_init__(self) -> None:
         check_range(self, 1, inf, "short_side", "long_side")
@@ -42,4 +45,5 @@ class TrackerCheckpoint(Checkpoint[Memotr, TrackerSettings], kind="memotr"):
     def tracker(self, *, use_bf16: bool = False) -> Tracker:
         """Return a tracker that runs the network with the settings."""
         settings = self.settings
-        return Tracker(self.model, settings.thresholds, settings.short_side, settings.long_side, use_bf16)
+        sides = settings.short_side, settings.long_side
+        return Tracker(self.model, settings.thresholds, *sides, use_bf16, settings.appearance)

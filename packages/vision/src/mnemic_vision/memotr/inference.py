@@ -20,6 +20,7 @@ from mnemic_core.report import MemoryReport, memory_report
 from mnemic_core.session import Session
 from mnemic_vision.boxes import cxcywh_to_xywh
 from mnemic_vision.images import as_image, pad_images, preprocess_frame
+from mnemic_vision.memotr.appearance import AppearanceMemory, AppearanceSettings, AppearanceState
 from mnemic_vision.memotr.model import Memotr
 from mnemic_vision.memotr.output import FrameOutput, observe
 from mnemic_vision.memotr.tracks import TrackSlots, TrackState, is_duplicate
@@ -118,6 +119,7 @@ class Tracker(Session):
         short_side: shorter side of the network's input, pixels.
         long_side: maximum of the longer side, pixels.
         use_bf16: run the network in bfloat16; boxes and scores stay in float32.
+        appearance: give lost objects their identity back by how they look; None (the paper): never.
 
     Example:
         >>> from mnemic_vision.memotr import MemotrConfig, build_memotr
@@ -136,17 +138,27 @@ class Tracker(Session):
         short_side: int = 800,
         long_side: int = 1536,
         use_bf16: bool = False,
+        appearance: AppearanceSettings | None = None,
     ) -> None:
         self.model = model.eval()
         self.thresholds = thresholds or Thresholds()
         self.short_side = short_side
         self.long_side = long_side
         self.use_bf16 = use_bf16
-        self.state = model.init_tracks(batch=1)
+        self.appearance = appearance
+        self._memory: AppearanceMemory | None = None
+        if appearance is not None:  # twice the tracks: those that are alive and as many that were lost
+            capacity = 2 * model.config.capacity
+            channels: Any = model.backbone.channels  # declared as a module
+            self._memory = AppearanceMemory(channels[0], capacity, appearance)
+        self.reset()
 
     def reset(self) -> None:
         """Delete all tracks; identities start at 1 again."""
         self.state = self.model.init_tracks(batch=1)
+        self.looks: AppearanceState | None = None
+        if self._memory is not None:
+            self.looks = self._memory.init_state(batch=1, device=self.state.valid.device)
 
     @torch.no_grad()
     def __call__(self, frame: np.ndarray | Tensor) -> list[Track]:
@@ -163,8 +175,14 @@ class Tracker(Session):
         images, padding = pad_images([fitted], self.model.config.smallest_side)
         device = self.state.valid.device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.use_bf16):
-            output = self.model(images.to(device), padding.to(device), self.state)
-        self.state = advance(self.model, self.state, output, self.thresholds)
+            images, padding = images.to(device), padding.to(device)
+            features = self.model.backbone(images)
+            output = self.model.detect(features, padding, self.state)
+        before, self.state = self.state, advance(self.model, self.state, output, self.thresholds)
+        if self._memory is not None and self.looks is not None:
+            looks = self._memory.look(images, features[0].float(), padding, self.state.boxes)
+            aspect = torch.tensor([image.shape[2] / image.shape[1]], device=device)
+            self.state, self.looks = self._memory(self.looks, before, self.state, looks, aspect)
         size = torch.tensor([image.shape[1:]], dtype=torch.float32, device=device)
         return self._results(*visible(self.state, size, self.thresholds))
 
@@ -192,16 +210,21 @@ class Tracker(Session):
         return self.model
 
     def session_settings(self) -> dict[str, Any]:
-        """Return thresholds and input size."""
-        return {"thresholds": asdict(self.thresholds), "short_side": self.short_side, "long_side": self.long_side}
+        """Return thresholds, input size and the settings of the appearance memory."""
+        own = {"thresholds": asdict(self.thresholds), "short_side": self.short_side, "long_side": self.long_side}
+        return own if self.appearance is None else own | {"appearance": asdict(self.appearance)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the tracks."""
-        return self.state.to_dict()
+        """Return the state of the tracks and of the appearance memory."""
+        tracks = self.state.to_dict()
+        return tracks if self.looks is None else {"tracks": tracks, "looks": self.looks.to_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state of a tracker with the same network and settings."""
-        self.state = self.state.refill(state)
+        if self.looks is None:
+            self.state = self.state.refill(state)
+        else:
+            self.state, self.looks = self.state.refill(state["tracks"]), self.looks.refill(state["looks"])
 
     def _results(self, shown: Bool[Tensor, "batch track"], boxes: Float[Tensor, "batch track 4"]) -> list[Track]:
         """Return the tracks to report, with one copy to the host."""
