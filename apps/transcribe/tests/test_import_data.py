@@ -38,6 +38,20 @@ def test_wrong_rows_are_left_out_and_listed(recordings: Path, capsys: pytest.Cap
     assert "index.tsv:3: " in listed
 
 
+def test_without_a_row_that_can_be_used_the_earlier_manifest_stays(
+    recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, table = recordings / "all.jsonl", recordings / "list.csv"
+    assert run(str(recordings), "--out", str(out), "--split", "dev") == 0
+    before = out.read_text()
+    table.write_text(
+        "ID,duration,wav,spk_id,wrd\nu1,2.0,gone.wav,s,hello\n"
+    )  # the duration is known, the file not there
+    assert run(str(table), "--out", str(out)) == 2
+    assert "no utterance that can be used; the first problem: " in capsys.readouterr().err
+    assert out.read_text() == before
+
+
 def test_digit_strings_are_rendered(tmp_path: Path) -> None:
     (tmp_path / "isolated/ann").mkdir(parents=True)
     soundfile.write(tmp_path / "isolated/ann/1_ann_05.flac", np.linspace(-0.9, 0.9, 160), 8000)

@@ -13,7 +13,8 @@ def import_data(source: Path, /, out: Path, split: str | None = None) -> None:
 
     A manifest has one JSON object per line: {"audio_filepath": "a.flac", "duration": 2.5, "text": "HELLO"}, with
     offset, id and speaker where known. Audio files are not copied; digit strings are rendered to FLAC files next to
-    the manifest.
+    the manifest. Rows that cannot be used are left out and listed, with exit code 2; without any other, nothing is
+    written.
 
     Args:
         source: SpeechBrain list (.csv), or a folder of LibriSpeech, TED-LIUM (with stm and sph), Kaldi (with wav.scp
@@ -36,6 +37,13 @@ def import_data(source: Path, /, out: Path, split: str | None = None) -> None:
     problems: list[str] = []
     is_digits = (source / "strings.tsv").is_file()
     utterances = render_strings(source, split, out) if is_digits else read_corpus(source, split, problems)
+    absent = [each.audio_filepath for each in utterances if not each.audio_filepath.is_file()]
+    problems += [f"{path} does not exist" for path in absent]
+    utterances = [each for each in utterances if each.audio_filepath.is_file()]
+    if not utterances:  # an earlier manifest stays
+        raise UserError(
+            f"{source} has no utterance that can be used; the first problem: {next(iter(problems), 'it is empty')}"
+        )
     with atomic_write(out) as file:
         file.writelines(manifest_lines(utterances, out.parent))
     hours = sum(utterance.duration for utterance in utterances) / 3600
