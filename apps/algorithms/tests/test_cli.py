@@ -26,7 +26,7 @@ CONFIGS = sorted(path.stem for path in train.CONFIGS.glob("*.yaml"))
         (["evaluate", "--checkpoint", "absent.ckpt", "--lengths", "x"], "lengths"),
         (["compare", "--machines", "elephant"], "--machines: must be one of gated_fifo, neighbours"),
         (["compare", "--task", "sorting"], "task must be one of even_pairs"),
-        (["compare", "--seeds", "[]"], "at least one variant and one seed"),
+        (["compare", "--seeds", "[]"], "--seeds: takes at least one value"),
         (["bench", "--mechanism", "product_key"], "mechanisms that carry a state are"),
         (["bench", "--mechanism", "window", "--segments", "7"], "a multiple of 8, got 32, 32, 16, 4 and 7"),
     ],

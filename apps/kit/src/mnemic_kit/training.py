@@ -119,11 +119,12 @@ class AppCLI(LightningCLI):
             self.config["fit"]["resume"] = False  # the saved config, used again, starts a new run
             try:
                 self.trainer.fit(ckpt_path=start, **options)
-            except SystemExit as request:
-                self._end(request)
-            finally:
+            except BaseException as failure:
                 if resumes or not last.is_file():
                     self._remove_empty_logs()
+                if isinstance(failure, SystemExit):
+                    self._end(failure)
+                raise
 
     def _remove_empty_logs(self) -> None:
         """Remove what this run logs to if it logged nothing: it failed before its first steps."""
