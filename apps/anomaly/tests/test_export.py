@@ -22,6 +22,7 @@ def test_the_graph_is_compared_and_written(
     assert found.anomaly_map.shape == (2, 64, 64)
 
 
+@pytest.mark.slow  # exporting takes a quarter of a minute
 def test_a_graph_that_differs_is_not_written(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mnemic_anomaly.graph_check.TOLERANCE", -1.0)
     with unchecked_annotations(), pytest.raises(UserError, match="differs from the network"):

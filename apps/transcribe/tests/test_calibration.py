@@ -43,14 +43,14 @@ def test_most_english_sentences_are_unlike_digits_and_digits_are_not() -> None:
     transcriber = open_transcriber(device="cpu")
     highest = transcriber.settings.max_uncertainty
     assert highest is not None
-    sentences = [read_audio(path, SAMPLE_RATE) for path in sorted((DATA / "read_speech/audio").glob("LJ*.flac"))]
-    digits = [render(string, seed=1) for string in read_digit_strings(DATA / "speech_digits", "dev")[:60]]
+    sentences = [read_audio(path, SAMPLE_RATE) for path in sorted((DATA / "read_speech/audio").glob("LJ*.flac"))[::2]]
+    digits = [render(string, seed=1) for string in read_digit_strings(DATA / "speech_digits", "dev")[:30]]
     doubts = [
         [float(transcriber.transcribe(each, SAMPLE_RATE).uncertainty or 0) > highest for each in recordings]
         for recordings in (sentences, digits)
     ]
     assert sum(doubts[0]) >= 0.8 * len(doubts[0])
-    assert sum(doubts[1]) <= 0.03 * len(doubts[1])
+    assert sum(doubts[1]) <= 1
 
 
 @needs_recordings
