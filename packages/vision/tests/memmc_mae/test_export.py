@@ -1,6 +1,10 @@
+import atexit
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 import pytest
 import torch
@@ -64,12 +68,21 @@ def calibrated(config: MemMcMaeConfig, settings: DetectorSettings) -> AnomalyDet
     return AnomalyDetector(model, settings, Calibration(*scales), statistics)
 
 
-@pytest.mark.parametrize("name", [*CASES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
-def test_the_graph_finds_what_the_network_finds(name: str, tmp_path: Path) -> None:
-    detector = calibrated(*(CASES | SLOW)[name])
+@cache  # exporting takes a quarter of a minute
+def exported(name: str) -> tuple[AnomalyDetector, Path]:
+    """Return a detector and its graph."""
+    detector, path = calibrated(*(CASES | SLOW)[name]), Path(mkdtemp()) / "graph.onnx"
     with unchecked_annotations():
-        export_detector(detector, tmp_path / "graph.onnx")
-        graph = OnnxDetector(tmp_path / "graph.onnx")
+        export_detector(detector, path)
+    atexit.register(rmtree, path.parent, ignore_errors=True)
+    return detector, path
+
+
+@pytest.mark.parametrize("name", [*CASES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_the_graph_finds_what_the_network_finds(name: str) -> None:
+    detector, path = exported(name)
+    with unchecked_annotations():
+        graph = OnnxDetector(path)
         assert largest_difference(detector, graph, pictures()) < 1e-4  # 20 pictures, one at a time
         batch = torch.rand(3, 3, 50, 90)
         mine, other = DetectorGraph(detector)(batch)._asdict(), graph(batch)._asdict()
@@ -81,13 +94,12 @@ def test_the_graph_finds_what_the_network_finds(name: str, tmp_path: Path) -> No
     assert 0 < scores.min() < scores.max() < 1  # nothing hides at the ends of the scale
 
 
-def test_the_graph_names_its_parts_and_holds_the_thresholds(tmp_path: Path) -> None:
+def test_the_graph_names_its_parts_and_holds_the_thresholds() -> None:
     import onnx
 
-    detector = calibrated(*CASES["pixels"])
-    with unchecked_annotations():
-        export_detector(detector, tmp_path / "graph.onnx")
-    graph = onnx.load(tmp_path / "graph.onnx")
+    detector, path = exported("pixels")
+    assert detector.calibration is not None
+    graph = onnx.load(path)
     assert [each.name for each in graph.graph.input] == ["image"]
     assert tuple(each.name for each in graph.graph.output) == DetectorOutput._fields
     metadata = json.loads({each.key: each.value for each in graph.metadata_props}["mnemic"])

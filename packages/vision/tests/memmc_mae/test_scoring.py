@@ -205,8 +205,8 @@ class _Scores(nn.Module):
 @pytest.mark.parametrize(
     "rule",
     [
-        ScoreRule(),
         ScoreRule("top_share", region="masked"),
+        pytest.param(ScoreRule(), marks=pytest.mark.slow),  # exported with every detector
         pytest.param(ScoreRule("mse", region="median", alpha_l1=0.15), marks=pytest.mark.slow),
     ],
 )
