@@ -1,7 +1,7 @@
 """What the memory of appearances is worth to the shipped tracker, on sequences that no choice was made on.
 
 Scores with and without it on generated people, with obstacles to hide behind and without, and on the validation part of
-PETS; the interval is that of the mean difference over the generated sequences, by bootstrap. Seeds 11 to 13 chose the
+PETS; the interval is that of the mean difference over the generated sequences, by bootstrap. Seeds 11 and 12 chose the
 settings. A quarter of an hour on one core.
 """
 
