@@ -16,6 +16,7 @@ from mnemic_core.errors import UserError, check_at_least
 from mnemic_core.session import Session
 from mnemic_kit.atomic_files import atomic_path, atomic_write, writing_together
 from mnemic_kit.figures import can_plot
+from mnemic_kit.interruption import early_end
 from mnemic_kit.made_files import check_outputs, note_output
 from mnemic_kit.progress import frame_progress
 from mnemic_vision.draw_actions import RecentActions, draw_actions
@@ -211,10 +212,7 @@ def _survive(job: Job, outcome: Outcome) -> Iterator[Step]:
     except (UserError, OSError, KeyboardInterrupt) as error:
         if outcome.num_frames == 0:  # no results to keep
             raise
-        outcome.failure = error
-        if isinstance(error, KeyboardInterrupt):  # the usual way to stop a camera
-            line = f"the results of {outcome.num_frames} frames were written"
-            outcome.failure = None if job.is_live else KeyboardInterrupt(line)
+        outcome.failure = early_end(error, outcome.num_frames, is_live=job.is_live)
 
 
 @contextmanager

@@ -66,7 +66,6 @@ def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[I
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-    check_outputs(path)
     encoding, newline = ("utf-8", "\n") if mode == "w" else (None, None)
     try:
         with atomic_path(path) as temporary, temporary.open(mode, encoding=encoding, newline=newline) as file:

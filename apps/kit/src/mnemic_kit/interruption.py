@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: noted at once, acted on between two steps."""
+"""Ctrl-C and SIGTERM: in training noted at once and acted on between two steps, in a run the end of its frames."""
 
 import signal
 import sys
@@ -33,6 +33,16 @@ class SignalWatch:
         self.received = number
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # for the second Ctrl-C
         sys.stderr.write("\nstopping after this step; press Ctrl-C to stop at once, without saving\n")
+
+
+def early_end(error: BaseException, num_frames: int, *, is_live: bool) -> BaseException | None:
+    """Return what a run raises after it has written its results, given what ended its frames early.
+
+    None for Ctrl-C at a camera, which is the usual way to stop one; at a film it says how much was written.
+    """
+    if not isinstance(error, KeyboardInterrupt):
+        return error
+    return None if is_live else KeyboardInterrupt(f"the results of {num_frames} frames were written")
 
 
 def ignore_signals(worker: int) -> None:

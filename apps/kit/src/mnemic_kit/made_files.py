@@ -35,14 +35,25 @@ def protecting(inputs: Iterable[Path]) -> Iterator[None]:
 @contextmanager
 def removing_empty(folders: Iterable[Path]) -> Iterator[None]:
     """Remove those of the given folders that are made in the block and are still empty when it fails."""
-    absent = {parent for folder in folders for parent in (folder, *folder.parents) if not parent.exists()}
+    absent = absent_folders(*folders)
     try:
         yield
     except BaseException:
-        for folder in sorted(absent, key=lambda folder: -len(folder.parts)):
-            with suppress(OSError):  # not made, a file, or not empty
-                folder.rmdir()
+        remove_empty(absent)
         raise
+
+
+def absent_folders(*folders: Path) -> list[Path]:
+    """Return those of the folders, and of the folders that they are in, that do not exist; the innermost first."""
+    absent = {parent for folder in folders for parent in (folder, *folder.parents) if not parent.exists()}
+    return sorted(absent, key=lambda folder: -len(folder.parts))
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of the folders that exist and are empty."""
+    for folder in folders:
+        with suppress(OSError):  # not made, a file, or not empty
+            folder.rmdir()
 
 
 def check_outputs(*paths: Path) -> None:

@@ -1,13 +1,14 @@
 """The folder of a training: where its checkpoints are, who may write to it, and starting or continuing it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
 from mnemic_core.errors import UserError
+from mnemic_kit.made_files import absent_folders, remove_empty
 
 Fitted = TypeVar("Fitted")
 
@@ -38,7 +39,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another training holds the folder, or a file of others has the name of the lock.
     """
-    absent = [place for place in (folder, *folder.parents) if not place.exists()]
+    absent = absent_folders(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "fit.lock"
     if path.is_symlink() or path.is_dir() or (path.exists() and path.stat().st_size):  # locking would empty the file
@@ -58,6 +59,4 @@ def lock_folder(folder: Path) -> Iterator[None]:
         finally:
             if absent and list(folder.iterdir()) == [path]:
                 path.unlink()
-                with suppress(OSError):  # another process has put something there
-                    for place in absent:
-                        place.rmdir()
+                remove_empty(absent)

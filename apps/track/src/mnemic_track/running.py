@@ -12,6 +12,7 @@ from rich.console import Console
 from mnemic_core import MemoryReport
 from mnemic_core.errors import UserError
 from mnemic_kit.atomic_files import atomic_path, writing_together
+from mnemic_kit.interruption import early_end
 from mnemic_kit.made_files import check_outputs
 from mnemic_kit.progress import frame_progress
 from mnemic_track.plots import plot_memory
@@ -133,10 +134,7 @@ def _tracked(
     except (UserError, OSError, KeyboardInterrupt) as error:
         if outcome.num_frames == 0:  # no results to keep
             raise
-        outcome.failure = error
-        if isinstance(error, KeyboardInterrupt):  # the usual way to stop a camera
-            is_film, line = source.num_frames is not None, f"the results of {outcome.num_frames} frames were written"
-            outcome.failure = KeyboardInterrupt(line) if is_film else None
+        outcome.failure = early_end(error, outcome.num_frames, is_live=source.num_frames is None)
 
 
 def _report(outcome: Outcome, console: Console) -> None:

@@ -16,8 +16,7 @@ from mnemic_kit.result_files import show_files, unique_names, write_formats
 from mnemic_speech.audio import audio_duration, find_channels, stream_audio
 from mnemic_speech.channel_selection import Channels
 from mnemic_speech.conformer_ntm.inference import Transcriber
-from mnemic_speech.conformer_ntm.stream import TranscriptStream
-from mnemic_speech.transcript import Transcript, TranscriptSegment, join_channels
+from mnemic_speech.transcript import Transcript, join_channels
 from mnemic_transcribe.options import Format
 
 _LISTENING = "listening; Ctrl-C ends"
@@ -104,8 +103,7 @@ def transcribe_file(
         if stream.seconds == 0:  # nothing to keep
             raise
         failure = error
-    duration = stream.seconds  # finish() resets it
-    return _transcript(stream, segments, duration), failure
+    return stream.finish_transcript(segments), failure
 
 
 def listen(transcriber: Transcriber, blocks: Iterable[Float[Tensor, " samples"]], console: Console) -> Transcript:
@@ -122,8 +120,7 @@ def listen(transcriber: Transcriber, blocks: Iterable[Float[Tensor, " samples"]]
             if stream.seconds - updated >= _UPDATE_SECONDS:
                 updated = stream.seconds
                 status.update(stream.partial() or _LISTENING)
-    duration = stream.seconds
-    return _transcript(stream, segments, duration)
+    return stream.finish_transcript(segments)
 
 
 def warn_if_unlike_training(transcriber: Transcriber, transcript: Transcript, name: str) -> None:
@@ -134,11 +131,6 @@ def warn_if_unlike_training(transcriber: Transcriber, transcript: Transcript, na
             f"{name} sounds unlike what this recognizer was trained on, its words are probably wrong "
             f"(uncertainty {found:.3f}, up to {highest:.3f} is usual)"
         )
-
-
-def _transcript(stream: TranscriptStream, segments: Sequence[TranscriptSegment], duration: float) -> Transcript:
-    rest = stream.finish()
-    return Transcript((*segments, *rest), duration, uncertainty=stream.uncertainty)
 
 
 def _line(path: Path, error: Exception) -> str:

@@ -140,8 +140,10 @@ def find_channels(path: str | Path, channels: Channels, track: int | None = None
             _check_channel(channels, source.num_channels, str(path))
             return (channels,)
         every = tuple(range(1, source.num_channels + 1))
-        if len(every) < 2 or channels == "each":
-            return every if len(every) > 1 else (None,)
+        if len(every) < 2:
+            return (None,)
+        if channels == "each":
+            return every
         try:
             is_call = len(every) == 2 and are_separate(source.blocks(), source.sample_rate)
         except UserError:  # reading says it again, after the part before the damage

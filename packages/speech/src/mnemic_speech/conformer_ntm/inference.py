@@ -63,9 +63,7 @@ class Transcriber:
         """
         blocks, rate = self._blocks(source, sample_rate)
         stream = self.stream(rate)
-        segments = [segment for block in blocks for segment in stream.push(block)]
-        duration = stream.seconds
-        return Transcript((*segments, *stream.finish()), duration, uncertainty=stream.uncertainty)
+        return stream.finish_transcript([segment for block in blocks for segment in stream.push(block)])
 
     def transcribe_batch(
         self, waveforms: Sequence[Samples], sample_rate: int | None = None, batch_size: int = 16

@@ -18,7 +18,7 @@ from mnemic_speech.conformer_ntm.recognition import Recognition, recognize
 from mnemic_speech.conformer_ntm.settings import TranscriptionSettings
 from mnemic_speech.resample import Resampler
 from mnemic_speech.silence import Segment
-from mnemic_speech.transcript import TranscriptSegment, Word
+from mnemic_speech.transcript import Transcript, TranscriptSegment, Word
 from mnemic_speech.uncertainty import Uncertainty
 from mnemic_speech.waveform import Samples, as_waveform
 
@@ -104,6 +104,12 @@ class TranscriptStream(Session):
         segments = self._transcribe_segments(rest + self._splitter.finish()) + self._flush_tail()
         self._is_fresh, self._received = True, 0
         return segments
+
+    def finish_transcript(self, segments: Sequence[TranscriptSegment]) -> Transcript:
+        """Return the transcript of the recording, given the segments so far, and reset for a new recording."""
+        duration = self.seconds  # finish() resets it
+        rest = self.finish()
+        return Transcript((*segments, *rest), duration, uncertainty=self.uncertainty)
 
     @property
     def uncertainty(self) -> float | None:
